@@ -1,0 +1,45 @@
+# make repro: the whole pipeline on the embedded world. make test: the whole test suite.
+# Both set up .venv first. Everything else a contributor runs is here too.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(BIN):$(PATH)
+# A suite of tiny models is fastest with one thread a process.
+TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest
+
+.PHONY: repro test test-fast check format deps venv clean
+
+repro: $(READY)
+	dvc repro
+	@python -m westofn summary
+
+test: $(READY)
+	$(TEST) -n 2 --dist worksteal
+
+test-fast: $(READY)  ## without the end-to-end tests
+	$(TEST) -n 2 --dist worksteal -m "not e2e"
+
+check: $(READY)
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	python -m tests.repo.deps --check
+
+format: $(READY)
+	ruff format .
+	ruff check --fix .
+
+deps: $(READY)  ## write each stage's imports into dvc.yaml
+	python -m tests.repo.deps --write
+
+venv: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) data .scratch runs

@@ -1,0 +1,44 @@
+"""Beside the loop, `autorater`: held-out human pairs -> the independent judge of best-of-n and RL.
+
+reads   data/prepared/preferences.parquet (split autorater), data/k0/policy
+writes  data/autorater
+
+The embedded world has a gold annotator and no such pairs: there the output says so, and nothing
+is trained.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from stages.common import In, Out, run
+from westofn.artifacts.json_file import write_json
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.params import load_params
+
+
+def main(prepared: In, policy: In, out: Out) -> None:
+    """Train the judge where there is no gold annotator."""
+    params = load_params()
+    frame = PREFERENCES.read(prepared / "preferences.parquet")
+    if not frame.filter(pl.col("split") == "autorater").height:
+        write_json({"judge": "gold annotator of the embedded world"}, out / "none.json")
+        return
+
+    from westofn.training.arms import HumanData, train_arm
+    from westofn.training.preference import Head
+
+    train_arm(
+        "autorater",
+        HumanData.read(prepared).held_out("autorater"),
+        synthetic=None,
+        policy=policy,
+        head=Head("pointwise"),
+        params=params.student_rm,
+        seed=params.seed + 1,  # other initial weights than the models it judges
+        out=out,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""Stage 0, `check`: params.yaml -> a constant, so that a wrong value fails in seconds.
+
+reads   params.yaml (all of it)
+writes  data/check/ok
+
+The output never changes, so checking again after a change invalidates nothing downstream.
+"""
+
+from __future__ import annotations
+
+from stages.common import Out, run
+from westofn.artifacts.atomic import write_bytes
+from westofn.params import load_params
+from westofn.runtime import load_runtime
+
+
+def main(out: Out) -> None:
+    """Validate every parameter and the runtime settings."""
+    load_params()
+    load_runtime()
+    write_bytes(b"ok\n", out)
+
+
+if __name__ == "__main__":
+    run(main)

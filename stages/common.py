@@ -1,0 +1,72 @@
+"""What every stage shares: how it starts, how it fails, and what it notes down about the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from westofn.errors import WestofnError
+
+RUNS = Path("runs")
+
+In = Annotated[Path, typer.Option(help="input, relative to the repository root")]
+Out = Annotated[Path, typer.Option(help="output, relative to the repository root")]
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's command; an expected error is one line on stderr and exit code 2.
+
+    Facts of the run (duration, peak memory, host) go to runs/stages.jsonl, which no stage reads.
+    """
+    stage = main.__module__ if main.__module__ != "__main__" else Path(sys.argv[0]).stem
+    _quieten_libraries()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    started = time.time()
+    try:
+        app(standalone_mode=False)
+    except WestofnError as error:
+        text = str(error)
+        typer.secho(
+            text if text.startswith(f"{stage}:") else f"{stage}: {text}", fg="red", err=True
+        )
+        sys.exit(2)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of typer's
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+    _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
+
+
+def _quieten_libraries() -> None:
+    """Progress and errors are ours to show; set before the libraries are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _note(facts: dict[str, Any], started: float) -> None:
+    facts["seconds"] = round(time.time() - started, 2)
+    facts["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    facts["host"] = platform.node()
+    facts["python"] = platform.python_version()
+    try:
+        RUNS.mkdir(exist_ok=True)
+        with (RUNS / "stages.jsonl").open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(facts) + "\n")
+    except OSError as error:  # a note is not worth a stage
+        typer.secho(f"{facts['stage']}: run facts not noted ({error})", fg="yellow", err=True)

@@ -1,0 +1,20 @@
+"""Beside the loop, `eval_pool`: one pool of candidates on test prompts, for every model alike.
+
+reads   data/prepared/prompts.parquet (split test), data/k0/policy
+writes  data/eval_pool/candidates.parquet
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+
+
+def main(prepared: In, policy: In, out: Out) -> None:
+    """Sample the seed policy on test prompts."""
+    from stages.sample import sample_split
+
+    sample_split("eval_pool", "test", prepared, policy, out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""Stage 6 of 9, `filter`: pairs -> the student's synthetic preferences, and why others go.
+
+reads   data/prepared/prompts.parquet, data/k1/candidates.parquet, data/k1/pairs/pairs.parquet
+writes  data/k1/synthetic/{preferences,decisions}.parquet, summary.json
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.decisions import DECISIONS
+from westofn.artifacts.json_file import write_json
+from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.pairing.filters import filter_frames
+from westofn.params import load_params
+
+
+def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
+    """Keep the confident and likely pairs."""
+    filtered = filter_frames(
+        PAIRS.read(pairs / "pairs.parquet"),
+        CANDIDATES.read(candidates),
+        PROMPTS.read(prepared / "prompts.parquet"),
+        load_params().filter,
+    )
+    PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")
+    DECISIONS.write(filtered.decisions, out / "decisions.parquet")
+    write_json(filtered.summary, out / "summary.json")
+
+
+if __name__ == "__main__":
+    run(main)

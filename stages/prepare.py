@@ -1,0 +1,43 @@
+"""Stage 1 of 9, `prepare`: a source -> SFT examples, preferences, prompts, and the world's facts.
+
+reads   prepare.path
+writes  data/prepared/{sft,preferences,prompts}.parquet, counts.json; data/world/world.parquet
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.common import Out, run
+from westofn.artifacts.json_file import write_json
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.sft import SFT
+from westofn.artifacts.world import WORLD
+from westofn.params import Params, load_params
+from westofn.sources.data import SourceData
+
+
+def main(out: Out, world: Out) -> None:
+    """Read the source, split it by prompt, and write the canonical tables."""
+    data = _load(load_params())
+    SFT.write(data.sft, out / "sft.parquet")
+    PREFERENCES.write(data.preferences, out / "preferences.parquet")
+    PROMPTS.write(data.prompts, out / "prompts.parquet")
+    write_json(data.counts, out / "counts.json")
+    WORLD.write(data.world, world / "world.parquet")
+
+
+def _load(params: Params) -> SourceData:
+    section = params.prepare
+    if section.source == "world":
+        from westofn.sources.world import load_world
+
+        return load_world(section.world, params.seed)
+    from westofn.sources.hh import load_hh
+
+    return load_hh(Path(section.path), section.files, params.seed)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,44 @@
+"""Beside the loop, `reference_rm`: human pairs alone -> the pointwise models HF50 and HF100.
+
+reads   data/prepared/{preferences,prompts}.parquet, data/k0/policy
+writes  data/reference/{hf50,hf100}
+
+The same function, section and number of steps as student_rm: only the data differs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from stages.common import In, Out, run
+from westofn.params import load_params
+
+
+def main(
+    prepared: In,
+    policy: In,
+    data: Annotated[Literal["hf50", "hf100"], typer.Option(help="half or all human pairs")],
+    out: Out,
+) -> None:
+    """Train a reference on half or all of the human pairs."""
+    from westofn.training.arms import HumanData, train_arm
+    from westofn.training.preference import Head
+
+    params = load_params()
+    human = HumanData.read(prepared)
+    train_arm(
+        data,
+        human.labeled_half() if data == "hf50" else human,
+        synthetic=None,
+        policy=policy,
+        head=Head("pointwise"),
+        params=params.student_rm,
+        seed=params.seed,
+        out=out,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""Stage 2 of 9, `sft`: demonstrations -> the seed policy.
+
+reads   data/prepared/sft.parquet
+writes  data/k0/policy
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from stages.common import In, Out, run
+from westofn.artifacts.sft import SFT
+from westofn.params import load_params
+
+
+def main(prepared: In, out: Out) -> None:
+    """Train the policy that the first iteration samples from."""
+    from westofn.execution.scratch import scratch
+    from westofn.models.policy import save_policy
+    from westofn.runtime import load_runtime, set_up_torch
+    from westofn.training.sft import Examples, train_sft
+
+    params, runtime = load_params(), load_runtime()
+    set_up_torch(runtime)
+    source = prepared / "sft.parquet"
+    frame = SFT.read(source)
+
+    def examples(split: str) -> Examples:
+        rows = frame.filter(pl.col("split") == split)
+        return Examples(rows["prompt"].to_list(), rows["response"].to_list())
+
+    settings = {"seed": params.seed, "sft": params.sft.model_dump()}
+    with scratch("sft", settings, [source]) as folder:
+        result = train_sft(
+            examples("train"),
+            examples("validation"),
+            params.sft,
+            seed=params.seed,
+            scratch=folder,
+            runtime=runtime,
+        )
+        shown = examples("validation")
+        canaries = list(zip(shown.prompts[:4], shown.responses[:4], strict=True))
+        save_policy(result.policy, out, canaries, result.facts)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,36 @@
+"""Stage 7 of 9, `student_rm`: HF50 and synthetic pairs, mixed in every batch -> the student.
+
+reads   data/prepared/{preferences,prompts}.parquet, data/k1/synthetic, data/k0/policy
+writes  data/k1/rm
+
+Every iteration's student starts from the SFT weights, as HF50 and HF100 do.
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.params import load_params
+
+
+def main(prepared: In, synthetic: In, policy: In, out: Out) -> None:
+    """Train the pointwise student."""
+    from westofn.training.arms import HumanData, train_arm
+    from westofn.training.preference import Head
+
+    params = load_params()
+    train_arm(
+        "student_rm",
+        HumanData.read(prepared).labeled_half(),
+        synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
+        policy=policy,
+        head=Head("pointwise"),
+        params=params.student_rm,
+        seed=params.seed,
+        out=out,
+        synthetic_fraction=params.student_rm.synthetic_fraction,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

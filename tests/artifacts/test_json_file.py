@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from westofn.artifacts.json_file import read_json, write_json
+from westofn.errors import DataError
+
+
+def refusal(content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_json(path, written_by="eval")
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert "rerun eval" in text
+    return text
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    value = {"k1": {"accuracy": 0.725, "pairs": 12, "gold": None, "ok": True, "λ": ["a", 1.0]}}
+    write_json(value, tmp_path / "deep" / "metrics.json")
+    assert read_json(tmp_path / "deep" / "metrics.json") == value
+
+
+def test_equal_content_gives_equal_bytes_that_end_with_a_newline(tmp_path: Path) -> None:
+    write_json({"a": 1, "b": (0.1, 2)}, tmp_path / "1.json")
+    write_json({"b": [0.1, 2], "a": 1}, tmp_path / "2.json")
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    assert (tmp_path / "1.json").read_text() == (
+        '{\n  "a": 1,\n  "b": [\n    0.1,\n    2\n  ]\n}\n'
+    )
+
+
+def test_numbers_of_numpy_become_plain(tmp_path: Path) -> None:
+    write_json({"n": np.int64(3), "p": np.float64(0.25), "q": np.float32(0.5)}, tmp_path / "x.json")
+    assert read_json(tmp_path / "x.json") == {"n": 3, "p": 0.25, "q": 0.5}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_number_that_is_not_finite_is_refused_with_its_path(
+    tmp_path: Path, number: float
+) -> None:
+    with pytest.raises(DataError, match=r"not written: k1\.curve\[1\]\.gold is (nan|inf), needs a"):
+        write_json({"k1": {"curve": [{}, {"gold": number}]}}, tmp_path / "metrics.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"key 2 at k1 is a int, needs text"):
+        write_json({"k1": {2: 0.5}}, tmp_path / "metrics.json")
+
+
+def test_a_value_without_json_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"k1\.path is a PosixPath, needs"):
+        write_json({"k1": {"path": tmp_path}}, tmp_path / "metrics.json")
+
+
+def test_a_full_disk_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.json"
+    write_json({"a": 1}, path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(DataError, match="the disk is full"):
+        write_json({"a": 2}, path)
+    assert read_json(path) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"metrics.json: no such file; rerun eval"):
+        read_json(tmp_path / "metrics.json", written_by="eval")
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, needs a JSON file; rerun eval"):
+        read_json(tmp_path, written_by="eval")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (b'{\n"a": 1,\n"b": ', "metrics.json:3: not JSON (Expecting value)"),
+        (b"\xff{}", "byte 0 is not UTF-8"),
+        (b"[1]", "holds a list, needs a JSON object"),
+        (b'{"a": NaN}', "NaN is not a finite number"),
+        (b'{"a": -Infinity}', "-Infinity is not a finite number"),
+        (b'{"k": {"a": 1, "a": 2}}', "key 'a' stands twice"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
+    assert found in refusal(content, tmp_path / "metrics.json")

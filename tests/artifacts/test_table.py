@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.table import Check, Column, Table
+from westofn.artifacts.world import WORLD
+from westofn.errors import DataError
+
+
+def preferences(rows: int = 3) -> pl.DataFrame:
+    return PREFERENCES.frame(
+        {
+            "pair_id": [f"h{row}" for row in range(rows)],
+            "prompt_id": [f"p{row}" for row in range(rows)],
+            "prompt": [f"prompt {row}" for row in range(rows)],
+            "chosen": [f"good {row}" for row in range(rows)],
+            "rejected": [f"bad {row}" for row in range(rows)],
+            "split": ["train"] * rows,
+            "source": ["hh"] * rows,
+            "label_source": ["human"] * rows,
+            "p_chosen": [None] * rows,
+        }
+    )
+
+
+def message(path: Path, table: Table = PREFERENCES) -> str:
+    """Return the one line with which a read is refused."""
+    with pytest.raises(DataError) as caught:
+        table.read(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(path))
+    return text
+
+
+def saved(frame: pl.DataFrame, path: Path) -> Path:
+    """Write Parquet that the table did not validate."""
+    frame.write_parquet(path)
+    return path
+
+
+def test_a_frame_comes_back_sorted_by_key_with_the_columns_of_the_table(tmp_path: Path) -> None:
+    frame = preferences()
+    path = tmp_path / "new" / "folder" / "preferences.parquet"
+    PREFERENCES.write(frame.reverse().select(reversed(frame.columns)), path)
+    assert PREFERENCES.read(path).equals(frame)
+    assert PREFERENCES.read(path).schema == frame.schema
+
+
+def test_a_file_of_another_writer_in_another_order_is_read_sorted(tmp_path: Path) -> None:
+    path = saved(preferences().reverse(), tmp_path / "preferences.parquet")
+    assert PREFERENCES.read(path)["pair_id"].to_list() == ["h0", "h1", "h2"]
+
+
+def test_brackets_and_stars_in_a_path_are_letters(tmp_path: Path) -> None:
+    path = tmp_path / "a=1" / "[x]*" / "preferences.parquet"
+    PREFERENCES.write(preferences(), path)
+    assert PREFERENCES.read(path).equals(preferences())
+
+
+class TestUnreadableFiles:
+    def test_missing(self, tmp_path: Path) -> None:
+        text = message(tmp_path / "preferences.parquet")
+        assert "no such file; rerun prepare or filter" in text
+
+    def test_folder(self, tmp_path: Path) -> None:
+        assert "is a folder, needs a Parquet file; rerun prepare or filter" in message(tmp_path)
+
+    def test_zero_bytes(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        path.touch()
+        assert "the file has 0 bytes; rerun prepare or filter" in message(path)
+
+    def test_another_format(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        path.write_text('{"prompt": "x"}\n')
+        text = message(path)
+        assert "not a Parquet file: starts with b'{\"pr', needs b'PAR1'" in text
+        assert "convert the file to Parquet" in text
+
+    def test_truncated(self, tmp_path: Path) -> None:
+        path = saved(preferences(), tmp_path / "preferences.parquet")
+        path.write_bytes(path.read_bytes()[:200])
+        text = message(path)
+        assert "truncated after 200 bytes" in text
+        assert "rerun prepare or filter, or copy the file again" in text
+
+    @pytest.mark.parametrize("keep", [0, 1, 4, 100])
+    def test_cut_out_of_the_middle(self, tmp_path: Path, keep: int) -> None:
+        path = saved(preferences(), tmp_path / "preferences.parquet")
+        content = path.read_bytes()
+        path.write_bytes(b"PAR1" + content[4 : 4 + keep] + content[-8:])
+        text = message(path)
+        assert "corrupt Parquet" in text
+        assert "rerun prepare or filter, or copy the file again" in text
+
+
+class TestFaults:
+    def test_misspelt_column_is_named_with_what_was_meant(self, tmp_path: Path) -> None:
+        frame = preferences().rename({"prompt": "prmpt"})
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "column prompt is missing (did you mean prmpt?)" in text
+        assert "column 'prmpt' is not one of pair_id, prompt_id, prompt," in text
+        assert text.endswith("rerun prepare or filter, or mend the file")
+
+    def test_dtype(self, tmp_path: Path) -> None:
+        frame = preferences().with_columns(p_chosen=pl.lit(0.5))
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "1 fault in table preferences" in text
+        assert "column p_chosen is Float64, needs Float32" in text
+
+    def test_null_names_the_row(self, tmp_path: Path) -> None:
+        frame = preferences().with_columns(
+            source=pl.when(pl.col("pair_id") != "h1").then(pl.col("source"))
+        )
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "column source is null on 1 row, first pair_id='h1'; needs none" in text
+
+    def test_duplicate_key_shows_an_example(self, tmp_path: Path) -> None:
+        frame = preferences()
+        frame = pl.concat([frame, frame.tail(1), frame.tail(1)])
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "2 rows too many for key (pair_id), first repeated pair_id='h2'" in text
+
+    def test_no_rows(self, tmp_path: Path) -> None:
+        text = message(saved(PREFERENCES.empty(), tmp_path / "p.parquet"))
+        assert "0 rows, needs at least 1" in text
+
+    def test_broken_check_shows_count_row_and_value(self, tmp_path: Path) -> None:
+        frame = preferences(4).with_columns(
+            p_chosen=pl.Series([0.5, 1.5, float("nan"), 1.0], dtype=pl.Float32)
+        )
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "2 rows against '0 ≤ p_chosen ≤ 1', first pair_id='h1': p_chosen=1.5" in text
+
+    def test_all_faults_stand_in_one_line(self, tmp_path: Path) -> None:
+        frame = preferences().with_columns(
+            rejected=pl.lit(" \n "), split=pl.lit("dev"), extra=pl.lit(1), p_chosen=pl.lit(1)
+        )
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "4 faults in table preferences: (1) column 'extra'" in text
+        assert "(2) column p_chosen is Int32, needs Float32" in text
+        assert "(3) 3 rows against 'rejected is not blank', first pair_id='h0'" in text
+        assert "rejected=' \\n '" in text
+        assert "(4) 3 rows against 'split is one of train, validation, test, autorater'" in text
+
+    def test_long_values_are_cut(self) -> None:
+        frame = preferences(1).with_columns(chosen=pl.lit("x" * 999), rejected=pl.lit("x" * 999))
+        (fault,) = PREFERENCES.faults(frame)
+        assert "chosen ≠ rejected" in fault
+        assert len(fault) < 160
+
+    def test_a_row_is_numbered_where_the_key_is_not_there(self, tmp_path: Path) -> None:
+        frame = preferences().drop("pair_id").with_columns(chosen=pl.lit(""))
+        text = message(saved(frame, tmp_path / "p.parquet"))
+        assert "3 rows against 'chosen is not blank', first row 1: chosen=''" in text
+
+    def test_checks_of_columns_that_are_missing_are_left_out(self) -> None:
+        assert PREFERENCES.faults(preferences().drop("rejected")) == ["column rejected is missing"]
+
+
+def test_a_table_with_an_unknown_column_in_a_check_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown columns"):
+        Table(
+            name="t",
+            description="",
+            written_by=("s",),
+            read_by=(),
+            fields={"a": Column(pl.String(), "")},
+            key=("a",),
+            checks=(Check("b > 0", pl.col("b") > 0, ("a",)),),
+        )
+
+
+class TestWriting:
+    def test_equal_frames_give_equal_bytes(self, tmp_path: Path) -> None:
+        frame = preferences(5000)
+        first, second = tmp_path / "1.parquet", tmp_path / "2.parquet"
+        PREFERENCES.write(frame, first)
+        pieces = [frame[3000:], frame[:10], frame[10:3000]]
+        PREFERENCES.write(pl.concat(pieces, rechunk=False).select(sorted(frame.columns)), second)
+        assert first.read_bytes() == second.read_bytes()
+
+    def test_the_number_of_threads_does_not_change_the_bytes(self, tmp_path: Path) -> None:
+        code = (
+            "import sys, polars as pl\n"
+            "from westofn.artifacts.prompts import PROMPTS\n"
+            "n = 150_000\n"
+            "ids = [f'p{i * 7919 % n:06d}' for i in range(n)]\n"
+            "PROMPTS.write(PROMPTS.frame({'prompt_id': ids, 'prompt': ids,"
+            " 'split': ['test'] * n}), sys.argv[1])\n"
+        )
+        contents = []
+        for threads in ("1", "3"):
+            path = tmp_path / f"{threads}.parquet"
+            environment = {**os.environ, "POLARS_MAX_THREADS": threads}
+            subprocess.run([sys.executable, "-c", code, path], env=environment, check=True)
+            contents.append(path.read_bytes())
+        assert contents[0] == contents[1]
+        assert PROMPTS.read(tmp_path / "1.parquet").height == 150_000
+
+    def test_a_broken_frame_is_not_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        with pytest.raises(DataError, match=r"not written: 1 fault in table preferences: .*0 rows"):
+            PREFERENCES.write(PREFERENCES.empty(), path)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["fsync", "replace"])
+    def test_a_full_disk_leaves_the_earlier_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(3), path)
+        earlier = path.read_bytes()
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, name, full)
+        with pytest.raises(DataError, match="cannot be written: the disk is full; free some"):
+            PREFERENCES.write(preferences(4), path)
+        assert path.read_bytes() == earlier
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("name", ["fsync", "replace"])
+    def test_an_interrupt_leaves_the_earlier_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(3), path)
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, name, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            PREFERENCES.write(preferences(4), path)
+        assert PREFERENCES.read(path).height == 3
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_kill_between_write_and_rename_leaves_the_earlier_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "prompts.parquet"
+        frame = PROMPTS.frame({"prompt_id": ["p"], "prompt": ["x"], "split": ["test"]})
+        PROMPTS.write(frame, path)
+        code = (
+            "import os, signal, sys\n"
+            "from westofn.artifacts.atomic import write_bytes\n"
+            "from pathlib import Path\n"
+            "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "write_bytes(b'new', Path(sys.argv[1]))\n"
+        )
+        killed = subprocess.run([sys.executable, "-c", code, path], check=False)
+        assert killed.returncode == -9
+        assert len(list(tmp_path.iterdir())) == 2  # the temporary file lies beside it
+        assert PROMPTS.read(path).equals(frame)
+
+    def test_a_folder_in_the_way_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"cannot be written: a folder has this name"):
+            PREFERENCES.write(preferences(), tmp_path)
+
+    def test_a_file_in_place_of_the_parent_folder_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "data").touch()
+        with pytest.raises(DataError, match="a part of the path is a file, not a folder"):
+            PREFERENCES.write(preferences(), tmp_path / "data" / "preferences.parquet")
+
+
+def test_importing_all_tables_needs_no_heavy_package() -> None:
+    code = (
+        "import sys, westofn.artifacts.catalogue, westofn.artifacts.json_file\n"
+        "print([m for m in ('torch', 'transformers', 'pyarrow', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_empty_has_no_rows_and_the_columns_of_the_table(tmp_path: Path) -> None:
+    WORLD.write(WORLD.empty(), tmp_path / "world.parquet")
+    assert WORLD.read(tmp_path / "world.parquet").schema == WORLD.columns
+
+
+def test_frame_gives_the_dtypes_of_the_table() -> None:
+    frame = PAIRS.frame(
+        {
+            "prompt_id": ["p"],
+            "chosen_index": [0],
+            "rejected_index": [1],
+            "p_chosen": [0.9],
+            "pool_mean": [None],
+            "pool_std": [None],
+        }
+    )
+    assert dict(frame.schema) == PAIRS.columns
+    assert PAIRS.nullable == {"pool_mean", "pool_std"}
+    assert CANDIDATES.nullable == frozenset()

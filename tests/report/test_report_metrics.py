@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Run
+
+from westofn.errors import DataError
+from westofn.report.metrics import collect_metrics
+
+
+def test_base_has_its_two_accuracies_only(run: Run) -> None:
+    assert collect_metrics(run.inputs())["base"] == {"accuracy": 0.74, "on_policy_accuracy": 0.84}
+
+
+def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
+    assert collect_metrics(run.inputs())["k1"] == {
+        "accuracy": 0.715,
+        "accuracy_low": 0.695,
+        "accuracy_high": 0.735,
+        "high_confidence_accuracy": 0.795,
+        "ece": 0.0312,
+        "best_of_n_gold": 3.575,
+        "best_of_n_win_rate": 0.815,
+        "on_policy_accuracy": 0.815,
+        "label_accuracy": 0.96,
+        "label_bound": 0.59,
+        # 10 pairs; 0 and 5 are dropped for their confidence, 1 for its likelihood.
+        "pairs_selected": 10,
+        "pairs_kept": 7,
+        "rl_reward": 1.5,
+        "rl_gold": 3.6,
+        "rl_win_rate": 0.81,
+        "rl_kl": 5.2,
+    }
+
+
+def test_human_arms_have_no_keys_of_synthetic_pairs(run: Run) -> None:
+    metrics = collect_metrics(run.inputs())
+    assert list(metrics) == ["hf50", "k1", "hf100", "base"]
+    for name in ("hf50", "hf100"):
+        assert not [key for key in metrics[name] if key.startswith(("label", "pairs", "rl"))]
+
+
+def test_what_has_no_gold_has_no_gold_keys(make_run: Callable[..., Run]) -> None:
+    metrics = collect_metrics(make_run(gold=False).inputs())
+    for absent in ("best_of_n_gold", "on_policy_accuracy", "label_accuracy", "rl_gold"):
+        assert absent not in metrics["k1"]
+    assert metrics["k1"]["best_of_n_win_rate"] == 0.815
+
+
+def test_null_means_not_measured(run: Run) -> None:
+    run.evaluation("hf50", ece=None)
+    assert "ece" not in collect_metrics(run.inputs())["hf50"]
+
+
+def test_a_missing_file_names_the_stage_that_writes_it(run: Run) -> None:
+    (run.data / "eval/hf100/curves.json").unlink()
+    with pytest.raises(DataError, match=r"hf100/curves\.json: no such file; rerun eval"):
+        run.inputs()
+
+
+def test_a_missing_rl_curve_names_the_stage_that_writes_it(run: Run) -> None:
+    (run.data / "k1/rl/curve.json").unlink()
+    with pytest.raises(DataError, match=r"rl/curve\.json: no such file; rerun rlhf"):
+        run.inputs()
+
+
+@pytest.mark.parametrize("value", [{"step": 1}, [1, 2], [[]]])
+def test_a_curve_that_is_no_list_of_records_is_refused(run: Run, value: object) -> None:
+    run.json("k1/rl/curve.json", value)
+    with pytest.raises(DataError, match="needs a list of JSON objects; rerun rlhf"):
+        run.inputs()
+    run.rl("k1", 0)
+    run.json("eval/k1/curves.json", {"length": value})
+    with pytest.raises(DataError, match=r"curves\.json: length: needs a list of JSON objects"):
+        run.inputs()
+
+
+def test_only_named_iterations_are_read(make_run: Callable[..., Run]) -> None:
+    run = make_run(iterations=("k1", "k2"))
+    run.iterations = ("k1",)
+    assert "k2" not in collect_metrics(run.inputs())

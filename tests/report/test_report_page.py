@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from westofn.report import build, page
+from westofn.report.build import ReportPaths, build_report
+
+HOSTILE = (
+    "</script><img src=x onerror=\"document.title='owned'\"> \"double\" & 'single' <b>bold</b>"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROBE = """
+<script>
+  const of = (id) => document.getElementById(id);
+  const rows = () => document.querySelectorAll("#pair-rows tr").length;
+  const first = (column) => document.querySelector("#pair-rows tr").children[column].textContent;
+  const found = () => of("found").textContent;
+  const type = (id, value) => { of(id).value = value; of(id).dispatchEvent(new Event("input")); };
+  const press = (selector) => document.querySelector(selector).click();
+  window.addEventListener("load", () => setTimeout(() => {
+    const seen = { start: [rows(), found(), of("page").textContent] };
+    seen.hostile = first(1);
+    press("#next"); seen.second = [rows(), of("page").textContent, of("next").disabled];
+    type("status", "likelihood"); seen.likelihood = [found(), first(9)];
+    type("status", "dropped"); seen.dropped = found();
+    type("status", ""); type("query", "POST 7:"); seen.search = [found(), first(0)];
+    type("query", '<img src=x onerror="'); seen.quotes = found();
+    type("query", "no such text"); seen.nothing = [rows(), found()];
+    type("query", "");
+    press("th[data-column=p_chosen] button"); seen.descending = first(3);
+    press("th[data-column=p_chosen] button"); seen.ascending = first(3);
+    seen.sort = document.querySelector("th[data-column=p_chosen]").getAttribute("aria-sort");
+    seen.figures = document.querySelectorAll("[data-figure] svg").length;
+    seen.images = document.querySelectorAll("img").length;
+    seen.bold = document.querySelectorAll("#pair-rows b").length;
+    seen.title = document.title;
+    document.body.style.width = "400px";
+    seen.width = document.body.scrollWidth;
+    const result = document.createElement("pre");
+    result.id = "probe";
+    result.textContent = JSON.stringify(seen);
+    document.body.append(result);
+  }, 1500));
+</script>
+"""
+
+
+class Fetches(HTMLParser):
+    """Collects what a page would fetch, and its scripts by type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "data")]
+
+
+def paths(run: Run) -> ReportPaths:
+    out = run.data.parent / "out"
+    return ReportPaths(out / "metrics.json", out / "plots", out / "report.html")
+
+
+@pytest.fixture
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds: the PNGs and the drawing library."""
+    monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
+    monkeypatch.setattr(page, "drawing_library", lambda: "window.vegaEmbed = () => {};")
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
+    run = make_run(iterations=("k1", "k2"))
+    files: list[dict[Path, bytes]] = []
+    for _ in range(2):
+        build_report(run.inputs(), paths(run))
+        out = paths(run).page.parent
+        files.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
+        shutil.rmtree(out)
+    assert len(files[0]) == 1 + 1 + 5 + 5
+    assert files[0] == files[1]
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_plots_without_data_are_empty_and_their_old_png_goes(
+    make_run: Callable[..., Run],
+) -> None:
+    build_report(make_run().inputs(), (out := paths(make_run())))
+    assert (out.plots / "png/label_accuracy.png").read_bytes() == b"label_accuracy"
+    build_report(make_run(gold=False).inputs(), out)
+    assert json.loads((out.plots / "label_accuracy.json").read_text()) == []
+    assert not (out.plots / "png/label_accuracy.png").exists()
+    assert "No figure. These data have no gold annotator" in out.page.read_text()
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_page_fetches_nothing(run: Run) -> None:
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    parser = Fetches()
+    parser.feed(text)
+    assert parser.fetched == []
+    assert parser.tags.count("script") == 4
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
+    run.prompts(lambda row: HOSTILE)
+    run.selection("k1", lambda row, index: HOSTILE + str(index))
+    run.json("prepared/counts.json", {HOSTILE: 3})
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    parser = Fetches()
+    parser.feed(text)
+    assert "img" not in parser.tags
+    assert "b" not in parser.tags
+    assert parser.tags.count("script") == 4
+    assert 'onerror=\\"document' in text.replace("\\\\", "\\")  # it is there, as text
+    assert "&lt;/script&gt;" in text  # the hostile count
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_sampled_page_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = page.embed_pairs
+    monkeypatch.setattr(page, "embed_pairs", lambda inputs: whole(inputs, max_pairs=4))
+    build_report(run.inputs(), paths(run))
+    assert "4 of 10 selected pairs are here" in paths(run).page.read_text()
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_an_iteration_by_another_selector_is_not_called_west_of_n(run: Run) -> None:
+    run.json("k1/pairs/summary.json", {"n_candidates": 4, "selector": "random_pair"})
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    assert "k1, random pair" in text
+    assert "West-of-N k1" not in text
+
+
+def test_importing_the_report_imports_no_model_or_drawing_library() -> None:
+    heavy = "{'torch', 'transformers', 'altair', 'vl_convert', 'jinja2'}"
+    code = (
+        "import sys, westofn.report.build, westofn.report.console; "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium to run the page's script")
+def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
+    run = make_run(pairs=40, iterations=("k1",))
+    run.selection("k1", lambda row, index: f"{HOSTILE} {index}" if row < 3 else f"answer {index}")
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    assert len(text.encode()) < 5_000_000
+    probed = tmp_path / "probed.html"
+    before, end, after = text.rpartition("</body>")
+    probed.write_text(before + PROBE + end + after)
+    assert CHROMIUM is not None
+    flags = "--headless --no-sandbox --disable-gpu --virtual-time-budget=8000 --dump-dom"
+    result = subprocess.run(
+        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", probed.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    found = re.search(r'<pre id="probe">(.*?)</pre>', result.stdout)
+    assert found, result.stderr[-2000:]
+    seen = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert seen["start"] == [25, "40 of 40 pairs", "Page 1 of 2"]
+    assert seen["hostile"] == f"{HOSTILE} 0"
+    assert seen["second"] == [15, "Page 2 of 2", True]
+    assert seen["likelihood"] == ["1 of 40 pairs", "dropped: likelihood"]
+    # Of 40 pairs every fifth is dropped for its confidence, and one for its likelihood.
+    assert seen["dropped"] == "9 of 40 pairs"
+    assert seen["search"][0] == "1 of 40 pairs"
+    assert seen["search"][1].startswith("Post 7:")
+    assert seen["quotes"] == "3 of 40 pairs"
+    assert seen["nothing"] == [0, "0 of 40 pairs"]
+    # p_chosen is (row + 0.5) / 40: 39.5 / 40 rounds up to 0.988, 0.5 / 40 = 0.0125.
+    assert seen["descending"] == "0.988"
+    assert seen["ascending"] in ("0.013", "0.012")
+    assert seen["sort"] == "ascending"
+    assert seen["figures"] == 1 + 2 + 4 + 1 + 4
+    assert (seen["images"], seen["bold"]) == (0, 0)
+    assert seen["title"] == "West-of-N synthetic preferences: results"
+    assert seen["width"] <= 400

@@ -1,0 +1,1 @@
+"""West-of-N: synthetic preferences for reward models (arXiv 2401.12086)."""

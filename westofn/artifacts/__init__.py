@@ -1,0 +1,1 @@
+"""The only code that touches Parquet: one small module a schema."""

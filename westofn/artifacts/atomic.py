@@ -1,0 +1,55 @@
+"""Write a file as a whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from westofn.errors import DataError
+
+_MEND = {
+    errno.ENOSPC: "the disk is full; free some space and rerun",
+    errno.EDQUOT: "the disk quota is used up; free some space and rerun",
+    errno.EACCES: "permission denied; make the folder writable and rerun",
+    errno.EROFS: "the file system is read-only; make the folder writable and rerun",
+    errno.EISDIR: "a folder has this name; move it away and rerun",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; move it away and rerun",
+    errno.EEXIST: "a part of the path is a file, not a folder; move it away and rerun",
+}
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Put `content` at `path` under a temporary name first, then rename.
+
+    Missing parent folders are made. A reader sees the earlier file or the new one, never a part;
+    after any failure the earlier file is as it was and the temporary one is gone.
+
+    Raises:
+        DataError: the system refused (disk full, no permission); the earlier file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 (the tests break exactly this call)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        mend = _MEND.get(error.errno or 0, f"{error.strerror or error}; mend that and rerun")
+        raise DataError(f"{path}: cannot be written: {mend}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

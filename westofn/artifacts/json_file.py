@@ -1,0 +1,116 @@
+"""Small JSON artifacts (metrics, curves, counts): written whole or not at all, floats finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NoReturn
+
+from westofn.artifacts.atomic import write_bytes
+from westofn.artifacts.table import show
+from westofn.errors import DataError
+
+
+def write_json(value: Mapping[str, object], path: Path | str) -> None:
+    """Write a JSON object: keys sorted, two spaces of indent, a newline at the end.
+
+    Equal content gives equal bytes. Numbers of other libraries (numpy's, say) become plain ones.
+
+    Raises:
+        DataError: a number is NaN or infinite, a key is not text, or a value has no JSON form (the
+            message names the key's path); or the disk refuses the file. The earlier file stays as
+            it was.
+    """
+    path = Path(path)
+    plain = _plain(value, path, "")
+    text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(f"{text}\n".encode(), path)
+
+
+def read_json(path: Path | str, written_by: str = "the stage that writes it") -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: the file.
+        written_by: the stage that a message says to rerun.
+
+    Raises:
+        DataError: the file is missing, a folder, empty, not JSON or not an object; a key stands
+            twice; a number is NaN or infinite.
+    """
+    path = Path(path)
+    rerun = f"rerun {written_by}"
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, needs a JSON file; {rerun}")
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {rerun}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8; {rerun}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty, needs a JSON object; {rerun}")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); {rerun}") from None
+    except (_Refused, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: {error}; {rerun}, or mend the file") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: holds a {type(value).__name__}, needs a JSON object; {rerun}")
+    return value
+
+
+class _Refused(Exception):  # noqa: N818 (becomes a DataError that knows the path)
+    """JSON that parses but is not accepted."""
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise _Refused(f"{constant} is not a finite number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"key {show(twice)} stands twice in one object")
+    return value
+
+
+def _plain(value: object, path: Path, at: str) -> object:
+    """Copy a value into plain dicts, lists and numbers; `at` is the path of keys to it."""
+    match value:
+        case None | bool() | str():
+            return value
+        case Mapping():
+            for key in value:
+                if not isinstance(key, str):
+                    raise DataError(
+                        f"{path}: not written: key {show(key)} at {at or 'the top'} is a "
+                        f"{type(key).__name__}, needs text"
+                    )
+            return {
+                key: _plain(item, path, f"{at}.{key}" if at else key) for key, item in value.items()
+            }
+        case list() | tuple():
+            return [_plain(item, path, f"{at}[{index}]") for index, item in enumerate(value)]
+        case Integral():
+            return int(value)
+        case Real() if math.isfinite(value):
+            return float(value)
+        case Real():
+            raise DataError(
+                f"{path}: not written: {at} is {float(value)}, needs a finite number; "
+                f"leave the key out where there is nothing to measure"
+            )
+        case _:
+            raise DataError(
+                f"{path}: not written: {at} is a {type(value).__name__}, needs an object, list, "
+                f"text, number, true, false or null"
+            )

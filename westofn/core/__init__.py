@@ -1,0 +1,1 @@
+"""Pure numbers, sequences and tensors: no files, no frames, no transformers."""

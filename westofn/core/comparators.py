@@ -1,0 +1,140 @@
+"""Pairwise margins from one feature vector per response: the general preference model.
+
+Zhang et al., "Beyond Bradley-Terry models: a general preference model for language model
+alignment" (ICML 2025, arXiv 2410.02197). A response y is embedded once, as features
+[r, u_1 .. u_L, w_1 .. w_L]; two responses are compared by
+
+    margin(a, b) = r_a - r_b + sum_l (u_a,l w_b,l - w_a,l u_b,l),    P(a > b) = sigmoid(margin)
+
+It is skew-symmetric, may be intransitive, and is Bradley-Terry when L = 0. All N(N - 1) comparisons
+of a pool cost N embeddings and two matrix products.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def pair_margin(a: Tensor, b: Tensor) -> Tensor:
+    """Compares responses one to one.
+
+    Args:
+        a: Features (..., 1 + 2L).
+        b: Features (..., 1 + 2L), broadcastable against `a`.
+
+    Returns:
+        Margins (...), logits; `pair_margin(a, b) == -pair_margin(b, a)` exactly.
+
+    Raises:
+        ValueError: The number of features is even, or differs between `a` and `b`.
+
+    >>> import torch
+    >>> a, b = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 4.0, 5.0])
+    >>> pair_margin(a, b)  # 1 - 0.5 + (2 * 5 - 3 * 4)
+    tensor(-1.5000)
+    """
+    planes = _n_planes(a)
+    if _n_planes(b) != planes:
+        raise ValueError(f"features number {a.shape[-1]} and {b.shape[-1]}, needs the same number")
+    reward = a[..., 0] - b[..., 0]
+    if planes == 0:
+        return reward
+    forth = (a[..., 1 : 1 + planes] * b[..., 1 + planes :]).sum(-1)
+    back = (b[..., 1 : 1 + planes] * a[..., 1 + planes :]).sum(-1)
+    return reward + (forth - back)
+
+
+def margins(features: Tensor) -> Tensor:
+    """Compares all candidates of a pool with each other.
+
+    Args:
+        features: (..., N, 1 + 2L).
+
+    Returns:
+        (..., N, N): element (i, j) is the margin, a logit, of candidate i over j. Exactly
+        skew-symmetric in floating point too; the diagonal is zero.
+
+    Raises:
+        ValueError: The number of features is even, or there is no axis of candidates.
+
+    >>> import torch
+    >>> margins(torch.tensor([[1.0], [3.0]])).tolist()  # one feature: Bradley-Terry
+    [[0.0, -2.0], [2.0, 0.0]]
+    """
+    planes = _n_planes(features)
+    if features.ndim < 2:
+        raise ValueError(f"features have shape {tuple(features.shape)}, needs (..., N, 1 + 2L)")
+    reward = features[..., 0]
+    difference = reward.unsqueeze(-1) - reward.unsqueeze(-2)
+    if planes == 0:
+        return difference
+    cross = features[..., 1 : 1 + planes] @ features[..., 1 + planes :].transpose(-1, -2)
+    return difference + (cross - cross.transpose(-1, -2))
+
+
+def mean_margin(margins: Tensor) -> Tensor:
+    """Averages each candidate's margin over the others.
+
+    Args:
+        margins: (..., N, N), N >= 2.
+
+    Returns:
+        (..., N), logits. With Bradley-Terry margins, N / (N - 1) times the reward less the pool's
+        mean: the same order, and distances in proportion.
+
+    Raises:
+        ValueError: The last two axes are not (N, N), or N < 2.
+
+    >>> import torch
+    >>> mean_margin(torch.tensor([[0.0, 1.0, 3.0], [-1.0, 0.0, 2.0], [-3.0, -2.0, 0.0]])).tolist()
+    [2.0, 0.5, -2.5]
+    """
+    check_square(margins)
+    total = margins.sum(-1) - margins.diagonal(dim1=-2, dim2=-1)
+    return total / (margins.shape[-1] - 1)
+
+
+def lower_confidence_margins(member_margins: Tensor, weight: float) -> Tensor:
+    """Is pessimistic where the members of an ensemble disagree.
+
+    mean - weight * standard deviation over the members, for each ordered pair (after the
+    uncertainty-weighted objective of Coste et al. 2023, arXiv 2310.02743, which has the variance).
+    Not skew-symmetric once weight > 0: i over j and j over i can both be doubtful.
+
+    Args:
+        member_margins: (members, ..., N, N), logits.
+        weight: >= 0, in standard deviations; 0 is the ensemble's mean.
+
+    Returns:
+        (..., N, N), for `selection` to choose from.
+
+    Raises:
+        ValueError: There is no member, or the weight is negative.
+
+    >>> import torch
+    >>> members = torch.tensor([[[0.0, 1.0], [-1.0, 0.0]], [[0.0, 3.0], [-3.0, 0.0]]])
+    >>> lower_confidence_margins(members, weight=1.0).tolist()  # 2 - 1 and -2 - 1
+    [[0.0, 1.0], [-3.0, 0.0]]
+    """
+    check_square(member_margins)
+    if member_margins.ndim < 3 or len(member_margins) == 0:
+        found = tuple(member_margins.shape)
+        raise ValueError(f"member_margins have shape {found}, needs (members, ..., N, N)")
+    if not weight >= 0:
+        raise ValueError(f"weight is {weight}, needs a number >= 0")
+    return member_margins.mean(0) - weight * member_margins.std(0, correction=0)
+
+
+def check_square(margins: Tensor) -> None:
+    """Raises ValueError unless the last two axes are (N, N) with N >= 2."""
+    shape = tuple(margins.shape)
+    if margins.ndim < 2 or shape[-1] != shape[-2] or shape[-1] < 2:
+        raise ValueError(f"margins have shape {shape}, needs (..., N, N) with N >= 2")
+
+
+def _n_planes(features: Tensor) -> int:
+    """Reads L off a last axis of 1 + 2L features."""
+    count = features.shape[-1] if features.ndim else 0
+    if count % 2 == 0:
+        raise ValueError(f"features number {count}, needs 1 + 2L: a reward and L pairs (u, w)")
+    return (count - 1) // 2

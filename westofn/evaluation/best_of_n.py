@@ -1,0 +1,124 @@
+"""Best-of-n: what the response that a model likes best among n is worth to an independent judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from westofn.core.best_of_n import best_of_n, best_of_n_kl, best_of_n_win_rate
+from westofn.core.metrics import bootstrap_interval
+from westofn.core.seeds import derive_seed
+from westofn.core.selection import default_sizes
+from westofn.evaluation.judges import FloatArray, JudgeName
+from westofn.evaluation.pools import Pool, pool_scores, score_pool
+from westofn.evaluation.records import Record, with_interval
+from westofn.models.reward import Scorer
+
+
+@dataclass(frozen=True)
+class BestOfNEvaluation:
+    """One model on the pools of the test prompts.
+
+    Attributes:
+        metrics: Flat: the curve's last point, and `n_candidates`.
+        curve: A record for each n.
+        scores: Table POOL_SCORES.
+    """
+
+    metrics: Record
+    curve: list[Record]
+    scores: pl.DataFrame
+
+
+def evaluate_best_of_n(
+    model: str, scorer: Scorer, pool: Pool, judged: FloatArray, judge: JudgeName, *, seed: int
+) -> BestOfNEvaluation:
+    """Curves over n = 1, 2, 4, …, N from one pool a prompt, with 95 % bootstraps over prompts.
+
+    Each point averages over all subsets of n candidates (order statistics, WebGPT appendix I).
+
+    - proxy: the model's own reward of its choice; gold: the judge's, where the judge is gold.
+    - win_rate: of the choice against one response of the same policy that is not among the n. Each
+      candidate in turn is that response, and the n are subsets of the N − 1 others; so the largest
+      n that a pool of N can answer is N − 1. The record of n = N has the win rate of n = N − 1,
+      and each record says in `win_rate_n` which n its win rate is of.
+    - A win is the sign of the judge's difference, ties half: gold's own preference, without
+      annotator noise. The same for the autorater, whose probabilities are not calibrated.
+
+    Args:
+        model: Its name in the table of scores.
+        scorer: A pointwise model.
+        pool: P prompts with N candidates.
+        judged: (P, N) the judge's rewards, see `judge_pool`.
+        judge: Who the judge is.
+        seed: The run's seed; every model is resampled alike.
+
+    Raises:
+        ModelError: The model is pairwise or answers with NaN or infinity.
+    """
+    proxy = score_pool(model, scorer, pool)
+    curve = best_of_n_curve(proxy, judged, judge, seed=derive_seed(seed, "eval", "best_of_n"))
+    last = curve[-1]
+    kept = [f"{key}{end}" for key in ("gold", "win_rate") for end in ("", "_low", "_high")]
+    return BestOfNEvaluation(
+        metrics={
+            "n_candidates": pool.n_candidates,
+            **{f"best_of_n_{key}": last[key] for key in kept if key in last},
+        },
+        curve=curve,
+        scores=pool_scores(model, pool, proxy),
+    )
+
+
+def best_of_n_curve(
+    proxy: FloatArray, judged: FloatArray, judge: JudgeName, *, seed: int
+) -> list[Record]:
+    """The records of `evaluate_best_of_n` from rewards.
+
+    Args:
+        proxy: (P, N), N ≥ 2, by which a candidate is chosen.
+        judged: (P, N), the judge's.
+        judge: Who the judge is; `gold` keys are written for gold only.
+        seed: Of the bootstrap.
+    """
+    size = proxy.shape[1]
+    ns = (1, *default_sizes(size))
+    won_ns = [min(n, size - 1) for n in ns]
+    values = {
+        "proxy": best_of_n(proxy, proxy, ns),
+        "win_rate": win_rates(proxy, judged, won_ns),
+    }
+    if judge == "gold":
+        values["gold"] = best_of_n(proxy, judged, ns)
+    return [
+        {
+            "n": n,
+            "kl": best_of_n_kl(n),
+            "win_rate_n": won_ns[column],
+            **_points({key: value[:, column] for key, value in values.items()}, seed),
+        }
+        for column, n in enumerate(ns)
+    ]
+
+
+def win_rates(proxy: FloatArray, judged: FloatArray, ns: list[int]) -> FloatArray:
+    """Expected win of best-of-n over an independent candidate, (P, len(ns)), n ≤ N − 1.
+
+    Unbiased: the mean over all ways to set one candidate aside and to take n of the others.
+    """
+    size = proxy.shape[1]
+    total = np.zeros((len(proxy), len(ns)))
+    for baseline in range(size):
+        others = np.arange(size) != baseline
+        total += best_of_n_win_rate(proxy[:, others], judged[:, others], judged[:, baseline], ns)
+    mean: FloatArray = total / size
+    return mean
+
+
+def _points(columns: dict[str, FloatArray], seed: int) -> Record:
+    record: Record = {}
+    for key, values in columns.items():
+        record |= with_interval(key, bootstrap_interval(values, seed=seed))
+    return record

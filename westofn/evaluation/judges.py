@@ -1,0 +1,169 @@
+"""Who says which response is better: the gold annotator of the embedded world, or an autorater.
+
+Best-of-n and RL need an opinion that is independent of the reward model that they optimise. The
+embedded world knows the truth; on other data the paper's autorater stands in for it: a reward model
+trained on preferences that no other model sees (arXiv 2401.12086, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from westofn.models.reward import Scorer
+from westofn.models.scoring import score_pools
+from westofn.sources.world.gold import Gold
+
+FloatArray = NDArray[np.float64]
+JudgeName = Literal["gold", "autorater"]
+
+_GOLD_DIGITS = 9  # responses of equal worth must tie, in whatever order their terms were added
+
+
+class Judge(Protocol):
+    """An opinion on responses that no evaluated model has learned from."""
+
+    @property
+    def name(self) -> JudgeName:
+        """What metrics call the judge."""
+
+    def rewards(
+        self, prompt_ids: Sequence[str], prompts: Sequence[str], responses: Sequence[str]
+    ) -> FloatArray:
+        """Rewards (rows,) of responses, one prompt a row."""
+
+    def p_from_margins(self, margins: FloatArray) -> FloatArray:
+        """Probabilities of preferring the first response, from reward differences; same shape."""
+
+    def p_prefer(
+        self,
+        prompt_ids: Sequence[str],
+        prompts: Sequence[str],
+        first: Sequence[str],
+        second: Sequence[str],
+    ) -> FloatArray:
+        """P(first ≻ second), (rows,)."""
+
+
+@dataclass(frozen=True)
+class GoldJudge:
+    """The annotator who labelled the embedded world, known exactly."""
+
+    gold: Gold
+
+    @classmethod
+    def from_frame(cls, world: pl.DataFrame) -> GoldJudge:
+        """The judge of a WORLD frame.
+
+        Raises:
+            DataError: The frame has no rows, or a row is not what `prepare` writes.
+        """
+        return cls(Gold.from_frame(world))
+
+    @property
+    def name(self) -> JudgeName:
+        """`gold`."""
+        return "gold"
+
+    def rewards(
+        self, prompt_ids: Sequence[str], prompts: Sequence[str], responses: Sequence[str]
+    ) -> FloatArray:
+        """Gold rewards (rows,); the facts are found by prompt id, the prompt's text is not read.
+
+        Raises:
+            DataError: A prompt is not in the world.
+        """
+        del prompts
+        return self.gold.rewards(prompt_ids, responses).round(_GOLD_DIGITS)
+
+    def p_from_margins(self, margins: FloatArray) -> FloatArray:
+        """P* = sigmoid(margin / temperature), of differences of gold rewards."""
+        return sigmoid(margins / self.gold.temperature)
+
+    def p_prefer(
+        self,
+        prompt_ids: Sequence[str],
+        prompts: Sequence[str],
+        first: Sequence[str],
+        second: Sequence[str],
+    ) -> FloatArray:
+        """P*(first ≻ second), (rows,)."""
+        return self.p_from_margins(margins(self, prompt_ids, prompts, first, second))
+
+
+@dataclass(frozen=True)
+class AutoraterJudge:
+    """A pointwise reward model trained on held-out preferences (split `autorater`).
+
+    Raises:
+        ModelError: The model is pairwise, so that a response has no reward of its own.
+    """
+
+    scorer: Scorer
+
+    def __post_init__(self) -> None:
+        self.scorer.require_pointwise("the autorater")
+
+    @property
+    def name(self) -> JudgeName:
+        """`autorater`."""
+        return "autorater"
+
+    def rewards(
+        self, prompt_ids: Sequence[str], prompts: Sequence[str], responses: Sequence[str]
+    ) -> FloatArray:
+        """The model's raw rewards (rows,); prompts that repeat are encoded once."""
+        del prompt_ids
+        rows_of: dict[str, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            rows_of.setdefault(prompt, []).append(row)
+        pools = [[responses[row] for row in rows] for rows in rows_of.values()]
+        rewards = np.empty(len(prompts))
+        scored = score_pools(self.scorer, list(rows_of), pools)
+        for rows, features in zip(rows_of.values(), scored, strict=True):
+            rewards[rows] = features[:, 0].numpy()
+        return rewards
+
+    def p_from_margins(self, margins: FloatArray) -> FloatArray:
+        """Bradley–Terry: sigmoid of the difference of rewards; uncalibrated."""
+        return sigmoid(margins)
+
+    def p_prefer(
+        self,
+        prompt_ids: Sequence[str],
+        prompts: Sequence[str],
+        first: Sequence[str],
+        second: Sequence[str],
+    ) -> FloatArray:
+        """P(first ≻ second), (rows,)."""
+        return self.p_from_margins(margins(self, prompt_ids, prompts, first, second))
+
+
+def sigmoid(margins: FloatArray) -> FloatArray:
+    """1 / (1 + e^-margin) without overflow; same shape.
+
+    >>> sigmoid(np.array([0.0, -1e4])).tolist()
+    [0.5, 0.0]
+    """
+    result: FloatArray = torch.from_numpy(np.ascontiguousarray(margins)).sigmoid().numpy()
+    return result
+
+
+def margins(
+    judge: Judge,
+    prompt_ids: Sequence[str],
+    prompts: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+) -> FloatArray:
+    """The judge's reward of the first response less that of the second, (rows,)."""
+    ids, texts = [*prompt_ids, *prompt_ids], [*prompts, *prompts]
+    rewards = judge.rewards(ids, texts, [*first, *second])
+    difference: FloatArray = rewards[: len(first)] - rewards[len(first) :]
+    return difference

@@ -1,0 +1,308 @@
+"""Synthetic pairs: are their labels right, does the bound hold, are they in distribution.
+
+Label correctness and ε need the gold annotator, so the embedded world; likelihoods need the policy
+that sampled the candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from westofn.artifacts.decisions import REASONS
+from westofn.core.bound import Epsilon, epsilon, pair_bound
+from westofn.core.comparators import pair_margin
+from westofn.core.metrics import bootstrap_interval, correctness
+from westofn.core.seeds import derive_seed
+from westofn.errors import DataError
+from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
+from westofn.evaluation.pools import (
+    IndexArray,
+    Pool,
+    PoolPairs,
+    draw_pairs,
+    judge_pool,
+    require_finite,
+)
+from westofn.evaluation.records import Record, with_interval
+from westofn.models.policy import Policy, log_likelihood
+from westofn.models.reward import Scorer
+from westofn.models.scoring import pair_margins, score_pools
+
+MAX_COMPARISONS = 2_000_000
+"""Pool pairs on which ε is measured, at most, by a comparator that embeds each response once."""
+JOINT_PAIRS_PER_PROMPT = 8
+"""The same for a cross-encoder, which needs two forward passes a pair."""
+MAX_HUMAN_PAIRS = 512
+"""Human pairs whose likelihood is measured, at most."""
+
+_PROMPTS_A_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class SyntheticInputs:
+    """One iteration's pairs and where they come from.
+
+    Attributes:
+        base: The model that labelled them.
+        policy: The policy that sampled the candidates.
+        pool: The candidates of D_U.
+        pairs: Table PAIRS.
+        nested: Table NESTED_PAIRS.
+        decisions: Table DECISIONS.
+        human: Rows of table PREFERENCES: the human training pairs, to compare likelihoods with.
+    """
+
+    base: Scorer
+    policy: Policy
+    pool: Pool
+    pairs: pl.DataFrame
+    nested: pl.DataFrame
+    decisions: pl.DataFrame
+    human: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class SyntheticEvaluation:
+    """One iteration's pairs: flat metrics, and label correctness against N (empty without gold)."""
+
+    metrics: Record
+    label_accuracy: list[Record]
+
+
+def evaluate_synthetic(
+    inputs: SyntheticInputs, gold: GoldJudge | None, *, seed: int
+) -> SyntheticEvaluation:
+    """Measure the pairs of an iteration.
+
+    - pairs_selected, pairs_kept; kept_by_REASON: pairs that this reason did not drop.
+    - pair_logprob_per_token: log π(y|x) / tokens, mean over chosen and rejected of the selected
+      pairs (also `_chosen`, `_rejected`), human_logprob_per_token: of human pairs, same policy.
+    - With gold: see `evaluate_labels`.
+
+    Raises:
+        DataError: Pairs, decisions and candidates do not belong together.
+        ModelError: The base model answers with NaN or infinity.
+    """
+    kept = _kept(inputs.pairs, inputs.decisions)
+    metrics: Record = {
+        "pairs_selected": inputs.pairs.height,
+        "pairs_kept": int(kept.sum()),
+        **_kept_by(inputs.decisions),
+        **_likelihoods(inputs, seed),
+    }
+    if gold is None:
+        return SyntheticEvaluation(metrics, [])
+    labels = evaluate_labels(inputs, gold, kept, seed=seed)
+    return SyntheticEvaluation(metrics | labels.metrics, labels.label_accuracy)
+
+
+def evaluate_labels(
+    inputs: SyntheticInputs, gold: GoldJudge, kept: NDArray[np.bool_], *, seed: int
+) -> SyntheticEvaluation:
+    """Label correctness, the measured ε and the bound (arXiv 2401.12086, theorem of section 3).
+
+    - label_accuracy: share of selected pairs with gold(chosen) > gold(rejected), ties half;
+      label_accuracy_kept: of those that the filter kept; 95 % bootstraps over prompts.
+    - label_accuracy_random, the control: a random pair of the same pool in the order that the base
+      model prefers, which is what N = 2 gives; the expectation over the measured pool pairs.
+      (A label by coin flip is right in one half.)
+    - label_p_true, label_p_true_kept: mean P*(chosen ≻ rejected), what the bound speaks of.
+    - label_epsilon: sup |P_θ − P*| over pool pairs and selected pairs; label_epsilon_q95: 95 % of
+      the pool pairs have at most this gap; label_epsilon_pairs: pool pairs measured (all of them,
+      up to MAX_COMPARISONS; a sample for a joint comparator).
+    - label_bound: mean over the selected pairs of P_θ − ε, at least 0, with the sup; it holds for
+      every pair. label_bound_q95: the same with the quantile: tighter, and not a theorem, since a
+      selected pair is not a random one; label_bound_q95_holds: share of selected pairs for which
+      P* ≥ P_θ − ε_q95.
+
+    Args:
+        inputs: The pairs.
+        gold: The annotator.
+        kept: bool, the rows of `inputs.pairs` that the filter kept.
+        seed: The run's seed.
+    """
+    rewards = judge_pool(gold, inputs.pool)
+    selected = _labels(inputs.pairs, inputs.pool, rewards, gold, "pairs")
+    nested = _labels(inputs.nested, inputs.pool, rewards, gold, "nested_pairs")
+    drawn, margin = compare_pool(inputs.base, inputs.pool, seed)
+    gold_margin = drawn.difference(rewards)
+    gap = epsilon(sigmoid(margin).ravel(), gold.p_from_margins(gold_margin).ravel())
+    sup = max(gap.sup, selected.largest_gap, nested.largest_gap)
+    bootstrap = derive_seed(seed, "eval", "labels")
+    # Agreement is 1 where both signs are the same, 0 where opposite, 1/2 where either is 0.
+    agreement = (np.sign(margin) * np.sign(gold_margin) + 1.0) / 2.0
+    random = bootstrap_interval(agreement.mean(1), seed=bootstrap)
+    metrics = {
+        **with_interval("label_accuracy", bootstrap_interval(selected.right, seed=bootstrap)),
+        **with_interval("label_accuracy_random", random),
+        "label_p_true": float(selected.p_true.mean()),
+        "label_epsilon": sup,
+        "label_epsilon_q95": gap.q95,
+        "label_epsilon_pairs": gap.pairs,
+        **_bounds("label_bound", selected, sup, gap),
+        "label_bound_q95_holds": float((selected.p_true >= selected.p_model - gap.q95).mean()),
+    }
+    if kept.any():
+        right = bootstrap_interval(selected.right[kept], seed=bootstrap)
+        metrics |= with_interval("label_accuracy_kept", right)
+        metrics["label_p_true_kept"] = float(selected.p_true[kept].mean())
+    sizes = inputs.nested["n"].to_numpy()
+    curve = [
+        _curve_record(int(n), nested.take(sizes == n), sup, gap, bootstrap)
+        for n in np.unique(sizes)
+    ]
+    return SyntheticEvaluation(metrics, curve)
+
+
+def compare_pool(base: Scorer, pool: Pool, seed: int) -> tuple[PoolPairs, FloatArray]:
+    """The base model's margins of pool pairs, first over second.
+
+    Returns:
+        The pairs, and (P, K) margins. All pairs of each pool while they number no more than
+        MAX_COMPARISONS, else as many random ones a prompt as that allows; a joint comparator has
+        JOINT_PAIRS_PER_PROMPT random ones.
+
+    Raises:
+        ModelError: A margin is NaN or infinite.
+    """
+    if base.comparator == "joint":
+        drawn = draw_pairs(pool, JOINT_PAIRS_PER_PROMPT, seed, "epsilon")
+        margin = _joint_margins(base, pool, drawn)
+    else:
+        per_prompt = max(1, MAX_COMPARISONS // len(pool.prompt_ids))
+        drawn = draw_pairs(pool, per_prompt, seed, "epsilon")
+        margin = _embedded_margins(base, pool, drawn)
+    require_finite("base", "pool pairs", margin)
+    return drawn, margin
+
+
+def _embedded_margins(base: Scorer, pool: Pool, drawn: PoolPairs) -> FloatArray:
+    features = torch.stack(score_pools(base, pool.prompts, pool.responses))
+    blocks = []
+    for start in range(0, len(features), _PROMPTS_A_BLOCK):
+        rows = torch.arange(start, min(start + _PROMPTS_A_BLOCK, len(features)))[:, None]
+        stop = start + len(rows)
+        first, second = (torch.tensor(index[start:stop]) for index in (drawn.first, drawn.second))
+        blocks.append(pair_margin(features[rows, first], features[rows, second]))
+    return torch.cat(blocks).double().numpy()
+
+
+def _joint_margins(base: Scorer, pool: Pool, drawn: PoolPairs) -> FloatArray:
+    prompts, first, second = [], [], []
+    for row, responses in enumerate(pool.responses):
+        prompts += [pool.prompts[row]] * drawn.first.shape[1]
+        first += [responses[index] for index in drawn.first[row]]
+        second += [responses[index] for index in drawn.second[row]]
+    margins = pair_margins(base, prompts, first, second)
+    return margins.double().numpy().reshape(drawn.first.shape)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Pairs under gold, all (pairs,): right or wrong, P_θ and P* of chosen over rejected."""
+
+    right: FloatArray
+    p_model: FloatArray
+    p_true: FloatArray
+
+    @property
+    def largest_gap(self) -> float:
+        return float(np.abs(self.p_model - self.p_true).max())
+
+    def take(self, rows: NDArray[np.bool_]) -> _Labels:
+        return _Labels(self.right[rows], self.p_model[rows], self.p_true[rows])
+
+
+def _labels(
+    frame: pl.DataFrame, pool: Pool, rewards: FloatArray, gold: GoldJudge, table: str
+) -> _Labels:
+    rows = pool.rows_of(frame["prompt_id"].to_list(), table)
+    chosen, rejected = (_indices(frame, side, pool, table) for side in ("chosen", "rejected"))
+    margin = rewards[rows, chosen] - rewards[rows, rejected]
+    p_model = frame["p_chosen"].to_numpy().astype(np.float64)
+    return _Labels(correctness(margin), p_model, gold.p_from_margins(margin))
+
+
+def _indices(frame: pl.DataFrame, side: str, pool: Pool, table: str) -> IndexArray:
+    indices = frame[f"{side}_index"].to_numpy().astype(np.int64)
+    if indices.max() >= pool.n_candidates:
+        raise DataError(
+            f"{table}: {side}_index reaches {indices.max()}, the pools have {pool.n_candidates} "
+            "candidates; both must come from one run of sample: rerun won_select"
+        )
+    return indices
+
+
+def _bounds(key: str, labels: _Labels, sup: float, gap: Epsilon) -> Record:
+    return {
+        key: float(pair_bound(labels.p_model, min(sup, 1.0)).mean()),
+        f"{key}_q95": float(pair_bound(labels.p_model, gap.q95).mean()),
+    }
+
+
+def _curve_record(n: int, labels: _Labels, sup: float, gap: Epsilon, seed: int) -> Record:
+    interval = bootstrap_interval(labels.right, seed=seed)
+    return {
+        "n": n,
+        "accuracy": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "p_true": float(labels.p_true.mean()),
+        **_bounds("bound", labels, sup, gap),
+    }
+
+
+def _kept(pairs: pl.DataFrame, decisions: pl.DataFrame) -> NDArray[np.bool_]:
+    joined = pairs.select("prompt_id").join(
+        decisions.select("prompt_id", "kept"), on="prompt_id", how="left", maintain_order="left"
+    )
+    undecided = joined["kept"].null_count()
+    if undecided or decisions.height != pairs.height:
+        raise DataError(
+            f"decisions: {decisions.height} rows for {pairs.height} pairs, {undecided} pairs "
+            "without one; needs one a pair: rerun filter"
+        )
+    return joined["kept"].to_numpy()
+
+
+def _kept_by(decisions: pl.DataFrame) -> Record:
+    dropped = dict(decisions["dropped_by"].drop_nulls().value_counts().iter_rows())
+    return {f"kept_by_{reason}": decisions.height - dropped.get(reason, 0) for reason in REASONS}
+
+
+def _likelihoods(inputs: SyntheticInputs, seed: int) -> Record:
+    pool, pairs = inputs.pool, inputs.pairs
+    rows = pool.rows_of(pairs["prompt_id"].to_list(), "pairs")
+    synthetic = {
+        side: pool.logprob_per_token[rows, _indices(pairs, side, pool, "pairs")]
+        for side in ("chosen", "rejected")
+    }
+    return {
+        **_by_side("pair_logprob_per_token", synthetic),
+        **_by_side("human_logprob_per_token", _human_likelihoods(inputs, seed)),
+    }
+
+
+def _human_likelihoods(inputs: SyntheticInputs, seed: int) -> dict[str, FloatArray]:
+    human = inputs.human
+    if not human.height:
+        return {}
+    if human.height > MAX_HUMAN_PAIRS:
+        human = human.sample(MAX_HUMAN_PAIRS, seed=derive_seed(seed, "eval", "human"))
+    likelihoods = {}
+    for side in ("chosen", "rejected"):
+        both = log_likelihood(inputs.policy, human["prompt"].to_list(), human[side].to_list())
+        likelihoods[side] = (both.logprob.double() / both.n_tokens).numpy()
+    return likelihoods
+
+
+def _by_side(key: str, values: dict[str, FloatArray]) -> Record:
+    if not values:
+        return {}
+    means = {f"{key}_{side}": float(per_token.mean()) for side, per_token in values.items()}
+    return {key: sum(means.values()) / len(means), **means}

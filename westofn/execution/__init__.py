@@ -1,0 +1,1 @@
+"""Committed shards: what is done stays done when a stage is killed."""

@@ -1,0 +1,79 @@
+"""A stage's working folder: outside its outputs, so that DVC, which removes outputs before a stage
+starts, cannot remove what a killed run had finished.
+
+`.scratch/<stage>/<digest>`, where the digest covers the parameters and the content of the inputs:
+other parameters or data never meet another run's work. A lock keeps a second process out, also
+when the first one outlived the `dvc` that started it. The folder goes when the stage is done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from westofn.errors import DataError, WestofnError
+
+ROOT = Path(".scratch")
+
+
+class BusyError(WestofnError):
+    """Another process is running the same stage on the same inputs."""
+
+
+@contextmanager
+def scratch(stage: str, settings: object, inputs: Sequence[Path]) -> Iterator[Path]:
+    """The locked working folder of one stage run; kept when the run fails.
+
+    Args:
+        stage: With the iteration, such as `sample-k1`.
+        settings: JSON-able; every parameter that the work depends on.
+        inputs: Files and folders that it depends on.
+
+    Raises:
+        BusyError: Another process holds it.
+        DataError: An input is missing.
+    """
+    digest = _digest(settings, inputs)
+    home = ROOT / stage
+    folder = home / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = home / f"{digest}.lock"
+    with lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(
+                f"{stage}: another process is running this stage on the same inputs "
+                f"(lock {lock}); wait for it, or stop it and run again"
+            ) from None
+        yield folder
+        shutil.rmtree(folder)
+        lock.unlink()
+
+
+def _digest(settings: object, inputs: Sequence[Path]) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in inputs:
+        if not path.exists():
+            raise DataError(f"{path} is missing; run `dvc repro` for the stage that writes it")
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        for file in files:
+            digest.update(f"\n{file.relative_to(path.parent)}:".encode())
+            with file.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Free space where a path lies or will lie."""
+    while not path.exists():
+        path = path.parent
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

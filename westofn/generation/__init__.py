@@ -1,0 +1,1 @@
+"""Candidate engines: N responses a prompt, with their log-likelihoods."""

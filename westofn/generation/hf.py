@@ -1,0 +1,163 @@
+"""The sampling loop: N responses a prompt from a local model, with their log-likelihoods.
+
+A sample is a function of (seed, prompt_id, candidate index) and the policy: each token is drawn
+by inverting the cumulative distribution at a uniform number that is keyed by those and by the
+position. So batch size, order and chunking do not enter, up to floating-point rounding of the
+logits (a uniform number within 1e-6 of a boundary).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from westofn.core.seeds import prompt_key, uniforms
+from westofn.models.encoder_decoder import StepCache
+from westofn.models.encoding import pad
+from westofn.models.policy import Policy, chosen_logprobs
+
+# Below this share of live rows the finished ones are dropped; dropping copies the cache.
+COMPACT_BELOW = 0.75
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N responses for each of P prompts.
+
+    Attributes:
+        ids: (P, N, T) token ids; the end token included, padding after it.
+        logprob: (P, N) sum of log π(y_t | …) at temperature 1, the end token included.
+        n_tokens: (P, N) tokens, the end token included.
+        stopped: (P, N) bool, True where the end token was drawn, False where the limit cut.
+    """
+
+    ids: Tensor
+    logprob: Tensor
+    n_tokens: Tensor
+    stopped: Tensor
+
+
+@torch.inference_mode()
+def sample(
+    policy: Policy,
+    prompts: Sequence[str],
+    prompt_ids: Sequence[str],
+    *,
+    indices: Sequence[int],
+    temperature: float,
+    seed: int,
+) -> Samples:
+    """Draw candidates `indices` of every prompt.
+
+    Args:
+        policy: The policy.
+        prompts: P prompts.
+        prompt_ids: Their ids, which key the randomness.
+        indices: Candidate indices, e.g. range(64); candidate 5 is the same whoever its neighbours.
+        temperature: Divides the logits for drawing; log-likelihoods stay at temperature 1.
+        seed: The run's seed.
+    """
+    policy.model.eval()
+    encoder, decoder, device = policy.encoder, policy.decoder, policy.device
+    limit = encoder.template.max_response_tokens
+    count, per_prompt = len(prompts), len(indices)
+    padded = pad(encoder.prompts(prompts), encoder.pad_id)
+    states = decoder.prompt_states(padded.ids.to(device), padded.mask.to(device))
+    cache = StepCache(decoder, states, per_prompt, limit + 1)
+    keys = np.repeat([prompt_key(name) for name in prompt_ids], per_prompt).astype(np.uint64)
+    draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
+    never = torch.tensor(_never_drawn(policy), device=device)
+
+    total = count * per_prompt
+    ids = torch.full((total, limit + 1), encoder.pad_id, dtype=torch.long, device=device)
+    logprob = torch.zeros(total, device=device)
+    live = torch.arange(total, device=device).view(count, per_prompt)  # place in the cache -> row
+    running = torch.ones(total, dtype=torch.bool, device=device)
+    tokens = torch.full_like(live, decoder.start_id)
+    for step in range(limit + 1):
+        logits = decoder.step(cache, tokens).float()
+        if step == limit:  # the limit counts without the end token, which may still come here
+            drawn = torch.full_like(live, encoder.eos_id)
+            ended = _draw(logits, never, temperature, draws.at(step, live)) == encoder.eos_id
+        else:
+            drawn = _draw(logits, never, temperature, draws.at(step, live))
+            ended = torch.ones_like(drawn, dtype=torch.bool)
+        gain = chosen_logprobs(logits, drawn)
+        writing = running[live] & ended
+        ids[live[writing], step] = drawn[writing]
+        logprob[live[writing]] += gain[writing]
+        running[live[drawn == encoder.eos_id]] = False
+        if not bool(running.any()):
+            break
+        alive = running[live]
+        if float(alive.float().mean()) < COMPACT_BELOW:
+            live, drawn = _compact(cache, live, drawn, alive)
+        tokens = drawn
+    ids = ids.view(count, per_prompt, -1)
+    lengths = (ids != encoder.pad_id).sum(-1)
+    return Samples(
+        ids=ids.cpu(),
+        logprob=logprob.view(count, per_prompt).clamp_max(0.0).cpu(),
+        n_tokens=lengths.cpu(),
+        stopped=(ids == encoder.eos_id).any(-1).cpu(),
+    )
+
+
+def decode(policy: Policy, samples: Samples) -> list[list[str]]:
+    """Texts of the samples, one list a prompt."""
+    prompts, per_prompt, _ = samples.ids.shape
+    texts = policy.encoder.decode(samples.ids.flatten(0, 1).tolist())
+    return [texts[p * per_prompt : (p + 1) * per_prompt] for p in range(prompts)]
+
+
+class _Draws:
+    """Uniform numbers in [0, 1) for any rows at any step."""
+
+    def __init__(
+        self, seed: int, keys: np.ndarray, indices: np.ndarray, device: torch.device
+    ) -> None:
+        self.seed, self.keys, self.indices, self.device = seed, keys, indices, device
+
+    def at(self, step: int, rows: Tensor) -> Tensor:
+        """The numbers of these rows at this position, in their shape."""
+        flat = rows.reshape(-1).cpu().numpy()
+        values = uniforms(self.seed, self.keys[flat], self.indices[flat], step)
+        below_one = np.minimum(values, 1 - 2**-24)  # float32 would round what is above to 1
+        return torch.from_numpy(below_one).float().to(self.device).view(rows.shape)
+
+
+def _never_drawn(policy: Policy) -> list[int]:
+    """Special tokens other than the end token, and padded vocabulary: no text spells them."""
+    special = set(policy.tokenizer.all_special_ids) - {policy.encoder.eos_id}
+    beyond = range(len(policy.tokenizer), policy.model.config.vocab_size)
+    return sorted(special | set(beyond))
+
+
+def _draw(logits: Tensor, never: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    """Inverse-CDF sampling of softmax(logits / temperature), (…, V) and (…,) -> (…,) ids."""
+    scaled = logits.index_fill(-1, never, float("-inf")) / temperature
+    cumulative = scaled.softmax(-1).cumsum(-1)
+    # The last value is 1 up to rounding: scale the draw to it, or an id past the end is possible.
+    target = uniform.unsqueeze(-1) * cumulative[..., -1:]
+    drawn = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
+    return drawn.clamp_max(logits.shape[-1] - 1)
+
+
+def _compact(
+    cache: StepCache, live: Tensor, tokens: Tensor, alive: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Keep prompts with live rows, and of each as many rows as the prompt with most has.
+
+    Finished rows that fill the gaps go on decoding; what they draw is never written.
+    """
+    prompts = alive.any(-1).nonzero().squeeze(-1)
+    width = int(alive.sum(-1).max())
+    order = alive[prompts].int().argsort(dim=-1, descending=True, stable=True)[:, :width]
+    rows = (prompts.unsqueeze(-1) * live.shape[1] + order).reshape(-1)
+    cache.keep(prompts, rows)
+    shape = (len(prompts), width)
+    return live.reshape(-1)[rows].view(shape), tokens.reshape(-1)[rows].view(shape)

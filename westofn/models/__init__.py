@@ -1,0 +1,1 @@
+"""Policies, reward models, tokenizers, and how they are saved and loaded."""

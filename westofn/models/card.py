@@ -1,0 +1,120 @@
+"""The card beside every saved model: what it is, how it reads text, and what it must answer.
+
+Canaries are outputs on a few fixed inputs, stored at save and recomputed at load: a head that was
+lost, a tokenizer that was swapped, or weights of another run are found before anything uses them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from westofn.errors import ModelError
+
+FORMAT = 1
+CARD = "card.json"
+CANARY_TOLERANCE = 1e-3  # absolute; other hardware sums in another order
+
+
+@dataclass(frozen=True)
+class Canary:
+    """An input and what the model answered at save: log π(y|x), or the head's outputs."""
+
+    prompt: str
+    response: str
+    output: list[float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Contents of card.json.
+
+    Attributes:
+        role: What the model is for.
+        family: `encoder_decoder`.
+        comparator: Of a reward model: embedding, joint or pointwise.
+        planes: Of the embedding comparator's skew-symmetric part.
+        template: The encoder's identity, see `encoding.Template`.
+        reward_mean: Of a pointwise model over its human training pairs, both responses.
+        reward_std: The same.
+        canaries: See the module.
+        training: What made it: counts, best step, validation accuracy.
+    """
+
+    role: Literal["policy", "reward_model"]
+    family: str
+    template: dict[str, int | str]
+    comparator: str | None = None
+    planes: int = 0
+    reward_mean: float = 0.0
+    reward_std: float = 1.0
+    canaries: list[Canary] = field(default_factory=list)
+    training: dict[str, float | int | str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Write card.json into the model's folder."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
+    """The card of a saved model.
+
+    Raises:
+        ModelError: No such folder, no card, another format, or another role than asked for.
+    """
+    path = folder / CARD
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is missing; run `dvc repro` for the stage that writes it")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw["canaries"] = [Canary(**item) for item in raw["canaries"]]
+        card = Card(**raw)
+    except FileNotFoundError:
+        raise ModelError(f"{folder} has no {CARD}; it was not written by this project") from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is damaged ({error}); rerun the stage that writes it") from None
+    if card.format != FORMAT:
+        raise ModelError(f"{path} has format {card.format}, this version reads {FORMAT}")
+    if card.role != role:
+        raise ModelError(f"{folder} holds a {card.role}, needs a {role}")
+    return card
+
+
+def check_template(folder: Path, card: Card, template: dict[str, int | str]) -> None:
+    """Refuse a model whose tokenizer or limits are not those of its card."""
+    for key, needed in card.template.items():
+        if template.get(key) != needed:
+            raise ModelError(
+                f"{folder}: {key} of the tokenizer is {template.get(key)!r}, the card says "
+                f"{needed!r}; the model's files do not belong together, rerun its stage"
+            )
+
+
+def check_canaries(
+    folder: Path, card: Card, recompute: Callable[[list[str], list[str]], Sequence[Sequence[float]]]
+) -> None:
+    """Refuse a model that no longer answers as it did when it was saved."""
+    if not card.canaries:
+        return
+    outputs = recompute([c.prompt for c in card.canaries], [c.response for c in card.canaries])
+    for canary, output in zip(card.canaries, outputs, strict=True):
+        for now, then in zip(output, canary.output, strict=True):
+            if abs(now - then) > CANARY_TOLERANCE * max(1.0, abs(then)):
+                raise ModelError(
+                    f"{folder}: a canary gives {now:.5f}, at save it gave {then:.5f}; weights, "
+                    "head or tokenizer were changed, rerun the stage that writes this model"
+                )
+
+
+def replace_folder(temporary: Path, final: Path) -> None:
+    """Put a finished folder in place of an earlier one, which stays until the new one is whole."""
+    if final.exists():
+        shutil.rmtree(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary.rename(final)

@@ -1,0 +1,100 @@
+"""The one function by which every stage turns (prompt, response) into token ids.
+
+A prompt that is too long loses its beginning; a response is never cut. Both end with the
+end-of-sequence token, and special tokens that a text spells out stay plain text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Template:
+    """What must agree wherever a model is used; stored in its card and checked at load."""
+
+    max_prompt_tokens: int
+    max_response_tokens: int
+    vocabulary: str
+    trim: str = "prompt-left"
+    version: int = 1
+
+    def to_json(self) -> dict[str, int | str]:
+        """The template as plain JSON."""
+        return asdict(self)
+
+
+class Encoder:
+    """Token ids of prompts and responses for one tokenizer and one template."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        max_prompt_tokens: int,
+        max_response_tokens: int,
+    ) -> None:
+        self.tokenizer = tokenizer
+        # A "</s>" that somebody typed must not end the prompt.
+        tokenizer.backend_tokenizer.encode_special_tokens = True
+        self.pad_id = int(tokenizer.pad_token_id)
+        self.eos_id = int(tokenizer.eos_token_id)
+        self.template = Template(
+            max_prompt_tokens, max_response_tokens, vocabulary_digest(tokenizer)
+        )
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each prompt, at most `max_prompt_tokens` with the end token, trimmed left."""
+        keep = self.template.max_prompt_tokens - 1
+        return [[*ids[-keep:], self.eos_id] for ids in self._ids(texts)]
+
+    def responses(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each response and the end token; never cut, see `fits`."""
+        return [[*ids, self.eos_id] for ids in self._ids(texts)]
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each response has at most `max_response_tokens` tokens (the end not counted)."""
+        limit = self.template.max_response_tokens
+        return [len(ids) <= limit for ids in self._ids(texts)]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of generated ids, without special tokens."""
+        return list(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        ids = self.tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids
+        return [list(row) for row in ids]
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Right-padded ids (…, L), long, and their mask (…, L), bool: True at real tokens."""
+
+    ids: Tensor
+    mask: Tensor
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> Padded:
+    """Right-pad rows to the longest of them, or to `length`."""
+    longest = max(map(len, rows)) if length is None else length
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[index, : len(row)] = True
+    return Padded(ids, mask)
+
+
+def vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Sixteen hex digits that differ between tokenizers that give different ids."""
+    digest = hashlib.blake2b(digest_size=8)
+    for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
+        digest.update(f"{index}:{token}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,160 @@
+"""A policy: a language model, its tokenizer, and the log-likelihood of responses under it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+
+from westofn.models.card import (
+    Canary,
+    Card,
+    check_canaries,
+    check_template,
+    read_card,
+    replace_folder,
+)
+from westofn.models.encoder_decoder import SharedDecoder, load_backbone
+from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+
+SCORING_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Policy:
+    """π(y|x): model, encoder, and the decoder that shares prompts."""
+
+    model: T5ForConditionalGeneration
+    encoder: Encoder
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer."""
+        return self.encoder.tokenizer
+
+    @property
+    def decoder(self) -> SharedDecoder:
+        """The decoder over K responses a prompt."""
+        return SharedDecoder(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.model.device
+
+
+def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
+    """log π(y_t | x, y_<t) at temperature 1, with gradient.
+
+    Args:
+        policy: The policy.
+        prompts: (P, S).
+        responses: (P, K, T) ids that end with the end token, and their mask.
+
+    Returns:
+        (P, K, T), 0 at padding.
+    """
+    decoder = policy.decoder
+    states = decoder.prompt_states(prompts.ids, prompts.mask)
+    hidden = decoder.hidden(states, responses.ids[..., :-1])
+    chosen = chosen_logprobs(decoder.logits(hidden), responses.ids)
+    return chosen.masked_fill(~responses.mask, 0.0)
+
+
+def chosen_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
+    """log softmax of logits (…, T, V) at ids (…, T), without an array of all log-probabilities."""
+    picked = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    result: Tensor = picked - logits.logsumexp(-1)
+    return result
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """log π(y|x) of responses, each with its number of tokens (the end token counts).
+
+    Attributes:
+        logprob: (rows,) natural logarithm, sum over tokens.
+        n_tokens: (rows,).
+    """
+
+    logprob: Tensor
+    n_tokens: Tensor
+
+
+@torch.inference_mode()
+def log_likelihood(
+    policy: Policy, prompts: Sequence[str], responses: Sequence[str], batch: int = SCORING_BATCH
+) -> Likelihood:
+    """log π(y|x) of texts, row by row; the same number whatever the batch size."""
+    policy.model.eval()
+    prompt_ids = policy.encoder.prompts(prompts)
+    response_ids = policy.encoder.responses(responses)
+    sums = []
+    for start in range(0, len(prompt_ids), batch):
+        some = pad(prompt_ids[start : start + batch], policy.encoder.pad_id)
+        rows = pad(response_ids[start : start + batch], policy.encoder.pad_id)
+        device = policy.device
+        logprobs = token_logprobs(
+            policy,
+            Padded(some.ids.to(device), some.mask.to(device)),
+            Padded(rows.ids[:, None].to(device), rows.mask[:, None].to(device)),
+        )
+        sums.append(logprobs.sum(-1).squeeze(1).float().cpu())
+    counts = torch.tensor([len(row) for row in response_ids])
+    return Likelihood(torch.cat(sums) if sums else torch.zeros(0), counts)
+
+
+def save_policy(
+    policy: Policy,
+    folder: Path,
+    canaries: Sequence[tuple[str, str]],
+    training: dict[str, float | int | str],
+) -> None:
+    """Write model, tokenizer and card; the folder appears only when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        temporary = Path(name) / folder.name
+        policy.model.save_pretrained(temporary)
+        save_tokenizer(policy.tokenizer, temporary)
+        texts = [list(column) for column in zip(*canaries, strict=True)]
+        outputs = log_likelihood(policy, texts[0], texts[1]).logprob.tolist()
+        Card(
+            role="policy",
+            family="encoder_decoder",
+            template=policy.encoder.template.to_json(),
+            canaries=[Canary(x, y, [v]) for (x, y), v in zip(canaries, outputs, strict=True)],
+            training=training,
+        ).write(temporary)
+        replace_folder(temporary, folder)
+
+
+def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
+    """A policy that `save_policy` wrote, checked against its card.
+
+    Raises:
+        ModelError: The folder is missing or incomplete, or its parts do not belong together.
+    """
+    card = read_card(folder, "policy")
+    encoder = Encoder(
+        load_tokenizer(folder),
+        int(card.template["max_prompt_tokens"]),
+        int(card.template["max_response_tokens"]),
+    )
+    check_template(folder, card, encoder.template.to_json())
+    model = load_backbone(str(folder)).to(device)
+    model.eval()
+    policy = Policy(model, encoder)
+    check_canaries(
+        folder,
+        card,
+        lambda prompts, responses: [
+            [v] for v in log_likelihood(policy, prompts, responses).logprob.tolist()
+        ],
+    )
+    return policy

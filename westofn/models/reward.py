@@ -1,0 +1,186 @@
+"""Reward and preference models: a backbone that reads (prompt, response), and a small fp32 head.
+
+The prompt goes through the encoder, the response through the decoder, and the head reads the
+decoder's state at the response's end token, found by position and never by a token id.
+
+| comparator | head | margin of a over b |
+|---|---|---|
+| pointwise | r | r_a − r_b (Bradley–Terry) |
+| embedding | r, u, w | r_a − r_b + Σ_l (u_a,l w_b,l − w_a,l u_b,l) (arXiv 2410.02197) |
+| joint | one number for "a then b" | half the difference of both orders |
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+
+from westofn.errors import ModelError
+from westofn.models.card import (
+    Canary,
+    Card,
+    check_canaries,
+    check_template,
+    read_card,
+    replace_folder,
+)
+from westofn.models.encoder_decoder import PromptStates, SharedDecoder, load_backbone
+from westofn.models.encoding import Encoder, Padded
+from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+from westofn.params import Comparator
+
+HEAD = "head.safetensors"
+
+
+class RewardModel(nn.Module):
+    """A backbone and a head; `features` scores candidates, `joint_margin` compares two."""
+
+    def __init__(
+        self, backbone: T5ForConditionalGeneration, comparator: Comparator, planes: int
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        # The vocabulary projection is not read here; frozen unless it shares the embedding.
+        if self.backbone.lm_head.weight is not self.backbone.shared.weight:
+            self.backbone.lm_head.requires_grad_(False)
+        self.comparator: Comparator = comparator
+        self.planes = planes if comparator == "embedding" else 0
+        width = backbone.config.d_model
+        self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
+        nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)
+
+    def prompt_states(self, prompts: Padded) -> PromptStates:
+        """Encode P prompts once, for any number of responses."""
+        return SharedDecoder(self.backbone).prompt_states(prompts.ids, prompts.mask)
+
+    def features(self, states: PromptStates, responses: Padded) -> Tensor:
+        """The head's outputs.
+
+        Args:
+            states: Of P prompts.
+            responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
+
+        Returns:
+            (P, K, 1 + 2·planes) fp32: the reward, then u_1 … u_L, w_1 … w_L.
+        """
+        hidden = SharedDecoder(self.backbone).hidden(states, responses.ids)
+        last = responses.mask.sum(-1)  # hidden[t] has read y_1 … y_t
+        index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
+        read_out = hidden.gather(2, index).squeeze(2)
+        features: Tensor = self.head(read_out.float())
+        return features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.head.weight.device
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A reward model ready for use: model, encoder, and what its card says.
+
+    Attributes:
+        model: In evaluation mode.
+        encoder: The encoder it was trained with.
+        reward_mean: Of a pointwise model's rewards over its human training pairs.
+        reward_std: The same; RL divides by it.
+    """
+
+    model: RewardModel
+    encoder: Encoder
+    reward_mean: float = 0.0
+    reward_std: float = 1.0
+
+    @property
+    def comparator(self) -> Comparator:
+        """The comparator."""
+        return self.model.comparator
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer."""
+        return self.encoder.tokenizer
+
+    def require_pointwise(self, purpose: str) -> None:
+        """Refuse a pairwise model where a reward for one response is needed."""
+        if self.comparator != "pointwise":
+            raise ModelError(
+                f"{purpose} needs a pointwise reward model, this one is {self.comparator}"
+            )
+
+
+def save_reward_model(
+    scorer: Scorer,
+    folder: Path,
+    canaries: Sequence[tuple[str, str]],
+    training: dict[str, float | int | str],
+) -> None:
+    """Write backbone, head, tokenizer and card; the folder appears only when it is whole."""
+    from westofn.models.scoring import score_rows
+
+    model = scorer.model
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        temporary = Path(name) / folder.name
+        model.backbone.save_pretrained(temporary)
+        save_file({"weight": model.head.weight.detach().cpu().contiguous()}, temporary / HEAD)
+        save_tokenizer(scorer.tokenizer, temporary)
+        texts = [list(column) for column in zip(*canaries, strict=True)]
+        outputs = score_rows(scorer, texts[0], texts[1]).tolist()
+        Card(
+            role="reward_model",
+            family="encoder_decoder",
+            comparator=model.comparator,
+            planes=model.planes,
+            template=scorer.encoder.template.to_json(),
+            reward_mean=scorer.reward_mean,
+            reward_std=scorer.reward_std,
+            canaries=[Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)],
+            training=training,
+        ).write(temporary)
+        replace_folder(temporary, folder)
+
+
+def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Scorer:
+    """A reward model that `save_reward_model` wrote, checked against its card.
+
+    Raises:
+        ModelError: The folder is missing or incomplete, or its parts do not belong together.
+    """
+    from westofn.models.scoring import score_rows
+
+    card = read_card(folder, "reward_model")
+    encoder = Encoder(
+        load_tokenizer(folder),
+        int(card.template["max_prompt_tokens"]),
+        int(card.template["max_response_tokens"]),
+    )
+    check_template(folder, card, encoder.template.to_json())
+    if card.comparator not in ("embedding", "joint", "pointwise"):
+        raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
+    model = RewardModel(load_backbone(str(folder)), card.comparator, card.planes)
+    try:
+        model.head.load_state_dict(load_file(folder / HEAD))
+    except (OSError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ModelError(f"{folder / HEAD} cannot be loaded: {reason}") from None
+    model.to(device).eval()
+    scorer = Scorer(model, encoder, card.reward_mean, card.reward_std)
+    check_canaries(folder, card, lambda x, y: score_rows(scorer, x, y).tolist())
+    return scorer
+
+
+def with_reward_statistics(scorer: Scorer, rewards: Tensor) -> Scorer:
+    """The same model with the mean and standard deviation of these rewards in its card."""
+    if scorer.comparator != "pointwise":
+        return scorer
+    std = float(rewards.std().clamp_min(1e-6))
+    return replace(scorer, reward_mean=float(rewards.mean()), reward_std=std)

@@ -1,0 +1,86 @@
+"""Tokenizers: trained here for models from scratch, loaded for pretrained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from westofn.errors import ModelError
+
+PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
+# A word keeps the space before it, so that decoding gives the text back exactly.
+_WORD = r" ?\w+| ?[^\w\s]+|\s"
+
+
+def train_tokenizer(
+    texts: Iterable[str], kind: Literal["words", "bytes"], vocabulary: int
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer whose ids 0, 1, 2 are padding, end and unknown.
+
+    Args:
+        texts: What it learns from, prompts and responses alike.
+        kind: `words` has one token a word (unknown words become `<unk>`); `bytes` is byte-level
+            BPE, which can spell any text.
+        vocabulary: The largest number of tokens, special ones included.
+    """
+    trainer: trainers.Trainer
+    if kind == "words":
+        raw = Tokenizer(models.WordLevel(unk_token=UNK))
+        raw.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
+        raw.decoder = decoders.Fuse()
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=vocabulary, special_tokens=[PAD, EOS, UNK], show_progress=False
+        )
+    else:
+        raw = Tokenizer(models.BPE(unk_token=UNK))
+        raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        raw.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[PAD, EOS, UNK],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    raw.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that was saved beside a model of this project.
+
+    AutoTokenizer would rebuild it by the model's family and corrupt a home-made one.
+    """
+    if not (path / "tokenizer.json").is_file():
+        raise ModelError(f"{path} has no tokenizer.json; rerun the stage that writes this model")
+    return PreTrainedTokenizerFast.from_pretrained(path)
+
+
+def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of a pretrained model, by path or hub name; needs padding and end tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
+    for role in ("pad_token", "eos_token"):
+        if getattr(tokenizer, role) is None:
+            raise ModelError(f"{name}: the tokenizer has no {role}, which training needs")
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Save, and check that what comes back gives the same ids."""
+    tokenizer.save_pretrained(path)
+    probe = tokenizer.decode(list(range(min(len(tokenizer), 512))), skip_special_tokens=True)
+    before = tokenizer(probe, add_special_tokens=False).input_ids
+    after = load_tokenizer(path)(probe, add_special_tokens=False).input_ids
+    if before != after:
+        raise ModelError(f"{path}: the saved tokenizer gives other ids than the one in memory")

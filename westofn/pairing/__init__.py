@@ -1,0 +1,1 @@
+"""From pools of candidates to pairs: the base model compares, core selects."""

@@ -1,0 +1,177 @@
+"""One pseudo-labelled pair a prompt, by the base model's comparisons of its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from westofn.core.comparators import margins as all_margins
+from westofn.core.comparators import mean_margin, pair_margin
+from westofn.core.seeds import derive_seed, prompt_keys, uniforms
+from westofn.core.selection import (
+    BestWorst,
+    Selector,
+    default_sizes,
+    nested_best_worst,
+    select_pairs,
+)
+from westofn.core.tournament import tournament_best_worst
+from westofn.execution.progress import track
+from westofn.models.reward import Scorer
+from westofn.models.scoring import joint_margins, score_pools
+
+# Bounds the (prompts, N, N) margins that stand in memory at once.
+MARGINS_AT_ONCE = 2**22
+JOINT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Pools:
+    """N candidates for each prompt, in the order of their indices."""
+
+    prompt_ids: list[str]
+    prompts: list[str]
+    responses: list[list[str]]
+
+    @property
+    def n_candidates(self) -> int:
+        """N."""
+        return len(self.responses[0])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The pairs of all prompts.
+
+    Attributes:
+        pairs: One ordered pair a prompt.
+        nested: The West-of-N pair among the first n candidates, by n; only n = N where the
+            comparator was asked for a tournament.
+        pool_mean: (P,) mean over the pool of each candidate's mean margin; None for a tournament.
+        pool_std: (P,) their standard deviation; None for a tournament.
+        forward_passes: Responses, or ordered pairs for a joint comparator, that went through it.
+    """
+
+    pairs: BestWorst
+    nested: dict[int, BestWorst]
+    pool_mean: Tensor | None
+    pool_std: Tensor | None
+    forward_passes: int
+
+
+def select(
+    scorer: Scorer, pools: Pools, *, method: str, selector: Selector, seed: int
+) -> Selection:
+    """Choose a pair of every pool.
+
+    Args:
+        scorer: The base preference model, of any comparator.
+        pools: The candidates.
+        method: `exact` looks at all ordered pairs, `tournament` eliminates.
+        selector: Which pair; a tournament gives `west` only.
+        seed: Of the random selectors and of the tournament's brackets.
+    """
+    if method == "tournament":
+        return _tournament(scorer, pools, seed)
+    count = pools.n_candidates
+    step = max(1, MARGINS_AT_ONCE // count**2)
+    draws = _draws(seed, pools.prompt_ids, 2)
+    parts, nested, means, stds = [], [], [], []
+    for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
+        stop = start + step
+        margins = _margins(scorer, pools.prompts[start:stop], pools.responses[start:stop])
+        parts.append(select_pairs(margins, selector, draws[start:stop]))
+        nested.append(nested_best_worst(margins, default_sizes(count)))
+        level = mean_margin(margins)
+        means.append(level.mean(-1))
+        stds.append(level.std(-1, correction=0))
+    each = count * (count - 1) if scorer.comparator == "joint" else count
+    return Selection(
+        pairs=_concat(parts),
+        nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
+        pool_mean=torch.cat(means),
+        pool_std=torch.cat(stds),
+        forward_passes=each * len(pools.prompts),
+    )
+
+
+def _tournament(scorer: Scorer, pools: Pools, seed: int) -> Selection:
+    count = pools.n_candidates
+    brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
+    if scorer.comparator == "joint":
+        prompt_ids = scorer.encoder.prompts(pools.prompts)
+        ids = [scorer.encoder.responses(pool) for pool in pools.responses]
+
+        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
+            return _joint(scorer, prompt_ids, ids, rows)
+
+    else:
+        features = torch.stack(score_pools(scorer, pools.prompts, pools.responses))
+
+        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return pair_margin(features[prompt, a], features[prompt, b])
+
+    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
+    pairs = BestWorst(result.best, result.worst, result.p_best)
+    if scorer.comparator == "joint":
+        passes = 2 * result.comparisons_per_prompt * len(pools.prompts)
+    else:
+        passes = count * len(pools.prompts)
+    return Selection(pairs, {count: pairs}, None, None, passes)
+
+
+def _margins(
+    scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]
+) -> Tensor:
+    """(P, N, N) margins of every ordered pair."""
+    if scorer.comparator != "joint":
+        return all_margins(torch.stack(score_pools(scorer, prompts, responses)))
+    count = len(responses[0])
+    prompt_ids = scorer.encoder.prompts(prompts)
+    ids = [scorer.encoder.responses(pool) for pool in responses]
+    upper = torch.triu_indices(count, count, 1)
+    rows = [(p, int(i), int(j)) for p in range(len(prompts)) for i, j in upper.T.tolist()]
+    half = _joint(scorer, prompt_ids, ids, rows).view(len(prompts), -1)
+    margins = torch.zeros(len(prompts), count, count)
+    margins[:, upper[0], upper[1]] = half
+    return margins - margins.transpose(1, 2)
+
+
+def _joint(
+    scorer: Scorer,
+    prompt_ids: Sequence[list[int]],
+    ids: Sequence[Sequence[list[int]]],
+    rows: Sequence[tuple[int, int, int]],
+) -> Tensor:
+    margins = []
+    for start in range(0, len(rows), JOINT_BATCH):
+        some = rows[start : start + JOINT_BATCH]
+        margins.append(
+            joint_margins(
+                scorer,
+                [prompt_ids[p] for p, _, _ in some],
+                [ids[p][a] for p, a, _ in some],
+                [ids[p][b] for p, _, b in some],
+            )
+        )
+    return torch.cat(margins)
+
+
+def _draws(seed: int, prompt_ids: Sequence[str], count: int) -> Tensor:
+    """(P, count) uniform numbers that depend on the seed and the prompt's id alone."""
+    keys = prompt_keys(prompt_ids)
+    values = uniforms(derive_seed(seed, "select"), keys[:, None], np.arange(count), 0)
+    return torch.from_numpy(np.minimum(values, 1 - 2**-24)).float()
+
+
+def _concat(parts: Sequence[BestWorst]) -> BestWorst:
+    return BestWorst(
+        torch.cat([part.best for part in parts]),
+        torch.cat([part.worst for part in parts]),
+        torch.cat([part.p_best for part in parts]),
+    )

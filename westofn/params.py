@@ -1,0 +1,312 @@
+"""params.yaml -> strict, frozen pydantic models.
+
+The file is read as YAML 1.2, the way DVC reads it (so `1e-5` is a number), unknown keys are
+refused, and every fault is named with its key in one message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from westofn.errors import ParameterError
+
+PARAMS_FILE = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Comparator = Literal["embedding", "joint", "pointwise"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, strict types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class WorldParams(Section):
+    """How much the embedded world writes and labels (numbers of rows; all prompts differ)."""
+
+    sft_examples: Annotated[int, Field(ge=20)]
+    train_pairs: Annotated[int, Field(ge=8)]
+    validation_pairs: Annotated[int, Field(ge=4)]
+    test_pairs: Annotated[int, Field(ge=4)]
+    test_prompts: Annotated[int, Field(ge=4)]
+    annotator_temperature: Positive
+
+
+class FilesParams(Section):
+    """How preferences from files are split; fractions are of prompt groups."""
+
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    test_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    autorater_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    limit: Annotated[int, Field(ge=0)]
+    subset: Annotated[str, Field(min_length=1)]
+    max_test_prompts: Count
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets to read; empty means all of them."""
+        return () if self.subset == "all" else (self.subset,)
+
+
+class PrepareParams(Section):
+    """Where preferences and prompts come from."""
+
+    source: Literal["world", "hh"]
+    path: str
+    world: WorldParams
+    files: FilesParams
+
+
+class ScratchModel(Section):
+    """The T5-style encoder-decoder that is built when `sft.model` is `scratch`."""
+
+    width: Annotated[int, Field(ge=8, multiple_of=8)]
+    layers: Count
+    heads: Count
+    feed_forward: Count
+    dropout: Fraction
+    tokenizer: Literal["words", "bytes"]
+    vocabulary: Annotated[int, Field(ge=64)]
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class OptimiserParams(Section):
+    """AdamW with linear warm-up and cosine decay to zero; the batch is the global one."""
+
+    steps: Count
+    batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    learning_rate: Positive
+    warmup_fraction: Fraction
+    weight_decay: NonNegative
+
+
+class SftParams(OptimiserParams):
+    """The supervised policy."""
+
+    model: str
+    scratch: ScratchModel
+    max_prompt_tokens: Annotated[int, Field(ge=4)]
+    max_response_tokens: Annotated[int, Field(ge=2)]
+
+
+class RewardModelParams(OptimiserParams):
+    """What base_rm, student_rm and reference_rm share: one training function, one recipe."""
+
+    dropout: Fraction
+    evaluations: Count
+    centering: NonNegative
+
+
+class BaseRmParams(RewardModelParams):
+    """The base preference model (the teacher)."""
+
+    comparator: Comparator
+    planes: Count
+
+
+class StudentRmParams(RewardModelParams):
+    """The pointwise student; the references HF50 and HF100 are trained with the same section."""
+
+    synthetic_fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
+class SampleParams(Section):
+    """Candidates from the policy."""
+
+    n_candidates: Annotated[int, Field(ge=2)]
+    temperature: Positive
+
+
+class WonSelectParams(Section):
+    """Which two candidates of a pool become a pair."""
+
+    method: Literal["exact", "tournament"]
+    selector: Literal["west", "best_random", "random_pair", "best_below"]
+
+    @model_validator(mode="after")
+    def _tournament_finds_best_and_worst(self) -> Self:
+        if self.method == "tournament" and self.selector != "west":
+            raise ValueError(
+                f"method tournament finds the best and the worst only; selector {self.selector} "
+                "needs method exact"
+            )
+        return self
+
+
+class FilterParams(Section):
+    """Which pairs the student sees; 0 switches a filter off."""
+
+    quantile: Fraction
+    likelihood_quantile: Fraction
+    likelihood_normalisation: Literal["sum", "per_token"]
+
+
+class RlhfParams(Section):
+    """Reinforcement learning of the policy against the student's standardised reward."""
+
+    algorithm: Literal["ppo", "rloo"]
+    steps: Count
+    batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    samples_per_prompt: Count
+    learning_rate: Positive
+    warmup_fraction: Fraction
+    kl_weight: NonNegative
+    temperature: Positive
+    epochs: Count
+    minibatches: Count
+    clip: Positive
+    value_warmup_steps: Annotated[int, Field(ge=0)]
+    value_clip: Positive
+    gae_lambda: Annotated[float, Field(ge=0, le=1)]
+    evaluations: Annotated[int, Field(ge=2)]
+
+    @property
+    def frozen_steps(self) -> int:
+        """Steps before the policy learns: value_warmup_steps under ppo, 0 under rloo."""
+        return self.value_warmup_steps if self.algorithm == "ppo" else 0
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        unit = self.samples_per_prompt * self.minibatches
+        if self.batch_size % unit:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of {unit}: minibatches "
+                f"{self.minibatches} × samples_per_prompt {self.samples_per_prompt}"
+            )
+        if self.algorithm == "rloo" and self.samples_per_prompt < 2:
+            raise ValueError("samples_per_prompt is 1, algorithm rloo compares at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _policy_thaws(self) -> Self:
+        if self.frozen_steps >= self.steps:
+            raise ValueError(
+                f"value_warmup_steps {self.value_warmup_steps} of steps {self.steps} leave none "
+                "in which the policy learns"
+            )
+        return self
+
+
+class LoopItem(Section):
+    """One iteration: `prev` names the one whose policy and reward model it starts from."""
+
+    prev: str
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    prepare: PrepareParams
+    sft: SftParams
+    base_rm: BaseRmParams
+    sample: SampleParams
+    won_select: WonSelectParams
+    filter: FilterParams
+    student_rm: StudentRmParams
+    rlhf: RlhfParams
+    loop: dict[str, LoopItem]
+
+    @model_validator(mode="after")
+    def _loop_is_a_chain_from_k0(self) -> Self:
+        if not self.loop:
+            raise ValueError("loop is empty; it needs at least `k1: {prev: k0}`")
+        for key, item in self.loop.items():
+            if not re.fullmatch(r"k[1-9]\d*", key):
+                raise ValueError(f"loop.{key} is not an iteration name; use k1, k2, …")
+            if item.prev != "k0" and item.prev not in self.loop:
+                known = ", ".join(["k0", *self.loop])
+                raise ValueError(f"loop.{key}.prev is {item.prev!r}, which is none of {known}")
+            seen, here = {key}, item.prev
+            while here != "k0":
+                if here in seen:
+                    raise ValueError(f"loop.{key} leads back to itself; a chain ends at k0")
+                seen.add(here)
+                here = self.loop[here].prev
+        return self
+
+    @model_validator(mode="after")
+    def _comparator_allows_the_method(self) -> Self:
+        if self.base_rm.comparator == "joint" and self.won_select.selector == "best_below":
+            raise ValueError(
+                "won_select.selector best_below needs a score per candidate; base_rm.comparator "
+                "joint has none: use embedding or pointwise"
+            )
+        return self
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and validate params.yaml.
+
+    Raises:
+        ParameterError: The file is missing or is not YAML, or a key or value is wrong; the message
+            names every fault.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} is missing; run from the repository root") from None
+    except YAMLError as error:
+        where = " ".join(str(error).split())
+        raise ParameterError(f"{path} is not valid YAML: {where}") from None
+    if not isinstance(raw, dict):
+        raise ParameterError(f"{path} holds {type(raw).__name__}, needs a mapping of sections")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        faults = [_fault(dict(item)) for item in error.errors()]
+        raise ParameterError(f"{path}: " + "; ".join(faults)) from None
+
+
+def _fault(error: dict[str, object]) -> str:
+    """One fault as `key is VALUE, needs WHAT`."""
+    location = error["loc"]
+    assert isinstance(location, tuple)
+    key = ".".join(str(part) for part in location)
+    message = str(error["msg"])
+    match error["type"]:
+        case "extra_forbidden":
+            known = list(_fields_at(location[:-1]))
+            near = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            return f"{key} is not a parameter; {hint}"
+        case "missing":
+            return f"{key} is missing; add it (git diff params.yaml shows what changed)"
+        case "value_error":
+            text = message.removeprefix("Value error, ")
+            return f"{key}: {text}" if key else text
+        case _:
+            needed = message[0].lower() + message[1:]
+            needed = needed.removeprefix("input should be ")
+            return f"{key} is {error['input']!r}, needs {needed}"
+
+
+def _fields_at(location: tuple[object, ...]) -> list[str]:
+    """The field names of the section at a location, empty where it is no section."""
+    model: type[BaseModel] = Params
+    for part in location:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        if annotation is LoopItem or (
+            isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        ):
+            model = annotation
+    return list(model.model_fields)

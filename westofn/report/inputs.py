@@ -1,0 +1,184 @@
+"""What the report reads: evaluations, selections, filter decisions and RL curves.
+
+`read_inputs` is the only function here that touches the disk; all else in `westofn.report` works
+on the frozen records it returns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.decisions import DECISIONS
+from westofn.artifacts.json_file import read_json
+from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.prompts import PROMPTS
+from westofn.errors import DataError
+
+Record = Mapping[str, Any]
+"""One point of a curve: a JSON object of numbers."""
+
+HUMAN_ARMS = ("hf50", "hf100")
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What `eval` measured of one reward model; a key that is absent was not measured."""
+
+    metrics: Record
+    curves: Mapping[str, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One round of the loop: the pairs it selected, what the filter decided, and its RL run.
+
+    Attributes:
+        selection: `pairs/summary.json`.
+        filtering: `synthetic/summary.json`.
+        rl_metrics: `rl/metrics.json`.
+        rl_curve: `rl/curve.json`, one record a logged step.
+        pairs: Table PAIRS.
+        decisions: Table DECISIONS, one row a pair.
+        candidates: The rows of table CANDIDATES that a pair names (others are not needed).
+    """
+
+    selection: Record
+    filtering: Record
+    rl_metrics: Record
+    rl_curve: Sequence[Record]
+    pairs: pl.DataFrame
+    decisions: pl.DataFrame
+    candidates: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All that the report shows.
+
+    Attributes:
+        arms: Evaluations by name: `base` (the pairwise teacher), `hf50`, `hf100`, iterations.
+        iterations: By name (`k1`, ...), in the order of the loop.
+        prompts: Table PROMPTS.
+        counts: Rows of the prepared data by kind (`prepared/counts.json`).
+        base_model: Facts to show about the base model, by name (family, comparator, ...).
+        seed: The seed of the run: there is one, and the page says so.
+    """
+
+    arms: Mapping[str, Arm]
+    iterations: Mapping[str, Iteration]
+    prompts: pl.DataFrame
+    counts: Mapping[str, int]
+    base_model: Mapping[str, str]
+    seed: int
+
+    @property
+    def order(self) -> list[str]:
+        """Arms in the order in which they are shown: HF50, the iterations, HF100, the base."""
+        wanted = [HUMAN_ARMS[0], *self.iterations, HUMAN_ARMS[1], BASE]
+        return [name for name in wanted if name in self.arms]
+
+    @property
+    def palette_order(self) -> list[str]:
+        """Arms in the order of the palette: one more iteration changes no colour."""
+        return [name for name in (*HUMAN_ARMS, BASE, *self.iterations) if name in self.arms]
+
+
+def read_inputs(
+    data: Path,
+    iterations: Sequence[str],
+    *,
+    base_model: Mapping[str, str],
+    seed: int,
+) -> ReportInputs:
+    """Read the report's inputs from the pipeline's data folder.
+
+    Args:
+        data: The folder `data/` of the pipeline.
+        iterations: Names of the loop's rounds, in order; other rounds on disk are not read.
+        base_model: Facts to show about the base model.
+        seed: The seed of the run.
+
+    Raises:
+        DataError: A file is missing or broken, or a pair has no decision, candidate or prompt.
+    """
+    names = [BASE, *HUMAN_ARMS, *iterations]
+    return ReportInputs(
+        arms={name: _read_arm(data / "eval" / name) for name in names},
+        iterations={name: _read_iteration(data / name) for name in iterations},
+        prompts=PROMPTS.read(data / "prepared" / "prompts.parquet"),
+        counts=_read_object(data / "prepared" / "counts.json", "prepare"),
+        base_model=dict(base_model),
+        seed=seed,
+    )
+
+
+def _read_arm(folder: Path) -> Arm:
+    path = folder / "curves.json"
+    return Arm(
+        metrics=_read_object(folder / "metrics.json", "eval"),
+        curves={
+            name: _checked_records(records, f"{path}: {name}", "eval")
+            for name, records in _read_object(path, "eval").items()
+        },
+    )
+
+
+def _read_iteration(folder: Path) -> Iteration:
+    pairs = PAIRS.read(folder / "pairs" / "pairs.parquet")
+    return Iteration(
+        selection=_read_object(folder / "pairs" / "summary.json", "won_select"),
+        filtering=_read_object(folder / "synthetic" / "summary.json", "filter"),
+        rl_metrics=_read_object(folder / "rl" / "metrics.json", "rlhf"),
+        rl_curve=_read_records(folder / "rl" / "curve.json", "rlhf"),
+        pairs=pairs,
+        decisions=DECISIONS.read(folder / "synthetic" / "decisions.parquet"),
+        candidates=named_candidates(CANDIDATES.read(folder / "candidates.parquet"), pairs),
+    )
+
+
+def named_candidates(candidates: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The candidates that a pair names as chosen or rejected."""
+    named = pl.concat(
+        pairs.select("prompt_id", candidate_index=side)
+        for side in ("chosen_index", "rejected_index")
+    )
+    return candidates.join(named, on=["prompt_id", "candidate_index"], how="semi")
+
+
+def _read_object(path: Path, written_by: str) -> dict[str, Any]:
+    return _measured(read_json(path, written_by))
+
+
+def _read_records(path: Path, written_by: str) -> list[dict[str, Any]]:
+    """Read a JSON list of objects, which `read_json` is not for."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; rerun {written_by}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not JSON ({error}); rerun {written_by}") from None
+    return _checked_records(value, str(path), written_by)
+
+
+def _checked_records(value: object, where: str, written_by: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise DataError(f"{where}: needs a list of JSON objects; rerun {written_by}")
+    return [_measured(record) for record in value]
+
+
+def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without nulls, which mean the same as an absent key: not measured."""
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def having(records: Iterable[Record], *keys: str) -> list[Record]:
+    """The records in which every one of `keys` was measured."""
+    return [record for record in records if all(key in record for key in keys)]

@@ -1,0 +1,59 @@
+"""The content of `metrics.json`: one small flat object an arm, for `dvc metrics`."""
+
+from __future__ import annotations
+
+from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
+
+DIGITS = 4
+BASE_KEYS = ("accuracy", "on_policy_accuracy")
+ARM_KEYS = (
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "high_confidence_accuracy",
+    "ece",
+    "best_of_n_gold",
+    "best_of_n_win_rate",
+    "on_policy_accuracy",
+)
+ITERATION_KEYS = ("label_accuracy", "label_bound")
+FILTER_KEYS = ("pairs_selected", "pairs_kept")
+RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
+
+Metrics = dict[str, dict[str, float]]
+
+
+def collect_metrics(inputs: ReportInputs) -> Metrics:
+    """Metrics by arm, floats rounded to 4 digits; what was not measured has no key.
+
+    Returns:
+        `{"hf50": {"accuracy": ...}, "k1": {..., "rl_gold": ...}, ..., "base": {...}}`, in the
+        order in which the report shows the arms.
+    """
+    return {name: _arm_metrics(inputs, name) for name in inputs.order}
+
+
+def _arm_metrics(inputs: ReportInputs, name: str) -> dict[str, float]:
+    arm = inputs.arms[name]
+    if name == BASE:
+        return _pick(arm.metrics, BASE_KEYS)
+    picked = _pick(arm.metrics, ARM_KEYS)
+    if name in inputs.iterations:
+        picked |= _iteration_metrics(arm, inputs.iterations[name])
+    return picked
+
+
+def _iteration_metrics(arm: Arm, iteration: Iteration) -> dict[str, float]:
+    return (
+        _pick(arm.metrics, ITERATION_KEYS)
+        | _pick(iteration.filtering, FILTER_KEYS)
+        | _pick(iteration.rl_metrics, RL_KEYS)
+    )
+
+
+def _pick(record: Record, keys: tuple[str, ...]) -> dict[str, float]:
+    return {key: _rounded(record[key]) for key in keys if key in record}
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, DIGITS)

@@ -1,0 +1,125 @@
+"""Measured numbers with their intervals, and how they are written in text and tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from westofn.report.inputs import Record
+
+NORMAL_975 = 1.959964
+"""The 97.5 % quantile of the standard normal distribution: a two-sided 95 % interval."""
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value and its 95 % interval; `low` and `high` are both None where none was measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are known."""
+        return self.low is not None and self.high is not None
+
+
+def measure(record: Record, key: str) -> Measure | None:
+    """The measure `key` of a record with `key`_low and `key`_high; None when not measured."""
+    if key not in record:
+        return None
+    return Measure(record[key], record.get(f"{key}_low"), record.get(f"{key}_high"))
+
+
+def overlap(first: Measure, second: Measure) -> bool | None:
+    """Whether the two intervals overlap; None when one of them is not known.
+
+    >>> overlap(Measure(0.70, 0.68, 0.72), Measure(0.73, 0.71, 0.75))
+    True
+    >>> overlap(Measure(0.70, 0.68, 0.72), Measure(0.75, 0.73, 0.77))
+    False
+    """
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return None
+    return first.low <= second.high and second.low <= first.high
+
+
+def verdict(first: Measure, second: Measure) -> str:
+    """Whether a difference stands out of the intervals, in words."""
+    return {
+        True: "within the interval",
+        False: "outside the interval",
+        None: "no interval measured",
+    }[overlap(first, second)]
+
+
+def wilson(proportion: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion of `n` pairs (Wilson 1927).
+
+    Stays inside [0, 1] and is not empty at 0 or 1, so that small bins show their width.
+
+    >>> low, high = wilson(0.5, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.4038, 0.5962)
+    """
+    squared = NORMAL_975**2
+    centre = (proportion + squared / (2 * n)) / (1 + squared / n)
+    spread = math.sqrt(proportion * (1 - proportion) / n + squared / (4 * n * n))
+    half = NORMAL_975 * spread / (1 + squared / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share in percent, without the sign.
+
+    >>> percent(0.7123)
+    '71.2'
+    """
+    return decimal(100 * value, digits)
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign, and no minus before zero.
+
+    >>> decimal(-0.5), decimal(-0.001)
+    ('−0.50', '0.00')
+    """
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:.{digits}f}".replace("-", "−")
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, signed.
+
+    >>> points(0.0132), points(-0.02), points(0.0)
+    ('+1.3', '−2.0', '0.0')
+    """
+    text = percent(difference)
+    return f"+{text}" if text.strip("0.") and not text.startswith("−") else text
+
+
+def percent_interval(measured: Measure) -> str:
+    """A share with its interval, for running text.
+
+    >>> percent_interval(Measure(0.7, 0.68, 0.72))
+    '70.0 % (68.0–72.0)'
+    """
+    text = f"{percent(measured.value)} %"
+    if measured.low is None or measured.high is None:
+        return text
+    return f"{text} ({percent(measured.low)}–{percent(measured.high)})"
+
+
+def decimal_interval(measured: Measure) -> str:
+    """A number with its interval, for running text.
+
+    >>> decimal_interval(Measure(3.6, 3.5, 3.7))
+    '3.60 (3.50–3.70)'
+    """
+    text = decimal(measured.value)
+    if measured.low is None or measured.high is None:
+        return text
+    return f"{text} ({decimal(measured.low)}–{decimal(measured.high)})"

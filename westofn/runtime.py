@@ -1,0 +1,74 @@
+"""Hardware settings: where to run and how much at once. They never change a result's meaning.
+
+They come from the environment or from `runtime.toml` (git-ignored), never from params.yaml, so
+that moving to another machine does not invalidate a cache:
+
+| runtime.toml | environment | meaning | default |
+|---|---|---|---|
+| device | WESTOFN_DEVICE | torch device | cuda where there is one, else cpu |
+| micro_batch | WESTOFN_MICRO_BATCH | rows in one training forward pass | the whole batch |
+| threads | OMP_NUM_THREADS | CPU threads | physical cores |
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from westofn.errors import ParameterError
+
+RUNTIME_FILE = Path("runtime.toml")
+KEYS = ("device", "micro_batch", "threads")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """See the module; 0 means the default."""
+
+    device: str = ""
+    micro_batch: int = 0
+    threads: int = 0
+
+
+def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
+    """The settings of this machine; the environment wins over the file.
+
+    Raises:
+        ParameterError: The file is not TOML, or a key or value is wrong.
+    """
+    raw: dict[str, object] = {}
+    if path.is_file():
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ParameterError(f"{path} is not valid TOML: {error}") from None
+    unknown = sorted(set(raw) - set(KEYS))
+    if unknown:
+        raise ParameterError(f"{path}: {unknown[0]} is no setting; known: {', '.join(KEYS)}")
+    return Runtime(
+        device=os.environ.get("WESTOFN_DEVICE") or str(raw.get("device", "")),
+        micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
+        threads=_whole("threads", os.environ.get("OMP_NUM_THREADS"), raw, path),
+    )
+
+
+def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> int:
+    value = text if text is not None else raw.get(key, 0)
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ParameterError(f"{path} or the environment: {key} is {value!r}, needs a whole number ≥ 0")
+
+
+def set_up_torch(runtime: Runtime | None = None) -> str:
+    """Set threads and offline-friendly switches; returns the device's name."""
+    import psutil
+    import torch
+
+    runtime = runtime or load_runtime()
+    # Two torch threads on one busy core collapse, so hyper-threads are not counted.
+    torch.set_num_threads(runtime.threads or psutil.cpu_count(logical=False) or 1)
+    return runtime.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,1 @@
+"""Raw data to canonical preferences, prompts and SFT examples."""

@@ -1,0 +1,178 @@
+"""The gold annotator g(prompt, response), known exactly and never shown to a training stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from westofn.errors import DataError
+from westofn.sources.world.knobs import KNOBS, Knobs
+from westofn.sources.world.lexicon import (
+    FACT_WEIGHTS,
+    FACTS,
+    FILLERS,
+    FOLLOWERS,
+    TASTE,
+    WORD_CLASS,
+)
+
+# Gold's terms beside `FACT_WEIGHTS` and `TASTE`, in units of reward.
+WRONG_FACT = -0.9
+FILLER = -0.5
+REPETITION = -0.4
+UNKNOWN_WORD = -0.6
+BROKEN_GRAMMAR = -0.4
+EXCESS_WORD = -0.1
+MISSING_WORD = -0.6
+MAX_WORDS = 18
+MIN_WORDS = 5
+
+_FREE_USES = {**dict.fromkeys(TASTE["determiner"], 2), "i": 3}  # of a word before it repeats
+_START, _END = "\n<", "\n>"  # no word holds white space, so no text can imitate an edge
+_EDGES = {_START: "start", _END: "end"}
+_PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?", " "))
+
+
+class _Effects(dict[tuple[str, str], float]):
+    """(word before, word) -> what the word adds wherever it stands; filled when first asked.
+
+    A fact word counts as wrong here: whether the post states it is known per prompt only.
+    """
+
+    def __init__(self, knobs: Knobs) -> None:
+        super().__init__()
+        self._worth = {
+            word: knobs.taste_scale * taste
+            for tastes in TASTE.values()
+            for word, taste in tastes.items()
+        }
+        self._worth.update(dict.fromkeys((w for f in FILLERS for w in f.words), FILLER))
+        self._worth.update(dict.fromkeys((w for ws in FACTS.values() for w in ws), WRONG_FACT))
+
+    def __missing__(self, key: tuple[str, str]) -> float:
+        before, word = (_class(part) for part in key)
+        effect = UNKNOWN_WORD if word == "unknown" else self._worth.get(key[1], 0.0)
+        if word not in FOLLOWERS.get(before, ()):
+            effect += BROKEN_GRAMMAR
+        self[key] = effect
+        return effect
+
+
+def _class(word: str) -> str:
+    return _EDGES.get(word) or WORD_CLASS.get(word, "unknown")
+
+
+class Gold:
+    """The annotator: facts stated, minus errors, small talk, repetition and length, plus taste.
+
+    g = sum of `FACT_WEIGHTS` over facts of the post that the response states (each once)
+      + `WRONG_FACT` for every other fact word, `FILLER` for every small-talk topic
+      + `taste_scale` x `TASTE` for every wording
+      + `REPETITION` for every word said again, `UNKNOWN_WORD`, `BROKEN_GRAMMAR` at every junction
+        that no writer makes (so stuffing keywords does not pay)
+      + `EXCESS_WORD` / `MISSING_WORD` for every word above `MAX_WORDS` / below `MIN_WORDS`.
+
+    The annotators' preferences are Bradley-Terry: P*(a > b) = sigmoid((g(a) - g(b)) / temperature).
+
+    Attributes:
+        temperature: The annotators' noise, in units of reward.
+    """
+
+    def __init__(
+        self,
+        stated: Mapping[str, Mapping[str, str]],
+        temperature: float,
+        knobs: Knobs = KNOBS,
+    ) -> None:
+        self.temperature = temperature
+        self._bonuses = {
+            prompt_id: tuple((word, FACT_WEIGHTS[slot]) for slot, word in facts.items())
+            for prompt_id, facts in stated.items()
+        }
+        self._effects = _Effects(knobs)
+
+    @classmethod
+    def from_frame(cls, world: pl.DataFrame, knobs: Knobs = KNOBS) -> Gold:
+        """The annotator of a WORLD frame, which holds each post's facts and the temperature.
+
+        Raises:
+            DataError: The frame has no rows or a row does not hold what `load_world` writes.
+        """
+        stated: dict[str, dict[str, str]] = {}
+        temperatures: set[float] = set()
+        for prompt_id, text in world.select("prompt_id", "facts").iter_rows():
+            try:
+                entry = json.loads(text)
+                temperatures.add(float(entry.pop("temperature")))
+                if entry.keys() != FACTS.keys() or any(
+                    word not in FACTS[slot] for slot, word in entry.items()
+                ):
+                    raise ValueError
+            except (ValueError, TypeError, AttributeError, KeyError):
+                raise DataError(
+                    f"world: prompt {prompt_id} has facts {text!r}, needs a JSON object with a "
+                    f"number temperature and a known word for each of {', '.join(FACTS)}; "
+                    "rerun prepare"
+                ) from None
+            stated[prompt_id] = entry
+        if len(temperatures) != 1:
+            raise DataError(
+                f"world: {len(stated)} rows with temperatures {sorted(temperatures)}, needs rows "
+                "that share one; rerun prepare with source world"
+            )
+        return cls(stated, temperatures.pop(), knobs)
+
+    def rewards(self, prompt_ids: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
+        """Gold rewards, (n,), of any texts; O(words) each.
+
+        Raises:
+            DataError: A prompt is not in the world.
+        """
+        try:
+            bonuses = [self._bonuses[prompt_id] for prompt_id in prompt_ids]
+        except KeyError as error:
+            raise DataError(
+                f"world: has no facts for prompt {error} among its {len(self._bonuses)}; "
+                "responses and world come from different runs: rerun prepare and what follows"
+            ) from None
+        return np.array(
+            [self._reward(*pair) for pair in zip(bonuses, responses, strict=True)],
+            dtype=np.float64,
+        )
+
+    def p_prefer(
+        self, prompt_ids: Sequence[str], first: Sequence[str], second: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """P*(first > second), (n,)."""
+        margins = self.rewards(prompt_ids, first) - self.rewards(prompt_ids, second)
+        return p_prefer(margins, self.temperature)
+
+    def _reward(self, bonuses: tuple[tuple[str, float], ...], response: str) -> float:
+        words = response.lower().translate(_PUNCTUATION).split()
+        unique = set(words)
+        total = sum(map(self._effects.__getitem__, zip([_START, *words], [*words, _END])))  # noqa: B905
+        for word, bonus in bonuses:
+            if word in unique:
+                total += bonus - WRONG_FACT * words.count(word)
+        if len(unique) < len(words):
+            total += REPETITION * _repeated(words, unique)
+        if len(words) > MAX_WORDS:
+            total += EXCESS_WORD * (len(words) - MAX_WORDS)
+        elif len(words) < MIN_WORDS:
+            total += MISSING_WORD * (MIN_WORDS - len(words))
+        return total
+
+
+def p_prefer(margins: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Bradley-Terry probability of each gold margin; same shape."""
+    return 0.5 + 0.5 * np.tanh(margins / (2.0 * temperature))  # a sigmoid that cannot overflow
+
+
+def _repeated(words: list[str], unique: set[str]) -> int:
+    """How many words are there again, beyond the free uses of small words."""
+    free = sum(min(words.count(word), _FREE_USES[word]) - 1 for word in unique & _FREE_USES.keys())
+    return len(words) - len(unique) - free

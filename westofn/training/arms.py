@@ -1,0 +1,125 @@
+"""An arm of the comparison: human pairs, perhaps synthetic ones -> a saved reward model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.scratch import scratch
+from westofn.models.reward import save_reward_model
+from westofn.params import RewardModelParams
+from westofn.runtime import load_runtime, set_up_torch
+from westofn.sources.data import labeled_half
+from westofn.training.preference import Head, Preferences, train_reward_model
+
+CANARIES = 4
+
+
+@dataclass(frozen=True)
+class HumanData:
+    """Human pairs: what trains an arm, and what picks its checkpoint.
+
+    Attributes:
+        files: What they were read from.
+        preferences: Table preferences, all splits.
+        prompts: Table prompts.
+        train: Rows of preferences that train the arm; all of split train as read.
+    """
+
+    files: list[Path]
+    preferences: pl.DataFrame
+    prompts: pl.DataFrame
+    train: pl.DataFrame
+
+    @classmethod
+    def read(cls, prepared: Path) -> HumanData:
+        """HF100: all train pairs."""
+        files = [prepared / "preferences.parquet", prepared / "prompts.parquet"]
+        preferences = PREFERENCES.read(files[0])
+        train = preferences.filter(pl.col("split") == "train")
+        return cls(files, preferences, PROMPTS.read(files[1]), train)
+
+    def labeled_half(self) -> HumanData:
+        """HF50, the paper's D_L: without the pairs whose prompts are D_U."""
+        return replace(self, train=labeled_half(self.preferences, self.prompts))
+
+    def held_out(self, split: str) -> HumanData:
+        """The pairs of another split as training pairs."""
+        return replace(self, train=self.preferences.filter(pl.col("split") == split))
+
+    @property
+    def validation(self) -> pl.DataFrame:
+        """The pairs that pick a checkpoint."""
+        return self.preferences.filter(pl.col("split") == "validation")
+
+
+def train_arm(
+    name: str,
+    human: HumanData,
+    *,
+    synthetic: pl.DataFrame | None,
+    policy: Path,
+    head: Head,
+    params: RewardModelParams,
+    seed: int,
+    out: Path,
+    synthetic_fraction: float = 0.5,
+) -> None:
+    """Train an arm and save it.
+
+    Args:
+        name: Of the arm, for its scratch folder and errors.
+        human: D_L.
+        synthetic: D_L' (table preferences), or None.
+        policy: Folder of the policy whose weights it starts from.
+        head: The comparator.
+        params: Optimiser, dropout, centering.
+        seed: The run's seed.
+        out: Folder of the model.
+        synthetic_fraction: Share of synthetic rows in every batch.
+    """
+    runtime = load_runtime()
+    set_up_torch(runtime)
+    settings = {
+        "seed": seed,
+        "params": params.model_dump(),
+        "head": [head.comparator, head.planes],
+        "fraction": synthetic_fraction,
+        "train": human.train["pair_id"].to_list(),
+        "synthetic": None if synthetic is None else synthetic.rows(),
+    }
+    validation = human.validation
+    with scratch(f"{name}-{out.parent.name}", settings, [*human.files, policy]) as folder:
+        trained = train_reward_model(
+            name,
+            preferences_from(human.train),
+            None if synthetic is None else preferences_from(synthetic),
+            preferences_from(validation),
+            policy=policy,
+            head=head,
+            params=params,
+            synthetic_fraction=synthetic_fraction,
+            seed=seed,
+            scratch=folder,
+            runtime=runtime,
+        )
+        shown = validation.head(CANARIES)
+        canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
+        save_reward_model(trained.scorer, out, canaries, trained.facts)
+
+
+def preferences_from(frame: pl.DataFrame) -> Preferences:
+    """Rows of table preferences as hard labels.
+
+    p_chosen is the labeller's confidence, not a target: West-of-N trains on hard labels.
+    """
+    return Preferences(
+        prompts=frame["prompt"].to_list(),
+        chosen=frame["chosen"].to_list(),
+        rejected=frame["rejected"].to_list(),
+        p_chosen=[1.0] * frame.height,
+    )

@@ -1,0 +1,229 @@
+"""transformers' Trainer, set up the same way for SFT and for every reward model.
+
+AdamW, linear warm-up, cosine decay to zero; batches planned from the seed; checkpoints in a
+scratch folder from which a killed run goes on; one optimiser step is one global batch whatever the
+number of processes and the size of a micro-batch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset, Sampler
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from westofn.errors import ParameterError, TrainingError
+from westofn.execution.progress import Steps
+from westofn.params import OptimiserParams
+from westofn.runtime import Runtime
+from westofn.training.batches import PlannedSampler
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run.
+
+    Attributes:
+        name: Shown in errors.
+        module: Its forward takes a collated batch as keywords and returns {"loss": scalar, …}.
+        rows: The training set; `plan` indexes it.
+        collate: Rows to a batch of tensors.
+        plan: (steps, batch_size) indices.
+        optimiser: Steps, learning rate, and so on.
+        evaluate: Returns validation metrics by name, without a prefix.
+        best_by: The metric whose smallest value picks the checkpoint; None keeps the last.
+        evaluations: How often to evaluate.
+        seed: Of dropout.
+        scratch: Folder for checkpoints.
+    """
+
+    name: str
+    module: nn.Module
+    rows: Sequence[Any]
+    collate: Callable[[list[Any]], dict[str, torch.Tensor]]
+    plan: np.ndarray
+    optimiser: OptimiserParams
+    evaluate: Callable[[], dict[str, float]]
+    best_by: str | None
+    evaluations: int
+    seed: int
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run went through.
+
+    Attributes:
+        evaluations: One row an evaluation: step and the validation metrics.
+        best_step: The step of the checkpoint that the module now holds.
+    """
+
+    evaluations: list[dict[str, float]]
+    best_step: int
+
+
+def run(job: Job, runtime: Runtime) -> History:
+    """Train the module in place; afterwards it holds the chosen checkpoint.
+
+    Raises:
+        TrainingError: The loss is not finite.
+        ParameterError: The batch cannot be divided as the runtime asks.
+    """
+    steps, evaluations = job.optimiser.steps, min(job.evaluations, job.optimiser.steps)
+    every = -(-steps // evaluations)
+    trainer = _Trainer(
+        job=job,
+        model=job.module,
+        args=_arguments(job, runtime, every),
+        train_dataset=_Rows(job.rows),
+        eval_dataset=_Rows([]),  # asked for by transformers; `evaluate` does not read it
+        data_collator=job.collate,
+        callbacks=[_StopOnNan(job.name), _Progress(job.name, steps)],
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    last = get_last_checkpoint(str(job.scratch)) if job.scratch.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    rows = [
+        {key.removeprefix("eval_"): value for key, value in row.items()}
+        for row in trainer.state.log_history
+        if any(key.startswith("eval_") for key in row)
+    ]
+    best = trainer.state.best_global_step if job.best_by else None
+    return History(rows, best or steps)
+
+
+def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
+    optimiser = job.optimiser
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = runtime.micro_batch or optimiser.batch_size // processes
+    if optimiser.batch_size % (micro * processes):
+        raise ParameterError(
+            f"{job.name}: batch_size {optimiser.batch_size} is not a multiple of micro_batch "
+            f"{micro} × {processes} processes; change micro_batch in runtime.toml"
+        )
+    return TrainingArguments(
+        output_dir=str(job.scratch),
+        max_steps=optimiser.steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=optimiser.batch_size // (micro * processes),
+        learning_rate=optimiser.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(optimiser.warmup_fraction * optimiser.steps),
+        weight_decay=optimiser.weight_decay,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        optim="adamw_torch",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=job.best_by is not None,
+        metric_for_best_model=f"eval_{job.best_by}" if job.best_by else None,
+        greater_is_better=False if job.best_by else None,
+        logging_steps=every,
+        logging_nan_inf_filter=False,
+        report_to=[],
+        remove_unused_columns=False,
+        label_names=[],
+        use_cpu=(runtime.device or "cpu") == "cpu" and not torch.cuda.is_available(),
+        seed=job.seed % 2**32,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        save_only_model=False,
+    )
+
+
+class _Rows(Dataset[Any]):
+    """A sequence as a torch data set."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
+class _Trainer(Trainer):
+    """Planned batches, our own validation, and checkpoints of modules with shared tensors."""
+
+    def __init__(self, *, job: Job, **options: Any) -> None:
+        super().__init__(**options)
+        self.job = job
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
+        return PlannedSampler(self.job.plan)  # type: ignore[return-value]
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        self.job.module.eval()
+        with torch.inference_mode():
+            metrics = {f"eval_{key}": value for key, value in self.job.evaluate().items()}
+        self.job.module.train()
+        self.log(dict(metrics))  # it adds the epoch to what it is given
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        # safetensors refuses tensors that share memory, such as T5's embeddings.
+        state = self.model.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {key: value.clone() for key, value in state.items()})
+
+
+class _StopOnNan(TrainerCallback):
+    """Ends a run whose loss is not finite, before it overwrites a good checkpoint."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(float(loss)):
+            raise TrainingError(
+                f"{self.name}: the loss is {loss} at step {state.global_step}; lower its "
+                "learning_rate in params.yaml"
+            )
+
+
+class _Progress(TrainerCallback):
+    """A bar in a terminal, a line an evaluation elsewhere."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.steps = Steps(name, total)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.steps.start(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.steps.advance()
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        self.steps.say({key.removeprefix("eval_"): value for key, value in metrics.items()})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.steps.stop()

@@ -1,0 +1,244 @@
+"""The one function that trains every reward model: base, student, references and autorater.
+
+They differ in their data and comparator only, so that the central comparison does not hang on
+two code paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from westofn.core.calibration import calibrated_loss
+from westofn.core.comparators import pair_margin
+from westofn.core.losses import bradley_terry_loss, centering_penalty
+from westofn.core.metrics import accuracy
+from westofn.core.seeds import derive_seed
+from westofn.errors import TrainingError
+from westofn.models.encoder_decoder import load_backbone
+from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.policy import load_policy
+from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
+from westofn.models.scoring import pair_margins, score_rows
+from westofn.params import Comparator, RewardModelParams
+from westofn.runtime import Runtime
+from westofn.training.batches import plan_batches, split_batch
+from westofn.training.loop import Job, run
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs, row by row; p_chosen is the probability that chosen is better, 1 for hard labels."""
+
+    prompts: list[str]
+    chosen: list[str]
+    rejected: list[str]
+    p_chosen: list[float]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def take(self, rows: Sequence[int]) -> Preferences:
+        """Some of the rows."""
+        return Preferences(
+            [self.prompts[i] for i in rows],
+            [self.chosen[i] for i in rows],
+            [self.rejected[i] for i in rows],
+            [self.p_chosen[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True)
+class TrainedReward:
+    """A trained reward model, and facts for its card and metrics."""
+
+    scorer: Scorer
+    facts: dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Which comparator to put on the policy's weights."""
+
+    comparator: Comparator
+    planes: int = 0
+
+
+def train_reward_model(
+    name: str,
+    human: Preferences,
+    synthetic: Preferences | None,
+    validation: Preferences,
+    *,
+    policy: Path,
+    head: Head,
+    params: RewardModelParams,
+    synthetic_fraction: float,
+    seed: int,
+    scratch: Path,
+    runtime: Runtime,
+) -> TrainedReward:
+    """Train a reward model from a policy's weights; the validation-best checkpoint is kept.
+
+    Args:
+        name: For errors and the seed's stream of dropout.
+        human: D_L.
+        synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it.
+        validation: Human pairs that pick the checkpoint.
+        policy: Folder of the policy whose weights, tokenizer and limits are taken over.
+        head: The comparator.
+        params: Optimiser, dropout, centering.
+        synthetic_fraction: See synthetic.
+        seed: The run's seed; arms with equal seeds share the head's initial weights.
+        scratch: Folder for checkpoints.
+        runtime: Hardware settings.
+
+    Raises:
+        TrainingError: A set has no pair that fits the template, or the loss is not finite.
+    """
+    start = load_policy(policy)
+    torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
+    model = RewardModel(load_backbone(str(policy), params.dropout), head.comparator, head.planes)
+    scorer = Scorer(model, start.encoder)
+    human_rows, human_dropped = _fitting(name, start.encoder, human, "human training pairs")
+    sets, shares = [human_rows], (params.batch_size,)
+    synthetic_dropped = 0
+    if synthetic is not None:
+        rows, synthetic_dropped = _fitting(name, start.encoder, synthetic, "synthetic pairs")
+        sets.append(rows)
+        shares = split_batch(params.batch_size, synthetic_fraction)
+    held_out, _ = _fitting(name, start.encoder, validation, "validation pairs")
+
+    def evaluate() -> dict[str, float]:
+        margins = pair_margins(scorer, held_out.prompts, held_out.chosen, held_out.rejected)
+        return {
+            "calibrated_loss": calibrated_loss(margins),
+            "accuracy": accuracy(margins.numpy()),
+        }
+
+    joint = head.comparator == "joint"
+    job = Job(
+        name=name,
+        module=_PreferenceLoss(model, params.centering),
+        rows=[row for rows in sets for row in _encode(start.encoder, rows)],
+        collate=lambda some: _collate(some, start.encoder.pad_id, joint),
+        plan=plan_batches(
+            tuple(map(len, sets)), shares, params.steps, derive_seed(seed, "reward", "rows")
+        ),
+        optimiser=params,
+        evaluate=evaluate,
+        best_by="calibrated_loss",
+        evaluations=params.evaluations,
+        seed=derive_seed(seed, "reward", "dropout"),
+        scratch=scratch,
+    )
+    history = run(job, runtime)
+    model.eval()
+    scorer = with_reward_statistics(scorer, _rewards(scorer, human_rows))
+    best = next(row for row in history.evaluations if row["step"] == history.best_step)
+    facts: dict[str, float | int | str] = {
+        "human_pairs": len(human_rows),
+        "human_dropped_too_long": human_dropped,
+        "synthetic_pairs": len(sets[1]) if synthetic is not None else 0,
+        "synthetic_dropped_too_long": synthetic_dropped,
+        "steps": params.steps,
+        "best_step": history.best_step,
+        "validation_accuracy": round(best["accuracy"], 4),
+        "validation_calibrated_loss": round(best["calibrated_loss"], 4),
+    }
+    return TrainedReward(scorer, facts)
+
+
+class _PreferenceLoss(nn.Module):
+    """Bradley–Terry loss of a batch of pairs under the model's comparator."""
+
+    def __init__(self, model: RewardModel, centering: float) -> None:
+        super().__init__()
+        self.model, self.centering = model, centering
+
+    def forward(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        response_ids: Tensor,
+        response_mask: Tensor,
+        p_chosen: Tensor,
+    ) -> dict[str, Tensor]:
+        states = self.model.prompt_states(Padded(prompt_ids, prompt_mask))
+        features = self.model.features(states, Padded(response_ids, response_mask))
+        chosen, rejected = features[:, 0], features[:, 1]
+        if self.model.comparator == "joint":
+            # The two columns are the two orders of the same pair.
+            margin = (chosen[:, 0] - rejected[:, 0]) / 2
+        else:
+            margin = pair_margin(chosen, rejected)
+        loss = bradley_terry_loss(margin, p_chosen)
+        if self.centering:
+            loss = loss + self.centering * centering_penalty(chosen[:, 0], rejected[:, 0])
+        return {"loss": loss}
+
+
+@dataclass(frozen=True)
+class _Row:
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    p_chosen: float
+
+
+def _fitting(
+    name: str, encoder: Encoder, pairs: Preferences, what: str
+) -> tuple[Preferences, int]:
+    """Pairs whose responses both fit, and how many do not."""
+    both = zip(encoder.fits(pairs.chosen), encoder.fits(pairs.rejected), strict=True)
+    rows = [index for index, (a, b) in enumerate(both) if a and b]
+    if not rows:
+        limit = encoder.template.max_response_tokens
+        raise TrainingError(
+            f"{name}: none of {len(pairs)} {what} fits sft.max_response_tokens {limit}; "
+            "raise it, or check that the earlier stages kept any"
+        )
+    return pairs.take(rows), len(pairs) - len(rows)
+
+
+def _encode(encoder: Encoder, pairs: Preferences) -> list[_Row]:
+    columns = zip(
+        encoder.prompts(pairs.prompts),
+        encoder.responses(pairs.chosen),
+        encoder.responses(pairs.rejected),
+        pairs.p_chosen,
+        strict=True,
+    )
+    return [_Row(*row) for row in columns]
+
+
+def _collate(rows: list[_Row], pad_id: int, joint: bool) -> dict[str, Tensor]:
+    """(P, S) prompts and (P, 2, T) responses: chosen and rejected, or both orders of the two."""
+    prompts = pad([row.prompt for row in rows], pad_id)
+    pairs = [
+        response
+        for row in rows
+        for response in (
+            (row.chosen + row.rejected, row.rejected + row.chosen)
+            if joint
+            else (row.chosen, row.rejected)
+        )
+    ]
+    responses = pad(pairs, pad_id)
+    return {
+        "prompt_ids": prompts.ids,
+        "prompt_mask": prompts.mask,
+        "response_ids": responses.ids.view(len(rows), 2, -1),
+        "response_mask": responses.mask.view(len(rows), 2, -1),
+        "p_chosen": torch.tensor([row.p_chosen for row in rows]),
+    }
+
+
+def _rewards(scorer: Scorer, pairs: Preferences) -> Tensor:
+    """Rewards of both responses of every pair; the head's first output."""
+    prompts = [*pairs.prompts, *pairs.prompts]
+    return score_rows(scorer, prompts, [*pairs.chosen, *pairs.rejected])[:, 0]

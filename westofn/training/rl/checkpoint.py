@@ -1,0 +1,76 @@
+"""Checkpoints: what a killed run goes on from, with the same result as if it had not been killed.
+
+RL draws no number from a generator with a state: samples and orders are keyed by seed and step, and
+dropout is off. So weights, optimisers and the records so far are all there is to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from westofn.training.rl.networks import Learner
+
+Record = dict[str, float]
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is.
+
+    Attributes:
+        step: Batches learned from.
+        curve: One record an evaluation.
+        history: One record a batch.
+    """
+
+    step: int = 0
+    curve: list[Record] = field(default_factory=list)
+    history: list[Record] = field(default_factory=list)
+
+
+def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
+    """Write `folder/step-N` under a temporary name, rename it, then drop the earlier one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = _finished(folder)
+    final = folder / f"step-{state.step:08d}"
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".step-"))
+    for learner in learners:
+        save_model(learner.network, str(temporary / f"{learner.name}.safetensors"))
+        torch.save(learner.optimiser.state_dict(), temporary / f"{learner.name}.optimiser.pt")
+    records = {"curve": state.curve, "history": state.history}
+    (temporary / "records.json").write_text(json.dumps(records), encoding="utf-8")
+    os.replace(temporary, final)  # noqa: PTH105 (a rename that may not copy)
+    for path in earlier:
+        shutil.rmtree(path)
+
+
+def load_state(folder: Path, learners: Sequence[Learner]) -> State:
+    """Put the last checkpoint into the learners; a state at step 0 where there is none."""
+    finished = _finished(folder)
+    if not finished:
+        return State()
+    last = finished[-1]
+    for learner in learners:
+        load_model(learner.network, str(last / f"{learner.name}.safetensors"))
+        state = torch.load(
+            last / f"{learner.name}.optimiser.pt",
+            map_location=learner.accelerator.device,
+            weights_only=True,
+        )
+        learner.optimiser.load_state_dict(state)
+    records = json.loads((last / "records.json").read_text(encoding="utf-8"))
+    step = int(last.name.removeprefix("step-"))
+    return State(step, records["curve"], records["history"])
+
+
+def _finished(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))

@@ -1,0 +1,135 @@
+"""What RL trains: the policy, and for PPO a value network of its own."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from westofn.errors import ModelError, TrainingError
+from westofn.models.encoder_decoder import SharedDecoder
+from westofn.models.encoding import Encoder, Padded
+from westofn.models.reward import Scorer
+
+MAX_GRADIENT_NORM = 1.0
+BETAS = (0.9, 0.95)
+
+
+class ValueNetwork(nn.Module):
+    """V(x, y_<t), the standardised reward to be expected, by a head on the decoder's state.
+
+    A copy of the reward model, which already answers at a response's end, and needs to learn only
+    to look ahead (Stiennon et al. 2020, arXiv 2009.01325, section 3.4). Its weights are its own, so
+    that learning V leaves the policy alone.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(scorer.model.backbone)
+        weight = scorer.model.head.weight
+        self.head = nn.Linear(weight.shape[1], 1, dtype=torch.float32, device=weight.device)
+        with torch.no_grad():
+            self.head.weight.copy_(weight / scorer.reward_std)
+            self.head.bias.fill_(-scorer.reward_mean / scorer.reward_std)
+
+    def forward(self, prompts: Padded, actions: Padded) -> Tensor:
+        """V of the state before every action.
+
+        Args:
+            prompts: (P, S).
+            actions: (P, K, T).
+
+        Returns:
+            (P, K, T) fp32; meaningless at padding.
+        """
+        decoder = SharedDecoder(self.backbone)
+        states = decoder.prompt_states(prompts.ids, prompts.mask)
+        hidden = decoder.hidden(states, actions.ids[..., :-1])
+        values: Tensor = self.head(hidden.float()).squeeze(-1)
+        return values
+
+
+def require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
+    """The value network reads the policy's token ids with the reward model's weights."""
+    ours, theirs = encoder.template.vocabulary, scorer.encoder.template.vocabulary
+    if ours != theirs:
+        raise ModelError(
+            f"rlhf: the policy's vocabulary is {ours}, the reward model's {theirs}; ppo needs one: "
+            "train the reward model from this policy's weights, or set rlhf.algorithm to rloo"
+        )
+
+
+class Learner:
+    """A network with AdamW, linear warm-up, then a constant learning rate; dropout stays off.
+
+    Attributes:
+        network: The bare module.
+        module: The same, as accelerate wraps it for several processes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float,
+        warmup_steps: int,
+    ) -> None:
+        self.name, self.network, self.accelerator = name, network, accelerator
+        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        # Several steps on one small batch: no weight decay, which would pull towards zero and not
+        # towards the start policy.
+        optimiser = torch.optim.AdamW(self.weights, learning_rate, BETAS, weight_decay=0.0)
+        network.eval()
+        self.module, self.optimiser = accelerator.prepare(network, optimiser)
+
+    def warm_up(self, step: int) -> None:
+        """Set the learning rate of this network's `step`-th batch, counted from 0."""
+        share = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * share
+
+    def descend(self, parts: Sequence[Callable[[], Tensor]], step: int) -> list[float]:
+        """One optimiser step on the sum of the losses of parts of a minibatch.
+
+        Args:
+            parts: Each makes (1 + W,): a loss, then what to watch beside it, weighted such that the
+                sum over parts, averaged over processes, is the minibatch's.
+            step: Named in errors.
+
+        Returns:
+            The minibatch's loss and what was watched.
+
+        Raises:
+            TrainingError: The loss or its gradient is not finite; the weights are as they were.
+        """
+        total = torch.zeros((), device=self.accelerator.device)
+        for place, part in enumerate(parts):
+            last = place == len(parts) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.module):
+                values = part()
+                self.accelerator.backward(values[0])
+            total = total + values.detach()
+        whole: list[float] = self.accelerator.reduce(total, "mean").tolist()
+        require_finite(f"{self.name} loss", whole[0], step)
+        norm = self.accelerator.clip_grad_norm_(self.weights, MAX_GRADIENT_NORM)
+        require_finite(f"gradient norm of the {self.name} loss", float(norm), step)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return whole
+
+
+def require_finite(quantity: str, value: float, step: int) -> None:
+    """Refuse to go on from NaN or infinity."""
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"rlhf: the {quantity} is {value} at step {step}; lower rlhf.learning_rate or raise "
+            "rlhf.kl_weight in params.yaml"
+        )

@@ -1,0 +1,302 @@
+"""The run: batches, gradient steps, the curve, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.progress import Progress, TaskID
+
+from westofn.core.seeds import derive_seed
+from westofn.errors import ParameterError, TrainingError
+from westofn.execution.progress import bar
+from westofn.models.policy import Policy
+from westofn.models.reward import Scorer
+from westofn.params import RlhfParams
+from westofn.runtime import Runtime
+from westofn.training.batches import plan_batches
+from westofn.training.rl.checkpoint import Record, State, load_state, save_state
+from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_same_tokens
+from westofn.training.rl.probe import PROBE_PROMPTS, probe
+from westofn.training.rl.rollout import Crew, Prompts, Rollout, in_chunks, roll_out
+from westofn.training.rl.tempered import TemperedPolicy
+from westofn.training.rl.update import (
+    Learners,
+    explained_variance,
+    ppo_targets,
+    rloo_targets,
+    update,
+)
+
+Evaluate = Callable[[Policy], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class RlResult:
+    """The trained policy and how it came about.
+
+    Attributes:
+        policy: The policy after the last step; the start policy is left as it was.
+        curve: One record an evaluation, step 0 and the last included: step, kl, entropy, length
+            (see `probe`), and what `evaluate` returned.
+        history: One record a batch: step, reward (mean, standardised), kl (of a response, nats),
+            length, cut (responses that the limit cut), clip_fraction, approx_kl, policy_loss; under
+            ppo value_loss and explained_variance.
+        facts: For the card and metrics.
+    """
+
+    policy: Policy
+    curve: list[Record]
+    history: list[Record]
+    facts: dict[str, float | int | str]
+
+
+def train_rl(
+    policy: Policy,
+    scorer: Scorer,
+    prompts: Prompts,
+    params: RlhfParams,
+    *,
+    seed: int,
+    evaluate: Evaluate,
+    scratch: Path,
+    runtime: Runtime,
+) -> RlResult:
+    """Train a policy to raise a reward without leaving the start policy far behind.
+
+    Maximises E[(r(x, y) − mean) / std − kl_weight · log(π_T(y|x) / π_T,start(y|x))], with the mean
+    and standard deviation that are stored with the reward model, and T the temperature of sampling.
+    With PPO the policy stays frozen for the first `value_warmup_steps` batches. On the CPU equal
+    seeds give equal bits, and so does a run that goes on from a checkpoint.
+
+    Args:
+        policy: The start policy and reference; not changed.
+        scorer: A pointwise reward model.
+        prompts: What to learn from; walked in orders that follow from the seed.
+        params: The section `rlhf`.
+        seed: The run's seed.
+        evaluate: Measures a policy, on held-out prompts for instance. Called at `evaluations`
+            evenly spaced steps, on every process. Returns "reward", the mean standardised reward,
+            and whatever else the curve shall show.
+        scratch: Folder for the checkpoints of this run alone.
+        runtime: Hardware settings; `micro_batch` counts responses.
+
+    Raises:
+        ModelError: The reward model is not pointwise, or reads other tokens than the policy (ppo).
+        ParameterError: The batch cannot be divided among the processes.
+        TrainingError: Too few prompts, or a reward, log-probability, loss or gradient that is not
+            finite.
+    """
+    run = _Run.set_up(policy, scorer, prompts, params, seed, runtime)
+    points = evaluation_steps(params.steps, params.evaluations)
+    state = load_state(scratch, run.learners)
+    with run.bar() as progress:
+        task = progress.add_task("rlhf", total=params.steps, completed=state.step)
+        while True:
+            if state.step in points and len(state.curve) <= points.index(state.step):
+                state = run.evaluate(state, evaluate)
+                run.keep(state, scratch)
+                _tell(progress, state)
+            if state.step == params.steps:
+                break
+            state = run.advance(state)
+            _show(progress, task, state)
+    return RlResult(run.trained, state.curve, state.history, run.facts(state))
+
+
+def evaluation_steps(steps: int, evaluations: int) -> list[int]:
+    """Evenly spaced steps, 0 and the last included.
+
+    >>> evaluation_steps(60, 6)
+    [0, 12, 24, 36, 48, 60]
+    """
+    return sorted(set(np.linspace(0, steps, evaluations).round().astype(int).tolist()))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything that stays the same from batch to batch."""
+
+    crew: Crew
+    policy: Learner
+    value: Learner | None
+    prompts: Prompts
+    plan: np.ndarray
+    params: RlhfParams
+    seed: int
+
+    @classmethod
+    def set_up(
+        cls,
+        start: Policy,
+        scorer: Scorer,
+        prompts: Prompts,
+        params: RlhfParams,
+        seed: int,
+        runtime: Runtime,
+    ) -> _Run:
+        scorer.require_pointwise("rlhf")
+        accelerator = Accelerator(cpu=runtime.device == "cpu")
+        per_batch = params.batch_size // params.samples_per_prompt
+        _check_sizes(len(prompts), per_batch, params, accelerator.num_processes)
+        for model in (start.model, scorer.model):
+            model.eval().to(accelerator.device)  # type: ignore[arg-type]
+        trained = Policy(copy.deepcopy(start.model), start.encoder)
+        actor = TemperedPolicy(trained, params.temperature)
+        reference = TemperedPolicy(start, params.temperature)
+        chunk = per_batch
+        if runtime.micro_batch:
+            chunk = max(1, runtime.micro_batch // params.samples_per_prompt)
+        value = None
+        if params.algorithm == "ppo":
+            require_same_tokens(start.encoder, scorer)
+            value = _learner("value", ValueNetwork(scorer), accelerator, params)
+        return cls(
+            Crew(actor, reference, scorer, accelerator, chunk),
+            _learner("policy", actor, accelerator, params),
+            value,
+            prompts,
+            plan_batches(
+                (len(prompts),), (per_batch,), params.steps, derive_seed(seed, "rl", "prompts")
+            ),
+            params,
+            seed,
+        )
+
+    @property
+    def trained(self) -> Policy:
+        """The policy in training."""
+        return self.crew.policy.policy
+
+    @property
+    def learners(self) -> list[Learner]:
+        """What a checkpoint holds."""
+        return [self.policy] if self.value is None else [self.policy, self.value]
+
+    def advance(self, state: State) -> State:
+        """Learn from one batch."""
+        step, params = state.step, self.params
+        rollout = roll_out(
+            self.crew,
+            self.prompts.take(self.plan[step].tolist()),
+            per_prompt=params.samples_per_prompt,
+            seed=derive_seed(self.seed, "rl", step),
+        )
+        record: Record = {"step": step, **_describe(rollout)}
+        _check(record, step)
+        frozen = params.frozen_steps
+        self.policy.warm_up(step - frozen)
+        if self.value is None:
+            targets = rloo_targets(rollout, params)
+        else:
+            self.value.warm_up(step)
+            with torch.no_grad():
+                values = in_chunks(
+                    self.value.network, rollout.prompts, rollout.actions, self.crew.chunk
+                )
+            targets = ppo_targets(rollout, values, params)
+            record["explained_variance"] = explained_variance(targets)
+        policy = self.policy if step >= frozen else None
+        record |= update(
+            Learners(policy, self.value, params, self.crew.chunk),
+            rollout,
+            targets,
+            seed=derive_seed(self.seed, "rl", "order", step),
+            step=step,
+        )
+        return replace(state, step=step + 1, history=[*state.history, record])
+
+    def evaluate(self, state: State, evaluate: Evaluate) -> State:
+        """Add a point to the curve."""
+        order = np.random.default_rng(derive_seed(self.seed, "rl", "probe"))
+        rows = order.permutation(len(self.prompts))[:PROBE_PROMPTS].tolist()
+        measured = probe(
+            self.crew, self.prompts.take(rows), derive_seed(self.seed, "rl", "probe draws")
+        )
+        record: Record = {"step": state.step, **measured, **evaluate(self.trained)}
+        self.trained.model.eval()
+        _check(record, state.step)
+        return replace(state, curve=[*state.curve, record])
+
+    def keep(self, state: State, scratch: Path) -> None:
+        """Write a checkpoint, once for all processes."""
+        accelerator = self.crew.accelerator
+        if accelerator.is_main_process:
+            save_state(scratch, state, self.learners)
+        accelerator.wait_for_everyone()
+
+    def bar(self) -> Progress:
+        """The progress bar, shown by one process."""
+        progress = bar("steps")
+        progress.disable |= not self.crew.accelerator.is_main_process
+        return progress
+
+    def facts(self, state: State) -> dict[str, float | int | str]:
+        """What the card and the metrics say about the run."""
+        responses = self.params.steps * self.params.batch_size
+        cut = sum(record["cut"] for record in state.history)
+        return {
+            "algorithm": self.params.algorithm,
+            "steps": self.params.steps,
+            "prompts": len(self.prompts),
+            "responses": responses,
+            "cut_by_limit": int(cut),
+        }
+
+
+def _learner(
+    name: str, network: torch.nn.Module, accelerator: Accelerator, params: RlhfParams
+) -> Learner:
+    return Learner(
+        name,
+        network,
+        accelerator,
+        learning_rate=params.learning_rate,
+        warmup_steps=math.ceil(params.warmup_fraction * params.steps),
+    )
+
+
+def _check_sizes(prompts: int, per_batch: int, params: RlhfParams, processes: int) -> None:
+    if prompts < per_batch:
+        raise TrainingError(
+            f"rlhf: {prompts} prompts, a batch needs {per_batch} different ones; lower "
+            f"rlhf.batch_size ({params.batch_size}) or give more unlabeled prompts"
+        )
+    if per_batch // params.minibatches % processes:
+        raise ParameterError(
+            f"rlhf: a minibatch of {per_batch // params.minibatches} prompts cannot be shared by "
+            f"{processes} processes; change rlhf.batch_size or rlhf.minibatches, or start fewer"
+        )
+
+
+def _describe(rollout: Rollout) -> Record:
+    return {
+        "reward": float(rollout.reward.mean()),
+        "kl": float(rollout.kl.sum(-1).mean()),
+        "length": float(rollout.actions.mask.sum(-1).float().mean()),
+        "cut": rollout.cut,
+    }
+
+
+def _check(record: Record, step: int) -> None:
+    for quantity, value in record.items():
+        require_finite(quantity, value, step)
+
+
+def _show(progress: Progress, task: TaskID, state: State) -> None:
+    last = state.history[-1]
+    shown = f"rlhf  reward {last['reward']:+.2f}  KL {last['kl']:.2f}"
+    progress.update(task, completed=state.step, description=shown)
+
+
+def _tell(progress: Progress, state: State) -> None:
+    """A line for logs, where no bar is shown."""
+    if not progress.console.is_terminal:
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in state.curve[-1].items())
+        progress.console.print(f"rlhf: {shown}", highlight=False, soft_wrap=True)

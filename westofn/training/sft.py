@@ -1,0 +1,172 @@
+"""Supervised fine-tuning of the policy on (prompt, response) examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from westofn.core.seeds import derive_seed
+from westofn.errors import TrainingError
+from westofn.models.encoder_decoder import build_scratch, load_backbone
+from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.policy import Policy, log_likelihood, token_logprobs
+from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
+from westofn.params import SftParams
+from westofn.runtime import Runtime
+from westofn.training.batches import plan_batches
+from westofn.training.loop import Job, run
+
+VALIDATION_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Prompts and the responses to learn, row by row."""
+
+    prompts: list[str]
+    responses: list[str]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class SftResult:
+    """The trained policy, and facts for its card and metrics."""
+
+    policy: Policy
+    facts: dict[str, float | int | str]
+
+
+def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
+    """The model to start from: from scratch with its own tokenizer, or pretrained.
+
+    Args:
+        params: The section `sft`.
+        texts: What a tokenizer from scratch learns from.
+        seed: Of random weights.
+    """
+    if params.model != "scratch":
+        tokenizer = load_pretrained_tokenizer(params.model)
+        encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
+        return Policy(load_backbone(params.model), encoder)
+    scratch = params.scratch
+    tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
+    encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
+    torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
+    model = build_scratch(
+        vocabulary=len(tokenizer),
+        width=scratch.width,
+        layers=scratch.layers,
+        heads=scratch.heads,
+        feed_forward=scratch.feed_forward,
+        dropout=scratch.dropout,
+        pad_id=encoder.pad_id,
+        eos_id=encoder.eos_id,
+    )
+    return Policy(model, encoder)
+
+
+def train_sft(
+    train: Examples,
+    validation: Examples,
+    params: SftParams,
+    *,
+    seed: int,
+    scratch: Path,
+    runtime: Runtime,
+) -> SftResult:
+    """Train a policy; the last weights are kept, the validation loss is reported.
+
+    Raises:
+        TrainingError: No example fits `max_response_tokens`, or the loss is not finite.
+    """
+    policy = build_policy(params, [*train.prompts, *train.responses], seed)
+    rows, dropped = _encode(policy.encoder, train)
+    held_out, _ = _fitting(policy.encoder, validation)
+    if not rows:
+        raise TrainingError(
+            f"sft: none of {len(train)} responses fits max_response_tokens "
+            f"{params.max_response_tokens}; raise sft.max_response_tokens"
+        )
+    shown = Examples(held_out.prompts[:VALIDATION_ROWS], held_out.responses[:VALIDATION_ROWS])
+
+    def evaluate() -> dict[str, float]:
+        likelihood = log_likelihood(policy, shown.prompts, shown.responses)
+        tokens = float(likelihood.n_tokens.sum())
+        return {"loss_per_token": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
+
+    job = Job(
+        name="sft",
+        module=_Likelihood(policy),
+        rows=rows,
+        collate=lambda some: _collate(some, policy.encoder.pad_id),
+        plan=plan_batches(
+            (len(rows),), (params.batch_size,), params.steps, derive_seed(seed, "sft")
+        ),
+        optimiser=params,
+        evaluate=evaluate,
+        best_by=None,
+        evaluations=5,
+        seed=derive_seed(seed, "sft", "dropout"),
+        scratch=scratch,
+    )
+    history = run(job, runtime)
+    policy.model.eval()
+    facts: dict[str, float | int | str] = {
+        "train_examples": len(rows),
+        "dropped_too_long": dropped,
+        "steps": params.steps,
+        "validation_loss_per_token": round(history.evaluations[-1]["loss_per_token"], 4),
+    }
+    return SftResult(policy, facts)
+
+
+class _Likelihood(nn.Module):
+    """Mean negative log-likelihood of a batch's response tokens."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.model = policy.model
+        self._policy = policy
+
+    def forward(
+        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor
+    ) -> dict[str, Tensor]:
+        logprobs = token_logprobs(
+            self._policy,
+            Padded(prompt_ids, prompt_mask),
+            Padded(response_ids.unsqueeze(1), response_mask.unsqueeze(1)),
+        )
+        return {"loss": -logprobs.sum() / response_mask.sum()}
+
+
+Row = tuple[list[int], list[int]]
+
+
+def _fitting(encoder: Encoder, examples: Examples) -> tuple[Examples, int]:
+    fits = encoder.fits(examples.responses)
+    pairs = zip(examples.prompts, examples.responses, strict=True)
+    kept = [pair for pair, fit in zip(pairs, fits, strict=True) if fit]
+    return Examples([x for x, _ in kept], [y for _, y in kept]), len(examples) - len(kept)
+
+
+def _encode(encoder: Encoder, examples: Examples) -> tuple[list[Row], int]:
+    kept, dropped = _fitting(encoder, examples)
+    rows = zip(encoder.prompts(kept.prompts), encoder.responses(kept.responses), strict=True)
+    return list(rows), dropped
+
+
+def _collate(rows: list[Row], pad_id: int) -> dict[str, Tensor]:
+    prompts = pad([prompt for prompt, _ in rows], pad_id)
+    responses = pad([response for _, response in rows], pad_id)
+    return {
+        "prompt_ids": prompts.ids,
+        "prompt_mask": prompts.mask,
+        "response_ids": responses.ids,
+        "response_mask": responses.mask,
+    }
