@@ -1,6 +1,6 @@
 """Beside the loop, `autorater`: held-out human pairs -> the independent judge of best-of-n and RL.
 
-reads   data/prepared/preferences.parquet (split autorater), data/k0/policy
+reads   data/prepared/preferences.parquet (split autorater), data/loop/k0/policy
 writes  data/autorater
 
 The embedded world has a gold annotator and no such pairs: there the output says so, and nothing

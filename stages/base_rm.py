@@ -1,7 +1,7 @@
 """Stage 3 of 9, `base_rm`: HF50 -> the base preference model, from the policy's weights.
 
-reads   data/prepared/{preferences,prompts}.parquet, data/k0/policy
-writes  data/k0/rm
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k0/policy
+writes  data/loop/k0/rm
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Beside the loop, `eval_pool`: one pool of candidates on test prompts, for every model alike.
 
-reads   data/prepared/prompts.parquet (split test), data/k0/policy
+reads   data/prepared/prompts.parquet (split test), data/loop/k0/policy
 writes  data/eval_pool/candidates.parquet
 """
 

@@ -1,7 +1,7 @@
 """Stage 6 of 9, `filter`: pairs -> the student's synthetic preferences, and why others go.
 
-reads   data/prepared/prompts.parquet, data/k1/candidates.parquet, data/k1/pairs/pairs.parquet
-writes  data/k1/synthetic/{preferences,decisions}.parquet, summary.json
+reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet, data/loop/k1/pairs/pairs.parquet
+writes  data/loop/k1/synthetic/{preferences,decisions}.parquet, summary.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Beside the loop, `reference_rm`: human pairs alone -> the pointwise models HF50 and HF100.
 
-reads   data/prepared/{preferences,prompts}.parquet, data/k0/policy
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k0/policy
 writes  data/reference/{hf50,hf100}
 
 The same function, section and number of steps as student_rm: only the data differs.

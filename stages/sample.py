@@ -1,7 +1,7 @@
 """Stage 4 of 9, `sample`: N candidates for every unlabeled prompt, with their log-likelihoods.
 
-reads   data/prepared/prompts.parquet (split unlabeled), data/k0/policy
-writes  data/k1/candidates.parquet
+reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy
+writes  data/loop/k1/candidates.parquet
 """
 
 from __future__ import annotations

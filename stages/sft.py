@@ -1,7 +1,7 @@
 """Stage 2 of 9, `sft`: demonstrations -> the seed policy.
 
 reads   data/prepared/sft.parquet
-writes  data/k0/policy
+writes  data/loop/k0/policy
 """
 
 from __future__ import annotations

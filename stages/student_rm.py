@@ -1,7 +1,7 @@
 """Stage 7 of 9, `student_rm`: HF50 and synthetic pairs, mixed in every batch -> the student.
 
-reads   data/prepared/{preferences,prompts}.parquet, data/k1/synthetic, data/k0/policy
-writes  data/k1/rm
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k1/synthetic, data/loop/k0/policy
+writes  data/loop/k1/rm
 
 Every iteration's student starts from the SFT weights, as HF50 and HF100 do.
 """

@@ -1,7 +1,7 @@
 """Stage 5 of 9, `won_select`: candidates -> one pseudo-labelled pair a prompt.
 
-reads   data/prepared/prompts.parquet, data/k1/candidates.parquet, data/k0/rm
-writes  data/k1/pairs/{pairs,nested_pairs}.parquet, summary.json
+reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet, data/loop/k0/rm
+writes  data/loop/k1/pairs/{pairs,nested_pairs}.parquet, summary.json
 """
 
 from __future__ import annotations

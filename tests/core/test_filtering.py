@@ -31,10 +31,11 @@ def test_confidence_filter_keeps_what_reaches_the_quantile() -> None:
 
 
 def test_likelihood_filter_needs_both_responses_and_pools_their_quantile() -> None:
-    # The eight log-likelihoods are -8 .. -1; their 1/7-quantile is the second, -7.
-    result = filter_pairs([0.9] * 4, [-1, -8, -3, -4], [-5, -2, -6, -7], 0, 1 / 7)
-    assert result.likelihood_threshold == -7
-    assert result.dropped_by.tolist() == [None, "likelihood", None, None]
+    # The eight log-likelihoods are -8 .. -1; their 2/7-quantile is the third, -6,
+    # which a chosen and a rejected response miss and another rejected one just reaches.
+    result = filter_pairs([0.9] * 4, [-1, -8, -3, -4], [-5, -2, -6, -7], 0, 2 / 7)
+    assert result.likelihood_threshold == -6
+    assert result.dropped_by.tolist() == [None, "likelihood", None, "likelihood"]
     assert result.confidence_threshold is None
 
 

@@ -215,6 +215,12 @@ def test_reliability_curve_accounts_for_all_rows_in_any_order(rows, bins, random
     assert again == pytest.approx(error)
 
 
+def test_tied_forecasts_fall_where_most_of_them_belong() -> None:
+    # Two of the three rows tie on top; halves of 1.5 rows put the tie's middle in the upper one.
+    assert [part.pairs for part in reliability_curve([0.25, 0.75, 0.75], [0, 1, 0], 2)] == [1, 2]
+    assert [part.pairs for part in reliability_curve([0.25, 0.25, 0.75], [0, 1, 0], 2)] == [2, 1]
+
+
 @given(FORECASTS)
 def test_equal_forecasts_share_a_bin(rows) -> None:
     curve = reliability_curve([0.6] * len(rows), [outcome for _, outcome in rows])

@@ -144,6 +144,14 @@ def test_every_selector_gives_two_candidates_and_the_models_probability(pool, na
         assert torch.equal(result.best, exact_best_worst(pool).best)
 
 
+@pytest.mark.parametrize("n", [2, 3, 63, 64, 65, 100, 999, 1000, 4095, 4097])
+@pytest.mark.parametrize(("digits", "dtype"), [(24, torch.float32), (53, torch.float64)])
+def test_the_largest_uniform_stays_in_a_pool_of_any_size(n, digits, dtype) -> None:
+    largest = torch.tensor([[1 - 2.0**-digits] * 2], dtype=dtype)
+    result = select_pairs(torch.zeros(1, 1, 1).expand(1, n, n), "random_pair", largest)
+    assert (result.best.item(), result.worst.item()) == (n - 2, n - 1)
+
+
 @pytest.mark.parametrize(
     ("rewards", "uniform", "worst"),
     [((9, 0, 0), 0.0, 1), ((9, 0, 0), 0.5, 2), ((0, 9, 0), 0.49, 0), ((0, 9, 0), 0.99, 2)],
@@ -168,18 +176,12 @@ def test_a_tie_in_a_random_pair_goes_to_the_lower_index() -> None:
     assert (result.best.item(), result.worst.item()) == (1, 2)
 
 
-def test_the_largest_uniform_below_one_stays_in_the_pool() -> None:
-    n = 500
-    largest = torch.tensor([[1 - 2**-24, 1 - 2**-24]])
-    result = select_pairs(torch.zeros(1, n, n), "random_pair", largest)
-    assert (result.best.item(), result.worst.item()) == (n - 2, n - 1)
-
-
 def test_best_below_takes_the_candidate_nearest_two_deviations_down() -> None:
-    # Rewards 1, 15 zeros, -40, -100: mean -7.72, deviation 24.18, target -56.1: nearest is -40.
-    pool = bradley_terry(1.0, *[0.0] * 15, -40.0, -100.0)
-    assert select_pairs(pool, "best_below").worst.item() == 16
-    assert select_pairs(pool, "west").worst.item() == 17
+    # Rewards 1, 15 zeros, -30, -60, -100: sum -189, of squares 14501; mean -9.95, deviation 25.8.
+    # One deviation down is -35.7, two -61.5, three -87.3.
+    pool = bradley_terry(1.0, *[0.0] * 15, -30.0, -60.0, -100.0)
+    assert select_pairs(pool, "best_below").worst.item() == 17
+    assert select_pairs(pool, "west").worst.item() == 18
 
 
 def test_best_below_never_rejects_the_best() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,18 @@ def write_json(value: Mapping[str, object], path: Path | str) -> None:
     path = Path(path)
     plain = _plain(value, path, "")
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(f"{text}\n".encode(), path)
+
+
+def write_records(records: Sequence[Mapping[str, object]], path: Path | str) -> None:
+    """Write a list of JSON objects, as `write_json` writes one.
+
+    Raises:
+        DataError: as `write_json`.
+    """
+    path = Path(path)
+    plain = [_plain(record, path, f"[{index}]") for index, record in enumerate(records)]
+    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
 
 

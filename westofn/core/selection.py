@@ -191,8 +191,8 @@ def _with_probability(margins: Tensor, best: Tensor, worst: Tensor) -> BestWorst
 
 def _floor(uniform: Tensor, count: int) -> Tensor:
     """Maps a uniform number (P,) to an index in [0, count)."""
-    # The clamp: 1 - 2**-24 times a large count may round up to the count itself in float32.
-    return (uniform * count).long().clamp(max=count - 1)
+    # No clamp: the product of a float below 1 and a whole number rounds to less than that number.
+    return (uniform * count).long()
 
 
 def _another(taken: Tensor, uniform: Tensor, count: int) -> Tensor:

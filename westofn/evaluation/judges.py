@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,7 +17,8 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from westofn.models.reward import Scorer
+from westofn.artifacts.world import WORLD
+from westofn.models.reward import Scorer, load_reward_model
 from westofn.models.scoring import score_pools
 from westofn.sources.world.gold import Gold
 
@@ -167,3 +169,17 @@ def margins(
     rewards = judge.rewards(ids, texts, [*first, *second])
     difference: FloatArray = rewards[: len(first)] - rewards[len(first) :]
     return difference
+
+
+def load_judge(world: Path, autorater: Path, device: str) -> Judge:
+    """Gold where the world has facts, else the autorater.
+
+    Args:
+        world: Table WORLD; 0 rows where the source has no gold annotator.
+        autorater: Folder of the model that was trained on held-out preferences.
+        device: Where the autorater runs.
+    """
+    facts = WORLD.read(world)
+    if facts.height:
+        return GoldJudge.from_frame(facts)
+    return AutoraterJudge(load_reward_model(autorater, device))

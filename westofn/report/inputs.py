@@ -112,7 +112,7 @@ def read_inputs(
     names = [BASE, *HUMAN_ARMS, *iterations]
     return ReportInputs(
         arms={name: _read_arm(data / "eval" / name) for name in names},
-        iterations={name: _read_iteration(data / name) for name in iterations},
+        iterations={name: _read_iteration(data / "loop" / name) for name in iterations},
         prompts=PROMPTS.read(data / "prepared" / "prompts.parquet"),
         counts=_read_object(data / "prepared" / "counts.json", "prepare"),
         base_model=dict(base_model),

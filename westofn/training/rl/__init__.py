@@ -3,9 +3,11 @@
 | module | holds |
 |---|---|
 | tempered | the distribution that is sampled from and optimised |
+| processes | a batch divided among the processes of torchrun |
 | rollout | one batch of responses with its rewards and log-probabilities |
 | networks | what is trained: policy and value network, each with its optimiser |
 | update | one batch's gradient steps |
+| probe | how far the policy is from its start |
 | checkpoint | what a killed run goes on from |
 | train | the run |
 """

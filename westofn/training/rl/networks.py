@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from westofn.errors import ModelError, TrainingError
 from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.reward import Scorer
+from westofn.training.rl.processes import Accelerator
 
 MAX_GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.95)
@@ -128,8 +128,9 @@ class Learner:
 
 def require_finite(quantity: str, value: float, step: int) -> None:
     """Refuse to go on from NaN or infinity."""
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"rlhf: the {quantity} is {value} at step {step}; lower rlhf.learning_rate or raise "
-            "rlhf.kl_weight in params.yaml"
-        )
+    if math.isfinite(value):
+        return
+    mend = "lower rlhf.learning_rate or raise rlhf.kl_weight in params.yaml"
+    if step == 0:
+        mend += "; since nothing was learned yet, rather retrain the models that rlhf starts from"
+    raise TrainingError(f"rlhf: the {quantity} is {value} at step {step}; {mend}")

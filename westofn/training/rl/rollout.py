@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from westofn.core.policy_gradient import kl_per_token
@@ -14,6 +13,7 @@ from westofn.generation.hf import decode, sample
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
+from westofn.training.rl.processes import Accelerator, everyones, share_of
 from westofn.training.rl.tempered import TemperedPolicy, action_counts
 
 
@@ -95,26 +95,17 @@ def roll_out(crew: Crew, prompts: Prompts, *, per_prompt: int, seed: int) -> Rol
     rewards = standardised_rewards(crew.scorer, mine.texts, decode(policy, samples))
     limit = policy.encoder.template.max_response_tokens
 
-    def everyones(part: Tensor) -> Tensor:
-        whole: Tensor = accelerator.gather(part.to(accelerator.device))
-        return whole
+    def whole(share: Tensor) -> Tensor:
+        return everyones(accelerator, share)
 
     states = padded_prompts(policy.encoder, prompts, accelerator.device)
-    actions = actions_of(
-        everyones(samples.ids[..., :limit]), everyones(action_counts(samples, limit))
-    )
+    actions = actions_of(whole(samples.ids[..., :limit]), whole(action_counts(samples, limit)))
     logprob, reference = (
-        everyones(in_chunks(network, take(states, own), take(actions, own), crew.chunk))
+        whole(in_chunks(network, take(states, own), take(actions, own), crew.chunk))
         for network in (crew.policy, crew.reference)
     )
-    cut = everyones((~samples.stopped).sum().reshape(1)).sum()
-    return Rollout(states, actions, logprob, reference, everyones(rewards), int(cut))
-
-
-def share_of(accelerator: Accelerator, count: int) -> range:
-    """The rows of this process among `count`, which is a multiple of the number of processes."""
-    size = count // accelerator.num_processes
-    return range(accelerator.process_index * size, (accelerator.process_index + 1) * size)
+    cut = int(whole((~samples.stopped).sum().reshape(1)).sum())
+    return Rollout(states, actions, logprob, reference, whole(rewards), cut)
 
 
 def standardised_rewards(

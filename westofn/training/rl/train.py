@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from rich.progress import Progress, TaskID
 
 from westofn.core.seeds import derive_seed
@@ -24,6 +23,7 @@ from westofn.training.batches import plan_batches
 from westofn.training.rl.checkpoint import Record, State, load_state, save_state
 from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_same_tokens
 from westofn.training.rl.probe import PROBE_PROMPTS, probe
+from westofn.training.rl.processes import Accelerator
 from westofn.training.rl.rollout import Crew, Prompts, Rollout, in_chunks, roll_out
 from westofn.training.rl.tempered import TemperedPolicy
 from westofn.training.rl.update import (
@@ -145,11 +145,11 @@ class _Run:
         accelerator = Accelerator(cpu=runtime.device == "cpu")
         per_batch = params.batch_size // params.samples_per_prompt
         _check_sizes(len(prompts), per_batch, params, accelerator.num_processes)
-        for model in (start.model, scorer.model):
-            model.eval().to(accelerator.device)  # type: ignore[arg-type]
+        reference = TemperedPolicy(start, params.temperature)
+        for module in (reference, scorer.model):
+            module.eval().to(accelerator.device)
         trained = Policy(copy.deepcopy(start.model), start.encoder)
         actor = TemperedPolicy(trained, params.temperature)
-        reference = TemperedPolicy(start, params.temperature)
         chunk = per_batch
         if runtime.micro_batch:
             chunk = max(1, runtime.micro_batch // params.samples_per_prompt)
@@ -220,7 +220,7 @@ class _Run:
             self.crew, self.prompts.take(rows), derive_seed(self.seed, "rl", "probe draws")
         )
         record: Record = {"step": state.step, **measured, **evaluate(self.trained)}
-        self.trained.model.eval()
+        self.crew.policy.eval()
         _check(record, state.step)
         return replace(state, curve=[*state.curve, record])
 

@@ -30,7 +30,8 @@ from westofn.core.policy_gradient import (
 from westofn.core.seeds import derive_seed
 from westofn.params import RlhfParams
 from westofn.training.rl.networks import Learner
-from westofn.training.rl.rollout import Rollout, chunks, share_of, take
+from westofn.training.rl.processes import share_of
+from westofn.training.rl.rollout import Rollout, chunks, take
 
 GAMMA = 1.0  # a response is short and its reward comes once
 
@@ -164,10 +165,10 @@ def _parts(
     """
     accelerator = learner.accelerator
     # accelerate takes the mean over processes, the minibatch needs the sum.
-    scale = accelerator.num_processes / targets.mask[rows].sum()
+    scale: Tensor = accelerator.num_processes / targets.mask[rows].sum()
 
     def part(some: Sequence[int]) -> Tensor:
-        output = learner.module(take(rollout.prompts, some), take(rollout.actions, some))
+        output: Tensor = learner.module(take(rollout.prompts, some), take(rollout.actions, some))
         return mean_loss(output, some) * (targets.mask[some].sum() * scale)
 
     own = [rows[place] for place in share_of(accelerator, len(rows))]

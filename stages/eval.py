@@ -1,0 +1,85 @@
+"""Stage 8 of 9, `eval`: a reward model on test data, and the correctness of its synthetic labels.
+
+reads   data/prepared, data/world, data/eval_pool/candidates.parquet, data/autorater, a model;
+        for an iteration also what made it: base model, policy, candidates, pairs, decisions
+writes  data/eval/NAME/{metrics,curves}.json, {pair_scores,pool_scores}.parquet
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from stages.common import In, Out, run
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.decisions import DECISIONS
+from westofn.artifacts.json_file import write_json
+from westofn.artifacts.nested_pairs import NESTED_PAIRS
+from westofn.artifacts.pair_scores import PAIR_SCORES
+from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pool_scores import POOL_SCORES
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.params import load_params
+from westofn.sources.data import labeled_half
+
+Optional = Annotated[Path | None, typer.Option(help="of an iteration")]
+
+
+def main(
+    name: Annotated[str, typer.Option(help="of the arm: base, hf50, hf100, k1, …")],
+    prepared: In,
+    world: In,
+    pool: In,
+    policy: In,
+    autorater: In,
+    rm: In,
+    out: Out,
+    base: Optional = None,
+    candidates: Optional = None,
+    pairs: Optional = None,
+    synthetic: Optional = None,
+) -> None:
+    """Measure one reward model."""
+    from westofn.evaluation.arms import evaluate_arm
+    from westofn.evaluation.judges import load_judge
+    from westofn.evaluation.pools import Pool
+    from westofn.evaluation.synthetic import SyntheticInputs
+    from westofn.models.policy import load_policy
+    from westofn.models.reward import load_reward_model
+    from westofn.runtime import set_up_torch
+
+    params, device = load_params(), set_up_torch()
+    preferences = PREFERENCES.read(prepared / "preferences.parquet")
+    prompts = PROMPTS.read(prepared / "prompts.parquet")
+    made_by = None
+    if base and candidates and pairs and synthetic:
+        made_by = SyntheticInputs(
+            base=load_reward_model(base, device),
+            policy=load_policy(policy, device),
+            pool=Pool.from_frames(CANDIDATES.read(candidates), prompts),
+            pairs=PAIRS.read(pairs / "pairs.parquet"),
+            nested=NESTED_PAIRS.read(pairs / "nested_pairs.parquet"),
+            decisions=DECISIONS.read(synthetic / "decisions.parquet"),
+            human=labeled_half(preferences, prompts),
+        )
+    found = evaluate_arm(
+        name,
+        load_reward_model(rm, device),
+        preferences=preferences.filter(pl.col("split") == "test"),
+        pool=Pool.from_frames(CANDIDATES.read(pool), prompts),
+        judge=load_judge(world / "world.parquet", autorater, device),
+        seed=params.seed,
+        synthetic=made_by,
+    )
+    write_json(found.metrics, out / "metrics.json")
+    write_json(found.curves, out / "curves.json")
+    PAIR_SCORES.write(found.pair_scores, out / "pair_scores.parquet")
+    POOL_SCORES.write(found.pool_scores, out / "pool_scores.parquet")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,69 @@
+"""Stage 9 of 9, `rlhf`: the policy against the student's reward -> the next iteration's policy.
+
+reads   data/prepared/prompts.parquet, data/world, data/autorater, data/loop/k0/policy, data/loop/k1/rm
+writes  data/loop/k1/policy; data/loop/k1/rl/{curve,history,metrics}.json
+
+It learns on the unlabeled prompts; the curves are of the test prompts, and nothing is chosen by
+them.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from stages.common import In, Out, run
+from westofn.artifacts.json_file import write_json, write_records
+from westofn.artifacts.prompts import PROMPTS
+from westofn.params import load_params
+
+
+def main(
+    prepared: In, world: In, autorater: In, policy: In, sft: In, rm: In, out: Out, metrics: Out
+) -> None:
+    """Train the policy by reinforcement learning."""
+    from westofn.evaluation.judges import load_judge
+    from westofn.evaluation.policy import PolicyProbe
+    from westofn.execution.scratch import scratch
+    from westofn.models.policy import load_policy, save_policy
+    from westofn.models.reward import load_reward_model
+    from westofn.runtime import load_runtime, set_up_torch
+    from westofn.training.rl import Prompts, train_rl
+
+    params, runtime = load_params(), load_runtime()
+    device = set_up_torch(runtime)
+    source = prepared / "prompts.parquet"
+    prompts = PROMPTS.read(source)
+    learn = prompts.filter(pl.col("split") == "unlabeled")
+    scorer = load_reward_model(rm, device)
+    probe = PolicyProbe(
+        prompts.filter(pl.col("split") == "test"),
+        scorer,
+        load_judge(world / "world.parquet", autorater, device),
+        params.rlhf.temperature,
+        params.seed,
+    )
+    reference = probe.measure(load_policy(sft, device), "sft")
+    settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
+    name = f"rlhf-{out.parent.name}"
+    with scratch(name, settings, [source, world, autorater, policy, sft, rm]) as folder:
+        result = train_rl(
+            load_policy(policy, device),
+            scorer,
+            Prompts(learn["prompt_id"].to_list(), learn["prompt"].to_list()),
+            params.rlhf,
+            seed=params.seed,
+            evaluate=probe.curve_point(reference),
+            scratch=folder,
+            runtime=runtime,
+        )
+        found = probe.final(probe.measure(result.policy, "policy"), reference)
+        found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
+        write_records(result.curve, metrics / "curve.json")
+        write_records(result.history, metrics / "history.json")
+        write_json(found, metrics / "metrics.json")
+        canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
+        save_policy(result.policy, out, canaries, result.facts)
+
+
+if __name__ == "__main__":
+    run(main)
