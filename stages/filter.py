@@ -1,6 +1,6 @@
 """Stage 6 of 9, `filter`: pairs -> the student's synthetic preferences, and why others go.
 
-reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet, data/loop/k1/pairs/pairs.parquet
+reads   data/prepared/prompts.parquet, data/loop/k1/{candidates,pairs/pairs}.parquet
 writes  data/loop/k1/synthetic/{preferences,decisions}.parquet, summary.json
 """
 

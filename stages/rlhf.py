@@ -1,6 +1,7 @@
 """Stage 9 of 9, `rlhf`: the policy against the student's reward -> the next iteration's policy.
 
-reads   data/prepared/prompts.parquet, data/world, data/autorater, data/loop/k0/policy, data/loop/k1/rm
+reads   data/prepared/prompts.parquet, data/world, data/autorater, data/loop/k0/policy,
+        data/loop/k1/rm
 writes  data/loop/k1/policy; data/loop/k1/rl/{curve,history,metrics}.json
 
 It learns on the unlabeled prompts; the curves are of the test prompts, and nothing is chosen by

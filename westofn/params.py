@@ -29,7 +29,7 @@ Comparator = Literal["embedding", "joint", "pointwise"]
 class Section(BaseModel):
     """A section of params.yaml: frozen, strict types, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class WorldParams(Section):
@@ -262,6 +262,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{path} is missing; run from the repository root") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} cannot be read: {error}; make it a UTF-8 text file") from None
     except YAMLError as error:
         where = " ".join(str(error).split())
         raise ParameterError(f"{path} is not valid YAML: {where}") from None

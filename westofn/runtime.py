@@ -55,8 +55,8 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
 
 
 def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> int:
-    value = text if text is not None else raw.get(key, 0)
-    if isinstance(value, str) and value.isdigit():
+    value = text or raw.get(key, 0)
+    if isinstance(value, str) and value.isdecimal():
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
@@ -65,10 +65,19 @@ def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> in
 
 def set_up_torch(runtime: Runtime | None = None) -> str:
     """Set threads and offline-friendly switches; returns the device's name."""
-    import psutil
     import torch
 
     runtime = runtime or load_runtime()
-    # Two torch threads on one busy core collapse, so hyper-threads are not counted.
-    torch.set_num_threads(runtime.threads or psutil.cpu_count(logical=False) or 1)
-    return runtime.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if runtime.threads:  # torch itself takes the physical cores
+        torch.set_num_threads(runtime.threads)
+    found = torch.cuda.is_available()
+    if not runtime.device:
+        return "cuda" if found else "cpu"
+    try:
+        kind = torch.device(runtime.device).type
+    except RuntimeError:
+        kind = "unknown"
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not found):
+        here = "cpu or cuda" if found else "cpu, as torch finds no CUDA device here"
+        raise ParameterError(f"device is {runtime.device!r}, needs {here}; see runtime.toml")
+    return runtime.device

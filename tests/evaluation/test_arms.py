@@ -147,3 +147,12 @@ def test_what_is_written_is_finite_and_the_same_at_the_second_run(
         runs.append(path.read_bytes())
     assert runs[0] == runs[1]
     assert read_json(path)["metrics"]["judge"] == "gold"
+
+
+def test_pools_in_which_all_candidates_tie_leave_on_policy_out(gold, planted):
+    pool = pool_of([1, 1, 1], [2, 2, 2])
+    found = evaluate_arm(
+        "hf50", planted(1.0), preferences=preferences(), pool=pool, judge=gold, seed=0
+    )
+    assert set(found.metrics) == ALL | POINTWISE | GOLD
+    assert found.metrics["best_of_n_win_rate"] == 0.5

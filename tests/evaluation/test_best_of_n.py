@@ -9,7 +9,7 @@ import pytest
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.core.best_of_n import best_of_n_kl
 from westofn.evaluation.best_of_n import best_of_n_curve, evaluate_best_of_n, win_rates
-from westofn.evaluation.pools import judge_pool
+from westofn.evaluation.pools import judge_pool, score_pool
 
 from .planted import pool_of
 
@@ -18,7 +18,9 @@ VALUES = [[0, 1, 2, 3], [5, 4, -1, 2], [-2, 7, 0, 4]]
 
 def evaluate(gold, scorer, judge="gold"):
     pool = pool_of(*VALUES)
-    return evaluate_best_of_n("m", scorer, pool, judge_pool(gold, pool), judge, seed=0)
+    return evaluate_best_of_n(
+        "m", score_pool("m", scorer, pool), pool, judge_pool(gold, pool), judge, seed=0
+    )
 
 
 def test_a_model_equal_to_gold_takes_the_best_of_each_pool_at_n_equal_to_its_size(gold, planted):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.evaluation.on_policy import evaluate_on_policy, on_policy_pairs
-from westofn.evaluation.pools import judge_pool
+from westofn.evaluation.pairs import score_pairs
+from westofn.evaluation.pools import judge_pool, score_pool
 
 from .planted import pool_of, worth
 
@@ -35,7 +37,8 @@ def test_several_pairs_a_prompt_are_drawn_of_a_large_pool(gold):
 def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted, scale, accuracy):
     pool = pool_of(*POOL)
     drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
-    found = evaluate_on_policy("m", planted(scale), drawn, seed=0)
+    scored = score_pairs("m", planted(scale), drawn.pairs)
+    found = evaluate_on_policy("m", scored, drawn, seed=0)
     keys = ("on_policy_accuracy", "on_policy_accuracy_low", "on_policy_accuracy_high")
     assert [found.metrics[key] for key in keys] == [accuracy] * 3
     assert (found.metrics["on_policy_pairs"], found.metrics["on_policy_ties"]) == (14, 4)
@@ -43,8 +46,17 @@ def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted,
     assert rows["set"].unique().to_list() == ["on_policy"]
 
 
-def test_pools_in_which_all_candidates_tie_measure_nothing(gold, planted):
+def test_the_rewards_of_the_pool_are_those_of_the_pairs(gold, untrained):
+    pool, scorer = pool_of(*POOL), untrained("pointwise")
+    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
+    by_pool = drawn.from_pool(score_pool("m", scorer, pool))
+    by_pair = score_pairs("m", scorer, drawn.pairs)
+    np.testing.assert_allclose(by_pool.margin, by_pair.margin, atol=1e-5)
+    np.testing.assert_allclose(by_pool.reward_rejected, by_pair.reward_rejected, atol=1e-5)
+    assert np.ptp(by_pool.margin) > 0.1
+
+
+def test_pools_in_which_all_candidates_tie_have_no_pairs(gold):
     pool = pool_of([1, 1, 1], [2, 2, 2])
     drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
-    assert drawn.ties == 6
-    assert evaluate_on_policy("m", planted(1.0), drawn, seed=0) is None
+    assert (drawn.pairs.height, drawn.ties) == (0, 6)

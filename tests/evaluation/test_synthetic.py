@@ -174,6 +174,17 @@ def test_a_selected_pair_outside_the_sample_still_counts_for_the_largest_gap(
     assert found["label_epsilon"] == pytest.approx(sigmoid(6))
 
 
+def test_epsilon_is_measured_on_a_sample_of_prompts_where_there_are_many(
+    gold, planted, policy, monkeypatch
+):
+    monkeypatch.setattr(synthetic, "MAX_PROMPTS", 2)
+    found = evaluate_synthetic(west_of_n(planted(1.0), policy), gold, seed=0).metrics
+    assert found["label_epsilon_pairs"] == 2 * 6
+    # No gap and no wrong label only if model and gold are read off the same prompts.
+    assert found["label_epsilon"] == pytest.approx(0.0, abs=1e-6)
+    assert found["label_accuracy_random"] == 1.0
+
+
 def test_a_joint_base_is_measured_on_a_sample_of_pairs(gold, untrained, policy):
     values = [list(range(-4, 4))] * 3
     base, pool = untrained("joint"), pool_of(*values)

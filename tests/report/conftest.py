@@ -89,7 +89,7 @@ class Run:
                     "finish_reason": ["stop"] * len(rows),
                 }
             ),
-            self.data / name / "candidates.parquet",
+            self.data / "loop" / name / "candidates.parquet",
         )
         ids = [f"p{row:05d}" for row in range(self.pairs)]
         PAIRS.write(
@@ -103,7 +103,7 @@ class Run:
                     "pool_std": [1.0] * self.pairs,
                 }
             ),
-            self.data / name / "pairs/pairs.parquet",
+            self.data / "loop" / name / "pairs/pairs.parquet",
         )
         reasons = ["confidence" if row % 5 == 0 else None for row in range(self.pairs)]
         reasons[1] = "likelihood"
@@ -115,15 +115,16 @@ class Run:
                     "dropped_by": reasons,
                 }
             ),
-            self.data / name / "synthetic/decisions.parquet",
+            self.data / "loop" / name / "synthetic/decisions.parquet",
         )
         kept = sum(reason is None for reason in reasons)
         self.json(
-            f"{name}/pairs/summary.json",
+            f"loop/{name}/pairs/summary.json",
             {"n_candidates": POOL, "prompts": self.pairs, "method": "exact", "selector": "west"},
         )
         self.json(
-            f"{name}/synthetic/summary.json", {"pairs_selected": self.pairs, "pairs_kept": kept}
+            f"loop/{name}/synthetic/summary.json",
+            {"pairs_selected": self.pairs, "pairs_kept": kept},
         )
 
     def evaluation(self, name: str, **changed: Any) -> None:
@@ -239,8 +240,8 @@ class Run:
             "rl_length": 26.04,
             **({"rl_gold": 3.6, "sft_gold": 3.0} if self.gold else {}),
         }
-        self.json(f"{name}/rl/curve.json", curve)
-        self.json(f"{name}/rl/metrics.json", metrics)
+        self.json(f"loop/{name}/rl/curve.json", curve)
+        self.json(f"loop/{name}/rl/metrics.json", metrics)
 
 
 def interval(key: str, value: float, half_width: float) -> dict[str, float]:

@@ -79,7 +79,7 @@ def test_a_pair_without_its_prompt_is_refused(run: Run) -> None:
 
 
 def test_a_pair_without_a_decision_is_refused(run: Run) -> None:
-    path = run.data / "k1/synthetic/decisions.parquet"
+    path = run.data / "loop/k1/synthetic/decisions.parquet"
     DECISIONS.write(DECISIONS.read(path).filter(pl.col("prompt_id") != "p00004"), path)
     with pytest.raises(DataError, match="10 pairs and 9 decisions, 1 pairs without one"):
         accounting(run.inputs())
@@ -100,6 +100,6 @@ def test_rows_selected_are_rows_kept_and_dropped(run: Run) -> None:
 
 
 def test_a_summary_that_contradicts_the_decisions_is_refused(run: Run) -> None:
-    run.json("k1/synthetic/summary.json", {"pairs_selected": 10, "pairs_kept": 9})
+    run.json("loop/k1/synthetic/summary.json", {"pairs_selected": 10, "pairs_kept": 9})
     with pytest.raises(DataError, match=r"keeps 7 pairs by its decisions and 9 by synthetic/summ"):
         accounting(run.inputs())

@@ -73,7 +73,7 @@ def test_overconfidence_is_weighted_by_pairs(run: Run) -> None:
 def test_reward_that_rises_while_gold_falls_is_called_exploitation(run: Run) -> None:
     assert "exploits" not in said(run, "rl")
     run.json(
-        "k1/rl/metrics.json",
+        "loop/k1/rl/metrics.json",
         {"rl_reward": 2.0, "sft_reward": 0.5, "rl_gold": 2.5, "sft_gold": 3.0, "rl_kl": 9.0},
     )
     text = said(run, "rl")

@@ -61,14 +61,14 @@ def test_a_missing_file_names_the_stage_that_writes_it(run: Run) -> None:
 
 
 def test_a_missing_rl_curve_names_the_stage_that_writes_it(run: Run) -> None:
-    (run.data / "k1/rl/curve.json").unlink()
+    (run.data / "loop/k1/rl/curve.json").unlink()
     with pytest.raises(DataError, match=r"rl/curve\.json: no such file; rerun rlhf"):
         run.inputs()
 
 
 @pytest.mark.parametrize("value", [{"step": 1}, [1, 2], [[]]])
 def test_a_curve_that_is_no_list_of_records_is_refused(run: Run, value: object) -> None:
-    run.json("k1/rl/curve.json", value)
+    run.json("loop/k1/rl/curve.json", value)
     with pytest.raises(DataError, match="needs a list of JSON objects; rerun rlhf"):
         run.inputs()
     run.rl("k1", 0)

@@ -45,7 +45,7 @@ PROBE = """
     seen.images = document.querySelectorAll("img").length;
     seen.bold = document.querySelectorAll("#pair-rows b").length;
     seen.title = document.title;
-    seen.overflow = document.documentElement.scrollWidth - window.innerWidth;
+    seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
     const result = document.createElement("pre");
     result.id = "probe";
     result.textContent = JSON.stringify(seen);
@@ -142,7 +142,7 @@ def test_a_sampled_page_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.usefixtures("no_drawing")
 def test_an_iteration_by_another_selector_is_not_called_west_of_n(run: Run) -> None:
-    run.json("k1/pairs/summary.json", {"n_candidates": 4, "selector": "random_pair"})
+    run.json("loop/k1/pairs/summary.json", {"n_candidates": 4, "selector": "random_pair"})
     build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     assert "k1, random pair" in text

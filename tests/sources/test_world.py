@@ -65,10 +65,11 @@ def taste(*words: str) -> float:
 
 
 def test_equal_seeds_write_equal_worlds_and_other_seeds_do_not() -> None:
-    again, other = load_world(SIZE, seed=0), load_world(SIZE, seed=1)
+    small = SIZE.model_copy(update={"sft_examples": 100, "train_pairs": 100, "test_pairs": 200})
+    first, again, other = (load_world(small, seed=seed) for seed in (0, 0, 1))
     for name in ("sft", "preferences", "prompts", "world"):
-        assert_frame_equal(getattr(world(), name), getattr(again, name))
-        assert not getattr(world(), name).equals(getattr(other, name))
+        assert_frame_equal(getattr(first, name), getattr(again, name))
+        assert set(getattr(first, name).rows()) != set(getattr(other, name).rows())
 
 
 def test_the_number_of_train_pairs_does_not_change_what_is_held_out() -> None:
@@ -137,7 +138,8 @@ def test_the_temperature_changes_labels_and_nothing_else() -> None:
     ids = pairs["prompt_id"].to_list()
     annotator = Gold.from_frame(sharp.world)
     chosen = annotator.rewards(ids, pairs["chosen"].to_list())
-    assert (chosen >= annotator.rewards(ids, pairs["rejected"].to_list())).all()
+    rejected = annotator.rewards(ids, pairs["rejected"].to_list())
+    assert (chosen > rejected - 1e-4).all()  # 100 temperatures; ties differ by rounding
     assert set(map(frozenset, pairs.select("chosen", "rejected").iter_rows())) == set(
         map(frozenset, world().preferences.select("chosen", "rejected").iter_rows())
     )
@@ -333,12 +335,12 @@ def test_preference_prompts_carry_no_affix_and_an_affix_is_a_suffix_of_the_post(
 
 def test_texts_are_short_and_of_few_words() -> None:
     data = world()
-    prompts = data.sft["prompt"].str.split(" ").list.len()
-    responses = data.sft["response"].str.split(" ").list.len()
-    assert (prompts.min(), prompts.max()) >= (25, 30)
-    assert prompts.max() <= 45
-    assert responses.quantile(0.05) >= 5
-    assert responses.quantile(0.95) <= 22
+    prompts, responses = (
+        np.array([len(text.split()) for text in data.sft[column]])
+        for column in ("prompt", "response")
+    )
+    assert 25 <= prompts.min() <= prompts.max() <= 45
+    assert 5 <= np.quantile(responses, 0.05) <= np.quantile(responses, 0.95) <= 22
     vocabulary = {
         word for text in [*data.sft["prompt"], *data.sft["response"]] for word in text.split()
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import softplus
 
 _GOLDEN = (5**0.5 - 1) / 2
 _LOG_SCALE = 7.0  # scales from e^-7 to e^7
@@ -39,7 +39,7 @@ def calibrated_loss(margins: Tensor) -> float:
     unit = wide / spread
 
     def loss(log_scale: float) -> float:
-        return float(F.softplus(-unit * torch.tensor(log_scale).double().exp()).mean())
+        return float(softplus(-unit * torch.tensor(log_scale).double().exp()).mean())
 
     # The loss is convex in s, so it has one valley in log s.
     low, high = -_LOG_SCALE, _LOG_SCALE

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.evaluation.best_of_n import evaluate_best_of_n
 from westofn.evaluation.judges import FloatArray, GoldJudge, Judge
-from westofn.evaluation.on_policy import evaluate_on_policy, on_policy_pairs
-from westofn.evaluation.pools import Pool, judge_pool
+from westofn.evaluation.on_policy import OnPolicyPairs, evaluate_on_policy, on_policy_pairs
+from westofn.evaluation.pairs import score_pairs
+from westofn.evaluation.pools import Pool, judge_pool, score_pool
 from westofn.evaluation.preferences import evaluate_preferences
 from westofn.evaluation.records import Record
 from westofn.evaluation.synthetic import SyntheticInputs, evaluate_synthetic
@@ -72,42 +73,38 @@ def evaluate_arm(
         pool_scores=POOL_SCORES.empty(),
     )
     judged = judge_pool(judge, pool)
+    rewards = score_pool(model, scorer, pool) if scorer.comparator == "pointwise" else None
     if judge.name == "gold":
-        result = _with_on_policy(result, model, scorer, pool, judged, seed)
-    if scorer.comparator == "pointwise":
-        result = _with_best_of_n(result, model, scorer, pool, judged, judge, seed)
+        drawn = on_policy_pairs(pool, judged, seed=seed)
+        if drawn.pairs.height:
+            result = _with_on_policy(result, model, scorer, rewards, drawn, seed)
+    if rewards is not None:
+        best = evaluate_best_of_n(model, rewards, pool, judged, judge.name, seed=seed)
+        result = replace(
+            result,
+            metrics=result.metrics | best.metrics,
+            curves=result.curves | {"best_of_n": best.curve},
+            pool_scores=best.scores,
+        )
     return result if synthetic is None else _with_synthetic(result, synthetic, judge, seed)
 
 
 def _with_on_policy(
-    so_far: ArmEvaluation, model: str, scorer: Scorer, pool: Pool, gold: FloatArray, seed: int
-) -> ArmEvaluation:
-    found = evaluate_on_policy(model, scorer, on_policy_pairs(pool, gold, seed=seed), seed=seed)
-    if found is None:
-        return so_far
-    return ArmEvaluation(
-        so_far.metrics | found.metrics,
-        so_far.curves,
-        pl.concat([so_far.pair_scores, found.scores]),
-        so_far.pool_scores,
-    )
-
-
-def _with_best_of_n(
     so_far: ArmEvaluation,
     model: str,
     scorer: Scorer,
-    pool: Pool,
-    judged: FloatArray,
-    judge: Judge,
+    rewards: FloatArray | None,
+    drawn: OnPolicyPairs,
     seed: int,
 ) -> ArmEvaluation:
-    found = evaluate_best_of_n(model, scorer, pool, judged, judge.name, seed=seed)
-    return ArmEvaluation(
-        so_far.metrics | found.metrics,
-        so_far.curves | {"best_of_n": found.curve},
-        so_far.pair_scores,
-        found.scores,
+    scored = (
+        score_pairs(model, scorer, drawn.pairs) if rewards is None else drawn.from_pool(rewards)
+    )
+    found = evaluate_on_policy(model, scored, drawn, seed=seed)
+    return replace(
+        so_far,
+        metrics=so_far.metrics | found.metrics,
+        pair_scores=pl.concat([so_far.pair_scores, found.scores]),
     )
 
 
@@ -117,9 +114,4 @@ def _with_synthetic(
     gold = judge if isinstance(judge, GoldJudge) else None
     found = evaluate_synthetic(synthetic, gold, seed=seed)
     curves = {"label_accuracy": found.label_accuracy} if found.label_accuracy else {}
-    return ArmEvaluation(
-        so_far.metrics | found.metrics,
-        so_far.curves | curves,
-        so_far.pair_scores,
-        so_far.pool_scores,
-    )
+    return replace(so_far, metrics=so_far.metrics | found.metrics, curves=so_far.curves | curves)

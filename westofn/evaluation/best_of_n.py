@@ -12,9 +12,8 @@ from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import default_sizes
 from westofn.evaluation.judges import FloatArray, JudgeName
-from westofn.evaluation.pools import Pool, pool_scores, score_pool
+from westofn.evaluation.pools import Pool, pool_scores
 from westofn.evaluation.records import Record, with_interval
-from westofn.models.reward import Scorer
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class BestOfNEvaluation:
 
 
 def evaluate_best_of_n(
-    model: str, scorer: Scorer, pool: Pool, judged: FloatArray, judge: JudgeName, *, seed: int
+    model: str, proxy: FloatArray, pool: Pool, judged: FloatArray, judge: JudgeName, *, seed: int
 ) -> BestOfNEvaluation:
     """Curves over n = 1, 2, 4, …, N from one pool a prompt, with 95 % bootstraps over prompts.
 
@@ -49,16 +48,12 @@ def evaluate_best_of_n(
 
     Args:
         model: Its name in the table of scores.
-        scorer: A pointwise model.
+        proxy: (P, N) the model's own rewards, see `score_pool`.
         pool: P prompts with N candidates.
         judged: (P, N) the judge's rewards, see `judge_pool`.
         judge: Who the judge is.
         seed: The run's seed; every model is resampled alike.
-
-    Raises:
-        ModelError: The model is pairwise or answers with NaN or infinity.
     """
-    proxy = score_pool(model, scorer, pool)
     curve = best_of_n_curve(proxy, judged, judge, seed=derive_seed(seed, "eval", "best_of_n"))
     last = curve[-1]
     kept = [f"{key}{end}" for key in ("gold", "win_rate") for end in ("", "_low", "_high")]

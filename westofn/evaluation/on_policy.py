@@ -14,10 +14,9 @@ import polars as pl
 from westofn.core import metrics
 from westofn.core.seeds import derive_seed
 from westofn.evaluation.judges import FloatArray
-from westofn.evaluation.pairs import pair_scores, score_pairs
-from westofn.evaluation.pools import Pool, draw_pairs
+from westofn.evaluation.pairs import PairRewards, pair_scores
+from westofn.evaluation.pools import IndexArray, Pool, draw_pairs
 from westofn.evaluation.records import Record, with_interval
-from westofn.models.reward import Scorer
 
 PAIRS_PER_PROMPT = 8
 
@@ -28,11 +27,22 @@ class OnPolicyPairs:
 
     Attributes:
         pairs: Columns pair_id, prompt_id, prompt, chosen, rejected.
+        row: (pairs,), the pool's row of each pair's prompt.
+        chosen: (pairs,), candidate_index of the chosen response.
+        rejected: (pairs,), candidate_index of the rejected one.
         ties: Drawn pairs that were left out, for gold has no preference.
     """
 
     pairs: pl.DataFrame
+    row: IndexArray
+    chosen: IndexArray
+    rejected: IndexArray
     ties: int
+
+    def from_pool(self, rewards: FloatArray) -> PairRewards:
+        """What a pointwise model says, from its rewards (P, N) of the pool."""
+        chosen, rejected = rewards[self.row, self.chosen], rewards[self.row, self.rejected]
+        return PairRewards(chosen - rejected, chosen, rejected)
 
 
 @dataclass(frozen=True)
@@ -59,31 +69,37 @@ def on_policy_pairs(
     """
     drawn = draw_pairs(pool, per_prompt, seed, "on_policy")
     sign = np.sign(drawn.difference(gold))
-    chosen = np.where(sign > 0, drawn.first, drawn.second)
-    rejected = np.where(sign > 0, drawn.second, drawn.first)
+    row, column = np.nonzero(sign)
+    first_wins = sign[row, column] > 0
+    first, second = drawn.first[row, column], drawn.second[row, column]
+    chosen, rejected = np.where(first_wins, first, second), np.where(first_wins, second, first)
     rows = [
-        (f"{name}-{a}-{b}", name, pool.prompts[p], responses[a], responses[b])
-        for p, (name, responses) in enumerate(zip(pool.prompt_ids, pool.responses, strict=True))
-        for a, b, s in zip(chosen[p], rejected[p], sign[p], strict=True)
-        if s != 0
+        (
+            f"{pool.prompt_ids[p]}-{a}-{b}",
+            pool.prompt_ids[p],
+            pool.prompts[p],
+            pool.responses[p][a],
+            pool.responses[p][b],
+        )
+        for p, a, b in zip(row, chosen, rejected, strict=True)
     ]
     columns = ("pair_id", "prompt_id", "prompt", "chosen", "rejected")
     pairs = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String()), orient="row")
-    return OnPolicyPairs(pairs, int((sign == 0).sum()))
+    return OnPolicyPairs(pairs, row, chosen, rejected, int((sign == 0).sum()))
 
 
 def evaluate_on_policy(
-    model: str, scorer: Scorer, drawn: OnPolicyPairs, *, seed: int
-) -> OnPolicyEvaluation | None:
-    """Accuracy on gold-labelled pairs of policy responses; None where all of them tie.
+    model: str, scored: PairRewards, drawn: OnPolicyPairs, *, seed: int
+) -> OnPolicyEvaluation:
+    """Accuracy on gold-labelled pairs of policy responses, its 95 % bootstrap over prompts.
 
-    Raises:
-        ModelError: The model answers with NaN or infinity.
+    Args:
+        model: Its name in the table of scores.
+        scored: The model's answers, from `score_pairs` or `OnPolicyPairs.from_pool`.
+        drawn: The pairs, at least one.
+        seed: The run's seed; every model is resampled alike.
     """
     pairs = drawn.pairs
-    if not pairs.height:
-        return None
-    scored = score_pairs(model, scorer, pairs)
     interval = metrics.bootstrap_interval(
         metrics.correctness(scored.margin),
         pairs["prompt_id"].to_numpy(),

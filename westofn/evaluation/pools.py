@@ -70,6 +70,15 @@ class Pool:
         """N."""
         return len(self.responses[0])
 
+    def take(self, rows: IndexArray) -> Pool:
+        """The pools of some of the prompts."""
+        return Pool(
+            prompt_ids=[self.prompt_ids[row] for row in rows],
+            prompts=[self.prompts[row] for row in rows],
+            responses=[self.responses[row] for row in rows],
+            logprob_per_token=self.logprob_per_token[rows],
+        )
+
     def rows_of(self, prompt_ids: Sequence[str], table: str) -> IndexArray:
         """The row of each prompt, (len(prompt_ids),).
 

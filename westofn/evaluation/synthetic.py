@@ -33,10 +33,12 @@ from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins, score_pools
 
+MAX_PROMPTS = 256
+"""Prompts on whose pools ε is measured, at most."""
 MAX_COMPARISONS = 2_000_000
-"""Pool pairs on which ε is measured, at most, by a comparator that embeds each response once."""
+"""Pairs of those pools, at most, by a comparator that embeds each response once."""
 JOINT_PAIRS_PER_PROMPT = 8
-"""The same for a cross-encoder, which needs two forward passes a pair."""
+"""Pairs of each of those pools by a cross-encoder, which needs two forward passes a pair."""
 MAX_HUMAN_PAIRS = 512
 """Human pairs whose likelihood is measured, at most."""
 
@@ -113,8 +115,8 @@ def evaluate_labels(
       (A label by coin flip is right in one half.)
     - label_p_true, label_p_true_kept: mean P*(chosen ≻ rejected), what the bound speaks of.
     - label_epsilon: sup |P_θ − P*| over pool pairs and selected pairs; label_epsilon_q95: 95 % of
-      the pool pairs have at most this gap; label_epsilon_pairs: pool pairs measured (all of them,
-      up to MAX_COMPARISONS; a sample for a joint comparator).
+      the pool pairs have at most this gap; label_epsilon_pairs: pool pairs measured (all pairs of
+      up to MAX_PROMPTS random prompts; a sample of them for a joint comparator).
     - label_bound: mean over the selected pairs of P_θ − ε, at least 0, with the sup; it holds for
       every pair. label_bound_q95: the same with the quantile: tighter, and not a theorem, since a
       selected pair is not a random one; label_bound_q95_holds: share of selected pairs for which
@@ -129,8 +131,9 @@ def evaluate_labels(
     rewards = judge_pool(gold, inputs.pool)
     selected = _labels(inputs.pairs, inputs.pool, rewards, gold, "pairs")
     nested = _labels(inputs.nested, inputs.pool, rewards, gold, "nested_pairs")
-    drawn, margin = compare_pool(inputs.base, inputs.pool, seed)
-    gold_margin = drawn.difference(rewards)
+    some = _some_prompts(inputs.pool, seed)
+    drawn, margin = compare_pool(inputs.base, inputs.pool.take(some), seed)
+    gold_margin = drawn.difference(rewards[some])
     gap = epsilon(sigmoid(margin).ravel(), gold.p_from_margins(gold_margin).ravel())
     sup = max(gap.sup, selected.largest_gap, nested.largest_gap)
     bootstrap = derive_seed(seed, "eval", "labels")
@@ -179,6 +182,15 @@ def compare_pool(base: Scorer, pool: Pool, seed: int) -> tuple[PoolPairs, FloatA
         margin = _embedded_margins(base, pool, drawn)
     require_finite("base", "pool pairs", margin)
     return drawn, margin
+
+
+def _some_prompts(pool: Pool, seed: int) -> IndexArray:
+    """Rows of at most MAX_PROMPTS random prompts, ascending."""
+    count = len(pool.prompt_ids)
+    if count <= MAX_PROMPTS:
+        return np.arange(count)
+    rng = np.random.default_rng(derive_seed(seed, "epsilon", "prompts"))
+    return np.sort(rng.choice(count, MAX_PROMPTS, replace=False))
 
 
 def _embedded_margins(base: Scorer, pool: Pool, drawn: PoolPairs) -> FloatArray:

@@ -1,5 +1,6 @@
-"""A stage's working folder: outside its outputs, so that DVC, which removes outputs before a stage
-starts, cannot remove what a killed run had finished.
+"""A stage's working folder, outside its outputs.
+
+DVC removes outputs before a stage starts; here it cannot remove what a killed run had finished.
 
 `.scratch/<stage>/<digest>`, where the digest covers the parameters and the content of the inputs:
 other parameters or data never meet another run's work. A lock keeps a second process out, also

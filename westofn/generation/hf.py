@@ -70,13 +70,14 @@ def sample(
     cache = StepCache(decoder, states, per_prompt, limit + 1)
     keys = np.repeat([prompt_key(name) for name in prompt_ids], per_prompt).astype(np.uint64)
     draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
-    never = torch.tensor(_never_drawn(policy), device=device)
+    never = torch.tensor(_never_drawn(policy), dtype=torch.long, device=device)
 
     total = count * per_prompt
     ids = torch.full((total, limit + 1), encoder.pad_id, dtype=torch.long, device=device)
     logprob = torch.zeros(total, device=device)
     live = torch.arange(total, device=device).view(count, per_prompt)  # place in the cache -> row
     running = torch.ones(total, dtype=torch.bool, device=device)
+    lengths = torch.zeros(total, dtype=torch.long, device=device)
     tokens = torch.full_like(live, decoder.start_id)
     for step in range(limit + 1):
         logits = decoder.step(cache, tokens).float()
@@ -90,6 +91,7 @@ def sample(
         writing = running[live] & ended
         ids[live[writing], step] = drawn[writing]
         logprob[live[writing]] += gain[writing]
+        lengths[live[writing]] += 1
         running[live[drawn == encoder.eos_id]] = False
         if not bool(running.any()):
             break
@@ -97,13 +99,13 @@ def sample(
         if float(alive.float().mean()) < COMPACT_BELOW:
             live, drawn = _compact(cache, live, drawn, alive)
         tokens = drawn
-    ids = ids.view(count, per_prompt, -1)
-    lengths = (ids != encoder.pad_id).sum(-1)
+    # By position and not by id: padding may be the end token.
+    last = ids.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1)
     return Samples(
-        ids=ids.cpu(),
+        ids=ids.view(count, per_prompt, -1).cpu(),
         logprob=logprob.view(count, per_prompt).clamp_max(0.0).cpu(),
-        n_tokens=lengths.cpu(),
-        stopped=(ids == encoder.eos_id).any(-1).cpu(),
+        n_tokens=lengths.view(count, per_prompt).cpu(),
+        stopped=(last == encoder.eos_id).view(count, per_prompt).cpu(),
     )
 
 

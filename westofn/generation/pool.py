@@ -53,7 +53,7 @@ def sample_pool(
 
 
 def _shard(policy: Policy, rows: Sequence[tuple[str, str]], draw: Draw) -> pl.DataFrame:
-    """Candidates of a few prompts; on out of memory fewer prompts, then fewer candidates at once."""
+    """Candidates of a few prompts; out of memory: fewer candidates at once, then fewer prompts."""
     frames = in_halves(
         rows,
         lambda some: in_halves(

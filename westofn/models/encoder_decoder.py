@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, T5Config, T5ForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
@@ -36,21 +37,21 @@ def build_scratch(
     eos_id: int,
 ) -> T5ForConditionalGeneration:
     """A T5 v1.1 (gated GELU) from random weights; the caller seeds torch."""
-    config = T5Config(
-        vocab_size=vocabulary,
-        d_model=width,
-        d_kv=width // heads,
-        d_ff=feed_forward,
-        num_layers=layers,
-        num_decoder_layers=layers,
-        num_heads=heads,
-        dropout_rate=dropout,
-        feed_forward_proj="gated-gelu",
-        pad_token_id=pad_id,
-        eos_token_id=eos_id,
-        decoder_start_token_id=pad_id,
-    )
-    return T5ForConditionalGeneration(config)
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": width // heads,
+        "d_ff": feed_forward,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": heads,
+        "dropout_rate": dropout,
+        "feed_forward_proj": "gated-gelu",
+        "pad_token_id": pad_id,
+        "eos_token_id": eos_id,
+        "decoder_start_token_id": pad_id,
+    }
+    return T5ForConditionalGeneration(T5Config(**settings))
 
 
 def load_backbone(name: str, dropout: float | None = None) -> T5ForConditionalGeneration:
@@ -78,7 +79,7 @@ def load_backbone(name: str, dropout: float | None = None) -> T5ForConditionalGe
     options: dict[str, Any] = {} if dropout is None else {"dropout_rate": dropout}
     try:
         return T5ForConditionalGeneration.from_pretrained(name, use_safetensors=True, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(f"weights of {name!r} cannot be loaded: {reason}") from None
 
@@ -144,7 +145,7 @@ class SharedDecoder:
         """
         prompts, per_prompt, length = responses.shape
         rows = responses.reshape(prompts * per_prompt, length)
-        start = torch.full_like(rows[:, :1], self.start_id)
+        start = rows.new_full((len(rows), 1), self.start_id)
         state = self.stack.embed_tokens(torch.cat([start, rows], dim=1))
         state = self._drop(state)
         length += 1
@@ -226,7 +227,7 @@ class SharedDecoder:
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         rate = self.stack.dropout.p if self.model.training else 0.0
-        mixed = F.scaled_dot_product_attention(
+        mixed = scaled_dot_product_attention(
             queries, keys, values, attn_mask=bias.to(queries.dtype), dropout_p=rate, scale=1.0
         )
         return mixed.transpose(1, 2).flatten(2)

@@ -40,8 +40,6 @@ class Encoder:
         max_response_tokens: int,
     ) -> None:
         self.tokenizer = tokenizer
-        # A "</s>" that somebody typed must not end the prompt.
-        tokenizer.backend_tokenizer.encode_special_tokens = True
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = int(tokenizer.eos_token_id)
         self.template = Template(
@@ -64,12 +62,17 @@ class Encoder:
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts of generated ids, without special tokens."""
-        return list(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
+        return list(
+            self.tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True)
+        )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        ids = self.tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids
+        # A "</s>" that somebody typed must not end the prompt: it is split like any other text.
+        ids = self.tokenizer(
+            list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
+        ).input_ids
         return [list(row) for row in ids]
 
 

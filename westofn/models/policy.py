@@ -50,7 +50,7 @@ class Policy:
 
 
 def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
-    """log π(y_t | x, y_<t) at temperature 1, with gradient.
+    """Log π(y_t | x, y_<t) at temperature 1, with gradient.
 
     Args:
         policy: The policy.
@@ -68,7 +68,7 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
 
 
 def chosen_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
-    """log softmax of logits (…, T, V) at ids (…, T), without an array of all log-probabilities."""
+    """Log softmax of logits (…, T, V) at ids (…, T), without an array of all log-probabilities."""
     picked = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
     result: Tensor = picked - logits.logsumexp(-1)
     return result
@@ -91,7 +91,7 @@ class Likelihood:
 def log_likelihood(
     policy: Policy, prompts: Sequence[str], responses: Sequence[str], batch: int = SCORING_BATCH
 ) -> Likelihood:
-    """log π(y|x) of texts, row by row; the same number whatever the batch size."""
+    """Log π(y|x) of texts, row by row; the same number whatever the batch size."""
     policy.model.eval()
     prompt_ids = policy.encoder.prompts(prompts)
     response_ids = policy.encoder.responses(responses)
@@ -147,7 +147,8 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
         int(card.template["max_response_tokens"]),
     )
     check_template(folder, card, encoder.template.to_json())
-    model = load_backbone(str(folder)).to(device)
+    model = load_backbone(str(folder))
+    model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
     model.eval()
     policy = Policy(model, encoder)
     check_canaries(

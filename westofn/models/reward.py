@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
@@ -166,10 +167,11 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     check_template(folder, card, encoder.template.to_json())
     if card.comparator not in ("embedding", "joint", "pointwise"):
         raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
-    model = RewardModel(load_backbone(str(folder)), card.comparator, card.planes)
+    comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
+    model = RewardModel(load_backbone(str(folder)), comparator, card.planes)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(f"{folder / HEAD} cannot be loaded: {reason}") from None
     model.to(device).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from westofn.models.encoding import Padded, pad
 from westofn.models.reward import Scorer
 
 ROWS_A_BATCH = 256
-RESPONSES_A_BATCH = 2048
+RESPONSES_A_BATCH = 512  # more would leave the processor's cache
 
 
 @torch.inference_mode()
@@ -49,7 +50,7 @@ def score_pools(
     prompt_ids = scorer.encoder.prompts(prompts)
     flat = scorer.encoder.responses([response for pool in unique for response in pool])
     ends = torch.tensor([0, *map(len, unique)]).cumsum(0).tolist()
-    ids = [flat[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    ids = [flat[a:b] for a, b in pairwise(ends)]
     # Prompts whose pools are alike in size and length share a batch, which saves padding.
     order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), max(map(len, ids[i]))))
     scored: dict[int, Tensor] = {}

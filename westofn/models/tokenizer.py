@@ -62,12 +62,17 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     """
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"{path} has no tokenizer.json; rerun the stage that writes this model")
-    return PreTrainedTokenizerFast.from_pretrained(path)
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path)
+    return tokenizer
 
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """The tokenizer of a pretrained model, by path or hub name; needs padding and end tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise ModelError(f"tokenizer of {name!r} cannot be loaded: {reason}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
     for role in ("pad_token", "eos_token"):

@@ -87,7 +87,8 @@ def filter_frames(
         )
     reasons = joined.select(
         pl.when(
-            (pl.col("chosen").str.strip_chars() == "") | (pl.col("rejected").str.strip_chars() == "")
+            (pl.col("chosen").str.strip_chars() == "")
+            | (pl.col("rejected").str.strip_chars() == "")
         )
         .then(pl.lit("empty_response"))
         .when(pl.col("chosen") == pl.col("rejected"))
@@ -116,5 +117,7 @@ def filter_frames(
         reasons = reasons.scatter(usable.arg_true(), list(result.dropped_by))
     if not reasons.is_null().any():
         counts = dict(reasons.value_counts().iter_rows())
-        raise DataError(f"filter: all {pairs.height} pairs are dropped ({counts}); lower a quantile")
+        raise DataError(
+            f"filter: all {pairs.height} pairs are dropped ({counts}); lower a quantile"
+        )
     return Filtered(joined, reasons, result)

@@ -23,6 +23,12 @@ def pools_from_frames(candidates: pl.DataFrame, prompts: pl.DataFrame, needed: i
         DataError: A prompt has fewer than N candidates, or none of the prompts has any.
     """
     kept = candidates.filter(pl.col("candidate_index") < needed)
+    unknown = kept.join(prompts, on="prompt_id", how="anti")["prompt_id"].unique().sort()
+    if len(unknown) and len(unknown) < kept["prompt_id"].n_unique():
+        raise DataError(
+            f"won_select: {len(unknown)} prompts with candidates, first {unknown[0]}, are not in "
+            "table prompts; rerun prepare and sample"
+        )
     grouped = kept.sort("prompt_id", "candidate_index").group_by("prompt_id", maintain_order=True)
     pools = grouped.agg(pl.col("response"), pl.len().alias("n")).join(
         prompts, on="prompt_id", how="inner", maintain_order="left"

@@ -125,9 +125,7 @@ def _tournament(scorer: Scorer, pools: Pools, seed: int) -> Selection:
     return Selection(pairs, {count: pairs}, None, None, passes)
 
 
-def _margins(
-    scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]
-) -> Tensor:
+def _margins(scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:
     """(P, N, N) margins of every ordered pair."""
     if scorer.comparator != "joint":
         return all_margins(torch.stack(score_pools(scorer, prompts, responses)))

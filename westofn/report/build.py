@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from westofn.artifacts.atomic import write_bytes
-from westofn.artifacts.json_file import write_json
+from westofn.artifacts.json_file import write_json, write_records
 from westofn.report.figures import Figure, build_figures, figure_png
 from westofn.report.inputs import ReportInputs
 from westofn.report.metrics import collect_metrics
@@ -49,8 +48,7 @@ def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
 
 def _write_plots(records: dict[str, Records], figures: Sequence[Figure], folder: Path) -> None:
     for name, rows in records.items():
-        text = json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
-        write_bytes(f"{text}\n".encode(), folder / f"{name}.json")
+        write_records(rows, folder / f"{name}.json")
     for figure in figures:
         path = folder / "png" / f"{figure.key}.png"
         if figure.panels:

@@ -202,9 +202,9 @@ def _length(records: Records, arms: Sequence[str]) -> Figure:
 
 
 RL_PANELS = {
-    "reward": ("Reward by the student", "reward"),
+    "reward": ("Reward by the student", "reward, standard deviations"),
     "gold": ("Gold reward", "gold reward"),
-    "kl": ("KL from the reference policy", "KL, nats"),
+    "kl": ("KL from the starting policy", "KL, nats"),
     "length": ("Length of responses", "tokens"),
 }
 
@@ -219,8 +219,8 @@ def _rl(records: Records, arms: Sequence[str]) -> Figure:
         key="rl",
         title="Reinforcement learning against each student",
         reading=(
-            "Means over the prompts of a logged step; no interval is measured along a run. Dotted: "
-            "the SFT policy. Each iteration has its own reward model, so rewards of two "
+            "Means over the test prompts; no interval is measured along a run. Dotted: the SFT "
+            "policy. Rewards are in standard deviations of the student's own, so those of two "
             "iterations are not on one scale; gold rewards are."
         ),
         panels=panels,

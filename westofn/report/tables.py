@@ -70,8 +70,8 @@ def reward_models(inputs: ReportInputs) -> DataTable:
 def policies(inputs: ReportInputs) -> DataTable:
     """What RL against each iteration's student gained, with the SFT policy's level."""
     heads = (
-        "reward",
-        "SFT reward",
+        "reward, SD",
+        "SFT reward, SD",
         "gold",
         "SFT gold",
         "win rate, %",

@@ -7,8 +7,10 @@ number of processes and the size of a micro-batch.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from westofn.errors import ParameterError, TrainingError
@@ -98,8 +101,7 @@ def run(job: Job, runtime: Runtime) -> History:
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    last = get_last_checkpoint(str(job.scratch)) if job.scratch.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(job.scratch))
     rows = [
         {key.removeprefix("eval_"): value for key, value in row.items()}
         for row in trainer.state.log_history
@@ -109,8 +111,21 @@ def run(job: Job, runtime: Runtime) -> History:
     return History(rows, best or steps)
 
 
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint; newer ones that a kill cut short are removed."""
+    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
+        try:
+            json.loads((Path(last) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):  # transformers writes this file last
+            shutil.rmtree(last)
+        else:
+            return last
+    return None
+
+
 def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
     optimiser = job.optimiser
+    device = runtime.device or ("cuda" if torch.cuda.is_available() else "cpu")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     micro = runtime.micro_batch or optimiser.batch_size // processes
     if optimiser.batch_size % (micro * processes):
@@ -143,7 +158,7 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         report_to=[],
         remove_unused_columns=False,
         label_names=[],
-        use_cpu=(runtime.device or "cpu") == "cpu" and not torch.cuda.is_available(),
+        use_cpu=device == "cpu",
         seed=job.seed % 2**32,
         disable_tqdm=True,
         dataloader_pin_memory=False,
@@ -185,9 +200,11 @@ class _Trainer(Trainer):
         )
         return metrics
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
         # safetensors refuses tensors that share memory, such as T5's embeddings.
-        state = self.model.state_dict() if state_dict is None else state_dict
+        state = self.job.module.state_dict() if state_dict is None else state_dict
         super()._save(output_dir, {key: value.clone() for key, value in state.items()})
 
 
@@ -221,7 +238,7 @@ class _Progress(TrainerCallback):
         self.steps.advance()
 
     def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+        self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
     ) -> None:
         self.steps.say({key.removeprefix("eval_"): value for key, value in metrics.items()})
 

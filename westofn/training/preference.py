@@ -105,7 +105,8 @@ def train_reward_model(
     model = RewardModel(load_backbone(str(policy), params.dropout), head.comparator, head.planes)
     scorer = Scorer(model, start.encoder)
     human_rows, human_dropped = _fitting(name, start.encoder, human, "human training pairs")
-    sets, shares = [human_rows], (params.batch_size,)
+    sets = [human_rows]
+    shares: tuple[int, ...] = (params.batch_size,)
     synthetic_dropped = 0
     if synthetic is not None:
         rows, synthetic_dropped = _fitting(name, start.encoder, synthetic, "synthetic pairs")
@@ -115,6 +116,11 @@ def train_reward_model(
 
     def evaluate() -> dict[str, float]:
         margins = pair_margins(scorer, held_out.prompts, held_out.chosen, held_out.rejected)
+        if not bool(margins.isfinite().all()):
+            raise TrainingError(
+                f"{name}: rewards of validation pairs are not finite; lower its learning_rate in "
+                "params.yaml"
+            )
         return {
             "calibrated_loss": calibrated_loss(margins),
             "accuracy": accuracy(margins.numpy()),
@@ -190,9 +196,7 @@ class _Row:
     p_chosen: float
 
 
-def _fitting(
-    name: str, encoder: Encoder, pairs: Preferences, what: str
-) -> tuple[Preferences, int]:
+def _fitting(name: str, encoder: Encoder, pairs: Preferences, what: str) -> tuple[Preferences, int]:
     """Pairs whose responses both fit, and how many do not."""
     both = zip(encoder.fits(pairs.chosen), encoder.fits(pairs.rejected), strict=True)
     rows = [index for index, (a, b) in enumerate(both) if a and b]

@@ -21,6 +21,7 @@ from westofn.training.batches import plan_batches
 from westofn.training.loop import Job, run
 
 VALIDATION_ROWS = 512
+IGNORED = -100  # label of padding; transformers counts the others over the whole batch
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         seed: Of random weights.
     """
     if params.model != "scratch":
+        backbone = load_backbone(params.model)
         tokenizer = load_pretrained_tokenizer(params.model)
         encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
-        return Policy(load_backbone(params.model), encoder)
+        return Policy(backbone, encoder)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
     encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
@@ -129,20 +131,30 @@ def train_sft(
 class _Likelihood(nn.Module):
     """Mean negative log-likelihood of a batch's response tokens."""
 
+    # The trainer then gives the tokens of the whole batch, so micro-batches weigh by their tokens.
+    accepts_loss_kwargs = True
+
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self.model = policy.model
         self._policy = policy
 
     def forward(
-        self, prompt_ids: Tensor, prompt_mask: Tensor, response_ids: Tensor, response_mask: Tensor
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        response_ids: Tensor,
+        labels: Tensor,
+        num_items_in_batch: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        mask = labels != IGNORED
         logprobs = token_logprobs(
             self._policy,
             Padded(prompt_ids, prompt_mask),
-            Padded(response_ids.unsqueeze(1), response_mask.unsqueeze(1)),
+            Padded(response_ids.unsqueeze(1), mask.unsqueeze(1)),
         )
-        return {"loss": -logprobs.sum() / response_mask.sum()}
+        tokens = mask.sum() if num_items_in_batch is None else num_items_in_batch
+        return {"loss": -logprobs.sum() / tokens}
 
 
 Row = tuple[list[int], list[int]]
@@ -168,5 +180,5 @@ def _collate(rows: list[Row], pad_id: int) -> dict[str, Tensor]:
         "prompt_ids": prompts.ids,
         "prompt_mask": prompts.mask,
         "response_ids": responses.ids,
-        "response_mask": responses.mask,
+        "labels": responses.ids.masked_fill(~responses.mask, IGNORED),
     }

@@ -61,11 +61,9 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
     last = finished[-1]
     for learner in learners:
         load_model(learner.network, str(last / f"{learner.name}.safetensors"))
-        state = torch.load(
-            last / f"{learner.name}.optimiser.pt",
-            map_location=learner.accelerator.device,
-            weights_only=True,
-        )
+        # On the CPU: AdamW refuses step counts that lie on a GPU; the rest follows the weights.
+        path = last / f"{learner.name}.optimiser.pt"
+        state = torch.load(path, map_location="cpu", weights_only=True)
         learner.optimiser.load_state_dict(state)
     records = json.loads((last / "records.json").read_text(encoding="utf-8"))
     step = int(last.name.removeprefix("step-"))

@@ -123,8 +123,11 @@ def padded_prompts(encoder: Encoder, prompts: Prompts, device: torch.device) -> 
 
 
 def actions_of(ids: Tensor, counts: Tensor) -> Padded:
-    """The first `counts` (P, K) tokens of ids (P, K, limit), without columns of padding only."""
-    ids = ids[..., : int(counts.max())]
+    """The first `counts` (P, K) tokens of ids (P, K, limit), without columns of padding only.
+
+    Two columns stay even where every response is empty: the decoder reads all but the last.
+    """
+    ids = ids[..., : max(2, int(counts.max()))]
     position = torch.arange(ids.shape[-1], device=ids.device)
     return Padded(ids, position < counts.unsqueeze(-1))
 

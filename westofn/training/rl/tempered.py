@@ -25,7 +25,7 @@ class TemperedPolicy(nn.Module):
         super().__init__()
         self.model = policy.model
         self.policy, self.temperature = policy, temperature
-        self._never = torch.tensor(_never_drawn(policy))
+        self._never = torch.tensor(_never_drawn(policy), dtype=torch.long)
 
     def forward(self, prompts: Padded, actions: Padded) -> Tensor:
         """The log-probability under π_T of every action.

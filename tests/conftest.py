@@ -1,0 +1,52 @@
+"""Fixtures that more than one part of the suite reads: tokenizers, and models without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from tests.tiny import texts, tiny_policy, tiny_scorer
+from westofn.models.encoding import Encoder
+from westofn.models.policy import Policy
+from westofn.models.reward import Scorer
+from westofn.models.tokenizer import train_tokenizer
+from westofn.params import Comparator
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def words() -> PreTrainedTokenizerFast:
+    """One token a word; 2 · 16 words, of which "the" … come with and without a space, and 3."""
+    return train_tokenizer(texts(), "words", 64)
+
+
+@pytest.fixture(scope="session")
+def spelling() -> PreTrainedTokenizerFast:
+    """Byte-level BPE."""
+    return train_tokenizer(texts(), "bytes", 300)
+
+
+@pytest.fixture(scope="session")
+def small_encoder(words: PreTrainedTokenizerFast) -> Encoder:
+    return Encoder(words, max_prompt_tokens=10, max_response_tokens=8)
+
+
+@pytest.fixture(scope="session")
+def small_policy(small_encoder: Encoder) -> Policy:
+    return tiny_policy(small_encoder)
+
+
+@pytest.fixture(scope="session")
+def scorers(small_encoder: Encoder) -> Callable[[Comparator], Scorer]:
+    made: dict[Comparator, Scorer] = {}
+
+    def build(comparator: Comparator) -> Scorer:
+        if comparator not in made:
+            made[comparator] = tiny_scorer(small_encoder, comparator, seed=3)
+        return made[comparator]
+
+    return build

@@ -1,0 +1,116 @@
+"""`python -m westofn`: what one wants to know beside running stages.
+
+| command | does |
+|---|---|
+| summary | prints the result table again and where the report lies |
+| doctor | checks the set-up: versions, DVC, disk, threads, device |
+| show FILE | says which artifact a file is, validates it, and prints its first rows |
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from westofn.errors import WestofnError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
+FREE_GIB = 3
+
+
+@app.command()
+def summary(
+    metrics: Annotated[Path, typer.Argument(help="as written by report")] = Path("metrics.json"),
+) -> None:
+    """Print the result table and where the report lies."""
+    from westofn.artifacts.json_file import read_json
+    from westofn.report.console import print_summary
+
+    print_summary(read_json(metrics, "report"), Path("data/report/report.html").resolve())
+
+
+@app.command()
+def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
+    """Validate an artifact and print its first rows."""
+    import polars as pl
+
+    from westofn.artifacts.catalogue import table_for
+
+    table = table_for(file)
+    frame = table.read(file)
+    console = Console()
+    console.print(f"{file}: table [bold]{table.name}[/bold], {frame.height:,} rows, valid")
+    console.print(table.description)
+    with pl.Config(tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
+        console.print(str(frame.head(rows)), markup=False, highlight=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the set-up; exit code 2 where something will not work."""
+    from westofn.params import load_params
+    from westofn.runtime import load_runtime, set_up_torch
+
+    findings: list[tuple[bool, str, str]] = []
+
+    def found(good: bool, what: str, detail: str) -> None:
+        findings.append((good, what, detail))
+
+    found(sys.version_info >= (3, 11), "Python", sys.version.split()[0])
+    for name in PACKAGES:
+        found(True, name, importlib.metadata.version(name))
+    for what, check in (("params.yaml", load_params), ("runtime.toml", load_runtime)):
+        try:
+            check()
+            found(True, what, "valid")
+        except WestofnError as error:
+            found(False, what, str(error))
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    found(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
+    device = set_up_torch()
+    import torch
+
+    found(True, "device", f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+    found(Path(".dvc/config").is_file(), "DVC", "run from the root of a clone")
+    shallow = subprocess.run(
+        ["git", "rev-parse", "--is-shallow-repository"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    found(
+        shallow == "false",
+        "git",
+        "full clone"
+        if shallow == "false"
+        else "a shallow clone loses queued and --temp experiments: run `git fetch --unshallow`",
+    )
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for good, what, detail in findings:
+        table.add_row("[green]ok[/green]" if good else "[red]no[/red]", what, detail)
+    Console().print(table)
+    if not all(good for good, _, _ in findings):
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run a command; an expected error is one line and exit code 2."""
+    try:
+        app()
+    except WestofnError as error:
+        typer.secho(f"westofn: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
