@@ -8,7 +8,9 @@ export PATH := $(BIN):$(PATH)
 # A suite of tiny models is fastest with one thread a process.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest
 
-.PHONY: repro test test-fast check format deps venv clean
+.PHONY: repro test test-fast check format deps docs seeds venv clean
+
+SEEDS ?= 0,1,2,3,4
 
 repro: $(READY)
 	dvc repro
@@ -33,6 +35,12 @@ format: $(READY)
 
 deps: $(READY)  ## write each stage's imports into dvc.yaml
 	python -m tests.repo.deps --write
+
+docs: $(READY)  ## write docs/artifacts.md from the schemas
+	python -c 'from westofn.artifacts.catalogue import markdown; print(markdown(), end="")' > docs/artifacts.md
+
+seeds: $(READY)  ## the default pipeline over several seeds -> docs/results.md
+	python -m benchmarks.seeds --seeds $(SEEDS)
 
 venv: $(READY)
 

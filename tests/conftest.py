@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny import texts, tiny_policy, tiny_scorer
+from tests.small_models import texts, tiny_policy, tiny_scorer
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer

@@ -47,7 +47,6 @@ VALID: dict[str, dict[str, list[object]]] = {
         "chosen_index": [0, 5],
         "rejected_index": [3, 2],
         "p_chosen": [0.0, 1.0],
-        "pool_mean": [None, -0.5],
         "pool_std": [None, 0.0],
     },
     "nested_pairs": {
@@ -114,7 +113,6 @@ BROKEN: list[tuple[str, str, list[object], str, str]] = [
     ("pairs", "chosen_index", [-1, 5], "chosen_index ≥ 0", "chosen_index=-1"),
     ("pairs", "rejected_index", [1, -2], "rejected_index ≥ 0", "rejected_index=-2"),
     ("pairs", "p_chosen", [0.5, NAN], "0 ≤ p_chosen ≤ 1", "p_chosen=nan"),
-    ("pairs", "pool_mean", [NAN, None], "pool_mean is finite", "'p1'"),
     ("pairs", "pool_std", [None, -0.5], "pool_std ≥ 0", "pool_std=-0.5"),
     ("pairs", "pool_std", [None, float("inf")], "pool_std is finite", "pool_std=inf"),
     ("nested_pairs", "n", [1, 4], "n ≥ 2", "n=1"),

@@ -296,10 +296,9 @@ def test_frame_gives_the_dtypes_of_the_table() -> None:
             "chosen_index": [0],
             "rejected_index": [1],
             "p_chosen": [0.9],
-            "pool_mean": [None],
             "pool_std": [None],
         }
     )
     assert dict(frame.schema) == PAIRS.columns
-    assert PAIRS.nullable == {"pool_mean", "pool_std"}
+    assert PAIRS.nullable == {"pool_std"}
     assert CANDIDATES.nullable == frozenset()

@@ -50,7 +50,6 @@ def selected(pool, pairs, p_chosen):
                 "chosen_index": [chosen for chosen, _ in pairs],
                 "rejected_index": [rejected for _, rejected in pairs],
                 "p_chosen": p_chosen,
-                "pool_mean": [None] * len(pairs),
                 "pool_std": [None] * len(pairs),
             }
         ),

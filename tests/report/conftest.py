@@ -99,7 +99,6 @@ class Run:
                     "chosen_index": [row % POOL for row in range(self.pairs)],
                     "rejected_index": [(row + 1) % POOL for row in range(self.pairs)],
                     "p_chosen": [(row + 0.5) / self.pairs for row in range(self.pairs)],
-                    "pool_mean": [0.0] * self.pairs,
                     "pool_std": [1.0] * self.pairs,
                 }
             ),

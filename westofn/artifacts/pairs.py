@@ -21,11 +21,10 @@ PAIRS = Table(
         "chosen_index": Column(pl.Int32(), "candidate_index of the preferred response"),
         "rejected_index": Column(pl.Int32(), "candidate_index of the other response"),
         "p_chosen": Column(pl.Float32(), "P_θ(chosen ≻ rejected | x) by the base model"),
-        "pool_mean": Column(
-            pl.Float32(), "mean over the pool of each candidate's mean margin", nullable=True
-        ),
         "pool_std": Column(
-            pl.Float32(), "standard deviation over the pool of the same", nullable=True
+            pl.Float32(),
+            "standard deviation over the pool of each candidate's mean margin; null for tournaments",
+            nullable=True,
         ),
     },
     key=("prompt_id",),
@@ -34,7 +33,6 @@ PAIRS = Table(
         at_least("rejected_index", 0),
         differ("chosen_index", "rejected_index"),
         probability("p_chosen"),
-        finite("pool_mean"),
         finite("pool_std"),
         Check("pool_std ≥ 0", pl.col("pool_std") < 0, ("pool_std",)),
     ),

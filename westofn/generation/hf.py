@@ -70,7 +70,7 @@ def sample(
     cache = StepCache(decoder, states, per_prompt, limit + 1)
     keys = np.repeat([prompt_key(name) for name in prompt_ids], per_prompt).astype(np.uint64)
     draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
-    never = torch.tensor(_never_drawn(policy), dtype=torch.long, device=device)
+    never = torch.tensor(never_drawn(policy), dtype=torch.long, device=device)
 
     total = count * per_prompt
     ids = torch.full((total, limit + 1), encoder.pad_id, dtype=torch.long, device=device)
@@ -132,7 +132,7 @@ class _Draws:
         return torch.from_numpy(below_one).float().to(self.device).view(rows.shape)
 
 
-def _never_drawn(policy: Policy) -> list[int]:
+def never_drawn(policy: Policy) -> list[int]:
     """Special tokens other than the end token, and padded vocabulary: no text spells them."""
     special = set(policy.tokenizer.all_special_ids) - {policy.encoder.eos_id}
     beyond = range(len(policy.tokenizer), policy.model.config.vocab_size)

@@ -46,7 +46,7 @@ def build_scratch(
         "num_decoder_layers": layers,
         "num_heads": heads,
         "dropout_rate": dropout,
-        "feed_forward_proj": "gated-gelu",
+        "feed_forward_proj": "gated-gelu_pytorch_tanh",  # T5 v1.1's function, as one operation
         "pad_token_id": pad_id,
         "eos_token_id": eos_id,
         "decoder_start_token_id": pad_id,
@@ -54,12 +54,11 @@ def build_scratch(
     return T5ForConditionalGeneration(T5Config(**settings))
 
 
-def load_backbone(name: str, dropout: float | None = None) -> T5ForConditionalGeneration:
+def load_backbone(name: str) -> T5ForConditionalGeneration:
     """A T5 from a folder or a hub name.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
-        dropout: Replaces the rate of the configuration where given.
 
     Raises:
         ModelError: It cannot be found, or it is of another family.
@@ -76,9 +75,8 @@ def load_backbone(name: str, dropout: float | None = None) -> T5ForConditionalGe
         raise ModelError(
             f"model {name!r} is of family {config.model_type}; supported: {', '.join(SUPPORTED)}"
         )
-    options: dict[str, Any] = {} if dropout is None else {"dropout_rate": dropout}
     try:
-        return T5ForConditionalGeneration.from_pretrained(name, use_safetensors=True, **options)
+        return T5ForConditionalGeneration.from_pretrained(name, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(f"weights of {name!r} cannot be loaded: {reason}") from None

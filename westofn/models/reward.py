@@ -44,7 +44,11 @@ class RewardModel(nn.Module):
     """A backbone and a head; `features` scores candidates, `joint_margin` compares two."""
 
     def __init__(
-        self, backbone: T5ForConditionalGeneration, comparator: Comparator, planes: int
+        self,
+        backbone: T5ForConditionalGeneration,
+        comparator: Comparator,
+        planes: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -55,6 +59,8 @@ class RewardModel(nn.Module):
         self.planes = planes if comparator == "embedding" else 0
         width = backbone.config.d_model
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
+        # Of the read-out alone: a tenth of the cost of dropout in every layer.
+        self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)
 
     def prompt_states(self, prompts: Padded) -> PromptStates:
@@ -75,7 +81,7 @@ class RewardModel(nn.Module):
         last = responses.mask.sum(-1)  # hidden[t] has read y_1 … y_t
         index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
         read_out = hidden.gather(2, index).squeeze(2)
-        features: Tensor = self.head(read_out.float())
+        features: Tensor = self.head(self.dropout(read_out.float()))
         return features
 
     @property

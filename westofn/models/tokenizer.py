@@ -62,7 +62,14 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     """
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"{path} has no tokenizer.json; rerun the stage that writes this model")
-    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path)
+    try:
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        reason = str(error).split("\n")[0]
+        raise ModelError(
+            f"{path}: tokenizer.json cannot be read ({reason}); rerun the stage that writes this "
+            "model"
+        ) from None
     return tokenizer
 
 

@@ -50,11 +50,9 @@ def pools_from_frames(candidates: pl.DataFrame, prompts: pl.DataFrame, needed: i
 def pairs_frame(pools: Pools, selection: Selection) -> pl.DataFrame:
     """Table pairs."""
     frame = _indices(pools, selection.pairs)
-    if selection.pool_mean is None or selection.pool_std is None:
-        none = pl.lit(None, dtype=pl.Float32)
-        return frame.with_columns(pool_mean=none, pool_std=none)
+    if selection.pool_std is None:
+        return frame.with_columns(pool_std=pl.lit(None, dtype=pl.Float32))
     return frame.with_columns(
-        pl.Series("pool_mean", selection.pool_mean.tolist(), dtype=pl.Float32),
         pl.Series("pool_std", selection.pool_std.tolist(), dtype=pl.Float32),
     )
 

@@ -51,14 +51,13 @@ class Selection:
         pairs: One ordered pair a prompt.
         nested: The West-of-N pair among the first n candidates, by n; only n = N where the
             comparator was asked for a tournament.
-        pool_mean: (P,) mean over the pool of each candidate's mean margin; None for a tournament.
-        pool_std: (P,) their standard deviation; None for a tournament.
+        pool_std: (P,) standard deviation over the pool of each candidate's mean margin (their mean
+            is 0 by skew symmetry); None for a tournament.
         forward_passes: Responses, or ordered pairs for a joint comparator, that went through it.
     """
 
     pairs: BestWorst
     nested: dict[int, BestWorst]
-    pool_mean: Tensor | None
     pool_std: Tensor | None
     forward_passes: int
 
@@ -80,20 +79,17 @@ def select(
     count = pools.n_candidates
     step = max(1, MARGINS_AT_ONCE // count**2)
     draws = _draws(seed, pools.prompt_ids, 2)
-    parts, nested, means, stds = [], [], [], []
+    parts, nested, stds = [], [], []
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
         margins = _margins(scorer, pools.prompts[start:stop], pools.responses[start:stop])
         parts.append(select_pairs(margins, selector, draws[start:stop]))
         nested.append(nested_best_worst(margins, default_sizes(count)))
-        level = mean_margin(margins)
-        means.append(level.mean(-1))
-        stds.append(level.std(-1, correction=0))
+        stds.append(mean_margin(margins).std(-1, correction=0))
     each = count * (count - 1) if scorer.comparator == "joint" else count
     return Selection(
         pairs=_concat(parts),
         nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
-        pool_mean=torch.cat(means),
         pool_std=torch.cat(stds),
         forward_passes=each * len(pools.prompts),
     )
@@ -122,7 +118,7 @@ def _tournament(scorer: Scorer, pools: Pools, seed: int) -> Selection:
         passes = 2 * result.comparisons_per_prompt * len(pools.prompts)
     else:
         passes = count * len(pools.prompts)
-    return Selection(pairs, {count: pairs}, None, None, passes)
+    return Selection(pairs, {count: pairs}, None, passes)
 
 
 def _margins(scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:

@@ -16,7 +16,7 @@ ARM_KEYS = (
     "best_of_n_win_rate",
     "on_policy_accuracy",
 )
-ITERATION_KEYS = ("label_accuracy", "label_bound")
+ITERATION_KEYS = ("label_accuracy", "label_bound", "label_accuracy_random")
 FILTER_KEYS = ("pairs_selected", "pairs_kept")
 RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
 
@@ -46,9 +46,16 @@ def _arm_metrics(inputs: ReportInputs, name: str) -> dict[str, float]:
 def _iteration_metrics(arm: Arm, iteration: Iteration) -> dict[str, float]:
     return (
         _pick(arm.metrics, ITERATION_KEYS)
+        | _labels_by_size(arm)
         | _pick(iteration.filtering, FILTER_KEYS)
         | _pick(iteration.rl_metrics, RL_KEYS)
     )
+
+
+def _labels_by_size(arm: Arm) -> dict[str, float]:
+    """Correctness of the West-of-N pair among the first n candidates, a key an n."""
+    points = arm.curves.get("label_accuracy", ())
+    return {f"label_accuracy_n{p['n']}": _rounded(p["accuracy"]) for p in points}
 
 
 def _pick(record: Record, keys: tuple[str, ...]) -> dict[str, float]:

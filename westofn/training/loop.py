@@ -144,7 +144,7 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         weight_decay=optimiser.weight_decay,
         adam_beta2=0.98,
         max_grad_norm=1.0,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",

@@ -102,7 +102,9 @@ def train_reward_model(
     """
     start = load_policy(policy)
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    model = RewardModel(load_backbone(str(policy), params.dropout), head.comparator, head.planes)
+    model = RewardModel(
+        load_backbone(str(policy)), head.comparator, head.planes, params.dropout
+    )
     scorer = Scorer(model, start.encoder)
     human_rows, human_dropped = _fitting(name, start.encoder, human, "human training pairs")
     sets = [human_rows]

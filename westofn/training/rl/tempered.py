@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from westofn.generation.hf import Samples, _never_drawn
+from westofn.generation.hf import Samples, never_drawn
 from westofn.models.encoding import Padded
 from westofn.models.policy import Policy, chosen_logprobs
 
@@ -25,7 +25,7 @@ class TemperedPolicy(nn.Module):
         super().__init__()
         self.model = policy.model
         self.policy, self.temperature = policy, temperature
-        self._never = torch.tensor(_never_drawn(policy), dtype=torch.long)
+        self._never = torch.tensor(never_drawn(policy), dtype=torch.long)
 
     def forward(self, prompts: Padded, actions: Padded) -> Tensor:
         """The log-probability under π_T of every action.

@@ -1,0 +1,120 @@
+"""The embedded world, end to end at a tiny size: what a newcomer does, in the README's order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from tests.e2e.conftest import Clone
+from westofn.params import load_params
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def clone(make_clone: Callable[..., Clone]) -> Clone:
+    """After `dvc repro`, committed."""
+    clone = make_clone()
+    clone.run("dvc", "repro")
+    clone.commit("reproduced")
+    return clone
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def metrics(clone: Clone) -> dict[str, dict[str, float]]:
+    loaded: dict[str, dict[str, float]] = json.loads((clone.root / "metrics.json").read_text())
+    return loaded
+
+
+def test_repro_writes_metrics_of_every_arm(clone: Clone) -> None:
+    found = metrics(clone)
+    assert list(found) == sorted(found)
+    assert set(found) == {"base", "hf50", "hf100", "k1"}
+    for arm in ("hf50", "hf100", "k1"):
+        assert found[arm].keys() >= {
+            "accuracy",
+            "accuracy_low",
+            "accuracy_high",
+            "high_confidence_accuracy",
+            "ece",
+            "on_policy_accuracy",
+            "best_of_n_gold",
+            "best_of_n_win_rate",
+        }
+    assert found["k1"].keys() >= {
+        "label_accuracy",
+        "label_bound",
+        "pairs_selected",
+        "pairs_kept",
+        "rl_reward",
+        "rl_gold",
+        "rl_win_rate",
+        "rl_kl",
+    }
+
+
+def test_repro_writes_a_page_and_plots(clone: Clone) -> None:
+    page = (clone.root / "data/report/report.html").read_text(encoding="utf-8")
+    assert "West-of-N" in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
+    assert (clone.root / "data/plots/png/best_of_n.png").stat().st_size > 1000
+
+
+def test_synthetic_pairs_differ_from_human_ones_by_a_column_alone(clone: Clone) -> None:
+    human = pl.read_parquet(clone.root / "data/prepared/preferences.parquet")
+    synthetic = pl.read_parquet(clone.root / "data/loop/k1/synthetic/preferences.parquet")
+    assert human.schema == synthetic.schema
+    assert set(synthetic["label_source"]) == {"west_of_n"}
+    assert not set(synthetic["prompt_id"]) & set(
+        human.filter(pl.col("split") == "test")["prompt_id"]
+    )
+
+
+def test_a_second_repro_does_nothing(clone: Clone) -> None:
+    assert ran(clone.run("dvc", "repro")) == set()
+
+
+def test_scratch_is_empty_after_a_run(clone: Clone) -> None:
+    assert [path for path in (clone.root / ".scratch").rglob("*") if path.is_file()] == []
+
+
+def test_an_experiment_reruns_what_follows_the_changed_parameter(clone: Clone) -> None:
+    output = clone.run("dvc", "exp", "run", "-S", "filter.quantile=0.5")
+    assert "filter@k1" in ran(output)
+    assert ran(output) <= {"check", "filter@k1", "student_rm@k1", "eval@k1", "rlhf@k1", "report"}
+    kept = metrics(clone)["k1"]
+    assert kept["pairs_kept"] < kept["pairs_selected"]
+    assert load_params(clone.root / "params.yaml").filter.quantile == 0.5
+    difference = clone.run("dvc", "metrics", "diff", "--all")
+    assert "k1.pairs_kept" in difference
+
+
+def test_a_second_iteration_leaves_the_first_cached(clone: Clone) -> None:
+    before = metrics(clone)["k1"]
+    output = clone.run("dvc", "exp", "run", "-S", "+loop.k2={prev: k1}")
+    assert {"sample@k2", "won_select@k2", "filter@k2", "student_rm@k2", "eval@k2"} <= ran(output)
+    assert not {name for name in ran(output) if name.endswith("@k1")}
+    found = metrics(clone)
+    assert found["k1"] == before
+    assert found["k2"]["pairs_selected"] == before["pairs_selected"]
+    assert "k2" in clone.run("dvc", "exp", "show", "--md")
+
+
+def test_a_bad_value_fails_in_check_and_leaves_the_outputs(clone: Clone) -> None:
+    before = metrics(clone)
+    params = clone.root / "params.yaml"
+    good = params.read_text()
+    params.write_text(re.sub(r"quantile: 0\.5", "quantile: 1.5", good, count=1))
+    output = clone.run("dvc", "repro", code=255)
+    params.write_text(good)
+    assert "filter.quantile is 1.5" in output
+    assert "Traceback" not in output
+    assert ran(output) == {"check"}
+    assert metrics(clone) == before

@@ -1,0 +1,151 @@
+"""A pool comes out the same in shards, after a restart, and when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from tests.small_models import PROMPTS
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.generation import pool as module
+from westofn.generation.hf import Samples, decode, sample
+from westofn.generation.pool import Draw, sample_pool
+from westofn.models.policy import Policy
+
+DRAW = Draw(n_candidates=6, temperature=0.8, seed=11)
+FRAME = pl.DataFrame(
+    {
+        "prompt_id": [f"p{row}" for row in range(5)],
+        "prompt": [*PROMPTS, "a dog hid"],
+        "split": ["unlabeled"] * 5,
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def two_prompts_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROMPTS_A_SHARD", 2)
+
+
+@pytest.fixture
+def expected(small_policy: Policy) -> pl.DataFrame:
+    """Straight from the sampling loop."""
+    samples = sample(
+        small_policy,
+        FRAME["prompt"].to_list(),
+        FRAME["prompt_id"].to_list(),
+        indices=range(6),
+        temperature=0.8,
+        seed=11,
+    )
+    return CANDIDATES.frame(
+        {
+            "prompt_id": [name for name in FRAME["prompt_id"] for _ in range(6)],
+            "candidate_index": list(range(6)) * 5,
+            "response": [text for texts in decode(small_policy, samples) for text in texts],
+            "logprob": samples.logprob.flatten().tolist(),
+            "n_tokens": samples.n_tokens.flatten().tolist(),
+            "finish_reason": [
+                "stop" if stopped else "length" for stopped in samples.stopped.flatten()
+            ],
+        }
+    )
+
+
+def _spy(
+    monkeypatch: pytest.MonkeyPatch, before: Callable[[int, int], None] = lambda *_: None
+) -> list[tuple[str, ...]]:
+    """The prompts of every call of the sampling loop; `before` may fail."""
+    calls: list[tuple[str, ...]] = []
+
+    def spied(
+        policy: Policy, prompts: Sequence[str], names: Sequence[str], *, indices: Any, **options: Any
+    ) -> Samples:
+        before(len(prompts), len(indices))
+        calls.append(tuple(names))
+        return sample(policy, prompts, names, indices=indices, **options)
+
+    monkeypatch.setattr(module, "sample", spied)
+    return calls
+
+
+def _equal(found: pl.DataFrame, expected: pl.DataFrame) -> None:
+    assert found.drop("logprob").equals(expected.drop("logprob"))
+    assert found["logprob"].to_list() == pytest.approx(expected["logprob"].to_list(), abs=1e-4)
+
+
+def test_a_pool_has_n_valid_rows_for_every_prompt(
+    small_policy: Policy, expected: pl.DataFrame, tmp_path: Path
+) -> None:
+    frame = sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
+    assert frame.height == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "00000000.parquet",
+        "00000002.parquet",
+        "00000004.parquet",
+    ]
+    CANDIDATES.validate(frame, "pool")
+    _equal(frame, expected)
+
+
+def test_the_order_of_the_prompts_frame_does_not_matter(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    frame = sample_pool(small_policy, FRAME, DRAW, tmp_path / "a", "sampling")
+    turned = sample_pool(small_policy, FRAME.reverse(), DRAW, tmp_path / "b", "sampling")
+    assert frame.equals(turned)
+
+
+def test_only_a_missing_shard_is_drawn_again(
+    small_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
+    lost = tmp_path / "00000002.parquet"
+    content = lost.read_bytes()
+    lost.unlink()
+    calls = _spy(monkeypatch)
+    again = sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
+    assert calls == [("p2", "p3")]
+    assert again.equals(first)
+    assert lost.read_bytes() == content
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3, 6])
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")]
+)
+def test_running_out_of_memory_ends_with_the_same_rows(
+    failure: Exception,
+    fits: int,
+    small_policy: Policy,
+    expected: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = []
+
+    def limit(prompts: int, candidates: int) -> None:
+        if prompts * candidates > fits:
+            refused.append(prompts * candidates)
+            raise failure
+
+    _spy(monkeypatch, limit)
+    _equal(sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling"), expected)
+    assert refused
+
+
+def test_memory_that_is_too_small_for_one_sample_is_an_error(
+    small_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(prompts: int, candidates: int) -> None:
+        raise MemoryError(f"{prompts} x {candidates}")
+
+    _spy(monkeypatch, never)
+    with pytest.raises(MemoryError, match="^1 x 1$"):
+        sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,193 @@
+"""Rewards and margins: antisymmetric, and a function of (prompt, response) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, tiny_backbone, tiny_scorer
+from westofn.errors import ModelError
+from westofn.models.encoder_decoder import PromptStates
+from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
+from westofn.models.scoring import pair_margins, score_pools, score_rows
+from westofn.params import Comparator
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+Scorers = Callable[[Comparator], Scorer]
+OTHERS = ["a sun", "so long", "the moon hid", "good"]
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_the_probabilities_of_both_orders_add_up_to_one(
+    comparator: Comparator, scorers: Scorers
+) -> None:
+    forth = pair_margins(scorers(comparator), PROMPTS, RESPONSES, OTHERS)
+    back = pair_margins(scorers(comparator), PROMPTS, OTHERS, RESPONSES)
+    torch.testing.assert_close(forth.sigmoid() + back.sigmoid(), torch.ones(4))
+    torch.testing.assert_close(forth, -back, **CLOSE)
+    assert float(forth.abs().min()) > 1e-4
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_a_response_against_itself_is_a_tie(comparator: Comparator, scorers: Scorers) -> None:
+    margins = pair_margins(scorers(comparator), PROMPTS, RESPONSES, RESPONSES)
+    torch.testing.assert_close(margins, torch.zeros(4), **CLOSE)
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_margins_do_not_depend_on_the_batch(
+    comparator: Comparator, batch: int, scorers: Scorers
+) -> None:
+    scorer = scorers(comparator)
+    whole = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
+    split = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS, batch=batch)
+    torch.testing.assert_close(split, whole, **CLOSE)
+    torch.testing.assert_close(
+        pair_margins(scorer, PROMPTS[::-1], RESPONSES[::-1], OTHERS[::-1]), whole.flip(0), **CLOSE
+    )
+
+
+class FirstIsBetter(RewardModel):
+    """A judge that counts "good" words, and adds 5 for whatever it reads first."""
+
+    good: Tensor
+    end: int
+
+    def features(self, states: PromptStates, responses: Padded) -> Tensor:
+        assert len(states.bias) == len(responses.ids)
+        before = (responses.ids == self.end).cumsum(-1) == 0
+        hits = torch.isin(responses.ids, self.good) & responses.mask
+        first, second = (hits & before).sum(-1), (hits & ~before).sum(-1)
+        return (first - second + 5.0).unsqueeze(-1)
+
+
+def test_a_position_bias_of_a_joint_judge_cancels(
+    small_encoder: Encoder, words: PreTrainedTokenizerFast
+) -> None:
+    model = FirstIsBetter(tiny_backbone(small_encoder), "joint", 0)
+    model.good = torch.tensor(words.convert_tokens_to_ids(["good", " good"]))
+    model.end = small_encoder.eos_id
+    scorer = Scorer(model.eval(), small_encoder)
+    chosen, rejected = ["good good", "bad", "good", "so"], ["good", "good good", "a good", "so"]
+    margins = pair_margins(scorer, PROMPTS, chosen, rejected)
+    # 2 − 1, 0 − 2, 1 − 1 and 0 − 0; the first place's 5 is in neither.
+    assert margins.tolist() == [1.0, -2.0, 0.0, 0.0]
+    assert pair_margins(scorer, PROMPTS, rejected, chosen).tolist() == [-1.0, 2.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_a_score_does_not_depend_on_its_neighbours(batch: int, scorers: Scorers) -> None:
+    scorer = scorers("embedding")
+    alone = torch.cat(
+        [score_rows(scorer, [x], [y]) for x, y in zip(PROMPTS, RESPONSES, strict=True)]
+    )
+    long = ["the cat sat on the red moon so long" * 3]
+    beside = score_rows(scorer, PROMPTS + PROMPTS[:1], RESPONSES + long, batch=batch)
+    torch.testing.assert_close(beside[:4], alone, **CLOSE)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_ragged_pools_score_like_single_rows(batch: int, scorers: Scorers) -> None:
+    scorer = scorers("embedding")
+    pools = [["good"], RESPONSES, ["", "a dog", "so long so long"], ["bad", "bad dog"]]
+    scored = score_pools(scorer, PROMPTS, pools, batch=batch)
+    assert [len(pool) for pool in scored] == [1, 4, 3, 2]
+    for prompt, pool, features in zip(PROMPTS, pools, scored, strict=True):
+        one_by_one = score_rows(scorer, [prompt] * len(pool), pool, batch=1)
+        torch.testing.assert_close(features, one_by_one, **CLOSE)
+
+
+def test_equal_responses_are_scored_once_and_get_the_same_score(
+    scorers: Scorers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, seen = scorers("pointwise"), []
+    original = RewardModel.features
+
+    def spy(self: RewardModel, states: PromptStates, responses: Padded) -> Tensor:
+        seen.append(responses.ids.shape[:2])
+        return original(self, states, responses)
+
+    monkeypatch.setattr(RewardModel, "features", spy)
+    pool = ["good", "bad", "good", "good", "bad", "so"]
+    (features,) = score_pools(scorer, PROMPTS[:1], [pool])
+    assert seen == [(1, 3)]
+    assert features[0] == features[2] == features[3]
+    assert features[1] == features[4]
+    assert len(features.unique()) == 3
+
+
+def test_no_rows_and_no_pools_give_no_scores(scorers: Scorers) -> None:
+    assert score_rows(scorers("embedding"), [], []).shape == (0, 5)
+    assert score_pools(scorers("embedding"), [], []) == []
+    assert pair_margins(scorers("embedding"), [], [], []).shape == (0,)
+    assert pair_margins(scorers("joint"), [], [], []).shape == (0,)
+
+
+@torch.no_grad()
+def test_the_head_reads_transformers_state_at_the_end_token(scorers: Scorers) -> None:
+    scorer = scorers("pointwise")
+    rewards = score_rows(scorer, PROMPTS, RESPONSES)[:, 0]
+    encoder, model = scorer.encoder, scorer.model
+    for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
+        (ids,) = encoder.responses([response])
+        assert ids[-1] == encoder.eos_id
+        states = model.backbone(
+            input_ids=torch.tensor(encoder.prompts([prompt])),
+            decoder_input_ids=torch.tensor([[encoder.pad_id, *ids]]),
+            output_hidden_states=True,
+        ).decoder_hidden_states[-1]
+        assert float(rewards[row]) == pytest.approx(float(model.head(states[0, -1])), abs=1e-5)
+
+
+def test_the_head_stays_in_fp32_on_a_bf16_backbone(small_encoder: Encoder) -> None:
+    scorer = tiny_scorer(small_encoder, "embedding")
+    scorer.model.backbone.to(torch.bfloat16)
+    exact = score_rows(tiny_scorer(small_encoder, "embedding"), PROMPTS, RESPONSES)
+    rounded = score_rows(scorer, PROMPTS, RESPONSES)
+    assert scorer.model.head.weight.dtype == rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=0.2, rtol=0.1)
+
+
+@pytest.mark.parametrize(("comparator", "outputs"), [("embedding", 5), ("joint", 1)])
+def test_the_head_is_as_wide_as_its_comparator_needs(
+    comparator: Comparator, outputs: int, scorers: Scorers
+) -> None:
+    assert scorers(comparator).model.head.out_features == outputs
+    assert scorers(comparator).model.planes == (outputs - 1) // 2
+
+
+def test_dropout_of_the_read_out_acts_in_training_only(small_encoder: Encoder) -> None:
+    model = RewardModel(tiny_backbone(small_encoder), "pointwise", 0, dropout=0.5)
+    rows = pad(small_encoder.responses(RESPONSES), small_encoder.pad_id)
+    prompts = pad(small_encoder.prompts(PROMPTS), small_encoder.pad_id)
+
+    def features() -> Tensor:
+        states = model.prompt_states(prompts)
+        return model.features(states, Padded(rows.ids[:, None], rows.mask[:, None])).detach()
+
+    model.eval()
+    assert torch.equal(features(), features())
+    model.train()
+    assert not torch.allclose(features(), features(), atol=1e-3)
+
+
+def test_a_pairwise_model_is_refused_where_a_reward_is_needed(scorers: Scorers) -> None:
+    scorers("pointwise").require_pointwise("rlhf")
+    for comparator in ("embedding", "joint"):
+        with pytest.raises(ModelError, match=rf"^rlhf needs a pointwise .* is {comparator}$"):
+            scorers(comparator).require_pointwise("rlhf")  # type: ignore[arg-type]
+
+
+def test_the_statistics_are_of_a_pointwise_model_only(scorers: Scorers) -> None:
+    # Of 1, 2, 3: mean 2, sample variance (1 + 0 + 1) / 2.
+    rewards = torch.tensor([1.0, 2.0, 3.0])
+    measured = with_reward_statistics(scorers("pointwise"), rewards)
+    assert (measured.reward_mean, measured.reward_std) == (2.0, 1.0)
+    assert with_reward_statistics(scorers("embedding"), rewards).reward_mean == 0.0
+    assert with_reward_statistics(scorers("pointwise"), torch.ones(3)).reward_std > 0

@@ -1,0 +1,89 @@
+"""Tiny models of a small vocabulary, for tests that look at numbers and not at quality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import T5ForConditionalGeneration
+
+from westofn.models.encoder_decoder import build_scratch
+from westofn.models.encoding import Encoder
+from westofn.models.policy import Policy
+from westofn.models.reward import RewardModel, Scorer
+from westofn.params import Comparator, RewardModelParams, ScratchModel, SftParams
+
+VOCABULARY = "the a cat dog sun moon sat ran hid on red blue good bad so long".split()
+PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue cat hid on the sun"]
+RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
+COMPARATORS: tuple[Comparator, ...] = ("embedding", "joint", "pointwise")
+
+
+def texts() -> list[str]:
+    """Every word with and without the space before it, which the word tokenizer keeps."""
+    return [f"{word} {word}" for word in VOCABULARY]
+
+
+def tiny_backbone(encoder: Encoder, seed: int = 0, **options: Any) -> T5ForConditionalGeneration:
+    """Two layers of width 16, without dropout, in evaluation mode."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {
+        "vocabulary": len(encoder.tokenizer),
+        "width": 16,
+        "layers": 2,
+        "heads": 2,
+        "feed_forward": 32,
+        "dropout": 0.0,
+        "pad_id": encoder.pad_id,
+        "eos_id": encoder.eos_id,
+    }
+    return build_scratch(**(settings | options)).eval()
+
+
+def tiny_policy(encoder: Encoder, seed: int = 0, **options: Any) -> Policy:
+    return Policy(tiny_backbone(encoder, seed, **options), encoder)
+
+
+def tiny_scorer(encoder: Encoder, comparator: Comparator, seed: int = 0) -> Scorer:
+    """An untrained reward model whose outputs are some units wide."""
+    model = RewardModel(tiny_backbone(encoder, seed), comparator, planes=2)
+    with torch.no_grad():
+        model.head.weight.mul_(3.0)
+    return Scorer(model.eval(), encoder)
+
+
+def sft_params(**changes: Any) -> SftParams:
+    settings: dict[str, Any] = {
+        "model": "scratch",
+        "scratch": ScratchModel(
+            width=16,
+            layers=2,
+            heads=2,
+            feed_forward=32,
+            dropout=0.0,
+            tokenizer="words",
+            vocabulary=64,
+        ),
+        "max_prompt_tokens": 12,
+        "max_response_tokens": 8,
+        "steps": 6,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "warmup_fraction": 0.0,
+        "weight_decay": 0.01,
+    }
+    return SftParams(**(settings | changes))
+
+
+def reward_params(**changes: Any) -> RewardModelParams:
+    settings: dict[str, Any] = {
+        "steps": 6,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "warmup_fraction": 0.0,
+        "weight_decay": 0.01,
+        "dropout": 0.0,
+        "evaluations": 3,
+        "centering": 0.01,
+    }
+    return RewardModelParams(**(settings | changes))
