@@ -1,0 +1,1 @@
+"""Measurements that take longer than a test: several seeds, and public peers side by side."""

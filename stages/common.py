@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from westofn.artifacts.atomic import refusal
 from westofn.errors import WestofnError
 
 RUNS = Path("runs")
@@ -27,7 +28,8 @@ def run(main: Callable[..., None]) -> None:
 
     Facts of the run (duration, peak memory, host) go to runs/stages.jsonl, which no stage reads.
     """
-    stage = main.__module__ if main.__module__ != "__main__" else Path(sys.argv[0]).stem
+    module = main.__module__
+    stage = Path(sys.argv[0]).stem if module == "__main__" else module.rpartition(".")[2]
     _quieten_libraries()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
@@ -35,19 +37,24 @@ def run(main: Callable[..., None]) -> None:
     try:
         app(standalone_mode=False)
     except WestofnError as error:
-        text = str(error)
-        typer.secho(
-            text if text.startswith(f"{stage}:") else f"{stage}: {text}", fg="red", err=True
-        )
-        sys.exit(2)
+        _fail(stage, str(error))
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of typer's
             error.show()
             sys.exit(error.exit_code)
+        if mend := refusal(error):  # of a library that writes models or checkpoints
+            where = getattr(error, "filename", None) or "an output or its scratch folder"
+            _fail(stage, f"{where}: cannot be written: {mend}")
         raise
     _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
+
+
+def _fail(stage: str, text: str) -> NoReturn:
+    shown = text if text.startswith(f"{stage}:") else f"{stage}: {text}"
+    typer.secho(shown, fg="red", err=True)
+    sys.exit(2)
 
 
 def _quieten_libraries() -> None:

@@ -52,6 +52,9 @@ def main(
     from westofn.models.reward import load_reward_model
     from westofn.runtime import set_up_torch
 
+    given = [option is not None for option in (base, candidates, pairs, synthetic)]
+    if any(given) and not all(given):
+        raise typer.BadParameter("--base, --candidates, --pairs, --synthetic go together")
     params, device = load_params(), set_up_torch()
     preferences = PREFERENCES.read(prepared / "preferences.parquet")
     prompts = PROMPTS.read(prepared / "prompts.parquet")

@@ -8,7 +8,7 @@ writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/repor
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.artifacts.json_file import read_json
+from westofn.models.card import read_card
 from westofn.params import load_params
 from westofn.report.build import ReportPaths, build_report
 from westofn.report.inputs import read_inputs
@@ -17,8 +17,8 @@ from westofn.report.inputs import read_inputs
 def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     params = load_params()
-    card = read_json(data / "loop" / "k0" / "rm" / "card.json", "base_rm")
-    facts = {"family": card["family"], "comparator": card["comparator"], **card["training"]}
+    card = read_card(data / "loop" / "k0" / "rm", "reward_model")
+    facts = {"family": card.family, "comparator": card.comparator, **card.training}
     inputs = read_inputs(
         data,
         list(params.loop),

@@ -13,6 +13,7 @@ import polars as pl
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.errors import DataError
 from westofn.params import load_params
 
 
@@ -32,6 +33,8 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
     params, device = load_params(), set_up_torch()
     source = prepared / "prompts.parquet"
     prompts = PROMPTS.read(source).filter(pl.col("split") == split)
+    if not prompts.height:
+        raise DataError(f"{source}: no prompt has split {split}, needs at least 1; rerun prepare")
     draw = Draw(
         params.sample.n_candidates, params.sample.temperature, derive_seed(params.seed, name)
     )

@@ -10,6 +10,7 @@ import polars as pl
 
 from stages.common import In, Out, run
 from westofn.artifacts.sft import SFT
+from westofn.errors import DataError
 from westofn.params import load_params
 
 
@@ -27,20 +28,24 @@ def main(prepared: In, out: Out) -> None:
 
     def examples(split: str) -> Examples:
         rows = frame.filter(pl.col("split") == split)
+        if not rows.height:
+            raise DataError(
+                f"{source}: no example has split {split}, needs at least 1; rerun prepare"
+            )
         return Examples(rows["prompt"].to_list(), rows["response"].to_list())
 
+    train, validation = examples("train"), examples("validation")
     settings = {"seed": params.seed, "sft": params.sft.model_dump()}
     with scratch("sft", settings, [source]) as folder:
         result = train_sft(
-            examples("train"),
-            examples("validation"),
+            train,
+            validation,
             params.sft,
             seed=params.seed,
             scratch=folder,
             runtime=runtime,
         )
-        shown = examples("validation")
-        canaries = list(zip(shown.prompts[:4], shown.responses[:4], strict=True))
+        canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
         save_policy(result.policy, out, canaries, result.facts)
 
 

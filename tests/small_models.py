@@ -11,11 +11,29 @@ from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
-from westofn.params import Comparator, RewardModelParams, ScratchModel, SftParams
+from westofn.params import Comparator, Readout, RewardModelParams, ScratchModel, SftParams
 
-VOCABULARY = "the a cat dog sun moon sat ran hid on red blue good bad so long".split()
+VOCABULARY = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sun",
+    "moon",
+    "sat",
+    "ran",
+    "hid",
+    "on",
+    "red",
+    "blue",
+    "good",
+    "bad",
+    "so",
+    "long",
+]
 PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue cat hid on the sun"]
 RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
+READOUTS: tuple[Readout, ...] = ("mean", "last")
 COMPARATORS: tuple[Comparator, ...] = ("embedding", "joint", "pointwise")
 
 
@@ -44,9 +62,11 @@ def tiny_policy(encoder: Encoder, seed: int = 0, **options: Any) -> Policy:
     return Policy(tiny_backbone(encoder, seed, **options), encoder)
 
 
-def tiny_scorer(encoder: Encoder, comparator: Comparator, seed: int = 0) -> Scorer:
+def tiny_scorer(
+    encoder: Encoder, comparator: Comparator, seed: int = 0, readout: Readout = "mean"
+) -> Scorer:
     """An untrained reward model whose outputs are some units wide."""
-    model = RewardModel(tiny_backbone(encoder, seed), comparator, planes=2)
+    model = RewardModel(tiny_backbone(encoder, seed), comparator, 2, readout)
     with torch.no_grad():
         model.head.weight.mul_(3.0)
     return Scorer(model.eval(), encoder)
@@ -83,6 +103,7 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "warmup_fraction": 0.0,
         "weight_decay": 0.01,
         "dropout": 0.0,
+        "readout": "mean",
         "evaluations": 3,
         "centering": 0.01,
     }

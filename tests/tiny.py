@@ -28,10 +28,15 @@ TINY: dict[str, Any] = {
 
 def shrink(params: Path, changes: dict[str, Any] | None = None) -> None:
     """Write the tiny sizes, and further changes, into a params.yaml; comments stay."""
+    change(params, TINY)
+    change(params, changes or {})
+
+
+def change(params: Path, changes: dict[str, Any]) -> None:
+    """Write changes into a params.yaml; comments stay."""
     yaml = YAML()
     document = yaml.load(params.read_text(encoding="utf-8"))
-    _merge(document, TINY)
-    _merge(document, changes or {})
+    _merge(document, changes)
     with params.open("w", encoding="utf-8") as handle:
         yaml.dump(document, handle)
 

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from westofn.errors import WestofnError
+from westofn.errors import DataError, WestofnError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
@@ -36,7 +36,11 @@ def summary(
     from westofn.artifacts.json_file import read_json
     from westofn.report.console import print_summary
 
-    print_summary(read_json(metrics, "report"), Path("data/report/report.html").resolve())
+    arms = read_json(metrics, "report")
+    for name, arm in arms.items():
+        if not isinstance(arm, dict):
+            raise DataError(f"{metrics}: {name} is {arm!r}, needs an arm's metrics; rerun report")
+    print_summary(arms, Path("data/report/report.html").resolve())
 
 
 @app.command()
@@ -68,7 +72,10 @@ def doctor() -> None:
 
     found(sys.version_info >= (3, 11), "Python", sys.version.split()[0])
     for name in PACKAGES:
-        found(True, name, importlib.metadata.version(name))
+        try:
+            found(True, name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            found(False, name, "not installed: run `make venv`")
     for what, check in (("params.yaml", load_params), ("runtime.toml", load_runtime)):
         try:
             check()
@@ -77,30 +84,40 @@ def doctor() -> None:
             found(False, what, str(error))
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     found(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
-    device = set_up_torch()
-    import torch
+    try:
+        device = set_up_torch()
+    except WestofnError as error:
+        found(False, "device", str(error))
+    else:
+        import torch
 
-    found(True, "device", f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+        threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+        found(True, "device", f"{device}, {threads}")
     found(Path(".dvc/config").is_file(), "DVC", "run from the root of a clone")
-    shallow = subprocess.run(
-        ["git", "rev-parse", "--is-shallow-repository"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    found(
-        shallow == "false",
-        "git",
-        "full clone"
-        if shallow == "false"
-        else "a shallow clone loses queued and --temp experiments: run `git fetch --unshallow`",
-    )
+    found(*_git())
     table = Table(box=None, show_header=False, pad_edge=False)
     for good, what, detail in findings:
         table.add_row("[green]ok[/green]" if good else "[red]no[/red]", what, detail)
     Console().print(table)
     if not all(good for good, _, _ in findings):
         raise typer.Exit(2)
+
+
+def _git() -> tuple[bool, str, str]:
+    """Whether experiments can be kept here."""
+    if shutil.which("git") is None:
+        return False, "git", "not installed, DVC's experiments need it: install git"
+    shallow = subprocess.run(
+        ["git", "rev-parse", "--is-shallow-repository"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    mend = {
+        "false": "full clone",
+        "true": "a shallow clone loses queued and --temp experiments: run `git fetch --unshallow`",
+    }
+    return shallow == "false", "git", mend.get(shallow, "no repository here: clone it with git")
 
 
 def main() -> None:

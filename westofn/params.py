@@ -24,6 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Comparator = Literal["embedding", "joint", "pointwise"]
+Readout = Literal["mean", "last"]
 
 
 class Section(BaseModel):
@@ -108,7 +109,9 @@ class SftParams(OptimiserParams):
 class RewardModelParams(OptimiserParams):
     """What base_rm, student_rm and reference_rm share: one training function, one recipe."""
 
+    readout: Readout
     dropout: Fraction
+    average_decay: Fraction
     evaluations: Count
     centering: NonNegative
 

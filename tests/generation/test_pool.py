@@ -64,7 +64,12 @@ def _spy(
     calls: list[tuple[str, ...]] = []
 
     def spied(
-        policy: Policy, prompts: Sequence[str], names: Sequence[str], *, indices: Any, **options: Any
+        policy: Policy,
+        prompts: Sequence[str],
+        names: Sequence[str],
+        *,
+        indices: Any,
+        **options: Any,
     ) -> Samples:
         before(len(prompts), len(indices))
         calls.append(tuple(names))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from tests.small_models import PROMPTS, RESPONSES, tiny_backbone, tiny_policy, tiny_scorer
+from tests.small_models import PROMPTS, READOUTS, RESPONSES, tiny_backbone, tiny_policy, tiny_scorer
 from westofn.models.encoder_decoder import SharedDecoder, StepCache
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.scoring import score_rows
+from westofn.params import Readout
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -244,12 +245,13 @@ def test_a_response_with_a_typed_end_token_is_read_to_its_real_end(
     assert len({round(float(value), 4) for value in outputs}) == 3
 
 
+@pytest.mark.parametrize("readout", READOUTS)
 def test_a_model_whose_padding_is_its_end_token_scores_alone_as_in_a_batch(
-    words: PreTrainedTokenizerFast,
+    readout: Readout, words: PreTrainedTokenizerFast
 ) -> None:
     encoder = Encoder(words, 10, 8)
     encoder.pad_id = encoder.eos_id
-    policy, scorer = tiny_policy(encoder), tiny_scorer(encoder, "embedding")
+    policy, scorer = tiny_policy(encoder), tiny_scorer(encoder, "embedding", readout=readout)
     assert policy.model.config.pad_token_id == policy.model.config.eos_token_id
     rewards = score_rows(scorer, PROMPTS, RESPONSES)
     logprob = log_likelihood(policy, PROMPTS, RESPONSES).logprob

@@ -46,7 +46,9 @@ def test_a_long_prompt_loses_its_beginning_and_keeps_its_end_token(
     encoder = _encoder(words, prompt=4)
     names = words.convert_ids_to_tokens(encoder.prompts(["the cat sat on red"])[0])
     assert names == [" sat", " on", " red", "</s>"]
-    assert encoder.prompts(["cat sat on"]) == [words.convert_tokens_to_ids(["cat", *names[:2], "</s>"])]
+    assert encoder.prompts(["cat sat on"]) == [
+        words.convert_tokens_to_ids(["cat", *names[:2], "</s>"])
+    ]
 
 
 def test_a_response_is_never_cut(words: PreTrainedTokenizerFast) -> None:
@@ -116,7 +118,9 @@ _WORDS = train_tokenizer(
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["", " "]), st.sampled_from([*VOCABULARY, "!", "\n", " ,", "?!"])),
+        st.tuples(
+            st.sampled_from(["", " "]), st.sampled_from([*VOCABULARY, "!", "\n", " ,", "?!"])
+        ),
         max_size=8,
     )
 )
@@ -124,9 +128,7 @@ def test_the_words_tokenizer_gives_back_every_text_of_known_tokens(
     pieces: list[tuple[str, str]],
 ) -> None:
     # A separator keeps two words from becoming one that was never seen.
-    text = "\n".join(
-        space + word for space, word in pieces if (space + word) in _WORDS.get_vocab()
-    )
+    text = "\n".join(space + word for space, word in pieces if (space + word) in _WORDS.get_vocab())
     encoder = _encoder(_WORDS)
     ids = encoder.responses([text])
     assert encoder.decode(ids) == [text]
@@ -213,7 +215,9 @@ def test_the_mask_alone_tells_padding_from_a_token_of_the_same_id(small_encoder:
     assert torch.equal(padded.mask.sum(-1), torch.tensor([2, 3]))
 
 
-def test_a_policy_never_answers_with_an_end_token_in_its_text(words: PreTrainedTokenizerFast) -> None:
+def test_a_policy_never_answers_with_an_end_token_in_its_text(
+    words: PreTrainedTokenizerFast,
+) -> None:
     encoder = tiny_policy(_encoder(words)).encoder
     assert encoder.decode([[encoder.eos_id], [3, encoder.eos_id, encoder.pad_id]]) == [
         "",

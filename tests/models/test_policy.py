@@ -51,6 +51,7 @@ def test_the_probabilities_of_all_first_tokens_add_up_to_one(
     assert float(first.exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
+@torch.no_grad()
 def test_the_empty_response_is_the_end_token_alone(small_policy: Policy) -> None:
     encoder = small_policy.encoder
     likelihood = log_likelihood(small_policy, ["the cat"], [""])

@@ -9,13 +9,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, tiny_backbone, tiny_scorer
+from tests.small_models import (
+    COMPARATORS,
+    PROMPTS,
+    READOUTS,
+    RESPONSES,
+    tiny_backbone,
+    tiny_scorer,
+)
 from westofn.errors import ModelError
 from westofn.models.encoder_decoder import PromptStates
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_pools, score_rows
-from westofn.params import Comparator
+from westofn.params import Comparator, Readout
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 Scorers = Callable[[Comparator], Scorer]
@@ -81,9 +88,12 @@ def test_a_position_bias_of_a_joint_judge_cancels(
     assert pair_margins(scorer, PROMPTS, rejected, chosen).tolist() == [-1.0, 2.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("batch", [1, 2, 64])
-def test_a_score_does_not_depend_on_its_neighbours(batch: int, scorers: Scorers) -> None:
-    scorer = scorers("embedding")
+def test_a_score_does_not_depend_on_its_neighbours(
+    batch: int, readout: Readout, small_encoder: Encoder
+) -> None:
+    scorer = tiny_scorer(small_encoder, "embedding", readout=readout)
     alone = torch.cat(
         [score_rows(scorer, [x], [y]) for x, y in zip(PROMPTS, RESPONSES, strict=True)]
     )
@@ -129,9 +139,12 @@ def test_no_rows_and_no_pools_give_no_scores(scorers: Scorers) -> None:
     assert pair_margins(scorers("joint"), [], [], []).shape == (0,)
 
 
+@pytest.mark.parametrize("readout", READOUTS)
 @torch.no_grad()
-def test_the_head_reads_transformers_state_at_the_end_token(scorers: Scorers) -> None:
-    scorer = scorers("pointwise")
+def test_the_head_reads_transformers_states_of_the_response(
+    readout: Readout, small_encoder: Encoder
+) -> None:
+    scorer = tiny_scorer(small_encoder, "pointwise", readout=readout)
     rewards = score_rows(scorer, PROMPTS, RESPONSES)[:, 0]
     encoder, model = scorer.encoder, scorer.model
     for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
@@ -142,7 +155,9 @@ def test_the_head_reads_transformers_state_at_the_end_token(scorers: Scorers) ->
             decoder_input_ids=torch.tensor([[encoder.pad_id, *ids]]),
             output_hidden_states=True,
         ).decoder_hidden_states[-1]
-        assert float(rewards[row]) == pytest.approx(float(model.head(states[0, -1])), abs=1e-5)
+        # Of its end token, or the mean over its tokens; the start token's state is in neither.
+        read = states[0, -1] if readout == "last" else states[0, 1:].mean(0)
+        assert float(rewards[row]) == pytest.approx(float(model.head(read)), abs=1e-5)
 
 
 def test_the_head_stays_in_fp32_on_a_bf16_backbone(small_encoder: Encoder) -> None:
@@ -163,7 +178,7 @@ def test_the_head_is_as_wide_as_its_comparator_needs(
 
 
 def test_dropout_of_the_read_out_acts_in_training_only(small_encoder: Encoder) -> None:
-    model = RewardModel(tiny_backbone(small_encoder), "pointwise", 0, dropout=0.5)
+    model = RewardModel(tiny_backbone(small_encoder), "pointwise", 0, "last", 0.5)
     rows = pad(small_encoder.responses(RESPONSES), small_encoder.pad_id)
     prompts = pad(small_encoder.prompts(PROMPTS), small_encoder.pad_id)
 

@@ -145,7 +145,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "pickled weights": (_pickle_only, r"weights of .* cannot be loaded"),
     "changed weights": (
-        lambda f: _scale(f / "model.safetensors", "decoder.block.1.layer.2.DenseReluDense.wo.weight"),
+        lambda f: _scale(
+            f / "model.safetensors", "decoder.block.1.layer.2.DenseReluDense.wo.weight"
+        ),
         r"a canary gives .*, at save it gave",
     ),
     "another family": (_other_family, r"is of family bert; supported: t5"),
@@ -165,6 +167,14 @@ HEAD_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown comparator": (
         lambda f: _edit_json(f / "card.json", lambda raw: raw | {"comparator": "elo"}),
         r"unknown comparator 'elo'",
+    ),
+    "an unknown readout": (
+        lambda f: _edit_json(f / "card.json", lambda raw: raw | {"readout": "first"}),
+        r"unknown readout 'first'",
+    ),
+    "another readout": (
+        lambda f: _edit_json(f / "card.json", lambda raw: raw | {"readout": "last"}),
+        r"a canary gives .*, at save it gave",
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from westofn.errors import DataError
@@ -11,12 +12,27 @@ from westofn.errors import DataError
 _MEND = {
     errno.ENOSPC: "the disk is full; free some space and rerun",
     errno.EDQUOT: "the disk quota is used up; free some space and rerun",
+    errno.EFBIG: "the file is larger than `ulimit -f` allows; raise that limit and rerun",
     errno.EACCES: "permission denied; make the folder writable and rerun",
     errno.EROFS: "the file system is read-only; make the folder writable and rerun",
     errno.EISDIR: "a folder has this name; move it away and rerun",
     errno.ENOTDIR: "a part of the path is a file, not a folder; move it away and rerun",
     errno.EEXIST: "a part of the path is a file, not a folder; move it away and rerun",
 }
+_SYSTEM_NUMBER = re.compile(r"\(os error (\d+)\)")  # as Rust writes it
+_TORCH_WRITER = "inline_container"  # torch names no number; its writer fails on full disks
+
+
+def refusal(error: Exception) -> str | None:
+    """Why the system refused to write and how to mend it; None for any other error.
+
+    safetensors and torch do not raise OSError: what they say is in their text alone.
+    """
+    if isinstance(error, OSError):
+        return _MEND.get(error.errno or 0)
+    if found := _SYSTEM_NUMBER.search(str(error)):
+        return _MEND.get(int(found.group(1)))
+    return _MEND[errno.ENOSPC] if _TORCH_WRITER in str(error) else None
 
 
 def write_bytes(content: bytes, path: Path) -> None:
@@ -42,7 +58,7 @@ def write_bytes(content: bytes, path: Path) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        mend = _MEND.get(error.errno or 0, f"{error.strerror or error}; mend that and rerun")
+        mend = refusal(error) or f"{error.strerror or error}; mend that and rerun"
         raise DataError(f"{path}: cannot be written: {mend}") from error
 
 

@@ -23,7 +23,7 @@ PAIRS = Table(
         "p_chosen": Column(pl.Float32(), "P_θ(chosen ≻ rejected | x) by the base model"),
         "pool_std": Column(
             pl.Float32(),
-            "standard deviation over the pool of each candidate's mean margin; null for tournaments",
+            "spread (std) of the candidates' mean margins in the pool; null for a tournament",
             nullable=True,
         ),
     },

@@ -91,7 +91,8 @@ class Steps:
         rate = (self.done - self.first) / max(time.monotonic() - self.started, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
         where = f"step {self.done}/{self.total}, {rate:.1f} steps/s, {left:.0f} s left"
-        self.bar.console.print(f"{self.name}: {where}  {text}", highlight=False)
+        line = f"{self.name}: {where}  {text}"
+        self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """The run is over, or failed."""

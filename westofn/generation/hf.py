@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from westofn.core.seeds import prompt_key, uniforms
+from westofn.core.seeds import prompt_keys, uniforms
 from westofn.models.encoder_decoder import StepCache
 from westofn.models.encoding import pad
 from westofn.models.policy import Policy, chosen_logprobs
@@ -68,7 +68,7 @@ def sample(
     padded = pad(encoder.prompts(prompts), encoder.pad_id)
     states = decoder.prompt_states(padded.ids.to(device), padded.mask.to(device))
     cache = StepCache(decoder, states, per_prompt, limit + 1)
-    keys = np.repeat([prompt_key(name) for name in prompt_ids], per_prompt).astype(np.uint64)
+    keys = np.repeat(prompt_keys(prompt_ids), per_prompt)
     draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
     never = torch.tensor(never_drawn(policy), dtype=torch.long, device=device)
 

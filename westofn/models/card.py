@@ -38,6 +38,7 @@ class Card:
         family: `encoder_decoder`.
         comparator: Of a reward model: embedding, joint or pointwise.
         planes: Of the embedding comparator's skew-symmetric part.
+        readout: Of a reward model: mean or last.
         template: The encoder's identity, see `encoding.Template`.
         reward_mean: Of a pointwise model over its human training pairs, both responses.
         reward_std: The same.
@@ -50,6 +51,7 @@ class Card:
     template: dict[str, int | str]
     comparator: str | None = None
     planes: int = 0
+    readout: str | None = None
     reward_mean: float = 0.0
     reward_std: float = 1.0
     canaries: list[Canary] = field(default_factory=list)
@@ -76,13 +78,21 @@ def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
         raw["canaries"] = [Canary(**item) for item in raw["canaries"]]
         card = Card(**raw)
     except FileNotFoundError:
-        raise ModelError(f"{folder} has no {CARD}; it was not written by this project") from None
+        raise ModelError(
+            f"{folder} has no {CARD}; it was not written by this project: rerun the stage that does"
+        ) from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is damaged ({error}); rerun the stage that writes it") from None
     if card.format != FORMAT:
-        raise ModelError(f"{path} has format {card.format}, this version reads {FORMAT}")
+        raise ModelError(
+            f"{path} has format {card.format}, this version reads {FORMAT}; rerun the stage that "
+            "writes it"
+        )
     if card.role != role:
-        raise ModelError(f"{folder} holds a {card.role}, needs a {role}")
+        raise ModelError(
+            f"{folder} holds a {card.role}, needs a {role}; give another folder, or rerun the stage "
+            "that writes this one"
+        )
     return card
 
 

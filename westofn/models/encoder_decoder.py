@@ -18,6 +18,7 @@ from transformers import AutoConfig, T5Config, T5ForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from westofn.errors import ModelError
+from westofn.models.hub import is_local
 
 # Bars for loading and writing a few tensors would drown the stages' own.
 transformers_logging.disable_progress_bar()
@@ -61,10 +62,11 @@ def load_backbone(name: str) -> T5ForConditionalGeneration:
         name: Folder with config.json and safetensors, or a hub name.
 
     Raises:
-        ModelError: It cannot be found, or it is of another family.
+        ModelError: It cannot be found or reached, or it is of another family.
     """
+    local = is_local(name)
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, local_files_only=local)
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(
@@ -73,13 +75,19 @@ def load_backbone(name: str) -> T5ForConditionalGeneration:
         ) from None
     if config.model_type not in SUPPORTED:
         raise ModelError(
-            f"model {name!r} is of family {config.model_type}; supported: {', '.join(SUPPORTED)}"
+            f"model {name!r} is of family {config.model_type}; supported: {', '.join(SUPPORTED)}; "
+            "give sft.model one of these"
         )
     try:
-        return T5ForConditionalGeneration.from_pretrained(name, use_safetensors=True)
+        return T5ForConditionalGeneration.from_pretrained(
+            name, use_safetensors=True, local_files_only=local
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
-        raise ModelError(f"weights of {name!r} cannot be loaded: {reason}") from None
+        raise ModelError(
+            f"weights of {name!r} cannot be loaded: {reason}; give the whole folder, or rerun the "
+            "stage that writes it"
+        ) from None
 
 
 @dataclass(frozen=True)

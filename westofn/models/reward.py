@@ -1,7 +1,8 @@
 """Reward and preference models: a backbone that reads (prompt, response), and a small fp32 head.
 
-The prompt goes through the encoder, the response through the decoder, and the head reads the
-decoder's state at the response's end token, found by position and never by a token id.
+The prompt goes through the encoder, the response through the decoder. The head reads the mean of
+the decoder's states over the response (`mean`) or its state at the response's end token (`last`),
+found by the mask and never by a token id.
 
 | comparator | head | margin of a over b |
 |---|---|---|
@@ -35,7 +36,7 @@ from westofn.models.card import (
 from westofn.models.encoder_decoder import PromptStates, SharedDecoder, load_backbone
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.tokenizer import load_tokenizer, save_tokenizer
-from westofn.params import Comparator
+from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
 
@@ -48,6 +49,7 @@ class RewardModel(nn.Module):
         backbone: T5ForConditionalGeneration,
         comparator: Comparator,
         planes: int,
+        readout: Readout = "mean",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -57,6 +59,7 @@ class RewardModel(nn.Module):
             self.backbone.lm_head.requires_grad_(False)
         self.comparator: Comparator = comparator
         self.planes = planes if comparator == "embedding" else 0
+        self.readout: Readout = readout
         width = backbone.config.d_model
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
         # Of the read-out alone: a tenth of the cost of dropout in every layer.
@@ -78,11 +81,17 @@ class RewardModel(nn.Module):
             (P, K, 1 + 2·planes) fp32: the reward, then u_1 … u_L, w_1 … w_L.
         """
         hidden = SharedDecoder(self.backbone).hidden(states, responses.ids)
-        last = responses.mask.sum(-1)  # hidden[t] has read y_1 … y_t
-        index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
-        read_out = hidden.gather(2, index).squeeze(2)
-        features: Tensor = self.head(self.dropout(read_out.float()))
+        features: Tensor = self.head(self.dropout(self._read_out(hidden, responses.mask).float()))
         return features
+
+    def _read_out(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """(P, K, T + 1, d) states and (P, K, T) mask -> (P, K, d); state t has read y_1 … y_t."""
+        if self.readout == "mean":
+            weight = mask.unsqueeze(-1).to(hidden.dtype)
+            return (hidden[:, :, 1:] * weight).sum(2) / weight.sum(2)
+        last = mask.sum(-1)
+        index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
+        return hidden.gather(2, index).squeeze(2)
 
     @property
     def device(self) -> torch.device:
@@ -147,6 +156,7 @@ def save_reward_model(
             family="encoder_decoder",
             comparator=model.comparator,
             planes=model.planes,
+            readout=model.readout,
             template=scorer.encoder.template.to_json(),
             reward_mean=scorer.reward_mean,
             reward_std=scorer.reward_std,
@@ -173,13 +183,18 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     check_template(folder, card, encoder.template.to_json())
     if card.comparator not in ("embedding", "joint", "pointwise"):
         raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
+    if card.readout not in ("mean", "last"):
+        raise ModelError(f"{folder}: the card names an unknown readout {card.readout!r}")
     comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
-    model = RewardModel(load_backbone(str(folder)), comparator, card.planes)
+    readout: Readout = card.readout  # type: ignore[assignment]  # checked above
+    model = RewardModel(load_backbone(str(folder)), comparator, card.planes, readout)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).split("\n")[0]
-        raise ModelError(f"{folder / HEAD} cannot be loaded: {reason}") from None
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{folder / HEAD} cannot be loaded: {reason}; rerun the stage that writes this model"
+        ) from None
     model.to(device).eval()
     scorer = Scorer(model, encoder, card.reward_mean, card.reward_std)
     check_canaries(folder, card, lambda x, y: score_rows(scorer, x, y).tolist())

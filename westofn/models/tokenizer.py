@@ -10,8 +10,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
+from westofn.models.hub import is_local
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
+_TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 # A word keeps the space before it, so that decoding gives the text back exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -75,11 +77,22 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """The tokenizer of a pretrained model, by path or hub name; needs padding and end tokens."""
+    local = is_local(name)
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        # transformers would make up a vocabulary of a hundred tokens.
+        raise ModelError(
+            f"tokenizer of {name!r} cannot be loaded: the folder has none of "
+            f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
+        )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=local)
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise ModelError(f"tokenizer of {name!r} cannot be loaded: {reason}") from None
+        raise ModelError(
+            f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
+            "tokenizer.json"
+        ) from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
     for role in ("pad_token", "eos_token"):

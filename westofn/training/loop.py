@@ -53,6 +53,7 @@ class Job:
         evaluations: How often to evaluate.
         seed: Of dropout.
         scratch: Folder for checkpoints.
+        after_step: Called after every optimiser step.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Job:
     evaluations: int
     seed: int
     scratch: Path
+    after_step: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def run(job: Job, runtime: Runtime) -> History:
         train_dataset=_Rows(job.rows),
         eval_dataset=_Rows([]),  # asked for by transformers; `evaluate` does not read it
         data_collator=job.collate,
-        callbacks=[_StopOnNan(job.name), _Progress(job.name, steps)],
+        callbacks=[_StopOnNan(job.name), _AfterStep(job.after_step), _Progress(job.name, steps)],
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -193,6 +195,12 @@ class _Trainer(Trainer):
         self.job.module.eval()
         with torch.inference_mode():
             metrics = {f"eval_{key}": value for key, value in self.job.evaluate().items()}
+        for key, value in metrics.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.job.name}: {key} is {value} at step {self.state.global_step}; lower "
+                    "its learning_rate in params.yaml"
+                )
         self.job.module.train()
         self.log(dict(metrics))  # it adds the epoch to what it is given
         self.control = self.callback_handler.on_evaluate(
@@ -223,6 +231,16 @@ class _StopOnNan(TrainerCallback):
                 f"{self.name}: the loss is {loss} at step {state.global_step}; lower its "
                 "learning_rate in params.yaml"
             )
+
+
+class _AfterStep(TrainerCallback):
+    """Calls the job's own function after every optimiser step."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.call()
 
 
 class _Progress(TrainerCallback):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
-from westofn.errors import TrainingError
+from westofn.errors import ModelError, TrainingError
 from westofn.models.encoder_decoder import build_scratch, load_backbone
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
@@ -54,6 +54,12 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     if params.model != "scratch":
         backbone = load_backbone(params.model)
         tokenizer = load_pretrained_tokenizer(params.model)
+        if len(tokenizer) > backbone.config.vocab_size:
+            raise ModelError(
+                f"model {params.model!r} has embeddings for {backbone.config.vocab_size} tokens, "
+                f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
+                "together"
+            )
         encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
         return Policy(backbone, encoder)
     scratch = params.scratch

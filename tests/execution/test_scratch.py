@@ -1,0 +1,131 @@
+"""The working folder of a stage: one process, one set of inputs, kept until the work is done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from westofn.errors import DataError
+from westofn.execution.scratch import BusyError, free_bytes, scratch
+
+SECOND = """
+from pathlib import Path
+from westofn.execution.scratch import BusyError, scratch
+try:
+    with scratch("sample-k1", {"n": 2}, [Path("input.txt")]):
+        print("entered")
+except BusyError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("input.txt").write_text("text")
+    return tmp_path
+
+
+def _second_process() -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def _folder(settings: object = None, *inputs: str) -> str:
+    """The name of the folder, which is the digest of what the work depends on."""
+    with scratch("stage", settings, [Path(name) for name in inputs or ("input.txt",)]) as folder:
+        return folder.name
+
+
+def test_a_second_process_is_refused_while_the_first_works_and_only_then() -> None:
+    with scratch("sample-k1", {"n": 2}, [Path("input.txt")]) as folder:
+        assert folder.is_dir()
+        answer = _second_process()
+        assert answer.startswith("sample-k1: another process is running this stage on the same")
+        assert "wait for it, or stop it and run again" in answer
+        with scratch("sample-k1", {"n": 3}, [Path("input.txt")]) as other:
+            assert other != folder
+    assert _second_process() == "entered"
+
+
+def test_a_lock_that_a_dead_process_left_keeps_nobody_out() -> None:
+    with pytest.raises(RuntimeError), scratch("stage", 1, []) as folder:
+        raise RuntimeError
+    assert folder.with_suffix(".lock").exists()
+    with scratch("stage", 1, []) as again:
+        assert again == folder
+
+
+def test_the_folder_goes_with_its_work_on_success() -> None:
+    with scratch("stage", 1, []) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "shard").write_text("x")
+    assert list(folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_the_folder_stays_when_the_work_fails(error: type[BaseException]) -> None:
+    with pytest.raises(error), scratch("stage", 1, []) as folder:
+        (folder / "shard").write_text("half done")
+        raise error
+    with scratch("stage", 1, []) as again:
+        assert (again / "shard").read_text() == "half done"
+
+
+def test_other_parameters_or_stages_have_folders_of_their_own() -> None:
+    assert _folder({"a": 1, "b": [2.0, None]}) == _folder({"b": [2.0, None], "a": 1})
+    assert len({_folder({"a": 1}), _folder({"a": 2}), _folder({"b": 1}), _folder({"a": 1.5})}) == 4
+    with scratch("one", 1, []) as one, scratch("two", 1, []) as two:
+        assert one != two
+
+
+def test_the_content_of_an_input_decides_and_its_date_does_not() -> None:
+    before = _folder()
+    Path("input.txt").write_text("text")
+    assert _folder() == before
+    Path("input.txt").write_text("Text")
+    assert _folder() != before
+
+
+def test_every_file_of_a_folder_counts_by_name_and_content() -> None:
+    model = Path("model")
+    (model / "deep").mkdir(parents=True)
+    (model / "a").write_text("1")
+    (model / "deep" / "b").write_text("2")
+    seen = [_folder(None, "model")]
+    (model / "deep" / "b").write_text("3")
+    seen.append(_folder(None, "model"))
+    (model / "deep" / "b").rename(model / "deep" / "c")
+    seen.append(_folder(None, "model"))
+    (model / "d").write_text("")
+    seen.append(_folder(None, "model"))
+    # Content that moves from one file to the next is another folder too.
+    (model / "a").write_text("")
+    (model / "d").write_text("1")
+    seen.append(_folder(None, "model"))
+    assert len(set(seen)) == 5
+
+
+def test_a_missing_input_is_named_before_anything_is_made() -> None:
+    with (
+        pytest.raises(DataError, match=r"^none\.parquet is missing; run `dvc repro`"),
+        scratch("stage", 1, [Path("none.parquet")]),
+    ):
+        raise AssertionError("entered")
+    assert not Path(".scratch").exists()
+
+
+def test_the_refusal_is_an_expected_error() -> None:
+    assert issubclass(BusyError, Exception)
+    with scratch("stage", 1, []), pytest.raises(BusyError), scratch("stage", 1, []):
+        raise AssertionError("entered twice")
+
+
+def test_free_space_is_that_of_the_nearest_folder_there_is(here: Path) -> None:
+    assert free_bytes(here / "not" / "yet") == pytest.approx(free_bytes(here), rel=0.05)
+    assert free_bytes(here) > 0

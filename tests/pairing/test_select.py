@@ -1,0 +1,300 @@
+"""Selection by real comparators: exact means every ordered pair, and a tournament its best guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.nested_pairs import NESTED_PAIRS
+from westofn.artifacts.pairs import PAIRS
+from westofn.core.selection import SELECTORS, Selector
+from westofn.errors import DataError
+from westofn.models.encoder_decoder import PromptStates
+from westofn.models.encoding import Encoder, Padded
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.scoring import pair_margins, score_rows
+from westofn.pairing import select as module
+from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
+from westofn.pairing.select import Pools, Selection, select
+from westofn.params import Comparator, WonSelectParams
+
+Scorers = Callable[[Comparator], Scorer]
+SIZE = 5
+
+
+def _pools(size: int = SIZE, prompts: int = 4) -> Pools:
+    """Different responses of one to three words, the same at every call."""
+    generator = torch.Generator().manual_seed(1)
+    responses = []
+    for _ in range(prompts):
+        pool: list[str] = []
+        while len(pool) < size:
+            length = 1 + int(torch.randint(3, (), generator=generator))
+            ids = torch.randint(len(VOCABULARY), (length,), generator=generator)
+            text = " ".join(VOCABULARY[i] for i in ids)
+            pool += [text] * (text not in pool)
+        responses.append(pool)
+    return Pools([f"p{row}" for row in range(prompts)], (PROMPTS * prompts)[:prompts], responses)
+
+
+def _west(scorer: Scorer, pools: Pools, size: int = SIZE) -> list[tuple[int, int, float]]:
+    """The objective by brute force: every ordered pair, one at a time."""
+    result = []
+    for prompt, pool in zip(pools.prompts, pools.responses, strict=True):
+        margins = {
+            (i, j): float(pair_margins(scorer, [prompt], [pool[i]], [pool[j]]))
+            for i, j in permutations(range(size), 2)
+        }
+        best, worst = max(margins, key=lambda pair: margins[pair])
+        result.append((best, worst, float(torch.tensor(margins[best, worst]).sigmoid())))
+    return result
+
+
+def _rows(pair: object) -> list[tuple[int, int, float]]:
+    return list(zip(pair.best.tolist(), pair.worst.tolist(), pair.p_best.tolist(), strict=True))  # type: ignore[attr-defined]
+
+
+def _same(found: list[tuple[int, int, float]], expected: list[tuple[int, int, float]]) -> None:
+    assert [row[:2] for row in found] == [row[:2] for row in expected]
+    assert [row[2] for row in found] == pytest.approx([row[2] for row in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_exact_selection_is_the_best_of_all_ordered_pairs(
+    comparator: Comparator, scorers: Scorers
+) -> None:
+    pools, scorer = _pools(), scorers(comparator)
+    found = select(scorer, pools, method="exact", selector="west", seed=0)
+    _same(_rows(found.pairs), _west(scorer, pools))
+    assert sorted(found.nested) == [2, 4, 5]
+    for size, pair in found.nested.items():
+        _same(_rows(pair), _west(scorer, pools, size))
+
+
+class CountsGood(RewardModel):
+    """Reads the number of "good" words less the number of "bad" ones: transitive, and planted."""
+
+    worth: Tensor
+    end: int
+
+    def features(self, states: PromptStates, responses: Padded) -> Tensor:
+        value = self.worth[responses.ids] * responses.mask
+        if self.comparator != "joint":
+            return value.sum(-1, keepdim=True)
+        first = (responses.ids == self.end).cumsum(-1) == 0
+        return (value * first - value * ~first).sum(-1, keepdim=True)
+
+
+@pytest.fixture
+def planted(
+    small_encoder: Encoder, words: PreTrainedTokenizerFast
+) -> Callable[[Comparator], Scorer]:
+    def build(comparator: Comparator) -> Scorer:
+        model = CountsGood(tiny_backbone(small_encoder), comparator, 0)
+        tokens = words.convert_ids_to_tokens(list(range(len(words))))
+        model.worth = torch.tensor(
+            [{"good": 1.0, "bad": -1.0}.get(token.strip(), 0.0) for token in tokens]
+        )
+        model.end = small_encoder.eos_id
+        return Scorer(model.eval(), small_encoder)
+
+    return build
+
+
+def _graded(values: Sequence[Sequence[int]]) -> Pools:
+    """Candidates of given worth."""
+    words = [
+        [" ".join(["good" if v > 0 else "bad"] * abs(v)) or "so" for v in row] for row in values
+    ]
+    return Pools([f"p{row}" for row in range(len(values))], PROMPTS[: len(values)], words)
+
+
+@pytest.mark.parametrize("comparator", ["joint", "pointwise"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_tournament_finds_what_exact_finds_if_preferences_are_transitive(
+    comparator: Comparator, seed: int, planted: Scorers
+) -> None:
+    pools = _graded([[0, 2, -1, 3, 1, -4, 4], [3, 2, 1, 0, -1, -2, -3], [-4, 4, 0, 1, 2, 3, -1]])
+    exact = select(planted(comparator), pools, method="exact", selector="west", seed=seed)
+    knockout = select(planted(comparator), pools, method="tournament", selector="west", seed=seed)
+    _same(_rows(knockout.pairs), _rows(exact.pairs))
+    assert _rows(exact.pairs)[0] == (6, 5, pytest.approx(1 / (1 + 2.718281828**-8), abs=1e-6))
+    assert list(knockout.nested) == [7]
+    assert knockout.pool_std is None
+
+
+def _count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    seen: list[int] = []
+    original = RewardModel.features
+
+    def spy(self: RewardModel, states: PromptStates, responses: Padded) -> Tensor:
+        seen.append(responses.ids.shape[0] * responses.ids.shape[1])
+        return original(self, states, responses)
+
+    monkeypatch.setattr(RewardModel, "features", spy)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("comparator", "method", "each"),
+    [
+        ("joint", "exact", 20),  # 5 · 4 ordered pairs
+        ("joint", "tournament", 14),  # ceil(3 · 5 / 2) − 2 = 6 matches and the final, both orders
+        ("embedding", "exact", 5),
+        ("pointwise", "tournament", 5),
+    ],
+)
+def test_the_forward_passes_reported_are_those_made(
+    comparator: Comparator,
+    method: str,
+    each: int,
+    scorers: Scorers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = _count_rows(monkeypatch)
+    found = select(scorers(comparator), _pools(), method=method, selector="west", seed=0)
+    assert found.forward_passes == sum(seen) == 4 * each
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
+    comparator: Comparator,
+    selector: Selector,
+    scorers: Scorers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pools, scorer = _pools(), scorers(comparator)
+    whole = _rows(select(scorer, pools, method="exact", selector=selector, seed=3).pairs)
+    turned = Pools(pools.prompt_ids[::-1], pools.prompts[::-1], pools.responses[::-1])
+    _same(
+        _rows(select(scorer, turned, method="exact", selector=selector, seed=3).pairs), whole[::-1]
+    )
+    monkeypatch.setattr(module, "MARGINS_AT_ONCE", SIZE**2)  # one prompt at a time
+    monkeypatch.setattr(module, "JOINT_BATCH", 3)
+    _same(_rows(select(scorer, pools, method="exact", selector=selector, seed=3).pairs), whole)
+
+
+def test_random_selectors_follow_the_seed(scorers: Scorers) -> None:
+    pools, scorer = _pools(prompts=12), scorers("pointwise")
+    first, again, other = (
+        _rows(select(scorer, pools, method="exact", selector="random_pair", seed=seed).pairs)
+        for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+    assert all(p >= 0.5 for _, _, p in first)
+
+
+def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
+    pools, scorer = _pools(), scorers("pointwise")
+    found = select(scorer, pools, method="exact", selector="west", seed=0)
+    # A mean margin is N/(N−1) times the reward less the pool's mean.
+    rewards = torch.stack(
+        [
+            score_rows(scorer, [x] * SIZE, pool)[:, 0]
+            for x, pool in zip(pools.prompts, pools.responses, strict=True)
+        ]
+    )
+    assert found.pool_std is not None
+    torch.testing.assert_close(found.pool_std, rewards.std(-1, correction=0) * SIZE / (SIZE - 1))
+
+
+def _candidates(pools: Pools) -> pl.DataFrame:
+    rows = [
+        (name, index, text)
+        for name, pool in zip(pools.prompt_ids, pools.responses, strict=True)
+        for index, text in enumerate(pool)
+    ]
+    return CANDIDATES.frame(
+        {
+            "prompt_id": [name for name, _, _ in rows],
+            "candidate_index": [index for _, index, _ in rows],
+            "response": [text for _, _, text in rows],
+            "logprob": [-1.0] * len(rows),
+            "n_tokens": [2] * len(rows),
+            "finish_reason": ["stop"] * len(rows),
+        }
+    )
+
+
+def _prompts(pools: Pools) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "prompt_id": pools.prompt_ids,
+            "prompt": pools.prompts,
+            "split": ["unlabeled"] * len(pools.prompts),
+        }
+    )
+
+
+def test_pools_come_back_from_their_frames_in_any_row_order() -> None:
+    pools = _pools()
+    shuffled = _candidates(pools).sample(fraction=1, shuffle=True, seed=4)
+    assert pools_from_frames(shuffled, _prompts(pools), SIZE) == pools
+
+
+def test_a_larger_pool_is_cut_to_its_first_n() -> None:
+    pools = _pools()
+    cut = pools_from_frames(_candidates(pools), _prompts(pools), 3)
+    assert cut.responses == [pool[:3] for pool in pools.responses]
+
+
+def test_fewer_candidates_than_n_are_refused() -> None:
+    pools = _pools()
+    with pytest.raises(DataError) as caught:
+        pools_from_frames(_candidates(pools), _prompts(pools), 6)
+    assert str(caught.value) == (
+        "won_select: prompt p0 has 5 candidates, needs 6 (sample.n_candidates), as have 4 prompts; "
+        "rerun sample"
+    )
+
+
+def test_candidates_of_unknown_prompts_are_refused() -> None:
+    pools = _pools()
+    with pytest.raises(DataError, match="1 prompts with candidates, first p2, are not in table"):
+        pools_from_frames(
+            _candidates(pools), _prompts(pools).filter(pl.col("prompt_id") != "p2"), 5
+        )
+    with pytest.raises(DataError, match="no prompt has candidates; rerun sample"):
+        pools_from_frames(_candidates(pools), _prompts(pools).head(0), 5)
+
+
+def _selected(scorers: Scorers, method: str = "exact") -> tuple[Pools, Selection]:
+    pools = _pools()
+    return pools, select(scorers("embedding"), pools, method=method, selector="west", seed=0)
+
+
+@pytest.mark.parametrize("method", ["exact", "tournament"])
+def test_frames_keep_their_tables_contracts(method: str, scorers: Scorers) -> None:
+    pools, found = _selected(scorers, method)
+    pairs = PAIRS.validate(pairs_frame(pools, found), "pairs")
+    nested = NESTED_PAIRS.validate(nested_frame(pools, found), "nested")
+    assert pairs["prompt_id"].to_list() == pools.prompt_ids
+    assert pairs["pool_std"].null_count() == (0 if method == "exact" else 4)
+    last = nested.filter(pl.col("n") == SIZE)
+    same = ["prompt_id", "chosen_index", "rejected_index", "p_chosen"]
+    assert last.select(same).equals(pairs.select(same))
+
+
+def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
+    pools, found = _selected(scorers)
+    pools.responses[0][1] = pools.responses[0][0]
+    summary = summarise(pools, found, "embedding", WonSelectParams(method="exact", selector="west"))
+    counts = {"prompts": 4, "pairs_selected": 4, "n_candidates": 5, "forward_passes": 20}
+    assert counts.items() <= summary.items()
+    assert summary["distinct_responses"] == 19
+    quantiles = summary["p_chosen_quantiles"]
+    assert isinstance(quantiles, dict)
+    assert list(quantiles) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert list(quantiles.values()) == sorted(quantiles.values())
+    low, high = found.pairs.p_best.sort().values[1:3].tolist()
+    assert quantiles["0.5"] == pytest.approx((low + high) / 2)

@@ -1,0 +1,237 @@
+"""The house rules that no type checker sees: contracts, deps, params, layers, what is tracked."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, stage_module
+
+NINE = (
+    "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
+)  # fmt: skip
+# They measure; `rlhf` draws the gold curve beside its training, which never reads it.
+MAY_SEE_THE_WORLD = {"eval", "eval_reference", "rlhf"}
+MAX_TRACKED_BYTES = 2**20
+DATA_PATH = re.compile(r"(?:data/|metrics\.json)[\w/.{},*]*[\w}*]|metrics\.json")
+
+
+@cache
+def stages() -> dict[str, Any]:
+    """Bodies of dvc.yaml by stage, in order."""
+    _, document = load(ROOT / "dvc.yaml")
+    found = {name: body_of(stage) for name, stage in document["stages"].items()}
+    assert found.keys() >= set(NINE)
+    return found
+
+
+def module_of(name: str) -> str:
+    return stage_module(stages()[name]["cmd"]).removeprefix("stages.")
+
+
+def source(module: str) -> ast.Module:
+    return ast.parse((ROOT / "stages" / f"{module}.py").read_text("utf-8"))
+
+
+def contract(module: str) -> str:
+    return ast.get_docstring(source(module)) or ""
+
+
+def data_paths(text: str) -> list[str]:
+    """Paths in a contract, with {a,b} written out."""
+    return [path for found in DATA_PATH.findall(text) for path in _expanded(found)]
+
+
+def _expanded(path: str) -> list[str]:
+    parts = [part.split(",") for part in re.split(r"[{}]", path)]
+    return ["".join(choice) for choice in product(*parts)]
+
+
+def as_pattern(entry: Any) -> str:
+    """An entry of deps, outs or metrics with its template variables as wildcards."""
+    text = next(iter(entry)) if isinstance(entry, dict) else str(entry)
+    return re.sub(r"\$\{[^}]*\}", "*", text)
+
+
+def section_of(text: str, head: str) -> str:
+    """The lines of a contract that follow `reads` or `writes`."""
+    found = re.search(rf"^{head}\s+(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found.group(1) if found else ""
+
+
+def covers(pattern: str, path: str) -> bool:
+    """Whether a path is what the pattern names, or lies in it."""
+    return fnmatch(path, pattern) or fnmatch(path, f"{pattern}/*")
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_stage_has_the_name_of_its_module(name: str) -> None:
+    module = module_of(name)
+    assert (ROOT / "stages" / f"{module}.py").is_file()
+    # A module may serve a second stage, whose name then begins with its own.
+    assert name == module or (name.startswith(f"{module}_") and module in stages())
+
+
+def test_every_module_of_stages_is_run_by_a_stage() -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "common"}
+    assert modules == {module_of(name) for name in stages()}
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_stage_opens_with_its_contract(name: str) -> None:
+    text = contract(module_of(name))
+    assert f"`{module_of(name)}`" in text.splitlines()[0]
+    assert section_of(text, "reads")
+    assert section_of(text, "writes")
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_contract_names_what_dvc_knows(name: str) -> None:
+    body, text = stages()[name], contract(module_of(name))
+    inputs = [as_pattern(entry) for entry in body["deps"]]
+    written = [as_pattern(entry) for entry in [*body["outs"], *body.get("metrics", [])]]
+    stated = data_paths(section_of(text, "writes").replace("NAME", "*"))
+    assert stated
+    for out in written:
+        assert [path for path in stated if covers(out, path)], f"{name} does not say {out}"
+    for path in stated:
+        assert [out for out in written if covers(out, path)], f"{name} does not write {path}"
+    for path in data_paths(section_of(text, "reads")):
+        assert [one for one in inputs if covers(one, path)], f"{name} does not depend on {path}"
+
+
+def test_the_nine_stages_are_numbered_in_order() -> None:
+    order = [name for name in stages() if name in NINE]
+    assert tuple(order) == NINE
+    for number, name in enumerate(NINE, 1):
+        assert contract(name).startswith(f"Stage {number} of 9, `{name}`:")
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: path.name)
+def test_code_deps_are_the_imports(pipeline: Path) -> None:
+    assert len(load(pipeline)[1]["stages"]) > 0
+    assert faults(pipeline) == []
+
+
+class _Reads(ast.NodeVisitor):
+    """The dotted keys that a stage reads from its parameters, and uses that hide what is read."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self.keys: set[str] = set()
+        self.hidden: list[int] = []
+        self._own = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self.visit(module)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        chain, base = [node.attr], node.value
+        while isinstance(base, ast.Attribute):
+            chain.append(base.attr)
+            base = base.value
+        if _is_params(base):
+            self.keys.add(".".join(part for part in reversed(chain) if part != "model_dump"))
+        else:
+            self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Name) and node.func.id in self._own:
+            return  # its own function, whose `params` is looked at where it is defined
+        self.hidden += [node.lineno for arg in node.args if _is_params(arg)]
+        self.hidden += [node.lineno for keyword in node.keywords if _is_params(keyword.value)]
+        self.generic_visit(node)
+
+
+def _is_params(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "load_params"
+    return isinstance(node, ast.Name) and node.id == "params"
+
+
+def reads_of(module: str) -> set[str]:
+    """Keys that a stage reads itself or by another stage's module."""
+    tree = source(module)
+    found = _Reads(tree)
+    assert found.hidden == [], f"stages/{module}.py hides what it reads, lines {found.hidden}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages."):
+            found.keys |= reads_of(str(node.module).removeprefix("stages."))
+    return found.keys
+
+
+@pytest.mark.parametrize("name", [name for name in stages() if name != "check"])
+def test_a_stage_declares_the_parameters_that_it_reads(name: str) -> None:
+    declared = {str(key) for key in stages()[name].get("params", [])}
+    read = reads_of(module_of(name))
+    assert read
+    for key in read:
+        assert [one for one in declared if f"{key}.".startswith(f"{one}.")], f"{key} undeclared"
+    for one in declared:
+        assert [key for key in read if f"{key}.".startswith(f"{one}.")], f"{one} is not read"
+
+
+def test_check_depends_on_all_parameters() -> None:
+    assert [dict(entry) for entry in stages()["check"]["params"]] == [{"params.yaml": None}]
+
+
+def test_only_stages_and_the_command_line_read_params() -> None:
+    files = sorted((ROOT / "westofn").rglob("*.py"))
+    assert len(files) > 50
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if "load_params" in path.read_text("utf-8")
+    ]
+    assert users == ["westofn/__main__.py", "westofn/params.py"]
+
+
+def test_only_measurements_depend_on_the_world() -> None:
+    seen = {name for name, body in stages().items() if "data/world" in map(str, body["deps"])}
+    assert seen
+    assert seen <= MAY_SEE_THE_WORLD
+    trainers = set(stages()) - MAY_SEE_THE_WORLD - {"check", "prepare", "report"}
+    assert trainers >= {"sft", "base_rm", "reference_rm", "autorater", "student_rm"}
+    for name in trainers:
+        deps = [str(dep) for dep in stages()[name]["deps"]]
+        assert [dep for dep in deps if dep.startswith("data/")]
+        assert [dep for dep in deps if "world" in dep and dep != "westofn/artifacts/world.py"] == []
+
+
+def test_layers_hold() -> None:
+    tool = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"Contracts: (\d+) kept, (\d+) broken", done.stdout)
+    assert found
+    assert int(found.group(1)) >= 4
+    assert int(found.group(2)) == 0
+
+
+def test_constraints_name_versions_and_no_hosts() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = [line for line in lines if line and not line.lstrip().startswith("#")]
+    assert len(pins) > 50
+    assert [line for line in pins if not re.match(r"[a-z0-9][a-z0-9._-]*==\S+", line)] == []
+    hosts = r"://|--(?:extra-)?index|--find-links|--trusted-host|\w\.(?:org|com|net|io)\b"
+    assert [line for line in lines if re.search(hosts, line)] == []
+
+
+def test_no_large_file_is_tracked() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    tracked = [ROOT / name for name in listed.split("\0") if name]
+    assert len(tracked) > 100
+    large = [
+        path.name for path in tracked if path.is_file() and path.stat().st_size > MAX_TRACKED_BYTES
+    ]
+    assert large == []

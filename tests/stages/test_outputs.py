@@ -1,0 +1,227 @@
+"""What each stage writes, at a tiny size: the files, the same bytes again, and every variant."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.stages.pipeline import Tiny
+from westofn.artifacts.catalogue import TABLES, table_for
+
+MODEL = (
+    "card.json",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+REWARD_MODEL = (*MODEL, "head.safetensors")
+EVALUATION = ("metrics.json", "curves.json", "pair_scores.parquet", "pool_scores.parquet")
+PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl")
+
+WRITES: dict[str, dict[str, tuple[str, ...]]] = {
+    "check": {"data/check": ("ok",)},
+    "prepare": {
+        "data/prepared": (
+            "sft.parquet",
+            "preferences.parquet",
+            "prompts.parquet",
+            "counts.json",
+        ),
+        "data/world": ("world.parquet",),
+    },
+    "sft": {"data/loop/k0/policy": MODEL},
+    "base_rm": {"data/loop/k0/rm": REWARD_MODEL},
+    "reference_rm@hf50": {"data/reference/hf50": REWARD_MODEL},
+    "reference_rm@hf100": {"data/reference/hf100": REWARD_MODEL},
+    "autorater": {"data/autorater": ("none.json",)},
+    "eval_pool": {"data/eval_pool": ("candidates.parquet",)},
+    "eval_reference@base": {"data/eval/base": EVALUATION},
+    "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
+    "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
+    "sample@k1": {"data/loop/k1": ("candidates.parquet",)},
+    "won_select@k1": {
+        "data/loop/k1/pairs": ("pairs.parquet", "nested_pairs.parquet", "summary.json")
+    },
+    "filter@k1": {
+        "data/loop/k1/synthetic": ("preferences.parquet", "decisions.parquet", "summary.json")
+    },
+    "student_rm@k1": {"data/loop/k1/rm": REWARD_MODEL},
+    "eval@k1": {"data/eval/k1": EVALUATION},
+    "rlhf@k1": {
+        "data/loop/k1/policy": MODEL,
+        "data/loop/k1/rl": ("curve.json", "history.json", "metrics.json"),
+    },
+    "report": {
+        ".": ("metrics.json",),
+        "data/plots": tuple(f"{name}.json" for name in PLOTS),
+        "data/plots/png": tuple(f"{name}.png" for name in PLOTS),
+        "data/report": ("report.html",),
+    },
+}
+
+
+def paths(stage: str) -> set[str]:
+    return {
+        f"{folder}/{name}".removeprefix("./")
+        for folder, names in WRITES[stage].items()
+        for name in names
+    }
+
+
+def summary(tiny: Tiny, path: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((tiny / path).read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_stages_write_their_files_and_no_others(made: Tiny) -> None:
+    assert set(WRITES) == set(made.stages)
+    written = {path for stage in WRITES for path in paths(stage)}
+    assert written == made.files().keys() - {"params.yaml", "dvc.yaml"}
+
+
+def test_what_a_stage_writes_lies_in_its_outs(made: Tiny) -> None:
+    for name, stage in made.stages.items():
+        for path in paths(name):
+            assert any(path == out or path.startswith(f"{out}/") for out in stage.outs), path
+
+
+@pytest.mark.parametrize(
+    "stage", ["check", "prepare", "sample@k1", "won_select@k1", "filter@k1", "eval@k1", "report"]
+)
+def test_equal_inputs_give_equal_bytes(stage: str, made: Tiny, tiny: Tiny) -> None:
+    for path in paths(stage):
+        (tiny / path).unlink()
+    tiny.succeed(stage)
+    assert tiny.files() == made.files()
+
+
+def test_no_stage_leaves_scratch_behind(made: Tiny) -> None:
+    assert not [path for path in (made / ".scratch").rglob("*") if path.is_file()]
+
+
+def test_every_table_is_written_and_keeps_its_contract(made: Tiny) -> None:
+    files = sorted((made / "data").rglob("*.parquet"))
+    assert {path.stem for path in files} == {table.name for table in TABLES}
+    for path in files:
+        table_for(path).read(path)
+
+
+def test_every_run_is_noted_with_its_facts(made: Tiny) -> None:
+    lines = (made / "runs/stages.jsonl").read_text(encoding="utf-8").splitlines()
+    notes = [json.loads(line) for line in lines]
+    modules = [stage.module.rpartition(".")[2] for stage in made.stages.values()]
+    assert [note["stage"] for note in notes] == modules
+    for note, stage in zip(notes, made.stages.values(), strict=True):
+        assert note["arguments"] == list(stage.arguments)
+        assert note["seconds"] >= 0
+        assert note["peak_memory_mib"] > 10
+
+
+def test_no_stage_prints_but_progress(made: Tiny, tiny: Tiny) -> None:
+    outcome = tiny.call("filter@k1")
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "")
+
+
+def test_without_a_filter_every_usable_pair_is_kept(made: Tiny) -> None:
+    found = summary(made, "data/loop/k1/synthetic/summary.json")
+    assert found["pairs_selected"] == 30
+    assert found["pairs_kept"] == 30 - sum(found["dropped"].values())
+    assert not {"confidence", "likelihood"} & found["dropped"].keys()
+    kept = pl.read_parquet(made / "data/loop/k1/synthetic/preferences.parquet")
+    assert kept.height == found["pairs_kept"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "threshold"),
+    [
+        ({"quantile": 0.5}, "confidence", "confidence_threshold"),
+        ({"likelihood_quantile": 0.3}, "likelihood", "likelihood_threshold"),
+        (
+            {"likelihood_quantile": 0.3, "likelihood_normalisation": "sum"},
+            "likelihood",
+            "likelihood_threshold",
+        ),
+    ],
+)
+def test_a_filter_drops_for_its_reason_and_counts(
+    settings: dict[str, Any], reason: str, threshold: str, tiny: Tiny
+) -> None:
+    tiny.change({"filter": settings})
+    tiny.succeed("filter@k1")
+    found = summary(tiny, "data/loop/k1/synthetic/summary.json")
+    decisions = pl.read_parquet(tiny / "data/loop/k1/synthetic/decisions.parquet")
+    assert 0 < found["dropped"][reason] < 30
+    assert decisions.filter(pl.col("dropped_by") == reason).height == found["dropped"][reason]
+    assert found["pairs_kept"] + sum(found["dropped"].values()) == 30
+    assert threshold in found
+
+
+def test_a_tournament_selects_pairs_that_the_rest_of_the_loop_takes(tiny: Tiny) -> None:
+    exact = summary(tiny, "data/loop/k1/pairs/summary.json")
+    tiny.change({"won_select": {"method": "tournament"}})
+    tiny.succeed("won_select@k1", "filter@k1", "eval@k1")
+    found = summary(tiny, "data/loop/k1/pairs/summary.json")
+    assert (exact["method"], found["method"]) == ("exact", "tournament")
+    assert found["pairs_selected"] == exact["pairs_selected"]
+    assert pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")["pool_std"].is_null().all()
+
+
+@pytest.mark.parametrize("selector", ["best_random", "random_pair", "best_below"])
+def test_every_selector_gives_one_pair_a_prompt(selector: str, tiny: Tiny) -> None:
+    tiny.change({"won_select": {"selector": selector}})
+    tiny.succeed("won_select@k1")
+    found = summary(tiny, "data/loop/k1/pairs/summary.json")
+    assert (found["selector"], found["pairs_selected"]) == (selector, 30)
+
+
+@pytest.mark.parametrize("comparator", ["joint", "pointwise"])
+def test_every_comparator_labels_and_is_evaluated(comparator: str, tiny: Tiny) -> None:
+    tiny.change({"base_rm": {"comparator": comparator}})
+    tiny.succeed("base_rm", "won_select@k1", "filter@k1", "eval_reference@base", "eval@k1")
+    found = summary(tiny, "data/loop/k1/pairs/summary.json")
+    assert (found["comparator"], found["pairs_selected"]) == (comparator, 30)
+    metrics = summary(tiny, "data/eval/base/metrics.json")
+    assert 0 <= metrics["accuracy"] <= 1
+    assert ("best_of_n_win_rate" in metrics) == (comparator == "pointwise")
+
+
+def test_a_larger_pool_is_cut_to_the_n_that_is_asked_for(tiny: Tiny) -> None:
+    tiny.change({"sample": {"n_candidates": 4}})
+    tiny.succeed("won_select@k1")
+    pairs = pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")
+    assert summary(tiny, "data/loop/k1/pairs/summary.json")["n_candidates"] == 4
+    assert max(pairs["chosen_index"].max(), pairs["rejected_index"].max()) < 4  # type: ignore[type-var]
+
+
+def test_rloo_trains_without_a_value_network(made: Tiny, tiny: Tiny) -> None:
+    tiny.change({"rlhf": {"algorithm": "rloo"}})
+    tiny.succeed("rlhf@k1")
+    assert summary(tiny, "data/loop/k1/rl/metrics.json")["algorithm"] == "rloo"
+    histories = [json.loads((t / "data/loop/k1/rl/history.json").read_text()) for t in (made, tiny)]
+    assert "value_loss" in histories[0][0]
+    assert "value_loss" not in histories[1][0]
+
+
+def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
+    words = ("one two three four five six seven eight nine ten").split()
+    rows = [
+        {"prompt": f"{a} {b} {c}", "chosen": f"{a} good {b}", "rejected": f"{c} bad {b}"}
+        for i, a in enumerate(words)
+        for j, b in enumerate(words)
+        for c in words[(i + j) % 3 :: 4]
+    ]
+    (tiny / "hh.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tiny.change({"prepare": {"source": "hh", "path": "hh.jsonl"}})
+    shutil.rmtree(tiny / "data/autorater")
+    tiny.succeed("prepare", "autorater", "eval_pool", "eval_reference@hf50")
+    assert pl.read_parquet(tiny / "data/world/world.parquet").height == 0
+    assert {path.name for path in (tiny / "data/autorater").iterdir()} == set(REWARD_MODEL)
+    metrics = summary(tiny, "data/eval/hf50/metrics.json")
+    assert metrics["judge"] == "autorater"
+    assert not [key for key in metrics if "gold" in key]

@@ -1,0 +1,122 @@
+"""Stages as processes: how fast they start, how they refuse, and their options."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.stages.pipeline import ROOT, Tiny
+
+SECONDS = 60  # of a machine that is busy; a quiet one takes a tenth
+
+AS_MODULE = """
+import runpy, sys
+sys.argv[0] = sys.argv[1]
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+print("torch" in sys.modules)
+"""
+IMPORTS = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    heavy = {"torch", "transformers", "datasets"} & set(sys.modules)
+    assert not heavy, f"{name} imports {heavy}"
+"""
+
+
+def python(tiny: Tiny, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tiny.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=10 * SECONDS,
+        check=False,
+    )
+
+
+def test_importing_a_stage_loads_no_heavy_package(made: Tiny) -> None:
+    modules = sorted({stage.module for stage in made.stages.values()})
+    assert "stages.report" in modules
+    done = python(made, "-c", IMPORTS, *modules)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["check", "prepare", "filter@k1"])
+def test_a_light_stage_ends_without_torch(name: str, made: Tiny, tiny: Tiny) -> None:
+    stage = tiny.stages[name]
+    done = python(tiny, "-c", AS_MODULE, stage.module, *stage.arguments)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert tiny.files() == made.files()
+
+
+@pytest.mark.parametrize("name", ["check", "won_select@k1"])
+def test_a_process_refuses_in_one_line_with_exit_code_2(name: str, tiny: Tiny) -> None:
+    if name == "check":
+        tiny.change({"sample": {"n_candidates": 1}})
+        needed = "check: params.yaml: sample.n_candidates is 1, needs"
+    else:
+        shutil.rmtree(tiny / "data/loop/k0/rm")
+        needed = "won_select: data/loop/k0/rm is missing; run `dvc repro`"
+    before = tiny.files()
+    stage = tiny.stages[name]
+    started = time.monotonic()
+    done = python(tiny, "-m", stage.module, *stage.arguments)
+    assert time.monotonic() - started < SECONDS
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(needed)
+    assert done.stdout == ""
+    assert tiny.files() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "needed"),
+    [
+        ("stages.check", (), "Missing option '--out'"),
+        ("stages.filter", ("--out", "x"), "Missing option '--prepared'"),
+        ("stages.check", ("--out", "x", "--ouch", "y"), "No such option"),
+        (
+            "stages.reference_rm",
+            ("--prepared", "data/prepared", "--policy", "p", "--data", "hf75", "--out", "x"),
+            "'hf75' is not one of 'hf50', 'hf100'",
+        ),
+    ],
+)
+def test_a_usage_error_names_the_option(
+    module: str, arguments: tuple[str, ...], needed: str, made: Tiny
+) -> None:
+    before = made.files()
+    outcome = made.call_with(module, *arguments)
+    assert outcome.code == 2
+    assert needed in " ".join(outcome.stderr.split())
+    assert made.files() == before
+
+
+def test_options_of_an_iteration_go_together(made: Tiny) -> None:
+    stage = made.stages["eval@k1"]
+    given = list(stage.arguments)
+    cut = given.index("--synthetic")
+    outcome = made.call_with(stage.module, *given[:cut], *given[cut + 2 :])
+    assert outcome.code == 2
+    assert "--base, --candidates, --pairs, --synthetic go together" in " ".join(
+        outcome.stderr.split()
+    )
+
+
+def test_help_is_no_error(made: Tiny) -> None:
+    outcome = made.call_with("stages.filter", "--help")
+    assert outcome.code == 0
+    assert "--candidates" in outcome.stdout

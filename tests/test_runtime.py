@@ -1,0 +1,96 @@
+"""Hardware settings: the environment wins over the file, and what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from westofn.errors import ParameterError
+from westofn.runtime import Runtime, load_runtime, set_up_torch
+
+NAMES = ("WESTOFN_DEVICE", "WESTOFN_MICRO_BATCH", "OMP_NUM_THREADS")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "runtime.toml"
+    path.write_text('device = "cpu"\nmicro_batch = 4\nthreads = 2\n')
+    return path
+
+
+def test_without_a_file_or_environment_all_is_default(tmp_path: Path) -> None:
+    assert load_runtime(tmp_path / "none.toml") == Runtime("", 0, 0)
+
+
+def test_the_file_is_read(file: Path) -> None:
+    assert load_runtime(file) == Runtime("cpu", 4, 2)
+
+
+def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(NAMES, ("cuda:1", "0", "7"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert load_runtime(file) == Runtime("cuda:1", 0, 7)
+
+
+def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.setenv(name, "")
+    assert load_runtime(file) == Runtime("cpu", 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("micro_bach = 3", r"micro_bach is no setting; known: device, micro_batch, threads"),
+        ("micro_batch = -1", r"micro_batch is -1, needs a whole number ≥ 0"),
+        ("micro_batch = 2.5", r"micro_batch is 2\.5, needs a whole number"),
+        ("threads = true", r"threads is True, needs a whole number"),
+        ("threads = [2]", r"threads is \[2\], needs a whole number"),
+        ("threads = ", r"is not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(content)
+    with pytest.raises(ParameterError, match=message) as caught:
+        load_runtime(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["four", "-1", "2.0", "²"])
+def test_a_bad_variable_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WESTOFN_MICRO_BATCH", value)
+    with pytest.raises(ParameterError, match=rf"environment: micro_batch is '{value}'"):
+        load_runtime()
+
+
+def test_torch_takes_the_threads_and_the_device_asked_for() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_up_torch(Runtime(device="cpu", threads=1)) == "cpu"
+        assert torch.get_num_threads() == 1
+        assert set_up_torch(Runtime()) == ("cuda" if torch.cuda.is_available() else "cpu")
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("device", ["gpu", "tpu:0", "cuda:x", "meta"])
+def test_a_device_that_torch_does_not_know_is_refused_in_one_line(device: str) -> None:
+    with pytest.raises(ParameterError, match=rf"device is '{device}', needs cpu") as caught:
+        set_up_torch(Runtime(device=device))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match="device is 'cuda', needs cpu, as torch finds no CUDA"):
+        set_up_torch(Runtime(device="cuda"))

@@ -1,0 +1,316 @@
+"""One function trains every reward model: it finds what is planted, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.small_models import COMPARATORS, VOCABULARY, reward_params, tiny_policy
+from westofn.core.calibration import calibrated_loss
+from westofn.errors import TrainingError
+from westofn.models.encoding import Encoder
+from westofn.models.policy import save_policy
+from westofn.models.reward import RewardModel, load_reward_model, save_reward_model
+from westofn.models.scoring import pair_margins, score_rows
+from westofn.params import Comparator
+from westofn.runtime import Runtime
+from westofn.training import preference
+from westofn.training.loop import History, Job, _Progress
+from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
+
+CPU = Runtime(device="cpu")
+FILLERS = [word for word in VOCABULARY if word not in ("good", "bad")]
+
+
+def _pairs(count: int, seed: int, shuffled: bool = False) -> Preferences:
+    """The response with "good" in it is chosen over the one with "bad", or either if shuffled."""
+    chance = random.Random(seed)
+    prompts, chosen, rejected = [], [], []
+    for _ in range(count):
+        prompts.append(" ".join(chance.choices(FILLERS, k=3)))
+        pair = []
+        for word in ("good", "bad"):
+            text = chance.choices(FILLERS, k=chance.randint(1, 3))
+            text.insert(chance.randint(0, len(text)), word)
+            pair.append(" ".join(text))
+        if shuffled and chance.random() < 0.5:
+            pair.reverse()
+        chosen.append(pair[0])
+        rejected.append(pair[1])
+    return Preferences(prompts, chosen, rejected, [1.0] * count)
+
+
+@pytest.fixture(scope="module")
+def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    save_policy(tiny_policy(small_encoder, seed=4), folder, [("the cat", "so")], {})
+    return folder
+
+
+def _train(
+    policy: Path,
+    folder: Path,
+    human: Preferences | None = None,
+    *,
+    synthetic: Preferences | None = None,
+    validation: Preferences | None = None,
+    comparator: Comparator = "pointwise",
+    runtime: Runtime = CPU,
+    seed: int = 0,
+    **changes: Any,
+) -> TrainedReward:
+    return train_reward_model(
+        "student_rm",
+        _pairs(24, seed=1) if human is None else human,
+        synthetic,
+        _pairs(16, seed=2) if validation is None else validation,
+        policy=policy,
+        head=Head(comparator, planes=2),
+        params=reward_params(**changes),
+        synthetic_fraction=0.5,
+        seed=seed,
+        scratch=folder,
+        runtime=runtime,
+    )
+
+
+def _weights(trained: TrainedReward) -> dict[str, Tensor]:
+    return {name: w.detach().clone() for name, w in trained.scorer.model.state_dict().items()}
+
+
+def _equal(a: TrainedReward, b: TrainedReward) -> bool:
+    first, second = _weights(a), _weights(b)
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+LEARN = {"steps": 60, "batch_size": 32, "learning_rate": 5e-3, "dropout": 0.1}
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_a_planted_preference_is_learned_on_new_pairs(
+    comparator: Comparator, policy: Path, tmp_path: Path
+) -> None:
+    trained = _train(
+        policy,
+        tmp_path,
+        _pairs(300, seed=1),
+        validation=_pairs(200, seed=2),
+        comparator=comparator,
+        **LEARN,
+    )
+    assert float(trained.facts["validation_accuracy"]) > 0.95
+    fresh = _pairs(200, seed=3)
+    margins = pair_margins(trained.scorer, fresh.prompts, fresh.chosen, fresh.rejected)
+    assert float((margins > 0).float().mean()) > 0.95
+
+
+def test_shuffled_labels_stay_near_chance(policy: Path, tmp_path: Path) -> None:
+    trained = _train(
+        policy,
+        tmp_path,
+        _pairs(300, seed=1, shuffled=True),
+        validation=_pairs(400, seed=2, shuffled=True),
+        **LEARN,
+    )
+    # 400 fair coins have a standard deviation of 0.025, and the best of 3 evaluations was taken.
+    assert abs(float(trained.facts["validation_accuracy"]) - 0.5) < 0.08
+
+
+def _spy_history(monkeypatch: pytest.MonkeyPatch) -> list[History]:
+    seen: list[History] = []
+    original = preference.run
+
+    def spied(job: Job, runtime: Runtime) -> History:
+        seen.append(original(job, runtime))
+        return seen[-1]
+
+    monkeypatch.setattr(preference, "run", spied)
+    return seen
+
+
+def test_the_checkpoint_of_the_smallest_calibrated_loss_is_kept(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Right for a while, then turned round: what is learned last is wrong on validation.
+    histories = _spy_history(monkeypatch)
+    validation = _pairs(100, seed=2)
+    noisy = _pairs(12, seed=5, shuffled=True)
+    trained = _train(
+        policy,
+        tmp_path,
+        noisy,
+        validation=validation,
+        steps=40,
+        evaluations=8,
+        learning_rate=2e-2,
+    )
+    (history,) = histories
+    losses = {row["step"]: row["calibrated_loss"] for row in history.evaluations}
+    assert list(losses) == [5, 10, 15, 20, 25, 30, 35, 40]
+    best = min(losses, key=lambda step: losses[step])
+    assert trained.facts["best_step"] == history.best_step == best < 40
+    margins = pair_margins(
+        trained.scorer, validation.prompts, validation.chosen, validation.rejected
+    )
+    assert calibrated_loss(margins) == pytest.approx(losses[best], abs=1e-5)
+    assert losses[best] < losses[40] - 1e-3
+
+
+@pytest.mark.parametrize(("comparator", "micro_batch"), [("embedding", 1), ("joint", 2)])
+def test_micro_batches_train_as_the_whole_batch_does(
+    comparator: Comparator, micro_batch: int, policy: Path, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"learning_rate": 1e-4, "comparator": comparator}
+    changes["synthetic"] = _pairs(10, seed=8)
+    whole = _train(policy, tmp_path / "whole", **changes)
+    divided = Runtime(device="cpu", micro_batch=micro_batch)
+    parts = _train(policy, tmp_path / "parts", runtime=divided, **changes)
+    start = load_start(policy)
+    moved = 0.0
+    for name, weight in _weights(parts).items():
+        torch.testing.assert_close(weight, _weights(whole)[name], atol=1e-5, rtol=1e-5)
+        if name in start:
+            moved = max(moved, float((weight - start[name]).abs().max()))
+    assert moved > 1e-4
+
+
+def load_start(policy: Path) -> dict[str, Tensor]:
+    from westofn.models.policy import load_policy
+
+    return {f"backbone.{k}": v for k, v in load_policy(policy).model.state_dict().items()}
+
+
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_weights(
+    policy: Path, tmp_path: Path
+) -> None:
+    canaries = [("the cat", "good"), ("sun", "bad")]
+    for name in ("a", "b"):
+        trained = _train(policy, tmp_path / f"scratch-{name}", dropout=0.2)
+        save_reward_model(trained.scorer, tmp_path / name, canaries, trained.facts)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {"model.safetensors", "head.safetensors", "card.json"} <= set(files)
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    other = _train(policy, tmp_path / "scratch-c", seed=1, dropout=0.2)
+    assert not _equal(other, trained)
+
+
+class PulledPlugError(Exception):
+    """The run ends here."""
+
+
+def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {"steps": 8, "evaluations": 4, "dropout": 0.2}
+    whole = _train(policy, tmp_path / "whole", **changes)
+    original = _Progress.on_step_end
+    for at in (3, 7):
+
+        def pull(
+            self: _Progress, args: Any, state: Any, control: Any, at: int = at, **options: Any
+        ) -> None:
+            original(self, args, state, control, **options)
+            if state.global_step == at:
+                self.steps.stop()
+                raise PulledPlugError
+
+        with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
+            patch.setattr(_Progress, "on_step_end", pull)
+            _train(policy, tmp_path / "cut", **changes)
+        assert (tmp_path / "cut" / f"checkpoint-{at - 1}").is_dir()
+    resumed = _train(policy, tmp_path / "cut", **changes)
+    assert _equal(resumed, whole)
+    assert resumed.facts == whole.facts
+    assert resumed.scorer.reward_std == whole.scorer.reward_std
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(1, 1e38), (10, 1e30)])
+def test_a_loss_that_is_not_finite_ends_the_run(
+    steps: int, rate: float, policy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r"^student_rm: .* lower its learning_rate"):
+        _train(policy, tmp_path, learning_rate=rate, steps=steps)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_pairs_that_are_too_long_are_dropped_and_counted_by_origin(
+    policy: Path, tmp_path: Path
+) -> None:
+    long = "so" + " so" * 8  # 9 tokens; the policy takes 8
+    human, synthetic = _pairs(10, seed=1), _pairs(6, seed=2)
+    human.chosen[0], human.rejected[1] = long, long
+    synthetic.rejected[3] = long
+    trained = _train(policy, tmp_path, human, synthetic=synthetic, steps=1)
+    counts = {key: trained.facts[key] for key in list(trained.facts)[:4]}
+    assert counts == {
+        "human_pairs": 8,
+        "human_dropped_too_long": 2,
+        "synthetic_pairs": 5,
+        "synthetic_dropped_too_long": 1,
+    }
+
+
+@pytest.mark.parametrize("which", ["human", "synthetic", "validation"])
+def test_a_set_without_a_fitting_pair_is_refused_by_name(
+    which: str, policy: Path, tmp_path: Path
+) -> None:
+    spoilt = _pairs(3, seed=1)
+    spoilt.chosen[:] = ["so" + " so" * 8] * 3
+    wanted = {"human": "human training pairs", "synthetic": "synthetic pairs"}
+    match = f"^student_rm: none of 3 {wanted.get(which, 'validation pairs')} fits"
+    with pytest.raises(TrainingError, match=match):
+        _train(policy, tmp_path, **{which: spoilt})
+
+
+def test_every_batch_holds_as_many_synthetic_pairs_as_human_ones(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    original = preference.run
+
+    def spied(job: Job, runtime: Runtime) -> History:
+        jobs.append(job)
+        return original(job, runtime)
+
+    monkeypatch.setattr(preference, "run", spied)
+    _train(policy, tmp_path, _pairs(20, seed=1), synthetic=_pairs(5, seed=2), steps=5)
+    (job,) = jobs
+    assert len(job.rows) == 25
+    assert ((job.plan < 20).sum(1) == 4).all()
+    assert ((job.plan >= 20).sum(1) == 4).all()
+
+
+def test_the_statistics_are_of_both_responses_of_the_human_training_pairs(
+    policy: Path, tmp_path: Path
+) -> None:
+    human = _pairs(24, seed=1)
+    trained = _train(policy, tmp_path / "scratch", human, synthetic=_pairs(10, seed=9))
+    rewards = score_rows(trained.scorer, human.prompts * 2, [*human.chosen, *human.rejected])[:, 0]
+    assert trained.scorer.reward_mean == pytest.approx(float(rewards.mean()), abs=1e-5)
+    assert trained.scorer.reward_std == pytest.approx(float(rewards.std()), rel=1e-5)
+    save_reward_model(trained.scorer, tmp_path / "rm", [("the cat", "good")], trained.facts)
+    again = load_reward_model(tmp_path / "rm")
+    assert again.reward_mean == trained.scorer.reward_mean
+    assert again.reward_std == trained.scorer.reward_std
+
+
+def test_centering_holds_the_rewards_near_zero(policy: Path, tmp_path: Path) -> None:
+    free = _train(policy, tmp_path / "free", centering=0.0, steps=20)
+    held = _train(policy, tmp_path / "held", centering=1.0, steps=20)
+    assert abs(held.scorer.reward_mean) < abs(free.scorer.reward_mean)
+
+
+def test_the_model_comes_back_ready_to_score(policy: Path, tmp_path: Path) -> None:
+    trained = _train(policy, tmp_path, dropout=0.4)
+    assert isinstance(trained.scorer.model, RewardModel)
+    assert not trained.scorer.model.training
+    start = load_start(policy)
+    weights = _weights(trained)
+    assert any(not torch.equal(weights[name], start[name]) for name in start)
