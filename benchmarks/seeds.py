@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from westofn.report.seeds import Metrics, estimate, markdown_table
+from westofn.report.seeds import COLUMNS, Metrics, difference, estimate, markdown_table
 
 ARMS = {"hf50": "HF50", "k1": "HF50 + West-of-N", "hf100": "HF100", "base": "base (pairwise)"}
 DEFAULT_SEEDS = "0,1,2,3,4"
@@ -32,6 +32,8 @@ Accuracies and win rates in percent, gold in units of the gold reward. Every num
 in [results.json](results.json).
 
 {table}
+
+{reading}
 
 ## Synthetic labels
 
@@ -59,6 +61,7 @@ def main(
         command=f"Made by `{command}`.",
         seeds=len(runs),
         table=markdown_table(runs, ARMS, "hf50"),
+        reading="\n".join(f"- {line}" for line in _reading(runs)),
         labels=_labels(runs),
     )
     (out / "results.md").write_text(page, encoding="utf-8")
@@ -80,11 +83,33 @@ def _run(seed: int) -> Metrics:
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     typer.echo(f"seed {seed} done")
-    shown = subprocess.run(
-        ["dvc", "metrics", "show", name, "--json"], capture_output=True, text=True, check=True
-    )
-    metrics: Metrics = json.loads(shown.stdout)[name]["data"]["metrics.json"]["data"]
+    metrics: Metrics = json.loads(_git("show", f"{_reference(name)}:metrics.json"))
     return metrics
+
+
+def _reference(name: str) -> str:
+    """The git reference under which DVC keeps an experiment of the current commit."""
+    head = _git("rev-parse", "HEAD").strip()
+    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _reading(runs: list[Metrics]) -> list[str]:
+    """What the differences to HF50 say: an effect only where its interval excludes zero."""
+    lines = []
+    for arm in ("k1", "hf100"):
+        for metric, title, scale in COLUMNS:
+            found = difference(runs, arm, "hf50", metric)
+            if found is None:
+                continue
+            low, high = found.mean - found.half, found.mean + found.half
+            verdict = "above" if low > 0 else "below" if high < 0 else "not told apart from"
+            span = f"{scale * low:+.2f} to {scale * high:+.2f}"
+            lines.append(f"{ARMS[arm]} is {verdict} HF50 on {title} ({span}).")
+    return lines
 
 
 def _labels(runs: list[Metrics]) -> str:

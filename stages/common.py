@@ -35,7 +35,7 @@ def run(main: Callable[..., None]) -> None:
     app.command()(main)
     started = time.time()
     try:
-        app(standalone_mode=False)
+        exit_code = app(standalone_mode=False)
     except WestofnError as error:
         _fail(stage, str(error))
     except typer.Exit as error:
@@ -48,7 +48,8 @@ def run(main: Callable[..., None]) -> None:
             where = getattr(error, "filename", None) or "an output or its scratch folder"
             _fail(stage, f"{where}: cannot be written: {mend}")
         raise
-    _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
+    if exit_code is None:  # a number: it only showed its help
+        _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
 
 
 def _fail(stage: str, text: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,11 @@ from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Comparator
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Trainers collect garbage after every run: they need not walk over all that is imported."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_one_item_that_does_not_fit_is_an_error() -> None:
     def work(some: Sequence[int]) -> list[int]:
         raise MemoryError(f"{len(some)} at once")
 
-    with pytest.raises(MemoryError, match="^1 at once$"):
+    with pytest.raises(MemoryError, match=r"^1 at once$"):
         in_halves([1, 2, 3], work)
 
 

@@ -70,9 +70,13 @@ def test_the_folder_goes_with_its_work_on_success() -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_the_folder_stays_when_the_work_fails(error: type[BaseException]) -> None:
-    with pytest.raises(error), scratch("stage", 1, []) as folder:
-        (folder / "shard").write_text("half done")
-        raise error
+    def work() -> None:
+        with scratch("stage", 1, []) as folder:
+            (folder / "shard").write_text("half done")
+            raise error
+
+    with pytest.raises(error):
+        work()
     with scratch("stage", 1, []) as again:
         assert (again / "shard").read_text() == "half done"
 

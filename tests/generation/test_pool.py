@@ -120,7 +120,7 @@ def test_only_a_missing_shard_is_drawn_again(
     assert lost.read_bytes() == content
 
 
-@pytest.mark.parametrize("fits", [1, 2, 3, 6])
+@pytest.mark.parametrize("fits", [1, 3, 6])
 @pytest.mark.parametrize(
     "failure", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")]
 )
@@ -151,6 +151,6 @@ def test_memory_that_is_too_small_for_one_sample_is_an_error(
         raise MemoryError(f"{prompts} x {candidates}")
 
     _spy(monkeypatch, never)
-    with pytest.raises(MemoryError, match="^1 x 1$"):
+    with pytest.raises(MemoryError, match=r"^1 x 1$"):
         sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A sample is a function of (seed, prompt_id, candidate index) and the policy, and of nothing else."""
+"""A sample is a function of (seed, prompt_id, candidate index) and the policy alone."""
 
 from __future__ import annotations
 

@@ -182,5 +182,7 @@ def test_pairs_of_candidates_that_are_not_there_are_refused() -> None:
     )
     prompts = pl.DataFrame({"prompt_id": ["p0", "p1"], "prompt": ["x", "y"]})
     params = FilterParams(quantile=0, likelihood_quantile=0, likelihood_normalisation="sum")
-    with pytest.raises(DataError, match="1 of 2 pairs point to candidates .*rerun sample and won_"):
+    with pytest.raises(
+        DataError, match=r"1 of 2 pairs point to candidates .*rerun sample and won_"
+    ):
         filter_frames(pairs, candidates, prompts, params)

@@ -1,4 +1,4 @@
-"""Selection by real comparators: exact means every ordered pair, and a tournament its best guess."""
+"""Selection by real comparators: exact means every ordered pair, and it is brute force's."""
 
 from __future__ import annotations
 

@@ -13,6 +13,18 @@ def test_base_has_its_two_accuracies_only(run: Run) -> None:
     assert collect_metrics(run.inputs())["base"] == {"accuracy": 0.74, "on_policy_accuracy": 0.84}
 
 
+# Of the fixture's curve, 0.98 − 0.46 / n, and of its random pairs.
+LABELS = {
+    "label_accuracy_random": 0.76,
+    "label_accuracy_n2": 0.75,
+    "label_accuracy_n4": 0.865,
+    "label_accuracy_n8": 0.9225,
+    "label_accuracy_n16": 0.9512,
+    "label_accuracy_n32": 0.9656,
+    "label_accuracy_n64": 0.9728,
+}
+
+
 def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
     assert collect_metrics(run.inputs())["k1"] == {
         "accuracy": 0.715,
@@ -25,6 +37,7 @@ def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
         "on_policy_accuracy": 0.815,
         "label_accuracy": 0.96,
         "label_bound": 0.59,
+        **LABELS,
         # 10 pairs; 0 and 5 are dropped for their confidence, 1 for its likelihood.
         "pairs_selected": 10,
         "pairs_kept": 7,

@@ -209,7 +209,7 @@ def test_rloo_trains_without_a_value_network(made: Tiny, tiny: Tiny) -> None:
 
 
 def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
-    words = ("one two three four five six seven eight nine ten").split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     rows = [
         {"prompt": f"{a} {b} {c}", "chosen": f"{a} good {b}", "rejected": f"{c} bad {b}"}
         for i, a in enumerate(words)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.stages.pipeline import ROOT, Tiny
 
-SECONDS = 60  # of a machine that is busy; a quiet one takes a tenth
+CPU_SECONDS = 30  # whatever else the machine does; most of it is importing torch
 
 AS_MODULE = """
 import runpy, sys
@@ -42,7 +42,7 @@ def python(tiny: Tiny, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=10 * SECONDS,
+        timeout=600,
         check=False,
     )
 
@@ -72,9 +72,9 @@ def test_a_process_refuses_in_one_line_with_exit_code_2(name: str, tiny: Tiny) -
         needed = "won_select: data/loop/k0/rm is missing; run `dvc repro`"
     before = tiny.files()
     stage = tiny.stages[name]
-    started = time.monotonic()
+    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = python(tiny, "-m", stage.module, *stage.arguments)
-    assert time.monotonic() - started < SECONDS
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - started < CPU_SECONDS
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(needed)
@@ -116,7 +116,8 @@ def test_options_of_an_iteration_go_together(made: Tiny) -> None:
     )
 
 
-def test_help_is_no_error(made: Tiny) -> None:
-    outcome = made.call_with("stages.filter", "--help")
+def test_help_is_no_error_and_no_run(tiny: Tiny) -> None:
+    outcome = tiny.call_with("stages.filter", "--help")
     assert outcome.code == 0
     assert "--candidates" in outcome.stdout
+    assert not (tiny / "runs").exists()

@@ -1,4 +1,4 @@
-"""One function trains every reward model: it finds what is planted, and nothing where nothing is."""
+"""One function trains every reward model: it finds what is planted, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -89,7 +89,13 @@ def _equal(a: TrainedReward, b: TrainedReward) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-LEARN = {"steps": 60, "batch_size": 32, "learning_rate": 5e-3, "dropout": 0.1}
+LEARN = {
+    "steps": 40,
+    "batch_size": 32,
+    "learning_rate": 8e-3,
+    "dropout": 0.1,
+    "average_decay": 0.5,
+}
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
@@ -209,6 +215,7 @@ def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: dict[str, Any] = {"steps": 8, "evaluations": 4, "dropout": 0.2}
+    changes["average_decay"] = 0.5
     whole = _train(policy, tmp_path / "whole", **changes)
     original = _Progress.on_step_end
     for at in (3, 7):
@@ -221,10 +228,11 @@ def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
                 self.steps.stop()
                 raise PulledPlugError
 
-        with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
-            patch.setattr(_Progress, "on_step_end", pull)
+        monkeypatch.setattr(_Progress, "on_step_end", pull)
+        with pytest.raises(PulledPlugError):
             _train(policy, tmp_path / "cut", **changes)
         assert (tmp_path / "cut" / f"checkpoint-{at - 1}").is_dir()
+    monkeypatch.setattr(_Progress, "on_step_end", original)
     resumed = _train(policy, tmp_path / "cut", **changes)
     assert _equal(resumed, whole)
     assert resumed.facts == whole.facts
@@ -299,6 +307,19 @@ def test_the_statistics_are_of_both_responses_of_the_human_training_pairs(
     again = load_reward_model(tmp_path / "rm")
     assert again.reward_mean == trained.scorer.reward_mean
     assert again.reward_std == trained.scorer.reward_std
+
+
+def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
+    small_encoder: Encoder,
+) -> None:
+    model = RewardModel(tiny_policy(small_encoder).model, "pointwise", 0)
+    module = preference._PreferenceLoss(model, 0.0, decay=0.75)
+    for weight in (1.0, 2.0, 4.0):
+        torch.nn.init.constant_(model.head.weight, weight)
+        module.follow()
+    # 1, then 0.75 · 1 + 0.25 · 2 = 1.25, then 0.75 · 1.25 + 0.25 · 4 = 1.9375.
+    assert module.kept.head.weight.unique().tolist() == [1.9375]
+    assert preference._PreferenceLoss(model, 0.0, decay=0.0).kept is model
 
 
 def test_centering_holds_the_rewards_near_zero(policy: Path, tmp_path: Path) -> None:

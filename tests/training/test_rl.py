@@ -20,7 +20,7 @@ from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.tokenizer import train_tokenizer
-from westofn.params import RlhfParams
+from westofn.params import Readout, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.rl.networks import ValueNetwork
@@ -384,9 +384,12 @@ def test_ppo_returns_without_discount_are_the_penalised_reward_still_to_come() -
     assert targets.advantage.flatten().tolist() == pytest.approx([-1.0, 1.0], abs=1e-4)
 
 
-def test_the_value_network_starts_as_the_standardised_reward_model(encoder: Encoder) -> None:
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_the_value_network_starts_as_the_standardised_reward_model(
+    readout: Readout, encoder: Encoder
+) -> None:
     torch.manual_seed(0)
-    model = RewardModel(_backbone(encoder, 2), "pointwise", 0).eval()
+    model = RewardModel(_backbone(encoder, 2), "pointwise", 0, readout).eval()
     scorer = Scorer(model, encoder, reward_mean=0.3, reward_std=2.0)
     prompts = pad(encoder.prompts(["red sun"]), encoder.pad_id)
     responses = pad(encoder.responses(["good cat"]), encoder.pad_id)

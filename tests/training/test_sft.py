@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,9 @@ class PulledPlugError(Exception):
     """The run ends here."""
 
 
-def _interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+@contextmanager
+def _interrupted(at: int) -> Iterator[None]:
+    """Every run that reaches this step ends there."""
     original = _Progress.on_step_end
 
     def on_step_end(self: _Progress, args: Any, state: Any, control: Any, **options: Any) -> None:
@@ -117,17 +121,18 @@ def _interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             self.steps.stop()
             raise PulledPlugError
 
-    monkeypatch.setattr(_Progress, "on_step_end", on_step_end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Progress, "on_step_end", on_step_end)
+        yield
 
 
 def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     changes = {"steps": 10, **_dropout(0.1)}  # evaluated and saved at steps 2, 4, … 10
     whole = _train(tmp_path / "whole", **changes)
     for at in (3, 7):
-        with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
-            _interrupt(patch, at)
+        with _interrupted(at), pytest.raises(PulledPlugError):
             _train(tmp_path / "cut", **changes)
         assert (tmp_path / "cut" / f"checkpoint-{at - 1}").is_dir()
     resumed = _train(tmp_path / "cut", **changes)
@@ -136,11 +141,10 @@ def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     whole = _train(tmp_path / "whole", steps=10)
-    with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
-        _interrupt(patch, 5)
+    with _interrupted(5), pytest.raises(PulledPlugError):
         _train(tmp_path / "cut", steps=10)
     for left in ("nothing", "half the weights", "half the state"):
         folder = tmp_path / left

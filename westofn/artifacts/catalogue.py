@@ -57,7 +57,8 @@ def markdown() -> str:
 
 def _section(table: Table) -> str:
     rows = "\n".join(
-        f"| `{name}` | {column.dtype} | {'yes' if column.nullable else ''} | {column.meaning} |"
+        f"| `{name}` | {column.dtype} | {'yes' if column.nullable else ''} | "
+        f"{_in_a_cell(column.meaning)} |"
         for name, column in table.fields.items()
     )
     rules = [f"key: {', '.join(table.key)} (unique; rows are sorted by it)"]
@@ -69,3 +70,8 @@ def _section(table: Table) -> str:
         f"| column | dtype | null? | meaning |\n|---|---|---|---|\n{rows}\n\n"
         + "\n".join(f"- {rule}" for rule in rules)
     )
+
+
+def _in_a_cell(text: str) -> str:
+    """Keep the bar of π(y|x) from ending a cell."""
+    return text.replace("|", "\\|")

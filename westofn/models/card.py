@@ -90,8 +90,8 @@ def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
         )
     if card.role != role:
         raise ModelError(
-            f"{folder} holds a {card.role}, needs a {role}; give another folder, or rerun the stage "
-            "that writes this one"
+            f"{folder} holds a {card.role}, needs a {role}; give another folder, or rerun the "
+            "stage that writes this one"
         )
     return card
 

@@ -13,7 +13,6 @@ from urllib.request import getproxies, proxy_bypass
 
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 
 from westofn.errors import ModelError
 
@@ -33,12 +32,12 @@ def is_local(name: str) -> bool:
         return True
     missing = f"model {name!r} cannot be loaded: there is no such folder"
     try:
-        validate_repo_id(name)
+        cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
     except HFValidationError:
         raise ModelError(f"{missing}; mend sft.model") from None
     if hub_answers():
         return False
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+    if cached:
         return True
     why = "is not asked (HF_HUB_OFFLINE)" if constants.is_offline_mode() else "cannot be reached"
     raise ModelError(

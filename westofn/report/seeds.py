@@ -68,7 +68,7 @@ def difference(runs: Sequence[Metrics], arm: str, other: str, metric: str) -> Es
 
 COLUMNS = (
     ("accuracy", "held-out accuracy", 100.0),
-    ("high_confidence_accuracy", "on sure pairs", 100.0),
+    ("high_confidence_accuracy", "accuracy on sure pairs", 100.0),
     ("on_policy_accuracy", "on-policy accuracy", 100.0),
     ("best_of_n_gold", "best-of-N gold", 1.0),
     ("best_of_n_win_rate", "best-of-N win rate", 100.0),

@@ -121,7 +121,7 @@ def _last_checkpoint(folder: Path) -> str | None:
         except (FileNotFoundError, json.JSONDecodeError):  # transformers writes this file last
             shutil.rmtree(last)
         else:
-            return last
+            return str(last)
     return None
 
 

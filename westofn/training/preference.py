@@ -177,7 +177,8 @@ class _PreferenceLoss(nn.Module):
         self.model, self.centering = model, centering
         self.average = None
         if decay:
-            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(model, multi_avg_fn=follow)
             self.average.requires_grad_(False)
 
     @property
@@ -185,7 +186,8 @@ class _PreferenceLoss(nn.Module):
         """The model that validation sees and that is kept."""
         if self.average is None:
             return self.model
-        kept: RewardModel = self.average.module
+        kept = self.average.module
+        assert isinstance(kept, RewardModel)
         return kept
 
     def follow(self) -> None:
@@ -227,8 +229,8 @@ def _fitting(name: str, encoder: Encoder, pairs: Preferences, what: str) -> tupl
     """Pairs whose responses both fit, and how many do not."""
     if not len(pairs):
         raise TrainingError(
-            f"{name}: there are no {what} in preferences.parquet, needs at least 1; rerun the stage "
-            "that writes them"
+            f"{name}: there are no {what} in preferences.parquet, needs at least 1; rerun the "
+            "stage that writes them"
         )
     both = zip(encoder.fits(pairs.chosen), encoder.fits(pairs.rejected), strict=True)
     rows = [index for index, (a, b) in enumerate(both) if a and b]

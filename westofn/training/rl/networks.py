@@ -31,6 +31,7 @@ class ValueNetwork(nn.Module):
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(scorer.model.backbone)
+        self.readout = scorer.model.readout
         weight = scorer.model.head.weight
         self.head = nn.Linear(weight.shape[1], 1, dtype=torch.float32, device=weight.device)
         with torch.no_grad():
@@ -50,8 +51,17 @@ class ValueNetwork(nn.Module):
         decoder = SharedDecoder(self.backbone)
         states = decoder.prompt_states(prompts.ids, prompts.mask)
         hidden = decoder.hidden(states, actions.ids[..., :-1])
+        if self.readout == "mean":
+            hidden = _running_mean(hidden)
         values: Tensor = self.head(hidden.float()).squeeze(-1)
         return values
+
+
+def _running_mean(hidden: Tensor) -> Tensor:
+    """Position t gets the mean of states 1 … t, as the reward model reads y_1 … y_t; 0 its own."""
+    read = hidden[:, :, 1:]
+    count = torch.arange(1, read.shape[2] + 1, device=hidden.device).view(1, 1, -1, 1)
+    return torch.cat([hidden[:, :, :1], read.cumsum(2) / count], dim=2)
 
 
 def require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
