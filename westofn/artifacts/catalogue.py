@@ -52,7 +52,8 @@ def table_for(path: Path | str) -> Table:
 
 def markdown() -> str:
     """Describe all tables as Markdown: the body of docs/artifacts.md."""
-    return "\n\n".join(_section(table) for table in TABLES) + "\n"
+    sections = [_section(table) for table in TABLES]
+    return "\n\n".join(["# Artifacts", *sections]) + "\n"
 
 
 def _section(table: Table) -> str:

@@ -62,7 +62,7 @@ class RewardModel(nn.Module):
         self.readout: Readout = readout
         width = backbone.config.d_model
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
-        # Of the read-out alone: a tenth of the cost of dropout in every layer.
+        # Of the read-out alone: dropout in every layer costs more than half a step again.
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)
 
