@@ -17,10 +17,10 @@ repro: $(READY)
 	@python -m westofn summary
 
 test: $(READY)
-	$(TEST) -n 2 --dist worksteal
+	$(TEST) -n 2 --dist loadgroup
 
 test-fast: $(READY)  ## without the end-to-end tests
-	$(TEST) -n 2 --dist worksteal -m "not e2e"
+	$(TEST) -n 2 --dist loadgroup -m "not e2e"
 
 check: $(READY)
 	ruff format --check .

@@ -12,7 +12,8 @@ import pytest
 from tests.e2e.conftest import Clone
 from westofn.params import load_params
 
-pytestmark = pytest.mark.e2e
+# The tests go on from one another, so one worker runs them all.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("world")]
 
 
 @pytest.fixture(scope="module")
