@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from westofn.experiments import Experiment, ExperimentError, read_output, run_all
 from westofn.report.seeds import COLUMNS, Metrics, difference, estimate, markdown_table
 
 ARMS = {"hf50": "HF50", "k1": "HF50 + West-of-N", "hf100": "HF100", "base": "base (pairwise)"}
@@ -51,9 +50,8 @@ def main(
 ) -> None:
     """Run the seeds and write the results."""
     names = [int(seed) for seed in seeds.split(",")]
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = list(pool.map(_run, names))
-    found = {str(seed): run for seed, run in zip(names, runs, strict=True)}
+    found = _run(names, jobs)
+    runs = list(found.values())
     text = json.dumps(found, indent=1, sort_keys=True)
     (out / "results.json").write_text(text + "\n", encoding="utf-8")
     command = "make seeds" if seeds == DEFAULT_SEEDS else f"make seeds SEEDS={seeds}"
@@ -68,33 +66,20 @@ def main(
     typer.echo(f"written: {out / 'results.md'}, {out / 'results.json'}")
 
 
-def _run(seed: int) -> Metrics:
-    """One experiment's metrics.json."""
-    name = f"seed-{seed}"
-    subprocess.run(["dvc", "exp", "remove", name], capture_output=True, check=False)
-    command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "-n", name, "-S", f"seed={seed}"]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    typer.echo(f"seed {seed} done")
-    metrics: Metrics = json.loads(_git("show", f"{_reference(name)}:metrics.json"))
-    return metrics
+def _run(seeds: list[int], jobs: int) -> dict[str, Metrics]:
+    """Every seed's metrics.json, in the order of the seeds."""
+    found: dict[str, Metrics] = {}
 
+    def finished(experiment: Experiment, revision: str) -> None:
+        seed = str(experiment.settings["seed"])
+        found[seed] = json.loads(read_output(revision, "metrics.json"))
+        typer.echo(f"seed {seed} done")
 
-def _reference(name: str) -> str:
-    """The git reference under which DVC keeps an experiment of the current commit."""
-    head = _git("rev-parse", "HEAD").strip()
-    return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+    try:
+        run_all([Experiment(f"seed-{seed}", {"seed": seed}) for seed in seeds], jobs, finished)
+    except ExperimentError as error:
+        sys.exit(str(error))
+    return {str(seed): found[str(seed)] for seed in seeds}
 
 
 def _reading(runs: list[Metrics]) -> list[str]:

@@ -5,6 +5,7 @@
 | summary | prints the result table again and where the report lies |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
+| tune filter | chooses the filter's quantiles by validation accuracy |
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from westofn.errors import DataError, WestofnError
+from westofn.errors import DataError, ParameterError, WestofnError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+tune = typer.Typer(help="Choose settings by validation data alone, in DVC experiments.")
+app.add_typer(tune, name="tune")
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
 FREE_GIB = 3
 
@@ -101,6 +104,50 @@ def doctor() -> None:
     Console().print(table)
     if not all(good for good, _, _ in findings):
         raise typer.Exit(2)
+
+
+@tune.command("filter")
+def tune_filter(
+    quantiles: Annotated[
+        str, typer.Option(help="of filter.quantile, comma-separated")
+    ] = "0,0.25,0.5,0.75,0.9",
+    likelihood_quantiles: Annotated[
+        str, typer.Option(help="of filter.likelihood_quantile, comma-separated")
+    ] = "0,0.1,0.25",
+    iteration: Annotated[str, typer.Option(help="whose student")] = "k1",
+    jobs: Annotated[int, typer.Option(min=1, help="experiments at a time, a thread each")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="params.yaml stays")] = False,
+) -> None:
+    """Choose the filter's quantiles by the student's validation accuracy, as in the paper.
+
+    Runs every combination, and keeping all pairs, as DVC experiments up to the student: no test
+    metric is computed. Writes the winner to params.yaml; equal ones are told apart by the
+    calibrated validation loss, then the one that keeps most pairs wins. What has run before comes
+    from DVC's cache.
+    """
+    from westofn.params import PARAMS_FILE, load_params
+    from westofn.tuning.filter import print_tuned, try_settings
+    from westofn.tuning.grid import grid, parse_quantiles
+    from westofn.tuning.params_file import set_values
+
+    settings = grid(
+        parse_quantiles(quantiles, "--quantiles"),
+        parse_quantiles(likelihood_quantiles, "--likelihood-quantiles"),
+    )
+    known = load_params().loop
+    if iteration not in known:
+        raise ParameterError(f"--iteration: {iteration!r} is none of {', '.join(known)} (loop)")
+    console = Console()
+    tuned = try_settings(settings, iteration, jobs, console)
+    print_tuned(tuned, console)
+    winner = tuned.winner.setting
+    if dry_run:
+        said = "dry run, params.yaml stays as it is"
+    elif set_values(PARAMS_FILE, winner.parameters):
+        said = "written to params.yaml; `dvc repro` takes this student from the cache"
+    else:
+        said = "params.yaml says so already"
+    console.print(f"{winner}: {said}", markup=False, highlight=False)
 
 
 def _git() -> tuple[bool, str, str]:

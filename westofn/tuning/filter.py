@@ -1,0 +1,163 @@
+"""Choice of the filter's thresholds, as in the paper: by the student's validation accuracy.
+
+Every setting is an experiment up to the student and no further, so no test metric is computed. What
+is read of it is the student's card and the filter's account.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from westofn.experiments import Experiment, read_output, remove_experiments, run_all
+from westofn.report.numbers import Measure, percent, percent_interval, wilson
+from westofn.tuning.choice import Trial, ranked, reading
+from westofn.tuning.grid import Setting
+
+PREFERENCES = "data/prepared/preferences.parquet"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """All trials, best first, and what they were measured on.
+
+    Attributes:
+        trials: Best first.
+        pairs: Human validation pairs that the student could read.
+        about: Whether `pairs` is an estimate, see `validation_pairs`.
+    """
+
+    trials: list[Trial]
+    pairs: int
+    about: bool
+
+    @property
+    def winner(self) -> Trial:
+        """The best one."""
+        return self.trials[0]
+
+    @property
+    def reading(self) -> str:
+        """One line: whether the winner is told apart from keeping all pairs."""
+        return reading(self.trials, self.pairs)
+
+
+def try_settings(settings: Sequence[Setting], iteration: str, jobs: int, console: Console) -> Tuned:
+    """Train a student for every setting.
+
+    The first runs alone: what all of them need comes from the cache afterwards. The experiments are
+    removed when they were read, since metrics.json in them is the last commit's and says nothing of
+    them; DVC's cache keeps what they trained.
+
+    Args:
+        settings: With the one that keeps all pairs.
+        iteration: Whose student, such as k1.
+        jobs: Experiments at a time.
+        console: Where progress goes.
+
+    Raises:
+        ExperimentError: An experiment failed; the others' results are in the cache.
+    """
+    experiments = {_name(setting, iteration): setting for setting in settings}
+    todo = [
+        Experiment(name, setting.parameters, (f"student_rm@{iteration}",))
+        for name, setting in experiments.items()
+    ]
+    trials: list[Trial] = []
+    counts: list[tuple[int, bool]] = []
+
+    def finished(experiment: Experiment, revision: str) -> None:
+        facts = _facts(revision, f"data/loop/{iteration}/rm/card.json", "training")
+        trial = _trial(experiments[experiment.name], facts, revision, iteration)
+        trials.append(trial)
+        if not counts:
+            counts.append(validation_pairs(_validation_rows(revision), facts))
+        done = f"{len(trials)}/{len(todo)} {trial.setting}: {percent(trial.accuracy)} %"
+        console.print(done, markup=False, highlight=False)
+
+    try:
+        run_all(todo[:1], 1, finished)
+        run_all(todo[1:], jobs, finished)
+    finally:
+        remove_experiments(experiments)
+    return Tuned(ranked(trials), *counts[0])
+
+
+def validation_pairs(rows: int, facts: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many validation pairs the student could read, and whether that is an estimate.
+
+    Pairs with too long a response are dropped. The card counts those of the training pairs alone;
+    the same share is taken of the validation pairs.
+
+    >>> validation_pairs(600, {"human_pairs": 500, "human_dropped_too_long": 0})
+    (600, False)
+    >>> validation_pairs(600, {"human_pairs": 450, "human_dropped_too_long": 50})
+    (540, True)
+    """
+    kept, dropped = int(facts["human_pairs"]), int(facts["human_dropped_too_long"])
+    return max(1, round(rows * kept / (kept + dropped))), dropped > 0
+
+
+def print_tuned(tuned: Tuned, console: Console) -> None:
+    """Print the trials as a table and what they say; fits 80 columns."""
+    console.print(tuned_table(tuned))
+    about = "About " if tuned.about else ""
+    basis = f"{about}{tuned.pairs:,} validation pairs, 95 % binomial intervals; one training seed."
+    for line in (basis, tuned.reading):
+        console.print(line, markup=False, highlight=False)
+
+
+def tuned_table(tuned: Tuned) -> Table:
+    """A row a setting, best first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("rank", "quantile", "likelihood\nquantile", "pairs\nkept"):
+        table.add_column(head, justify="right")
+    table.add_column("validation accuracy\n% (95 %)", justify="right", no_wrap=True)
+    table.add_column("calibrated\nloss", justify="right")
+    for rank, trial in enumerate(tuned.trials, 1):
+        accuracy = Measure(trial.accuracy, *wilson(trial.accuracy, tuned.pairs))
+        table.add_row(
+            str(rank),
+            f"{trial.setting.quantile:g}",
+            f"{trial.setting.likelihood_quantile:g}",
+            f"{trial.pairs_kept:,}",
+            percent_interval(accuracy).replace(" %", ""),
+            f"{trial.loss:.4f}",
+        )
+    return table
+
+
+def _name(setting: Setting, iteration: str) -> str:
+    return f"tune-filter-{iteration}-{setting.quantile!r}-{setting.likelihood_quantile!r}"
+
+
+def _trial(setting: Setting, facts: Mapping[str, Any], revision: str, iteration: str) -> Trial:
+    summary = _facts(revision, f"data/loop/{iteration}/synthetic/summary.json")
+    return Trial(
+        setting,
+        int(summary["pairs_kept"]),
+        float(facts["validation_accuracy"]),
+        float(facts["validation_calibrated_loss"]),
+    )
+
+
+def _facts(revision: str, path: str, key: str | None = None) -> dict[str, Any]:
+    """A JSON object of an experiment, or the one under a key of it."""
+    found = json.loads(read_output(revision, path))
+    if key is not None:
+        found = found[key]
+    assert isinstance(found, dict)
+    return found
+
+
+def _validation_rows(revision: str) -> int:
+    content = io.BytesIO(read_output(revision, PREFERENCES))
+    return int((pl.read_parquet(content, columns=["split"])["split"] == "validation").sum())
