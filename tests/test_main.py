@@ -15,6 +15,10 @@ import pytest
 
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
+from westofn.params import load_params
+from westofn.tuning.choice import Trial, ranked
+from westofn.tuning.filter import Tuned
+from westofn.tuning.grid import KEEP_ALL, Setting
 
 ARM = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "on_policy_accuracy": 0.6}
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,6 +167,104 @@ class TestDoctor:
         monkeypatch.setenv("PATH", "")
         assert run(monkeypatch, "doctor") == 2
         assert "install git" in capsys.readouterr().out
+
+
+class TestTuneFilter:
+    SETTINGS = (KEEP_ALL, Setting(0.5, 0.0))
+
+    @pytest.fixture(autouse=True)
+    def _trials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A root, and trials in which quantile 0.5 is best."""
+        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        self.asked: list[tuple[list[Setting], str, int]] = []
+
+        def try_settings(
+            settings: list[Setting], iteration: str, jobs: int, console: object
+        ) -> Tuned:
+            self.asked.append((settings, iteration, jobs))
+            trials = [Trial(setting, 9, 0.7 + setting.quantile / 9, 0.6) for setting in settings]
+            return Tuned(ranked(trials), 600, False)
+
+        monkeypatch.setattr("westofn.tuning.filter.try_settings", try_settings)
+
+    def tune(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+        return run(monkeypatch, "tune", "filter", *arguments)
+
+    def test_the_winner_goes_into_params_yaml(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        options = ("--quantiles", "0,0.5", "--likelihood-quantiles", "0", "--jobs", "3")
+        assert self.tune(monkeypatch, *options) == 0
+        assert self.asked == [(list(self.SETTINGS), "k1", 3)]
+        assert load_params().filter.quantile == 0.5
+        printed = capsys.readouterr().out
+        assert "600 validation pairs" in printed
+        assert "within noise" not in printed  # 5.6 points, ±5.1
+        assert "quantile 0.5, likelihood quantile 0: written to params.yaml" in printed
+
+    def test_a_second_time_there_is_nothing_to_write(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for _ in range(2):
+            assert self.tune(monkeypatch, "--quantiles", "0.5") == 0
+        assert "params.yaml says so already" in capsys.readouterr().out
+
+    def test_a_dry_run_writes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.tune(monkeypatch, "--dry-run") == 0
+        assert Path("params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+        assert "dry run" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "needed"),
+        [
+            (("--quantiles", "0,1.5"), "--quantiles: 1.5 is out of range"),
+            (("--likelihood-quantiles", "a"), "--likelihood-quantiles: 'a' in 'a' is not"),
+            (("--iteration", "k7"), "--iteration: 'k7' is none of k1"),
+        ],
+    )
+    def test_a_bad_option_is_one_line_and_runs_nothing(
+        self,
+        arguments: tuple[str, ...],
+        needed: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert self.tune(monkeypatch, *arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"westofn: {needed}")
+        assert self.asked == []
+
+    def test_bad_parameters_are_told_before_anything_runs(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(text.replace("seed: 0", "seed: -1"))
+        assert self.tune(monkeypatch) == 2
+        assert "seed is -1" in capsys.readouterr().err
+        assert self.asked == []
+
+    def test_no_jobs_is_a_usage_error(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.tune(monkeypatch, "--jobs", "0") == 2
+        assert "--jobs" in capsys.readouterr().err
+
+
+def test_help_imports_neither_dvc_nor_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['westofn', '--help']\n"
+        "from westofn.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sorted({'dvc', 'torch', 'polars', 'pydantic'} & set(sys.modules)), 'loaded')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "tune" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["loaded"]
 
 
 def test_no_command_is_a_usage_error(

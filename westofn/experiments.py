@@ -60,7 +60,9 @@ def run_experiment(
     remove_experiments([name])
     changes = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
     _dvc(f"experiment {name}", "exp", "run", "--temp", "-n", name, *changes, *targets)
-    return _git("rev-parse", "--verify", reference)
+    if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
+        raise ExperimentError(f"experiment {name}: dvc ended well but kept no {reference}; rerun")
+    return revision
 
 
 def run_all(

@@ -108,6 +108,44 @@ def test_a_second_iteration_leaves_the_first_cached(clone: Clone) -> None:
     assert "k2" in clone.run("dvc", "exp", "show", "--md")
 
 
+def test_tuning_runs_up_to_the_student_and_writes_the_quantiles_alone(clone: Clone) -> None:
+    params = clone.root / "params.yaml"
+    params.write_text(re.sub(r"( quantile:) [0-9.]+", r"\1 0.75", params.read_text(), count=1))
+    before, others = params.read_text(), clone.run("git", "status", "--short")
+    output = clone.run(
+        *("python", "-m", "westofn", "tune", "filter"),
+        *("--quantiles", "0,0.5", "--likelihood-quantiles", "0"),
+    )
+    rows = re.findall(r"^ +([12]) +(0|0\.5) +0 +(\d+) ", output, re.MULTILINE)
+    assert {(quantile, rank) for rank, quantile, _ in rows} in (
+        {("0", "1"), ("0.5", "2")},
+        {("0", "2"), ("0.5", "1")},
+    )
+    kept = {quantile: int(count) for _, quantile, count in rows}
+    assert 0 < kept["0.5"] < kept["0"]
+    assert "20 validation pairs" in output
+    winner = float(next(quantile for rank, quantile, _ in rows if rank == "1"))
+    # A digit less, so a space more: the comment stays in its column.
+    assert params.read_text() == before.replace(" quantile: 0.75", f" quantile: {winner} ", 1)
+    assert clone.run("git", "status", "--short") == others
+    assert "tune-filter" not in clone.run("dvc", "exp", "list")
+    found = ran(clone.run("dvc", "repro", "student_rm@k1"))
+    assert found <= {"check"}, "the student comes from the cache"
+
+
+def test_a_failed_setting_is_told_with_its_stage(clone: Clone) -> None:
+    before = (clone.root / "params.yaml").read_text()
+    output = clone.run(
+        *("python", "-m", "westofn", "tune", "filter"),
+        *("--quantiles", "0.99", "--likelihood-quantiles", "0.99"),
+        code=2,
+    )
+    assert "westofn: experiment tune-filter-k1-0.99-0.99: dvc ended with exit code" in output
+    assert "filter: all 30 pairs are dropped" in output
+    assert "Traceback" not in output
+    assert (clone.root / "params.yaml").read_text() == before
+
+
 def test_a_bad_value_fails_in_check_and_leaves_the_outputs(clone: Clone) -> None:
     before = metrics(clone)
     params = clone.root / "params.yaml"

@@ -149,8 +149,14 @@ def test_named_make_targets_exist() -> None:
 
 def test_named_commands_exist() -> None:
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    for group in app.registered_groups:
+        assert group.typer_instance
+        commands = {command.name for command in group.typer_instance.registered_commands}
+        for where, command in everywhere(rf"python -m westofn {group.name} (\w+)"):
+            assert command in commands, f"{where} names python -m westofn {group.name} {command}"
+        known.add(str(group.name))
     found = everywhere(r"python -m westofn (\w+)")
-    assert {command for _, command in found} >= {"doctor", "show", "summary"}
+    assert {command for _, command in found} >= {"doctor", "show", "summary", "tune"}
     for where, command in found:
         assert command in known, f"{where} names python -m westofn {command}"
 

@@ -54,8 +54,7 @@ def parse_quantiles(text: str, option: str) -> tuple[float, ...]:
             ) from None
         if not 0 <= value < 1:
             raise ParameterError(
-                f"{option}: {part.strip()} is out of range, needs 0 ≤ quantile < 1 (the share of "
-                "pairs to drop; 0 keeps all)"
+                f"{option}: {part.strip()} is out of range, needs 0 ≤ quantile < 1 (0 keeps all)"
             )
         if value in found:
             raise ParameterError(f"{option}: {value:g} stands twice in {text!r}; leave one out")

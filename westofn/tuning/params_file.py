@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.errors import ParameterError
@@ -65,10 +66,17 @@ def with_values(text: str, values: Mapping[str, float], where: str = "params.yam
     for line, column, value in sorted(spots, reverse=True):  # earlier columns stay valid
         lines[line] = _replaced(lines[line], column, repr(value))
     changed = "".join(lines)
-    if YAML(typ="safe", pure=True).load(changed) != document:
-        keys = ", ".join(values)
-        raise ParameterError(f"{where}: {keys} are not plain numbers there; set them by hand")
+    if not _holds(changed, document):
+        keys = " and ".join(values)
+        raise ParameterError(f"{where}: no plain number is at {keys}; set it by hand")
     return changed
+
+
+def _holds(text: str, document: Any) -> bool:
+    try:
+        return bool(YAML(typ="safe", pure=True).load(text) == document)
+    except YAMLError:
+        return False
 
 
 def _replaced(line: str, column: int, value: str) -> str:
