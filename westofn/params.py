@@ -26,6 +26,9 @@ Count = Annotated[int, Field(ge=1)]
 Comparator = Literal["embedding", "joint", "pointwise"]
 Readout = Literal["mean", "last"]
 
+SCORE_SELECTORS = ("best_below", "best_median", "quartiles")
+"""Selectors that rank the candidates of a pool by a score of each."""
+
 
 class Section(BaseModel):
     """A section of params.yaml: frozen, strict types, no unknown keys."""
@@ -140,7 +143,9 @@ class WonSelectParams(Section):
     """Which two candidates of a pool become a pair."""
 
     method: Literal["exact", "tournament"]
-    selector: Literal["west", "best_random", "random_pair", "best_below"]
+    selector: Literal[
+        "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
+    ]
 
     @model_validator(mode="after")
     def _tournament_finds_best_and_worst(self) -> Self:
@@ -246,9 +251,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _comparator_allows_the_method(self) -> Self:
-        if self.base_rm.comparator == "joint" and self.won_select.selector == "best_below":
+        selector = self.won_select.selector
+        if self.base_rm.comparator == "joint" and selector in SCORE_SELECTORS:
             raise ValueError(
-                "won_select.selector best_below needs a score per candidate; base_rm.comparator "
+                f"won_select.selector {selector} needs a score per candidate; base_rm.comparator "
                 "joint has none: use embedding or pointwise"
             )
         return self

@@ -172,7 +172,9 @@ def test_a_tournament_selects_pairs_that_the_rest_of_the_loop_takes(tiny: Tiny) 
     assert pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")["pool_std"].is_null().all()
 
 
-@pytest.mark.parametrize("selector", ["best_random", "random_pair", "best_below"])
+@pytest.mark.parametrize(
+    "selector", ["best_random", "random_pair", "best_below", "best_median", "quartiles"]
+)
 def test_every_selector_gives_one_pair_a_prompt(selector: str, tiny: Tiny) -> None:
     tiny.change({"won_select": {"selector": selector}})
     tiny.succeed("won_select@k1")
