@@ -20,7 +20,9 @@ MISSING = object()
 FIXED: dict[str, Any] = {
     "sft__scratch__width": 64,
     "base_rm__comparator": "embedding",
+    "base_rm__members": 1,
     "won_select__method": "exact",
+    "won_select__pessimism": 0.0,
     "won_select__selector": "west",
     "rlhf__algorithm": "ppo",
     "rlhf__steps": 60,
@@ -185,6 +187,15 @@ def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None
     for selector in ("best_below", "best_median", "quartiles"):
         joint = changed(base_rm__comparator="joint", won_select__selector=selector)
         assert f"{selector} needs a score per candidate" in _message(joint)
+    sure = changed(won_select__pessimism=0.5)
+    assert "won_select.pessimism is 0.5, which needs an ensemble: base_rm.members is 1" in (
+        _message(sure)
+    )
+    doubtful = changed(
+        base_rm__members=3, won_select__pessimism=0.5, won_select__method="tournament"
+    )
+    assert "pessimism is 0.5, which a tournament cannot use" in _message(doubtful)
+    assert load_params(changed(base_rm__members=3, won_select__pessimism=0.5)).base_rm.members == 3
     lonely = changed(rlhf__algorithm="rloo", rlhf__samples_per_prompt=1)
     assert "samples_per_prompt is 1, algorithm rloo compares at least 2" in _message(lonely)
 

@@ -124,6 +124,7 @@ class BaseRmParams(RewardModelParams):
 
     comparator: Comparator
     planes: Count
+    members: Count
 
 
 class StudentRmParams(RewardModelParams):
@@ -146,6 +147,7 @@ class WonSelectParams(Section):
     selector: Literal[
         "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
     ]
+    pessimism: NonNegative
 
     @model_validator(mode="after")
     def _tournament_finds_best_and_worst(self) -> Self:
@@ -153,6 +155,11 @@ class WonSelectParams(Section):
             raise ValueError(
                 f"method tournament finds the best and the worst only; selector {self.selector} "
                 "needs method exact"
+            )
+        if self.method == "tournament" and self.pessimism:
+            raise ValueError(
+                f"pessimism is {self.pessimism:g}, which a tournament cannot use: pessimistic "
+                "margins are not skew-symmetric; use method exact or pessimism 0"
             )
         return self
 
@@ -256,6 +263,15 @@ class Params(Section):
             raise ValueError(
                 f"won_select.selector {selector} needs a score per candidate; base_rm.comparator "
                 "joint has none: use embedding or pointwise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pessimism_has_members_to_compare(self) -> Self:
+        if self.won_select.pessimism and self.base_rm.members == 1:
+            raise ValueError(
+                f"won_select.pessimism is {self.won_select.pessimism:g}, which needs an ensemble: "
+                "base_rm.members is 1; raise it to at least 2, or set pessimism to 0"
             )
         return self
 
