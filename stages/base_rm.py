@@ -25,6 +25,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         params=params.base_rm,
         seed=params.seed,
         out=out,
+        members=params.base_rm.members,
     )
 
 

@@ -48,8 +48,8 @@ def main(
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.pools import Pool
     from westofn.evaluation.synthetic import SyntheticInputs
+    from westofn.models.ensemble import load_reward_models
     from westofn.models.policy import load_policy
-    from westofn.models.reward import load_reward_model
     from westofn.runtime import set_up_torch
 
     given = [option is not None for option in (base, candidates, pairs, synthetic)]
@@ -61,7 +61,7 @@ def main(
     made_by = None
     if base and candidates and pairs and synthetic:
         made_by = SyntheticInputs(
-            base=load_reward_model(base, device),
+            base=load_reward_models(base, device),
             policy=load_policy(policy, device),
             pool=Pool.from_frames(CANDIDATES.read(candidates), prompts),
             pairs=PAIRS.read(pairs / "pairs.parquet"),
@@ -71,7 +71,7 @@ def main(
         )
     found = evaluate_arm(
         name,
-        load_reward_model(rm, device),
+        load_reward_models(rm, device),
         preferences=preferences.filter(pl.col("split") == "test"),
         pool=Pool.from_frames(CANDIDATES.read(pool), prompts),
         judge=load_judge(world / "world.parquet", autorater, device),

@@ -8,7 +8,7 @@ writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/repor
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.models.card import read_card
+from westofn.models.card import describe_model
 from westofn.params import load_params
 from westofn.report.build import ReportPaths, build_report
 from westofn.report.inputs import read_inputs
@@ -17,12 +17,10 @@ from westofn.report.inputs import read_inputs
 def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     params = load_params()
-    card = read_card(data / "loop" / "k0" / "rm", "reward_model")
-    facts = {"family": card.family, "comparator": card.comparator, **card.training}
     inputs = read_inputs(
         data,
         list(params.loop),
-        base_model={key: str(value) for key, value in facts.items()},
+        base_model=describe_model(data / "loop" / "k0" / "rm"),
         seed=params.seed,
     )
     build_report(inputs, ReportPaths(metrics, plots, out / "report.html"))

@@ -17,7 +17,7 @@ from westofn.params import load_params
 
 def main(prepared: In, candidates: In, rm: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
-    from westofn.models.reward import load_reward_model
+    from westofn.models.ensemble import load_reward_models
     from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
     from westofn.pairing.select import select
     from westofn.runtime import set_up_torch
@@ -28,14 +28,19 @@ def main(prepared: In, candidates: In, rm: In, out: Out) -> None:
         PROMPTS.read(prepared / "prompts.parquet"),
         params.sample.n_candidates,
     )
-    scorer = load_reward_model(rm, device)
+    base = load_reward_models(rm, device)
     chosen = params.won_select
     selection = select(
-        scorer, pools, method=chosen.method, selector=chosen.selector, seed=params.seed
+        base,
+        pools,
+        method=chosen.method,
+        selector=chosen.selector,
+        seed=params.seed,
+        pessimism=chosen.pessimism,
     )
     PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
-    write_json(summarise(pools, selection, scorer.comparator, chosen), out / "summary.json")
+    write_json(summarise(pools, selection, base, chosen), out / "summary.json")
 
 
 if __name__ == "__main__":

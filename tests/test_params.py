@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from westofn.core.selection import SELECTORS
 from westofn.errors import ParameterError
-from westofn.params import Params, load_params
+from westofn.params import SCORE_SELECTORS, Params, WonSelectParams, load_params
 
 REPOSITORY = Path(__file__).parents[1] / "params.yaml"
 MISSING = object()
@@ -19,7 +20,9 @@ MISSING = object()
 FIXED: dict[str, Any] = {
     "sft__scratch__width": 64,
     "base_rm__comparator": "embedding",
+    "base_rm__members": 1,
     "won_select__method": "exact",
+    "won_select__pessimism": 0.0,
     "won_select__selector": "west",
     "rlhf__algorithm": "ppo",
     "rlhf__steps": 60,
@@ -181,10 +184,25 @@ def test_all_faults_are_told_at_once(changed: Change) -> None:
 def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None:
     knockout = changed(won_select__method="tournament", won_select__selector="random_pair")
     assert "selector random_pair needs method exact" in _message(knockout)
-    joint = changed(base_rm__comparator="joint", won_select__selector="best_below")
-    assert "best_below needs a score per candidate" in _message(joint)
+    for selector in ("best_below", "best_median", "quartiles"):
+        joint = changed(base_rm__comparator="joint", won_select__selector=selector)
+        assert f"{selector} needs a score per candidate" in _message(joint)
+    sure = changed(won_select__pessimism=0.5)
+    assert "won_select.pessimism is 0.5, which needs an ensemble: base_rm.members is 1" in (
+        _message(sure)
+    )
+    doubtful = changed(
+        base_rm__members=3, won_select__pessimism=0.5, won_select__method="tournament"
+    )
+    assert "pessimism is 0.5, which a tournament cannot use" in _message(doubtful)
+    assert load_params(changed(base_rm__members=3, won_select__pessimism=0.5)).base_rm.members == 3
     lonely = changed(rlhf__algorithm="rloo", rlhf__samples_per_prompt=1)
     assert "samples_per_prompt is 1, algorithm rloo compares at least 2" in _message(lonely)
+
+
+def test_parameters_offer_the_selectors_that_there_are() -> None:
+    assert get_args(WonSelectParams.model_fields["selector"].annotation) == SELECTORS
+    assert set(SCORE_SELECTORS) < set(SELECTORS)
 
 
 def test_rloo_does_not_ask_for_steps_of_value_warmup(changed: Change) -> None:

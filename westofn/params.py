@@ -26,6 +26,9 @@ Count = Annotated[int, Field(ge=1)]
 Comparator = Literal["embedding", "joint", "pointwise"]
 Readout = Literal["mean", "last"]
 
+SCORE_SELECTORS = ("best_below", "best_median", "quartiles")
+"""Selectors that rank the candidates of a pool by a score of each."""
+
 
 class Section(BaseModel):
     """A section of params.yaml: frozen, strict types, no unknown keys."""
@@ -121,6 +124,7 @@ class BaseRmParams(RewardModelParams):
 
     comparator: Comparator
     planes: Count
+    members: Count
 
 
 class StudentRmParams(RewardModelParams):
@@ -140,7 +144,10 @@ class WonSelectParams(Section):
     """Which two candidates of a pool become a pair."""
 
     method: Literal["exact", "tournament"]
-    selector: Literal["west", "best_random", "random_pair", "best_below"]
+    selector: Literal[
+        "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
+    ]
+    pessimism: NonNegative
 
     @model_validator(mode="after")
     def _tournament_finds_best_and_worst(self) -> Self:
@@ -148,6 +155,11 @@ class WonSelectParams(Section):
             raise ValueError(
                 f"method tournament finds the best and the worst only; selector {self.selector} "
                 "needs method exact"
+            )
+        if self.method == "tournament" and self.pessimism:
+            raise ValueError(
+                f"pessimism is {self.pessimism:g}, which a tournament cannot use: pessimistic "
+                "margins are not skew-symmetric; use method exact or pessimism 0"
             )
         return self
 
@@ -246,10 +258,20 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _comparator_allows_the_method(self) -> Self:
-        if self.base_rm.comparator == "joint" and self.won_select.selector == "best_below":
+        selector = self.won_select.selector
+        if self.base_rm.comparator == "joint" and selector in SCORE_SELECTORS:
             raise ValueError(
-                "won_select.selector best_below needs a score per candidate; base_rm.comparator "
+                f"won_select.selector {selector} needs a score per candidate; base_rm.comparator "
                 "joint has none: use embedding or pointwise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pessimism_has_members_to_compare(self) -> Self:
+        if self.won_select.pessimism and self.base_rm.members == 1:
+            raise ValueError(
+                f"won_select.pessimism is {self.won_select.pessimism:g}, which needs an ensemble: "
+                "base_rm.members is 1; raise it to at least 2, or set pessimism to 0"
             )
         return self
 

@@ -13,7 +13,11 @@ from westofn.core.selection import (
     default_sizes,
     exact_best_worst,
     nested_best_worst,
+    random_pairs,
     select_pairs,
+    top_bottom_pairs,
+    uncertain_pair,
+    upper_lower,
 )
 
 
@@ -142,7 +146,7 @@ def test_every_selector_gives_two_candidates_and_the_models_probability(pool, na
     assert torch.equal(result.p_best, torch.sigmoid(pool[rows, result.best, result.worst]))
     if name in ("west", "random_pair"):
         assert (result.p_best >= 0.5).all()
-    if name != "random_pair":
+    if name not in ("random_pair", "quartiles"):
         assert torch.equal(result.best, exact_best_worst(pool).best)
 
 
@@ -189,6 +193,153 @@ def test_best_below_takes_the_candidate_nearest_two_deviations_down() -> None:
 def test_best_below_never_rejects_the_best() -> None:
     result = select_pairs(torch.zeros(1, 2, 2), "best_below")
     assert (result.best.item(), result.worst.item()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "worst"),
+    [
+        ((1, 9), 0),  # the only other one
+        ((1, 9, 4), 2),  # of two others, the better one
+        ((1, 9, 4, 3), 3),  # 4, 3, 1
+        ((1, 9, 4, 3, 2), 3),  # 4, 3, 2, 1: the better of 3 and 2
+        ((5, 5, 9, 5, 5), 1),  # four that tie: ranks 0, 1, 3, 4
+    ],
+)
+def test_best_median_takes_the_median_of_the_others(rewards, worst) -> None:
+    pair = select_pairs(bradley_terry(*map(float, rewards)), "best_median")
+    assert pair.best.item() == rewards.index(9)
+    assert pair.worst.item() == worst
+
+
+def test_the_median_is_of_the_others_where_the_best_is_not_first_by_mean_margin() -> None:
+    # 0 beats 3 by 5 and loses to 1 and 2 by 2: mean 1/3. Means of 1, 2: 2/3 + 1/3 and 2/3 - 1/3.
+    pool = torch.zeros(1, 4, 4)
+    pool[0, 0, 3], pool[0, 1, 0], pool[0, 2, 0], pool[0, 1, 2] = 5.0, 2.0, 2.0, 1.0
+    pool = pool - pool.transpose(1, 2)
+    pair = select_pairs(pool, "best_median")
+    assert (pair.best.item(), pair.worst.item()) == (0, 2)  # of 1, 2, 3 the middle one
+    assert pair.p_best.item() == pytest.approx(0.119203, abs=1e-6)  # sigmoid(-2): intransitive
+
+
+@pytest.mark.parametrize(
+    ("n", "q", "rank"),
+    [
+        (64, 0.0, 0),
+        (64, 0.25, 16),  # 15.75
+        (5, 0.25, 1),
+        (4, 0.25, 1),  # 0.75
+        (3, 0.25, 0),  # 0.5, outwards
+        (2, 0.25, 0),
+        (101, 0.07, 7),  # 7.000000000000001 in binary
+        (101, 0.29, 29),  # 28.999999999999996
+        (3, 0.49, 0),  # rank 1 would be both
+        (4, 0.49, 1),
+        (6, 0.4999, 2),
+    ],
+)
+def test_upper_and_lower_stand_as_far_from_both_ends(n: int, q: float, rank: int) -> None:
+    pair = upper_lower(bradley_terry(*map(float, range(n, 0, -1))), q)
+    assert (pair.best.item(), pair.worst.item()) == (rank, n - 1 - rank)
+
+
+@given(skew_margins())
+def test_quartiles_are_upper_lower_at_one_quarter(pool) -> None:
+    named, free = select_pairs(pool, "quartiles"), upper_lower(pool, 0.25)
+    assert torch.equal(named.best, free.best)
+    assert torch.equal(named.worst, free.worst)
+
+
+@given(st.lists(st.integers(-320, 320), min_size=2, max_size=8, unique=True), st.data())
+def test_of_bradley_terry_margins_the_extremes_are_matched_inwards(multiples, data) -> None:
+    rewards = [multiple / 64 for multiple in multiples]
+    k = data.draw(st.integers(1, len(rewards) // 2))
+    ranked = sorted(range(len(rewards)), key=lambda i: -rewards[i])
+    pairs = top_bottom_pairs(bradley_terry(*rewards), k)
+    assert pairs.best.tolist() == [ranked[:k]]
+    assert pairs.worst.tolist() == [ranked[::-1][:k]]
+    gaps = torch.tensor(
+        [[rewards[a] - rewards[b] for a, b in zip(ranked, ranked[::-1], strict=True)][:k]]
+    )
+    torch.testing.assert_close(pairs.p_best, torch.sigmoid(gaps))
+    assert top_bottom_pairs(bradley_terry(*rewards), 1).worst.item() == (
+        exact_best_worst(bradley_terry(*rewards)).worst.item()
+    )
+
+
+@given(skew_margins(), st.data())
+def test_no_candidate_is_in_two_pairs_of_a_prompt(pool, data) -> None:
+    n = pool.shape[-1]
+    k = data.draw(st.integers(1, n // 2))
+    unit = st.floats(0, 1, exclude_max=True, width=32)
+    drawn = data.draw(st.lists(unit, min_size=2 * k * len(pool), max_size=2 * k * len(pool)))
+    uniforms = torch.tensor(drawn).view(-1, 2 * k)
+    for pairs in (top_bottom_pairs(pool, k), random_pairs(pool, k, uniforms)):
+        assert pairs.best.shape == pairs.worst.shape == pairs.p_best.shape == (len(pool), k)
+        for row, (best, worst) in enumerate(zip(pairs.best, pairs.worst, strict=True)):
+            used = [*best.tolist(), *worst.tolist()]
+            assert len(set(used)) == 2 * k
+            assert set(used) <= set(range(n))
+            assert torch.equal(pairs.p_best[row], torch.sigmoid(pool[row, best, worst]))
+    assert (random_pairs(pool, k, uniforms).p_best >= 0.5).all()
+    one, single = (
+        random_pairs(pool, 1, uniforms[:, :2]),
+        select_pairs(pool, "random_pair", uniforms[:, :2]),
+    )
+    assert torch.equal(one.best.squeeze(1), single.best)
+    assert torch.equal(one.worst.squeeze(1), single.worst)
+
+
+def test_ties_rank_the_lower_index_higher() -> None:
+    pairs = top_bottom_pairs(torch.zeros(1, 5, 5), 2)
+    assert (pairs.best.tolist(), pairs.worst.tolist()) == ([[0, 1]], [[4, 3]])
+
+
+def test_random_pairs_use_up_the_candidates_evenly() -> None:
+    # Of 4 candidates, uniforms at the middles of 4, 3, 2 and 1 equal parts: all 24 orders once.
+    grid = torch.cartesian_prod(*((torch.arange(n) + 0.5) / n for n in (4, 3, 2)))
+    grid = torch.cat([grid, torch.zeros(24, 1)], 1)
+    pairs = random_pairs(bradley_terry(4.0, 3.0, 2.0, 1.0).expand(24, -1, -1), 2, grid)
+    first = list(zip(pairs.best[:, 0].tolist(), pairs.worst[:, 0].tolist(), strict=True))
+    assert {pair: first.count(pair) for pair in first} == dict.fromkeys(
+        itertools.combinations(range(4), 2), 4
+    )
+
+
+@given(any_margins(), st.sampled_from([0.51, 0.6, 0.75, 0.9]))
+def test_the_uncertain_pair_is_the_first_nearest_to_the_target(pool, target) -> None:
+    pair = uncertain_pair(pool, target)
+    for row, square in enumerate(pool.double()):
+        distance = (square.sigmoid() - target).abs()
+        pairs = itertools.permutations(range(len(square)), 2)
+        expected = min(pairs, key=lambda p: (distance[p].item(), p))
+        assert (pair.best[row].item(), pair.worst[row].item()) == expected
+
+
+def test_a_skew_symmetric_model_prefers_the_chosen_of_an_uncertain_pair() -> None:
+    # Probabilities 0.731, 0.953 and 0.881; 0.8 is 0.069 from the first and 0.081 from the last.
+    pair = uncertain_pair(bradley_terry(0.0, -1.0, -3.0), 0.8)
+    assert (pair.best.item(), pair.worst.item()) == (0, 1)
+    assert uncertain_pair(bradley_terry(0.0, -1.0, -3.0), 0.99).worst.item() == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda pool: upper_lower(pool, 0.5), r"q is 0.5, needs a number in \[0, 0.5\)"),
+        (lambda pool: upper_lower(pool, -0.1), "q is -0.1"),
+        (lambda pool: top_bottom_pairs(pool, 0), "k is 0, needs 1 to 2 pairs of 5 candidates"),
+        (lambda pool: top_bottom_pairs(pool, 3), "k is 3, needs 1 to 2 pairs of 5 candidates"),
+        (lambda pool: random_pairs(pool, 3, torch.zeros(1, 6)), "k is 3, needs 1 to 2"),
+        (lambda pool: random_pairs(pool, 2, torch.zeros(1, 2)), r"needs \(1, 4\) numbers"),
+        (lambda pool: uncertain_pair(pool, 0.5), r"confidence is 0.5, needs a number in \(0.5"),
+        (lambda pool: uncertain_pair(pool, 1.0), "confidence is 1.0"),
+        (lambda pool: uncertain_pair(pool[0]), r"needs \(prompts, N, N\)"),
+        (lambda pool: top_bottom_pairs(pool * torch.nan, 1), "margins of prompt 0 are NaN"),
+    ],
+)
+def test_arguments_of_the_free_selectors_are_checked(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(torch.zeros(1, 5, 5))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import AutoraterJudge
+from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of, preference_frame, text
 from .test_synthetic import west_of_n
@@ -70,7 +71,7 @@ def preferences():
 def evaluate(model, scorer, judge, **options):
     return evaluate_arm(
         model,
-        scorer,
+        Ensemble.of(scorer),
         preferences=preferences(),
         pool=pool_of(*VALUES),
         judge=judge,
@@ -96,6 +97,24 @@ def test_a_pairwise_base_has_no_best_of_n_and_no_pool_scores(gold, untrained, co
     assert set(found.metrics) == ALL | ON_POLICY
     assert set(found.curves) == {"reliability", "length"}
     assert POOL_SCORES.validate(found.pool_scores, "here").height == 0
+
+
+def test_an_ensemble_is_measured_by_its_mean(gold, planted):
+    # Members that mean +3 and -1 times the worth are together a model that means 1 times it.
+    def evaluated(*members):
+        return evaluate_arm(
+            "base",
+            Ensemble.of(*members),
+            preferences=preferences(),
+            pool=pool_of(*VALUES),
+            judge=gold,
+            seed=0,
+        )
+
+    together, one = evaluated(planted(3.0), planted(-1.0)), evaluated(planted(1.0))
+    assert together.metrics == pytest.approx(one.metrics)
+    assert together.pair_scores.equals(one.pair_scores)
+    assert together.pool_scores.equals(one.pool_scores)
 
 
 def test_an_iteration_has_its_labels_and_likelihoods_too(gold, planted, policy):
@@ -152,7 +171,7 @@ def test_what_is_written_is_finite_and_the_same_at_the_second_run(
 def test_pools_in_which_all_candidates_tie_leave_on_policy_out(gold, planted):
     pool = pool_of([1, 1, 1], [2, 2, 2])
     found = evaluate_arm(
-        "hf50", planted(1.0), preferences=preferences(), pool=pool, judge=gold, seed=0
+        "hf50", Ensemble.of(planted(1.0)), preferences=preferences(), pool=pool, judge=gold, seed=0
     )
     assert set(found.metrics) == ALL | POINTWISE | GOLD
     assert found.metrics["best_of_n_win_rate"] == 0.5

@@ -7,6 +7,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.evaluation.on_policy import evaluate_on_policy, on_policy_pairs
 from westofn.evaluation.pairs import score_pairs
 from westofn.evaluation.pools import judge_pool, score_pool
+from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of, worth
 
@@ -37,7 +38,7 @@ def test_several_pairs_a_prompt_are_drawn_of_a_large_pool(gold):
 def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted, scale, accuracy):
     pool = pool_of(*POOL)
     drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
-    scored = score_pairs("m", planted(scale), drawn.pairs)
+    scored = score_pairs("m", Ensemble.of(planted(scale)), drawn.pairs)
     found = evaluate_on_policy("m", scored, drawn, seed=0)
     keys = ("on_policy_accuracy", "on_policy_accuracy_low", "on_policy_accuracy_high")
     assert [found.metrics[key] for key in keys] == [accuracy] * 3
@@ -49,8 +50,8 @@ def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted,
 def test_the_rewards_of_the_pool_are_those_of_the_pairs(gold, untrained):
     pool, scorer = pool_of(*POOL), untrained("pointwise")
     drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
-    by_pool = drawn.from_pool(score_pool("m", scorer, pool))
-    by_pair = score_pairs("m", scorer, drawn.pairs)
+    by_pool = drawn.from_pool(score_pool("m", Ensemble.of(scorer), pool))
+    by_pair = score_pairs("m", Ensemble.of(scorer), drawn.pairs)
     np.testing.assert_allclose(by_pool.margin, by_pair.margin, atol=1e-5)
     np.testing.assert_allclose(by_pool.reward_rejected, by_pair.reward_rejected, atol=1e-5)
     assert np.ptp(by_pool.margin) > 0.1

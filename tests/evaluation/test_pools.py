@@ -6,6 +6,7 @@ import pytest
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.errors import DataError, ModelError
 from westofn.evaluation.pools import Pool, draw_pairs, judge_pool, pool_scores, score_pool
+from westofn.models.ensemble import Ensemble
 
 from .planted import candidate_frame, pool_of, prompt_frame
 
@@ -24,7 +25,7 @@ def test_row_and_column_are_prompt_and_candidate_index_whatever_the_order_of_row
 def test_gold_and_a_planted_model_agree_on_every_candidate(gold, planted):
     pool = pool_of([3, -2, 0], [1, 1, 4])
     assert judge_pool(gold, pool).tolist() == [[3, -2, 0], [1, 1, 4]]
-    assert score_pool("m", planted(2.0), pool).tolist() == [[6, -4, 0], [2, 2, 8]]
+    assert score_pool("m", Ensemble.of(planted(2.0)), pool).tolist() == [[6, -4, 0], [2, 2, 8]]
 
 
 def test_pool_scores_hold_the_reward_of_each_candidate():
@@ -50,12 +51,12 @@ def test_a_pool_of_one_is_refused():
 
 def test_a_pairwise_model_has_no_rewards_for_a_pool(untrained):
     with pytest.raises(ModelError, match="pointwise"):
-        score_pool("base", untrained("embedding"), pool_of([1, 2]))
+        score_pool("base", Ensemble.of(untrained("embedding")), pool_of([1, 2]))
 
 
 def test_a_model_that_answers_nan_is_refused_by_name(planted):
     with pytest.raises(ModelError, match="model k1: 2 of 2 rewards of candidates are NaN"):
-        score_pool("k1", planted(float("nan")), pool_of([1, 2]))
+        score_pool("k1", Ensemble.of(planted(float("nan"))), pool_of([1, 2]))
 
 
 def test_all_pairs_are_drawn_once_where_that_many_are_asked_for():

@@ -8,6 +8,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.errors import DataError, ModelError
 from westofn.evaluation.judges import AutoraterJudge
 from westofn.evaluation.preferences import evaluate_preferences
+from westofn.models.ensemble import Ensemble
 
 from .planted import preference_frame, text
 
@@ -19,19 +20,25 @@ def flipped(pairs, rows):
 
 
 def test_a_model_that_is_gold_is_always_right_on_pairs_in_the_order_of_gold(gold, planted):
-    found = evaluate_preferences("m", planted(1.0), preference_frame(PAIRS), gold, seed=0).metrics
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(PAIRS), gold, seed=0
+    ).metrics
     assert [found[f"accuracy{end}"] for end in ("", "_low", "_high")] == [1.0, 1.0, 1.0]
     assert found["test_pairs"] == 40
 
 
 def test_a_model_that_is_gold_reversed_is_always_wrong(gold, planted):
-    found = evaluate_preferences("m", planted(-1.0), preference_frame(PAIRS), gold, seed=0)
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(-1.0)), preference_frame(PAIRS), gold, seed=0
+    )
     assert found.metrics["accuracy"] == 0.0
     assert found.metrics["high_confidence_accuracy"] == 0.0
 
 
 def test_a_constant_model_is_half_right_calibrated_and_without_a_length_correlation(gold, planted):
-    found = evaluate_preferences("m", planted(0.0), preference_frame(PAIRS), gold, seed=0).metrics
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(0.0)), preference_frame(PAIRS), gold, seed=0
+    ).metrics
     assert found["accuracy"] == found["accuracy_low"] == found["accuracy_high"] == 0.5
     assert found["ece"] == 0.0
     assert found["brier"] == 0.25
@@ -42,7 +49,10 @@ def test_the_interval_resamples_prompts_and_holds_the_mean(gold, planted):
     # 10 of 40 wrong. In whole prompts (two pairs each) the spread is sqrt(2) that of single pairs.
     together = preference_frame(flipped(PAIRS, range(10)))
     single = together.with_columns(prompt_id=pl.col("pair_id"))
-    found = [evaluate_preferences("m", planted(1.0), f, gold, seed=0) for f in (together, single)]
+    found = [
+        evaluate_preferences("m", Ensemble.of(planted(1.0)), f, gold, seed=0)
+        for f in (together, single)
+    ]
     widths = []
     for metrics in (each.metrics for each in found):
         assert metrics["accuracy"] == 0.75
@@ -59,7 +69,9 @@ def test_gold_is_sure_from_a_true_probability_of_four_fifths_on(gold, planted):
         ("c", "so", "good good"),
         ("d", "so", "good"),
     ]
-    found = evaluate_preferences("m", planted(1.0), preference_frame(pairs), gold, seed=0).metrics
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(pairs), gold, seed=0
+    ).metrics
     assert found["high_confidence_by"] == "gold"
     assert found["high_confidence_pairs"] == 2
     assert found["high_confidence_accuracy"] == 0.5
@@ -69,7 +81,7 @@ def test_annotators_tell_themselves_how_sure_they_were_where_there_is_no_gold(pl
     pairs = [("a", "good", "so"), ("b", "so", "good"), ("c", "good", "bad"), ("d", "so", "bad")]
     frame = preference_frame(pairs, p_chosen=[0.8, 0.2, 0.7, None])
     judge = AutoraterJudge(planted(-1.0))
-    found = evaluate_preferences("m", planted(1.0), frame, judge, seed=0).metrics
+    found = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, judge, seed=0).metrics
     assert found["high_confidence_by"] == "annotator"
     assert found["high_confidence_pairs"] == 2
     assert found["high_confidence_accuracy"] == 0.5
@@ -78,7 +90,9 @@ def test_annotators_tell_themselves_how_sure_they_were_where_there_is_no_gold(pl
 def test_the_half_with_the_largest_autorater_margin_is_sure_where_only_that_is_known(planted):
     pairs = [("a", text(3), "so"), ("b", "so", text(3)), ("c", "good", "so"), ("d", "good", "so")]
     judge = AutoraterJudge(planted(-1.0))
-    found = evaluate_preferences("m", planted(1.0), preference_frame(pairs), judge, seed=0).metrics
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(pairs), judge, seed=0
+    ).metrics
     assert found["high_confidence_by"] == "autorater"
     assert found["high_confidence_pairs"] == 2
     assert found["high_confidence_accuracy"] == 0.5
@@ -87,7 +101,7 @@ def test_the_half_with_the_largest_autorater_margin_is_sure_where_only_that_is_k
 
 def test_nothing_is_said_of_sure_pairs_where_no_pair_is_sure(gold, planted):
     frame = preference_frame([("a", "good", "so"), ("b", "so", "bad")])
-    found = evaluate_preferences("m", planted(1.0), frame, gold, seed=0).metrics
+    found = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, gold, seed=0).metrics
     assert not [key for key in found if key.startswith("high_confidence")]
 
 
@@ -99,7 +113,9 @@ def test_length_is_counted_in_tokens(gold, planted):
         ("c", "bad", text(1, 1)),
         ("d", text(2), text(1, 1)),
     ]
-    found = evaluate_preferences("m", planted(1.0), preference_frame(pairs), gold, seed=0)
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(pairs), gold, seed=0
+    )
     assert found.metrics["longest_accuracy"] == (1 + 1 + 0 + 0.5) / 4
     assert found.metrics["shortest_accuracy"] == 1 - 2.5 / 4
     assert found.metrics["accuracy_when_chosen_longer"] == 1.0
@@ -111,7 +127,7 @@ def test_length_is_counted_in_tokens(gold, planted):
 
 def test_the_reliability_curve_covers_every_pair_by_the_label_the_model_gives(gold, planted):
     frame = preference_frame(flipped(PAIRS, range(0, 40, 3)))
-    found = evaluate_preferences("m", planted(0.5), frame, gold, seed=0)
+    found = evaluate_preferences("m", Ensemble.of(planted(0.5)), frame, gold, seed=0)
     assert sum(part["pairs"] for part in found.reliability) == 40
     for part in found.reliability:
         assert 0.5 <= part["p_low"] <= part["p_high"]
@@ -124,7 +140,7 @@ def test_the_reliability_curve_covers_every_pair_by_the_label_the_model_gives(go
 
 def test_the_written_rewards_give_the_accuracy_again(gold, planted):
     frame = preference_frame(flipped(PAIRS, range(7)))
-    found = evaluate_preferences("m", planted(1.0), frame, gold, seed=0)
+    found = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, gold, seed=0)
     rows = PAIR_SCORES.validate(found.scores, "here")
     assert rows["pair_id"].to_list() == sorted(frame["pair_id"])
     assert set(rows["set"]) == {"test"}
@@ -140,7 +156,9 @@ def test_a_pairwise_model_has_probabilities_that_turn_with_the_pair_and_no_rewar
 ):
     scorer, there = untrained(comparator), preference_frame(PAIRS)
     back = there.rename({"chosen": "rejected", "rejected": "chosen"})
-    found = [evaluate_preferences("base", scorer, f, gold, seed=0) for f in (there, back)]
+    found = [
+        evaluate_preferences("base", Ensemble.of(scorer), f, gold, seed=0) for f in (there, back)
+    ]
     rows = [PAIR_SCORES.validate(each.scores, "here") for each in found]
     assert rows[0]["reward_chosen"].null_count() == 40
     np.testing.assert_allclose(rows[0]["p_chosen"] + rows[1]["p_chosen"], 1.0, atol=1e-5)
@@ -150,9 +168,13 @@ def test_a_pairwise_model_has_probabilities_that_turn_with_the_pair_and_no_rewar
 
 def test_no_test_pairs_is_an_error_that_says_how_to_mend_it(gold, planted):
     with pytest.raises(DataError, match="0 pairs with split test, needs at least 1"):
-        evaluate_preferences("m", planted(1.0), preference_frame(PAIRS).clear(), gold, seed=0)
+        evaluate_preferences(
+            "m", Ensemble.of(planted(1.0)), preference_frame(PAIRS).clear(), gold, seed=0
+        )
 
 
 def test_a_model_that_answers_nan_is_refused_by_name(gold, planted):
     with pytest.raises(ModelError, match="model hf50: 80 of 80 rewards of pairs are NaN"):
-        evaluate_preferences("hf50", planted(float("nan")), preference_frame(PAIRS), gold, seed=0)
+        evaluate_preferences(
+            "hf50", Ensemble.of(planted(float("nan"))), preference_frame(PAIRS), gold, seed=0
+        )

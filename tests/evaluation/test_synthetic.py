@@ -15,6 +15,7 @@ from westofn.core.selection import nested_best_worst
 from westofn.errors import DataError, ModelError
 from westofn.evaluation import synthetic
 from westofn.evaluation.synthetic import SyntheticInputs, compare_pool, evaluate_synthetic
+from westofn.models.ensemble import Ensemble
 from westofn.models.policy import log_likelihood
 from westofn.models.scoring import score_pools
 
@@ -83,7 +84,7 @@ def west_of_n(base, policy, values=VALUES, dropped_by=None):
     }
     p_chosen = {n: pair.p_best.tolist() for n, pair in found.items()}
     return SyntheticInputs(
-        base=base,
+        base=Ensemble.of(base),
         policy=policy,
         pool=pool,
         pairs=selected(pool, indices[4], p_chosen[4]),
@@ -187,11 +188,11 @@ def test_epsilon_is_measured_on_a_sample_of_prompts_where_there_are_many(
 def test_a_joint_base_is_measured_on_a_sample_of_pairs(gold, untrained, policy):
     values = [list(range(-4, 4))] * 3
     base, pool = untrained("joint"), pool_of(*values)
-    drawn, margin = compare_pool(base, pool, seed=0)
+    drawn, margin = compare_pool(Ensemble.of(base), pool, seed=0)
     assert margin.shape == (3, synthetic.JOINT_PAIRS_PER_PROMPT)
     assert (drawn.first < drawn.second).all()
     inputs = SyntheticInputs(
-        base=base,
+        base=Ensemble.of(base),
         policy=policy,
         pool=pool,
         pairs=selected(pool, [(7, 0), (0, 7), (6, 1)], [0.9, 0.8, 0.7]),
@@ -203,6 +204,18 @@ def test_a_joint_base_is_measured_on_a_sample_of_pairs(gold, untrained, policy):
     assert found["label_accuracy"] == pytest.approx(2 / 3)
     assert found["label_epsilon_pairs"] == 24
     assert found["label_epsilon"] >= 0.8 - sigmoid(-7)
+
+
+@pytest.mark.parametrize("comparator", ["embedding", "joint"])
+def test_an_ensembles_margins_of_a_pool_are_the_members_mean(comparator, untrained):
+    pool = pool_of(*VALUES)
+    one, two = untrained(comparator), untrained(comparator)
+    with torch.no_grad():
+        two.model.head.weight.mul_(-0.5)
+    both = [compare_pool(Ensemble.of(member), pool, seed=0)[1] for member in (one, two)]
+    _, together = compare_pool(Ensemble.of(one, two), pool, seed=0)
+    assert abs(both[0] - both[1]).max() > 0.1
+    assert together == pytest.approx((both[0] + both[1]) / 2, abs=1e-5)
 
 
 def test_kept_pairs_are_measured_apart_and_reasons_are_counted(gold, planted, policy):
@@ -277,6 +290,6 @@ def test_pairs_of_other_candidates_are_refused(planted, policy):
 
 
 def test_a_base_that_answers_nan_is_refused(gold, planted, policy):
-    inputs = replace(west_of_n(planted(1.0), policy), base=planted(float("nan")))
+    inputs = replace(west_of_n(planted(1.0), policy), base=Ensemble.of(planted(float("nan"))))
     with pytest.raises(ModelError, match=r"model base: 18 of 18 rewards of pool pairs are NaN"):
         evaluate_synthetic(inputs, gold, seed=0)

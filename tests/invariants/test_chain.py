@@ -17,6 +17,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.core.comparators import margins
 from westofn.core.selection import exact_best_worst
 from westofn.generation.pool import Draw, sample_pool
+from westofn.models.ensemble import Ensemble
 from westofn.models.policy import load_policy, save_policy
 from westofn.models.reward import Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import score_pools
@@ -82,7 +83,7 @@ def _chain(root: Path) -> dict[str, bytes]:
     candidates = sample_pool(policy, UNLABELED, draw, root / "scratch-sample", "sampling")
     CANDIDATES.write(candidates, root / "candidates.parquet")
     pools = pools_from_frames(candidates, UNLABELED, 6)
-    selection = select(base, pools, method="exact", selector="west", seed=0)
+    selection = select(Ensemble.of(base), pools, method="exact", selector="west", seed=0)
     pairs = pairs_frame(pools, selection)
     PAIRS.write(pairs, root / "pairs.parquet")
     params = FilterParams(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone
+from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, tiny_scorer
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
@@ -19,6 +19,7 @@ from westofn.core.selection import SELECTORS, Selector
 from westofn.errors import DataError
 from westofn.models.encoder_decoder import PromptStates
 from westofn.models.encoding import Encoder, Padded
+from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.pairing import select as module
@@ -72,7 +73,7 @@ def test_exact_selection_is_the_best_of_all_ordered_pairs(
     comparator: Comparator, scorers: Scorers
 ) -> None:
     pools, scorer = _pools(), scorers(comparator)
-    found = select(scorer, pools, method="exact", selector="west", seed=0)
+    found = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
     _same(_rows(found.pairs), _west(scorer, pools))
     assert sorted(found.nested) == [2, 4, 5]
     for size, pair in found.nested.items():
@@ -123,8 +124,12 @@ def test_a_tournament_finds_what_exact_finds_if_preferences_are_transitive(
     comparator: Comparator, seed: int, planted: Scorers
 ) -> None:
     pools = _graded([[0, 2, -1, 3, 1, -4, 4], [3, 2, 1, 0, -1, -2, -3], [-4, 4, 0, 1, 2, 3, -1]])
-    exact = select(planted(comparator), pools, method="exact", selector="west", seed=seed)
-    knockout = select(planted(comparator), pools, method="tournament", selector="west", seed=seed)
+    exact = select(
+        Ensemble.of(planted(comparator)), pools, method="exact", selector="west", seed=seed
+    )
+    knockout = select(
+        Ensemble.of(planted(comparator)), pools, method="tournament", selector="west", seed=seed
+    )
     _same(_rows(knockout.pairs), _rows(exact.pairs))
     assert _rows(exact.pairs)[0] == (6, 5, pytest.approx(1 / (1 + 2.718281828**-8), abs=1e-6))
     assert list(knockout.nested) == [7]
@@ -160,7 +165,9 @@ def test_the_forward_passes_reported_are_those_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = _count_rows(monkeypatch)
-    found = select(scorers(comparator), _pools(), method=method, selector="west", seed=0)
+    found = select(
+        Ensemble.of(scorers(comparator)), _pools(), method=method, selector="west", seed=0
+    )
     assert found.forward_passes == sum(seen) == 4 * each
 
 
@@ -173,20 +180,30 @@ def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pools, scorer = _pools(), scorers(comparator)
-    whole = _rows(select(scorer, pools, method="exact", selector=selector, seed=3).pairs)
+    whole = _rows(
+        select(Ensemble.of(scorer), pools, method="exact", selector=selector, seed=3).pairs
+    )
     turned = Pools(pools.prompt_ids[::-1], pools.prompts[::-1], pools.responses[::-1])
     _same(
-        _rows(select(scorer, turned, method="exact", selector=selector, seed=3).pairs), whole[::-1]
+        _rows(select(Ensemble.of(scorer), turned, method="exact", selector=selector, seed=3).pairs),
+        whole[::-1],
     )
     monkeypatch.setattr(module, "MARGINS_AT_ONCE", SIZE**2)  # one prompt at a time
     monkeypatch.setattr(module, "JOINT_BATCH", 3)
-    _same(_rows(select(scorer, pools, method="exact", selector=selector, seed=3).pairs), whole)
+    _same(
+        _rows(select(Ensemble.of(scorer), pools, method="exact", selector=selector, seed=3).pairs),
+        whole,
+    )
 
 
 def test_random_selectors_follow_the_seed(scorers: Scorers) -> None:
     pools, scorer = _pools(prompts=12), scorers("pointwise")
     first, again, other = (
-        _rows(select(scorer, pools, method="exact", selector="random_pair", seed=seed).pairs)
+        _rows(
+            select(
+                Ensemble.of(scorer), pools, method="exact", selector="random_pair", seed=seed
+            ).pairs
+        )
         for seed in (0, 0, 1)
     )
     assert first == again
@@ -196,7 +213,7 @@ def test_random_selectors_follow_the_seed(scorers: Scorers) -> None:
 
 def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
     pools, scorer = _pools(), scorers("pointwise")
-    found = select(scorer, pools, method="exact", selector="west", seed=0)
+    found = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
     # A mean margin is N/(N−1) times the reward less the pool's mean.
     rewards = torch.stack(
         [
@@ -206,6 +223,92 @@ def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
     )
     assert found.pool_std is not None
     torch.testing.assert_close(found.pool_std, rewards.std(-1, correction=0) * SIZE / (SIZE - 1))
+
+
+@pytest.fixture(scope="module")
+def committees(small_encoder: Encoder) -> Callable[[Comparator], Ensemble]:
+    """Three untrained members that disagree."""
+
+    def build(comparator: Comparator) -> Ensemble:
+        return Ensemble.of(*(tiny_scorer(small_encoder, comparator, seed) for seed in (3, 4, 5)))
+
+    return build
+
+
+def _member_margins(ensemble: Ensemble, pools: Pools, row: int) -> Tensor:
+    """(members, N, N) margins of a prompt's pool, a pair at a time; 0 on the diagonal."""
+    found = torch.zeros(len(ensemble.members), SIZE, SIZE)
+    pool = pools.responses[row]
+    for m, member in enumerate(ensemble.members):
+        for i, j in permutations(range(SIZE), 2):
+            found[m, i, j] = pair_margins(member, [pools.prompts[row]], [pool[i]], [pool[j]])[0]
+    return found
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+@pytest.mark.parametrize("pessimism", [0.0, 1.5])
+def test_an_ensemble_chooses_by_its_mean_less_its_deviations(
+    comparator: Comparator, pessimism: float, committees: Callable[[Comparator], Ensemble]
+) -> None:
+    pools, ensemble = _pools(), committees(comparator)
+    found = select(ensemble, pools, method="exact", selector="west", seed=0, pessimism=pessimism)
+    expected = []
+    for row in range(len(pools.prompts)):
+        members = _member_margins(ensemble, pools, row).double().numpy()
+        lower = members.mean(0) - pessimism * members.std(0)  # numpy's: divided by the members
+        best, worst = max(permutations(range(SIZE), 2), key=lambda pair: lower[pair])
+        expected.append((best, worst, float(torch.tensor(lower[best, worst]).sigmoid())))
+    _same(_rows(found.pairs), expected)
+
+
+def test_pessimism_is_less_sure_and_changes_some_pair(
+    committees: Callable[[Comparator], Ensemble],
+) -> None:
+    pools, ensemble = _pools(prompts=12), committees("embedding")
+    mean, lower = (
+        select(ensemble, pools, method="exact", selector="west", seed=0, pessimism=weight)
+        for weight in (0.0, 2.0)
+    )
+    assert (lower.pairs.p_best < mean.pairs.p_best).all()
+    changed = [a[:2] != b[:2] for a, b in zip(_rows(mean.pairs), _rows(lower.pairs), strict=True)]
+    assert any(changed)
+    assert sorted(lower.nested) == sorted(mean.nested)
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+@pytest.mark.parametrize("method", ["exact", "tournament"])
+def test_members_that_agree_choose_as_one_does(
+    comparator: Comparator, method: str, scorers: Scorers
+) -> None:
+    pools, one = _pools(), scorers(comparator)
+    alone = select(Ensemble.of(one), pools, method=method, selector="west", seed=2)
+    twice = select(Ensemble.of(one, one), pools, method=method, selector="west", seed=2)
+    assert _rows(alone.pairs) == _rows(twice.pairs)
+    assert twice.forward_passes == 2 * alone.forward_passes
+
+
+def test_a_tournament_of_an_ensemble_asks_for_the_mean(
+    committees: Callable[[Comparator], Ensemble],
+) -> None:
+    # Pointwise members, so their mean is transitive and the tournament is exact.
+    pools, ensemble = _pools(), committees("pointwise")
+    exact, knockout = (
+        select(ensemble, pools, method=method, selector="west", seed=0)
+        for method in ("exact", "tournament")
+    )
+    _same(_rows(knockout.pairs), _rows(exact.pairs))
+
+
+def test_a_pessimistic_tournament_is_refused(scorers: Scorers) -> None:
+    with pytest.raises(ValueError, match=r"pessimism is 0\.5, a tournament needs 0"):
+        select(
+            Ensemble.of(scorers("pointwise")),
+            _pools(),
+            method="tournament",
+            selector="west",
+            seed=0,
+            pessimism=0.5,
+        )
 
 
 def _candidates(pools: Pools) -> pl.DataFrame:
@@ -270,7 +373,9 @@ def test_candidates_of_unknown_prompts_are_refused() -> None:
 
 def _selected(scorers: Scorers, method: str = "exact") -> tuple[Pools, Selection]:
     pools = _pools()
-    return pools, select(scorers("embedding"), pools, method=method, selector="west", seed=0)
+    return pools, select(
+        Ensemble.of(scorers("embedding")), pools, method=method, selector="west", seed=0
+    )
 
 
 @pytest.mark.parametrize("method", ["exact", "tournament"])
@@ -288,7 +393,9 @@ def test_frames_keep_their_tables_contracts(method: str, scorers: Scorers) -> No
 def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
     pools, found = _selected(scorers)
     pools.responses[0][1] = pools.responses[0][0]
-    summary = summarise(pools, found, "embedding", WonSelectParams(method="exact", selector="west"))
+    params = WonSelectParams(method="exact", selector="west", pessimism=0.0)
+    summary = summarise(pools, found, Ensemble.of(scorers("embedding")), params)
+    assert (summary["comparator"], summary["members"], summary["pessimism"]) == ("embedding", 1, 0)
     counts = {"prompts": 4, "pairs_selected": 4, "n_candidates": 5, "forward_passes": 20}
     assert counts.items() <= summary.items()
     assert summary["distinct_responses"] == 19

@@ -40,6 +40,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"base_rm": {"comparator": "joint"}, "won_select": {"selector": "best_below"}},
         ("won_select.selector best_below", "use embedding or pointwise"),
     ),
+    "pessimism of one": (
+        {"won_select": {"pessimism": 1.0}},
+        ("won_select.pessimism is 1", "base_rm.members is 1", "at least 2"),
+    ),
     "rloo of one": (
         {"rlhf": {"algorithm": "rloo", "samples_per_prompt": 1}},
         ("rlhf", "samples_per_prompt is 1", "at least 2"),

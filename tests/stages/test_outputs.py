@@ -172,7 +172,9 @@ def test_a_tournament_selects_pairs_that_the_rest_of_the_loop_takes(tiny: Tiny) 
     assert pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")["pool_std"].is_null().all()
 
 
-@pytest.mark.parametrize("selector", ["best_random", "random_pair", "best_below"])
+@pytest.mark.parametrize(
+    "selector", ["best_random", "random_pair", "best_below", "best_median", "quartiles"]
+)
 def test_every_selector_gives_one_pair_a_prompt(selector: str, tiny: Tiny) -> None:
     tiny.change({"won_select": {"selector": selector}})
     tiny.succeed("won_select@k1")
@@ -189,6 +191,22 @@ def test_every_comparator_labels_and_is_evaluated(comparator: str, tiny: Tiny) -
     metrics = summary(tiny, "data/eval/base/metrics.json")
     assert 0 <= metrics["accuracy"] <= 1
     assert ("best_of_n_win_rate" in metrics) == (comparator == "pointwise")
+
+
+def test_an_ensemble_labels_pessimistically_and_is_evaluated(made: Tiny, tiny: Tiny) -> None:
+    tiny.change({"base_rm": {"members": 2}, "won_select": {"pessimism": 1.0}})
+    tiny.succeed(
+        "base_rm", "won_select@k1", "filter@k1", "eval_reference@base", "eval@k1", "report"
+    )
+    found = summary(tiny, "data/loop/k1/pairs/summary.json")
+    assert (found["members"], found["pessimism"], found["pairs_selected"]) == (2, 1.0, 30)
+    single = summary(made, "data/loop/k1/pairs/summary.json")
+    assert (single["members"], single["pessimism"]) == (1, 0.0)
+    assert found["forward_passes"] == 2 * single["forward_passes"]
+    assert 0 <= summary(tiny, "data/eval/base/metrics.json")["accuracy"] <= 1
+    folders = [made / "data/loop/k0/rm", tiny / "data/loop/k0/rm"]
+    weights = [folders[0] / "head.safetensors", folders[1] / "member-0" / "head.safetensors"]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_larger_pool_is_cut_to_the_n_that_is_asked_for(tiny: Tiny) -> None:

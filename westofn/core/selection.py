@@ -11,6 +11,7 @@ argmax is taken over margins: in float32 the sigmoid is 1 beyond 17, and would t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,21 +21,22 @@ from torch import Tensor
 
 from westofn.core.comparators import check_square, mean_margin
 
-Selector = Literal["west", "best_random", "random_pair", "best_below"]
+Selector = Literal["west", "best_random", "random_pair", "best_below", "best_median", "quartiles"]
 SELECTORS: tuple[Selector, ...] = get_args(Selector)
 
 # Distance of the rejected response from the pool's mean, in standard deviations (2502.16825).
 _BELOW_STANDARD_DEVIATIONS = 2.0
+_QUARTILE = 0.25
 
 
 @dataclass(frozen=True)
 class BestWorst:
-    """The chosen and the rejected candidate of each prompt.
+    """The chosen and the rejected candidate of each prompt; (P, k) where a prompt has k pairs.
 
     Attributes:
-        best: int64 (P,), index of the chosen candidate.
-        worst: int64 (P,), index of the rejected one; differs from `best` in every row.
-        p_best: (P,), the model's own probability that `best` is preferred to `worst`.
+        best: int64 (P,) or (P, k), index of the chosen candidate.
+        worst: The same of the rejected one; differs from `best` in every pair.
+        p_best: The same shape, the model's own probability that `best` is preferred to `worst`.
     """
 
     best: Tensor
@@ -61,12 +63,7 @@ def exact_best_worst(margins: Tensor) -> BestWorst:
     0.9526
     """
     _check_margins(margins)
-    n_candidates = margins.shape[-1]
-    itself = torch.eye(n_candidates, dtype=torch.bool, device=margins.device)
-    # torch.argmax returns the first of equal maxima: row-major order is the rule for ties.
-    flat = margins.masked_fill(itself, -torch.inf).flatten(-2).argmax(-1)
-    best = torch.div(flat, n_candidates, rounding_mode="floor")
-    return _with_probability(margins, best, flat % n_candidates)
+    return _with_probability(margins, *_first_pair(margins))
 
 
 def nested_best_worst(margins: Tensor, sizes: Sequence[int]) -> dict[int, BestWorst]:
@@ -120,6 +117,9 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
       self-training of arXiv 2401.12086); an exact tie prefers the lower index.
     - `best_below`: the same chosen candidate, against the other one whose mean margin is nearest
       to the pool's mean - 2 standard deviations (arXiv 2502.16825); ties to the lowest index.
+    - `best_median`: the same chosen candidate, against the median of the others by mean margin, the
+      better of two middle ones: half as extreme as `west`.
+    - `quartiles`: the candidates at the upper and the lower quartile, `upper_lower(margins, 0.25)`.
 
     Args:
         margins: (P, N, N), logits; element (p, i, j) is the margin of candidate i over j.
@@ -129,7 +129,8 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
 
     Returns:
         The pairs, `p_best` being the model's own probability of the pair in that order; of a
-        skew-symmetric model never below 0.5, but for `best_random` and `best_below`.
+        skew-symmetric model below 0.5 only where it is intransitive, and never for `west` and
+        `random_pair`.
 
     Raises:
         ValueError: As `exact_best_worst`; an unknown selector; `uniforms` missing or unfit.
@@ -144,6 +145,112 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
         raise ValueError(f"selector is {selector!r}, needs one of {', '.join(SELECTORS)}")
     best, worst = _SELECT[selector](margins, uniforms)
     return _with_probability(margins, best, worst)
+
+
+def upper_lower(margins: Tensor, q: float) -> BestWorst:
+    """Pairs the candidates at the quantiles 1 - q and q of mean margin, chosen and rejected.
+
+    Candidates are ranked by mean margin, ties by index, the lower one first. The chosen one has
+    rank q (N - 1) from the top, rounded to the nearest (halves outwards), the rejected one as many
+    from the bottom; near q = 1/2 they stay apart. q = 0 is best against worst by mean margin, which
+    is `west` for Bradley-Terry margins.
+
+    Args:
+        margins: (P, N, N), logits.
+        q: In [0, 0.5).
+
+    Raises:
+        ValueError: As `exact_best_worst`, or q out of range.
+
+    >>> rewards = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
+    >>> pair = upper_lower((rewards[:, None] - rewards).unsqueeze(0), 0.25)
+    >>> pair.best.item(), pair.worst.item()
+    (1, 3)
+    """
+    _check_margins(margins)
+    return _with_probability(margins, *_at_quantiles(margins, q))
+
+
+def top_bottom_pairs(margins: Tensor, k: int) -> BestWorst:
+    """Matches the k best candidates with the k worst: best with worst, second with second worst.
+
+    Candidates are ranked by mean margin, ties by index, the lower one first. No candidate is in two
+    pairs of a prompt. Pairs are ordered from the most extreme inwards.
+
+    Args:
+        margins: (P, N, N), logits.
+        k: Pairs a prompt, 1 to N / 2.
+
+    Returns:
+        k pairs a prompt, each tensor (P, k).
+
+    Raises:
+        ValueError: As `exact_best_worst`, or k out of range.
+
+    >>> rewards = torch.tensor([2.0, 4.0, 1.0, 3.0, 5.0])
+    >>> pairs = top_bottom_pairs((rewards[:, None] - rewards).unsqueeze(0), 2)
+    >>> pairs.best.tolist(), pairs.worst.tolist()
+    ([[4, 1]], [[2, 0]])
+    """
+    _check_margins(margins)
+    _check_pairs(margins, k)
+    ranked = _ranked(margins)
+    return _with_probability(margins, ranked[:, :k], ranked.flip(-1)[:, :k])
+
+
+def random_pairs(margins: Tensor, k: int, uniforms: Tensor) -> BestWorst:
+    """Draws k random pairs of each pool, in the order that the model prefers.
+
+    The control of `top_bottom_pairs`: 2k different candidates are drawn one after the other and
+    matched as they come; an exact tie prefers the lower index. k = 1 is the selector `random_pair`.
+
+    Args:
+        margins: (P, N, N), logits.
+        k: Pairs a prompt, 1 to N / 2.
+        uniforms: (P, 2k) in [0, 1), made from the prompt's key (`westofn.core.seeds`).
+
+    Returns:
+        k pairs a prompt, each tensor (P, k).
+
+    Raises:
+        ValueError: As `exact_best_worst`; k out of range; `uniforms` unfit.
+
+    >>> pool = torch.tensor([[[0.0, 1.0, 3.0], [-1, 0, 2], [-3, -2, 0]]])
+    >>> pairs = random_pairs(pool, 1, torch.tensor([[0.99, 0.6]]))  # 2 against 1
+    >>> pairs.best.tolist(), pairs.worst.tolist()
+    ([[1]], [[2]])
+    """
+    _check_margins(margins)
+    _check_pairs(margins, k)
+    draws = _check_uniforms(margins, uniforms, 2 * k)
+    drawn = _without_replacement(draws, margins.shape[-1])
+    return _with_probability(margins, *_preferred(margins, drawn[:, 0::2], drawn[:, 1::2]))
+
+
+def uncertain_pair(margins: Tensor, confidence: float = 0.75) -> BestWorst:
+    """Takes the ordered pair whose probability is nearest to a target confidence.
+
+    Neither the surest pair nor a coin flip: what self-training looks like without selection for
+    confidence. Ties go to the lowest index of the chosen, then of the rejected candidate.
+
+    Args:
+        margins: (P, N, N), logits.
+        confidence: Target of P(chosen > rejected), in (0.5, 1).
+
+    Raises:
+        ValueError: As `exact_best_worst`, or a confidence out of range.
+
+    >>> pool = torch.tensor([[[0.0, 1.0, 3.0], [-1, 0, 2], [-3, -2, 0]]])
+    >>> pair = uncertain_pair(pool)  # sigmoid(1) is 0.731, sigmoid(2) is 0.881
+    >>> pair.best.item(), pair.worst.item()
+    (0, 1)
+    """
+    _check_margins(margins)
+    if not 0.5 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, needs a number in (0.5, 1)")
+    # In float64, where a sigmoid is told from 1 up to margins of 36.
+    distance = (torch.sigmoid(margins.double()) - confidence).abs()
+    return _with_probability(margins, *_first_pair(-distance))
 
 
 def _west(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -161,10 +268,7 @@ def _random_pair(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tens
     draws = _check_uniforms(margins, uniforms)
     one = _floor(draws[:, 0], margins.shape[-1])
     two = _another(one, draws[:, 1], margins.shape[-1])
-    low, high = torch.minimum(one, two), torch.maximum(one, two)
-    rows = torch.arange(len(margins), device=margins.device)
-    low_wins = margins[rows, low, high] >= margins[rows, high, low]
-    return torch.where(low_wins, low, high), torch.where(low_wins, high, low)
+    return _preferred(margins, one, two)
 
 
 def _best_below(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -176,17 +280,82 @@ def _best_below(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
     return best, distance.argmin(-1)
 
 
+def _best_median(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+    best = exact_best_worst(margins).best
+    # The best goes last, whatever its mean margin, so that the others hold ranks 0 to N - 2.
+    level = mean_margin(margins).scatter(-1, best.unsqueeze(-1), -torch.inf)
+    return best, _by_rank(level)[:, (margins.shape[-1] - 2) // 2]
+
+
+def _quartiles(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _at_quantiles(margins, _QUARTILE)
+
+
 _SELECT: dict[Selector, Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]] = {
     "west": _west,
     "best_random": _best_random,
     "random_pair": _random_pair,
     "best_below": _best_below,
+    "best_median": _best_median,
+    "quartiles": _quartiles,
 }
 
 
 def _with_probability(margins: Tensor, best: Tensor, worst: Tensor) -> BestWorst:
+    return BestWorst(best, worst, torch.sigmoid(_of_pairs(margins, best, worst)))
+
+
+def _of_pairs(margins: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    """Margins of pairs (P,) or (P, k), in their shape."""
     rows = torch.arange(len(margins), device=margins.device)
-    return BestWorst(best, worst, torch.sigmoid(margins[rows, best, worst]))
+    return margins[rows.view(-1, *[1] * (one.ndim - 1)), one, two]
+
+
+def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of the largest off-diagonal elements of each (N, N): its row and column, (P,)."""
+    count = values.shape[-1]
+    itself = torch.eye(count, dtype=torch.bool, device=values.device)
+    # torch.argmax returns the first of equal maxima: row-major order is the rule for ties.
+    flat = values.masked_fill(itself, -torch.inf).flatten(-2).argmax(-1)
+    return torch.div(flat, count, rounding_mode="floor"), flat % count
+
+
+def _preferred(margins: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs (P,) or (P, k) in the order that the model prefers; a tie prefers the lower index."""
+    low, high = torch.minimum(one, two), torch.maximum(one, two)
+    low_wins = _of_pairs(margins, low, high) >= _of_pairs(margins, high, low)
+    return torch.where(low_wins, low, high), torch.where(low_wins, high, low)
+
+
+def _ranked(margins: Tensor) -> Tensor:
+    """Candidates by mean margin, largest first, ties by index; int64 (P, N)."""
+    return _by_rank(mean_margin(margins))
+
+
+def _by_rank(level: Tensor) -> Tensor:
+    return level.argsort(dim=-1, descending=True, stable=True)
+
+
+def _at_quantiles(margins: Tensor, q: float) -> tuple[Tensor, Tensor]:
+    if not 0 <= q < 0.5:
+        raise ValueError(f"q is {q}, needs a number in [0, 0.5)")
+    count = margins.shape[-1]
+    # Rounded to 9 digits first: 0.07 * 100 is 7.000000000000001 in binary.
+    rank = min(math.ceil(round(q * (count - 1) - 0.5, 9)), (count - 2) // 2)
+    ranked = _ranked(margins)
+    return ranked[:, rank], ranked[:, count - 1 - rank]
+
+
+def _without_replacement(uniforms: Tensor, count: int) -> Tensor:
+    """Draws different indices in [0, count), one for each of (P, columns); int64."""
+    left = torch.ones(len(uniforms), count, dtype=torch.bool, device=uniforms.device)
+    drawn = torch.empty(uniforms.shape, dtype=torch.int64, device=uniforms.device)
+    for column in range(uniforms.shape[1]):
+        place = _floor(uniforms[:, column], count - column)
+        # The first index up to which more than `place` are left is the one at that place.
+        drawn[:, column] = (left.cumsum(-1) > place.unsqueeze(-1)).long().argmax(-1)
+        left.scatter_(-1, drawn[:, column : column + 1], False)
+    return drawn
 
 
 def _floor(uniform: Tensor, count: int) -> Tensor:
@@ -210,8 +379,14 @@ def _check_margins(margins: Tensor) -> None:
         raise ValueError(f"margins of prompt {row} are NaN or infinite, needs finite numbers")
 
 
-def _check_uniforms(margins: Tensor, uniforms: Tensor | None) -> Tensor:
-    needed = (len(margins), 2)
+def _check_pairs(margins: Tensor, k: int) -> None:
+    most = margins.shape[-1] // 2
+    if not 1 <= k <= most:
+        raise ValueError(f"k is {k}, needs 1 to {most} pairs of {margins.shape[-1]} candidates")
+
+
+def _check_uniforms(margins: Tensor, uniforms: Tensor | None, count: int = 2) -> Tensor:
+    needed = (len(margins), count)
     if uniforms is None or tuple(uniforms.shape) != needed:
         found = "missing" if uniforms is None else f"of shape {tuple(uniforms.shape)}"
         raise ValueError(f"uniforms are {found}, needs {needed} numbers for a random selector")

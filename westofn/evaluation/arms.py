@@ -15,7 +15,7 @@ from westofn.evaluation.pools import Pool, judge_pool, score_pool
 from westofn.evaluation.preferences import evaluate_preferences
 from westofn.evaluation.records import Record
 from westofn.evaluation.synthetic import SyntheticInputs, evaluate_synthetic
-from westofn.models.reward import Scorer
+from westofn.models.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ArmEvaluation:
 
 def evaluate_arm(
     model: str,
-    scorer: Scorer,
+    ensemble: Ensemble,
     *,
     preferences: pl.DataFrame,
     pool: Pool,
@@ -53,7 +53,7 @@ def evaluate_arm(
 
     Args:
         model: The arm's name, such as hf50 or k1.
-        scorer: The model.
+        ensemble: The model, or several read as one by their mean.
         preferences: Table PREFERENCES; the rows with split test are read.
         pool: The SFT policy's candidates on test prompts.
         judge: The independent judge.
@@ -65,7 +65,7 @@ def evaluate_arm(
         ModelError: The model answers with NaN or infinity.
     """
     test = preferences.filter(pl.col("split") == "test")
-    held_out = evaluate_preferences(model, scorer, test, judge, seed=seed)
+    held_out = evaluate_preferences(model, ensemble, test, judge, seed=seed)
     result = ArmEvaluation(
         metrics={"judge": judge.name, **held_out.metrics},
         curves={"reliability": held_out.reliability, "length": held_out.length},
@@ -73,11 +73,11 @@ def evaluate_arm(
         pool_scores=POOL_SCORES.empty(),
     )
     judged = judge_pool(judge, pool)
-    rewards = score_pool(model, scorer, pool) if scorer.comparator == "pointwise" else None
+    rewards = score_pool(model, ensemble, pool) if ensemble.comparator == "pointwise" else None
     if judge.name == "gold":
         drawn = on_policy_pairs(pool, judged, seed=seed)
         if drawn.pairs.height:
-            result = _with_on_policy(result, model, scorer, rewards, drawn, seed)
+            result = _with_on_policy(result, model, ensemble, rewards, drawn, seed)
     if rewards is not None:
         best = evaluate_best_of_n(model, rewards, pool, judged, judge.name, seed=seed)
         result = replace(
@@ -92,13 +92,13 @@ def evaluate_arm(
 def _with_on_policy(
     so_far: ArmEvaluation,
     model: str,
-    scorer: Scorer,
+    ensemble: Ensemble,
     rewards: FloatArray | None,
     drawn: OnPolicyPairs,
     seed: int,
 ) -> ArmEvaluation:
     scored = (
-        score_pairs(model, scorer, drawn.pairs) if rewards is None else drawn.from_pool(rewards)
+        score_pairs(model, ensemble, drawn.pairs) if rewards is None else drawn.from_pool(rewards)
     )
     found = evaluate_on_policy(model, scored, drawn, seed=seed)
     return replace(

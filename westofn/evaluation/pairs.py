@@ -11,8 +11,7 @@ import polars as pl
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.evaluation.judges import FloatArray, sigmoid
 from westofn.evaluation.pools import require_finite
-from westofn.models.reward import Scorer
-from westofn.models.scoring import pair_margins, score_pools
+from westofn.models.ensemble import Ensemble, mean_pair_margins, mean_rewards
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class PairRewards:
         return sigmoid(self.margin)
 
 
-def score_pairs(model: str, scorer: Scorer, pairs: pl.DataFrame) -> PairRewards:
-    """Score pairs, a frame with columns prompt, chosen, rejected.
+def score_pairs(model: str, ensemble: Ensemble, pairs: pl.DataFrame) -> PairRewards:
+    """Score pairs, a frame with columns prompt, chosen, rejected, by the members' mean.
 
     Raises:
         ModelError: An answer is NaN or infinite.
@@ -44,12 +43,12 @@ def score_pairs(model: str, scorer: Scorer, pairs: pl.DataFrame) -> PairRewards:
     prompts, chosen, rejected = (
         pairs[column].to_list() for column in ("prompt", "chosen", "rejected")
     )
-    if scorer.comparator != "pointwise":
-        margin = pair_margins(scorer, prompts, chosen, rejected).double().numpy()
+    if ensemble.comparator != "pointwise":
+        margin = mean_pair_margins(ensemble, prompts, chosen, rejected).double().numpy()
         require_finite(model, "pairs", margin)
         return PairRewards(margin, None, None)
     both = [list(pair) for pair in zip(chosen, rejected, strict=True)]
-    rewards = np.stack([rows[:, 0].numpy() for rows in score_pools(scorer, prompts, both)])
+    rewards = mean_rewards(ensemble, prompts, both).numpy()
     require_finite(model, "pairs", rewards)
     # In float64, so that the margin is exactly the difference of the rewards that are written.
     wide = rewards.astype(np.float64)

@@ -13,8 +13,7 @@ from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ModelError
 from westofn.evaluation.judges import FloatArray, Judge
-from westofn.models.reward import Scorer
-from westofn.models.scoring import score_pools
+from westofn.models.ensemble import Ensemble, mean_rewards
 
 IndexArray = NDArray[np.int64]
 
@@ -104,15 +103,14 @@ def judge_pool(judge: Judge, pool: Pool) -> FloatArray:
     return judge.rewards(ids, prompts, flat).reshape(-1, size)
 
 
-def score_pool(model: str, scorer: Scorer, pool: Pool) -> FloatArray:
-    """A pointwise model's raw reward of every candidate, (P, N).
+def score_pool(model: str, ensemble: Ensemble, pool: Pool) -> FloatArray:
+    """A pointwise model's raw reward of every candidate, (P, N); of several the mean.
 
     Raises:
         ModelError: The model is pairwise, or a reward is NaN or infinite.
     """
-    scorer.require_pointwise("best-of-n")
-    features = score_pools(scorer, pool.prompts, pool.responses)
-    rewards = np.stack([rows[:, 0].numpy() for rows in features]).astype(np.float64)
+    ensemble.require_pointwise("best-of-n")
+    rewards = mean_rewards(ensemble, pool.prompts, pool.responses).double().numpy()
     require_finite(model, "candidates", rewards)
     return rewards
 

@@ -15,7 +15,7 @@ from westofn.errors import DataError
 from westofn.evaluation.judges import FloatArray, Judge, margins
 from westofn.evaluation.pairs import PairRewards, pair_scores, score_pairs
 from westofn.evaluation.records import Record, measured, with_interval
-from westofn.models.reward import Scorer
+from westofn.models.ensemble import Ensemble
 
 SURE = 0.8
 """An annotator is sure from this probability of the preferred response on."""
@@ -41,7 +41,7 @@ class PreferenceEvaluation:
 
 
 def evaluate_preferences(
-    model: str, scorer: Scorer, pairs: pl.DataFrame, judge: Judge, *, seed: int
+    model: str, ensemble: Ensemble, pairs: pl.DataFrame, judge: Judge, *, seed: int
 ) -> PreferenceEvaluation:
     """Measure accuracy, calibration and length bias on labelled pairs, by any comparator.
 
@@ -56,7 +56,7 @@ def evaluate_preferences(
 
     Args:
         model: Its name in the table of scores.
-        scorer: The model.
+        ensemble: The model, or several read as one.
         pairs: Rows of table PREFERENCES.
         judge: Tells which pairs are sure.
         seed: The run's seed; every model is resampled alike.
@@ -70,12 +70,12 @@ def evaluate_preferences(
             "preferences: 0 pairs with split test, needs at least 1; raise prepare's test size "
             "and rerun prepare"
         )
-    scored = score_pairs(model, scorer, pairs)
+    scored = score_pairs(model, ensemble, pairs)
     right = metrics.correctness(scored.margin)
     groups = pairs["prompt_id"].to_numpy()
     interval = metrics.bootstrap_interval(right, groups, seed=derive_seed(seed, "eval", "test"))
     label = metrics.confidence_and_correctness(scored.p_chosen)
-    length = _length(scorer, pairs, scored.margin)
+    length = _length(ensemble, pairs, scored.margin)
     return PreferenceEvaluation(
         metrics={
             "test_pairs": pairs.height,
@@ -132,9 +132,11 @@ def _is_sure(p: FloatArray) -> NDArray[np.bool_]:
     return np.maximum(p, 1.0 - p).round(6) >= SURE
 
 
-def _length(scorer: Scorer, pairs: pl.DataFrame, margin: FloatArray) -> metrics.LengthDiagnostics:
+def _length(
+    ensemble: Ensemble, pairs: pl.DataFrame, margin: FloatArray
+) -> metrics.LengthDiagnostics:
     tokens = [
-        [len(ids) - 1 for ids in scorer.encoder.responses(pairs[side].to_list())]
+        [len(ids) - 1 for ids in ensemble.encoder.responses(pairs[side].to_list())]
         for side in ("chosen", "rejected")
     ]
     return metrics.length_diagnostics(tokens[0], tokens[1], margin)

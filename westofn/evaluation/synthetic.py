@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from westofn.artifacts.decisions import REASONS
 from westofn.core.bound import Epsilon, epsilon, pair_bound
@@ -29,9 +30,10 @@ from westofn.evaluation.pools import (
     require_finite,
 )
 from westofn.evaluation.records import Record, with_interval
+from westofn.models.ensemble import Ensemble, mean_pair_margins
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
-from westofn.models.scoring import pair_margins, score_pools
+from westofn.models.scoring import score_pools
 
 MAX_PROMPTS = 256
 """Prompts on whose pools ε is measured, at most."""
@@ -50,7 +52,7 @@ class SyntheticInputs:
     """One iteration's pairs and where they come from.
 
     Attributes:
-        base: The model that labelled them.
+        base: The model, or the models, that labelled them.
         policy: The policy that sampled the candidates.
         pool: The candidates of D_U.
         pairs: Table PAIRS.
@@ -59,7 +61,7 @@ class SyntheticInputs:
         human: Rows of table PREFERENCES: the human training pairs, to compare likelihoods with.
     """
 
-    base: Scorer
+    base: Ensemble
     policy: Policy
     pool: Pool
     pairs: pl.DataFrame
@@ -162,8 +164,8 @@ def evaluate_labels(
     return SyntheticEvaluation(metrics, curve)
 
 
-def compare_pool(base: Scorer, pool: Pool, seed: int) -> tuple[PoolPairs, FloatArray]:
-    """The base model's margins of pool pairs, first over second.
+def compare_pool(base: Ensemble, pool: Pool, seed: int) -> tuple[PoolPairs, FloatArray]:
+    """The base model's margins of pool pairs, first over second; of several models the mean.
 
     Returns:
         The pairs, and (P, K) margins. All pairs of each pool while they number no more than
@@ -193,24 +195,29 @@ def _some_prompts(pool: Pool, seed: int) -> IndexArray:
     return np.sort(rng.choice(count, MAX_PROMPTS, replace=False))
 
 
-def _embedded_margins(base: Scorer, pool: Pool, drawn: PoolPairs) -> FloatArray:
-    features = torch.stack(score_pools(base, pool.prompts, pool.responses))
+def _embedded_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> FloatArray:
+    margins = [_member_margins(member, pool, drawn) for member in base.members]
+    return torch.stack(margins).mean(0).double().numpy()
+
+
+def _member_margins(member: Scorer, pool: Pool, drawn: PoolPairs) -> Tensor:
+    features = torch.stack(score_pools(member, pool.prompts, pool.responses))
     blocks = []
     for start in range(0, len(features), _PROMPTS_A_BLOCK):
         rows = torch.arange(start, min(start + _PROMPTS_A_BLOCK, len(features)))[:, None]
         stop = start + len(rows)
         first, second = (torch.tensor(index[start:stop]) for index in (drawn.first, drawn.second))
         blocks.append(pair_margin(features[rows, first], features[rows, second]))
-    return torch.cat(blocks).double().numpy()
+    return torch.cat(blocks)
 
 
-def _joint_margins(base: Scorer, pool: Pool, drawn: PoolPairs) -> FloatArray:
+def _joint_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> FloatArray:
     prompts, first, second = [], [], []
     for row, responses in enumerate(pool.responses):
         prompts += [pool.prompts[row]] * drawn.first.shape[1]
         first += [responses[index] for index in drawn.first[row]]
         second += [responses[index] for index in drawn.second[row]]
-    margins = pair_margins(base, prompts, first, second)
+    margins = mean_pair_margins(base, prompts, first, second)
     return margins.double().numpy().reshape(drawn.first.shape)
 
 

@@ -17,6 +17,7 @@ from westofn.errors import ModelError
 
 FORMAT = 1
 CARD = "card.json"
+ENSEMBLE = "ensemble.json"
 CANARY_TOLERANCE = 1e-3  # absolute; other hardware sums in another order
 
 
@@ -94,6 +95,53 @@ def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
             "stage that writes this one"
         )
     return card
+
+
+def describe_model(folder: Path) -> dict[str, str]:
+    """What the cards of a reward model say of it; where members differ, a value each.
+
+    Raises:
+        ModelError: As `read_card`, of the model or of a member.
+    """
+    members = member_folders(folder)
+    facts: dict[str, list[str]] = {} if len(members) == 1 else {"members": [str(len(members))]}
+    for member in members:
+        card = read_card(member, "reward_model")
+        said = {"family": card.family, "comparator": card.comparator, **card.training}
+        for key, value in said.items():
+            facts.setdefault(key, []).append(str(value))
+    return {
+        key: values[0] if len(set(values)) == 1 else ", ".join(values)
+        for key, values in facts.items()
+    }
+
+
+def member_folder(folder: Path, index: int) -> Path:
+    """Where an ensemble keeps its member of this index, from 0."""
+    return folder / f"member-{index}"
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """The folders of an ensemble's members in order; of a single model the folder itself.
+
+    Raises:
+        ModelError: ensemble.json is damaged.
+    """
+    path = folder / ENSEMBLE
+    if not path.is_file():
+        return [folder]
+    try:
+        count = json.loads(path.read_text(encoding="utf-8"))["members"]
+        if not isinstance(count, int) or count < 2:
+            raise ValueError(f"members is {count!r}, needs a whole number from 2")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); rerun the stage that writes it") from None
+    return [member_folder(folder, index) for index in range(count)]
+
+
+def write_ensemble(folder: Path, count: int) -> None:
+    """Say in ensemble.json that a folder holds this many members."""
+    (folder / ENSEMBLE).write_text(f'{{"members": {count}}}\n', encoding="utf-8")
 
 
 def check_template(folder: Path, card: Card, template: dict[str, int | str]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from westofn.core.selection import BestWorst
 from westofn.errors import DataError
+from westofn.models.ensemble import Ensemble
 from westofn.pairing.select import Pools, Selection
 from westofn.params import WonSelectParams
 
@@ -83,7 +84,7 @@ def _indices(pools: Pools, pair: BestWorst) -> pl.DataFrame:
 
 
 def summarise(
-    pools: Pools, selection: Selection, comparator: str, params: WonSelectParams
+    pools: Pools, selection: Selection, base: Ensemble, params: WonSelectParams
 ) -> dict[str, object]:
     """Counts, costs and the spread of the pairs' confidence."""
     p_chosen = selection.pairs.p_best
@@ -95,7 +96,9 @@ def summarise(
         "n_candidates": pools.n_candidates,
         "method": params.method,
         "selector": params.selector,
-        "comparator": comparator,
+        "comparator": base.comparator,
+        "members": len(base.members),
+        "pessimism": params.pessimism,
         "forward_passes": selection.forward_passes,
         "distinct_responses": sum(len(set(pool)) for pool in pools.responses),
         "p_chosen_quantiles": {f"{q:g}": v for q, v in zip(quantiles, values, strict=True)},

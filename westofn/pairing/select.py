@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from westofn.core.comparators import lower_confidence_margins, mean_margin, pair_margin
 from westofn.core.comparators import margins as all_margins
-from westofn.core.comparators import mean_margin, pair_margin
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
     BestWorst,
@@ -19,8 +19,9 @@ from westofn.core.selection import (
     nested_best_worst,
     select_pairs,
 )
-from westofn.core.tournament import tournament_best_worst
+from westofn.core.tournament import Compare, tournament_best_worst
 from westofn.execution.progress import track
+from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
 from westofn.models.scoring import joint_margins, score_pools
 
@@ -53,7 +54,8 @@ class Selection:
             comparator was asked for a tournament.
         pool_std: (P,) standard deviation over the pool of each candidate's mean margin (their mean
             is 0 by skew symmetry); None for a tournament.
-        forward_passes: Responses, or ordered pairs for a joint comparator, that went through it.
+        forward_passes: Responses, or ordered pairs for a joint comparator, that went through it;
+            through all members of an ensemble together.
     """
 
     pairs: BestWorst
@@ -63,62 +65,87 @@ class Selection:
 
 
 def select(
-    scorer: Scorer, pools: Pools, *, method: str, selector: Selector, seed: int
+    base: Ensemble,
+    pools: Pools,
+    *,
+    method: str,
+    selector: Selector,
+    seed: int,
+    pessimism: float = 0.0,
 ) -> Selection:
     """Choose a pair of every pool.
 
     Args:
-        scorer: The base preference model, of any comparator.
+        base: The base preference model, or an ensemble of them, of any comparator.
         pools: The candidates.
         method: `exact` looks at all ordered pairs, `tournament` eliminates.
         selector: Which pair; a tournament gives `west` only.
         seed: Of the random selectors and of the tournament's brackets.
+        pessimism: A pair's margin is the members' mean less this many of their standard deviations;
+            p_chosen is that margin's probability. A single model has no deviation.
+
+    Raises:
+        ValueError: A tournament, which needs skew-symmetric margins, with pessimism.
     """
     if method == "tournament":
-        return _tournament(scorer, pools, seed)
-    count = pools.n_candidates
-    step = max(1, MARGINS_AT_ONCE // count**2)
+        if pessimism:
+            raise ValueError(f"pessimism is {pessimism}, a tournament needs 0: use method exact")
+        return _tournament(base, pools, seed)
+    count, members = pools.n_candidates, len(base.members)
+    step = max(1, MARGINS_AT_ONCE // (members * count**2))
     draws = _draws(seed, pools.prompt_ids, 2)
     parts, nested, stds = [], [], []
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
-        margins = _margins(scorer, pools.prompts[start:stop], pools.responses[start:stop])
+        of_members = [
+            _margins(member, pools.prompts[start:stop], pools.responses[start:stop])
+            for member in base.members
+        ]
+        margins = lower_confidence_margins(torch.stack(of_members), pessimism)
         parts.append(select_pairs(margins, selector, draws[start:stop]))
         nested.append(nested_best_worst(margins, default_sizes(count)))
         stds.append(mean_margin(margins).std(-1, correction=0))
-    each = count * (count - 1) if scorer.comparator == "joint" else count
+    each = count * (count - 1) if base.comparator == "joint" else count
     return Selection(
         pairs=_concat(parts),
         nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
         pool_std=torch.cat(stds),
-        forward_passes=each * len(pools.prompts),
+        forward_passes=members * each * len(pools.prompts),
     )
 
 
-def _tournament(scorer: Scorer, pools: Pools, seed: int) -> Selection:
+def _tournament(base: Ensemble, pools: Pools, seed: int) -> Selection:
     count = pools.n_candidates
     brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
+    compares = [_compare(member, pools) for member in base.members]
+
+    def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return torch.stack([member(prompt, a, b) for member in compares]).mean(0)
+
+    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
+    pairs = BestWorst(result.best, result.worst, result.p_best)
+    each = 2 * result.comparisons_per_prompt if base.comparator == "joint" else count
+    passes = len(base.members) * each * len(pools.prompts)
+    return Selection(pairs, {count: pairs}, None, passes)
+
+
+def _compare(scorer: Scorer, pools: Pools) -> Compare:
+    """A model's margins of candidates of the pools, as a tournament asks for them."""
     if scorer.comparator == "joint":
         prompt_ids = scorer.encoder.prompts(pools.prompts)
         ids = [scorer.encoder.responses(pool) for pool in pools.responses]
 
-        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        def joint(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
             rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
             return _joint(scorer, prompt_ids, ids, rows)
 
-    else:
-        features = torch.stack(score_pools(scorer, pools.prompts, pools.responses))
+        return joint
+    features = torch.stack(score_pools(scorer, pools.prompts, pools.responses))
 
-        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
-            return pair_margin(features[prompt, a], features[prompt, b])
+    def embedded(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return pair_margin(features[prompt, a], features[prompt, b])
 
-    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
-    pairs = BestWorst(result.best, result.worst, result.p_best)
-    if scorer.comparator == "joint":
-        passes = 2 * result.comparisons_per_prompt * len(pools.prompts)
-    else:
-        passes = count * len(pools.prompts)
-    return Selection(pairs, {count: pairs}, None, passes)
+    return embedded
 
 
 def _margins(scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:

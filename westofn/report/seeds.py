@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from westofn.core.intervals import mean_interval
+
 Metrics = Mapping[str, Mapping[str, float]]
 """One run's metrics.json: arm -> metric -> value."""
-
-# Student's t at 0.975 for 1, 2, … degrees of freedom; beyond them the normal's 1.96 is near enough.
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,15 +32,12 @@ def estimate(values: Sequence[float]) -> Estimate:
     Raises:
         ValueError: There are no values.
     """
-    count = len(values)
-    if not count:
+    if not values:
         raise ValueError("no runs to average")
-    mean = math.fsum(values) / count
-    if count == 1:
-        return Estimate(mean, 0.0, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    t = _T[count - 2] if count - 2 < len(_T) else 1.96
-    return Estimate(mean, t * math.sqrt(variance / count), count)
+    if len(values) == 1:
+        return Estimate(values[0], 0.0, 1)
+    interval = mean_interval(values)
+    return Estimate(interval.mean, interval.half, interval.count)
 
 
 def across(runs: Sequence[Metrics], arm: str, metric: str) -> Estimate | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import polars as pl
 
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.core.seeds import derive_seed
 from westofn.execution.scratch import scratch
+from westofn.models.card import member_folder, replace_folder, write_ensemble
 from westofn.models.reward import save_reward_model
 from westofn.params import RewardModelParams
 from westofn.runtime import load_runtime, set_up_torch
@@ -68,8 +73,12 @@ def train_arm(
     seed: int,
     out: Path,
     synthetic_fraction: float = 0.5,
+    members: int = 1,
 ) -> None:
     """Train an arm and save it.
+
+    Several members differ in their seed: initial head, order of batches, dropout. The first is the
+    model that one member would be.
 
     Args:
         name: Of the arm, for its scratch folder and errors.
@@ -81,6 +90,7 @@ def train_arm(
         seed: The run's seed.
         out: Folder of the model.
         synthetic_fraction: Share of synthetic rows in every batch.
+        members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
     """
     runtime = load_runtime()
     set_up_torch(runtime)
@@ -91,11 +101,15 @@ def train_arm(
         "fraction": synthetic_fraction,
         "train": human.train["pair_id"].to_list(),
         "synthetic": None if synthetic is None else synthetic.rows(),
+        "members": members,
     }
     validation = human.validation
-    with scratch(f"{name}-{out.parent.name}", settings, [*human.files, policy]) as folder:
+    shown = validation.head(CANARIES)
+    canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
+
+    def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
         trained = train_reward_model(
-            name,
+            member,
             preferences_from(human.train),
             None if synthetic is None else preferences_from(synthetic),
             preferences_from(validation),
@@ -103,13 +117,41 @@ def train_arm(
             head=head,
             params=params,
             synthetic_fraction=synthetic_fraction,
-            seed=seed,
-            scratch=folder,
+            seed=member_seed,
+            scratch=checkpoints,
             runtime=runtime,
         )
-        shown = validation.head(CANARIES)
-        canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
-        save_reward_model(trained.scorer, out, canaries, trained.facts)
+        save_reward_model(trained.scorer, place, canaries, trained.facts)
+
+    with scratch(f"{name}-{out.parent.name}", settings, [*human.files, policy]) as folder:
+        if members == 1:
+            train(name, seed, folder, out)
+        else:
+            _train_members(name, members, seed, train, folder, out)
+
+
+def _train_members(
+    name: str,
+    members: int,
+    seed: int,
+    train: Callable[[str, int, Path, Path], None],
+    folder: Path,
+    out: Path,
+) -> None:
+    """Train one member after the other in the scratch folder; `out` appears when all are there."""
+    finished = folder / "members"
+    for index in range(members):
+        place = member_folder(finished, index)
+        if not place.exists():  # else a run that was killed has finished it
+            # The first keeps the run's seed, so that more members change nothing about it.
+            member_seed = derive_seed(seed, "member", index) if index else seed
+            train(f"{name} {place.name}", member_seed, folder / f"of-{place.name}", place)
+    write_ensemble(finished, members)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        copy = Path(temporary) / out.name
+        shutil.copytree(finished, copy)
+        replace_folder(copy, out)
 
 
 def preferences_from(frame: pl.DataFrame) -> Preferences:

@@ -1,0 +1,113 @@
+"""An arm from tables to a saved model, or to an ensemble of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.small_models import VOCABULARY, reward_params, tiny_policy
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.errors import TrainingError
+from westofn.models.encoding import Encoder
+from westofn.models.ensemble import load_reward_models
+from westofn.models.policy import save_policy
+from westofn.training import arms
+from westofn.training.arms import HumanData, train_arm
+from westofn.training.preference import Head
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_encoder: Encoder) -> Path:
+    """A folder with a policy and prepared tables, which is also the working folder."""
+    monkeypatch.chdir(tmp_path)
+    save_policy(tiny_policy(small_encoder, seed=4), tmp_path / "policy", [("the cat", "so")], {})
+    words = VOCABULARY[:12]
+    rows = [
+        (f"p{i:02}", f"{word} {other}", f"{word} good", f"{other} bad")
+        for i, (word, other) in enumerate((a, b) for a in words for b in words[:2])
+    ]
+    splits = ["train"] * 16 + ["validation"] * 8
+    prepared = tmp_path / "prepared"
+    PREFERENCES.write(
+        PREFERENCES.frame(
+            {
+                "pair_id": [f"h-{row[0]}" for row in rows],
+                "prompt_id": [row[0] for row in rows],
+                "prompt": [row[1] for row in rows],
+                "chosen": [row[2] for row in rows],
+                "rejected": [row[3] for row in rows],
+                "split": splits,
+                "source": ["here"] * len(rows),
+                "label_source": ["human"] * len(rows),
+                "p_chosen": [None] * len(rows),
+            }
+        ),
+        prepared / "preferences.parquet",
+    )
+    PROMPTS.write(
+        pl.DataFrame({"prompt_id": ["u0"], "prompt": ["the sun ran"], "split": ["unlabeled"]}),
+        prepared / "prompts.parquet",
+    )
+    return tmp_path
+
+
+def _train(root: Path, out: str, members: int) -> None:
+    train_arm(
+        "base_rm",
+        HumanData.read(root / "prepared"),
+        synthetic=None,
+        policy=root / "policy",
+        head=Head("embedding", 2),
+        params=reward_params(dropout=0.1),
+        seed=0,
+        out=root / out,
+        members=members,
+    )
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def test_the_first_of_several_members_is_the_model_of_one(root: Path) -> None:
+    _train(root, "k0/one", members=1)
+    _train(root, "k0/two", members=2)
+    one, two = _bytes(root / "k0/one"), _bytes(root / "k0/two")
+    assert "card.json" in one
+    assert two.pop("ensemble.json") == b'{"members": 2}\n'
+    first = {name: data for name, data in two.items() if name.startswith("member-0/")}
+    second = {name: data for name, data in two.items() if name.startswith("member-1/")}
+    assert first == {f"member-0/{name}": data for name, data in one.items()}
+    assert len(first) == len(second) == len(two) / 2
+    for weights in ("head.safetensors", "model.safetensors"):
+        assert first[f"member-0/{weights}"] != second[f"member-1/{weights}"]
+    assert len(load_reward_models(root / "k0/two").members) == 2
+    assert not list((root / "k0").glob(".*"))
+    assert not list((root / ".scratch").rglob("member-*"))
+
+
+def test_a_killed_ensemble_goes_on_after_its_last_whole_member(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train(root, "k0/whole", members=3)
+    original, trained = arms.train_reward_model, []
+
+    def dies_at_the_second(name: str, *given: object, **options: object) -> object:
+        if name == "base_rm member-1" and not trained.count(name):
+            trained.append(name)
+            raise TrainingError("killed")
+        trained.append(name)
+        return original(name, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arms, "train_reward_model", dies_at_the_second)
+    with pytest.raises(TrainingError, match="killed"):
+        _train(root, "k0/rm", members=3)
+    assert not (root / "k0/rm").exists()
+    _train(root, "k0/rm", members=3)
+    assert trained == [f"base_rm member-{index}" for index in (0, 1, 1, 2)]
+    assert _bytes(root / "k0/rm") == _bytes(root / "k0/whole")
