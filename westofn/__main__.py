@@ -5,6 +5,7 @@
 | summary | prints the result table again and where the report lies |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
+| study | runs main pipeline and study over several seeds, writes study.json |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 """
 
@@ -104,6 +105,18 @@ def doctor() -> None:
     Console().print(table)
     if not all(good for good, _, _ in findings):
         raise typer.Exit(2)
+
+
+@app.command()
+def study(
+    seeds: Annotated[int, typer.Option(min=1, help="how many: 0, 1, …")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
+    out: Annotated[Path, typer.Option(help="where the records go")] = Path("study.json"),
+) -> None:
+    """Run the paper's comparisons and ablations over several seeds."""
+    from westofn.study.run import run_study
+
+    run_study(range(seeds), jobs, out, Console())
 
 
 @tune.command("filter")

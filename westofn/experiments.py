@@ -34,15 +34,20 @@ class Experiment:
         name: Of the experiment, part of a git reference.
         settings: Dotted key of params.yaml -> value.
         targets: The stages to bring up to date, with all that they need; empty means all stages.
+        everything: All stages of every pipeline file (study/dvc.yaml too), where no target is named.
     """
 
     name: str
     settings: Mapping[str, float | str]
     targets: tuple[str, ...] = ()
+    everything: bool = False
 
 
 def run_experiment(
-    name: str, settings: Mapping[str, float | str], targets: Sequence[str] = ()
+    name: str,
+    settings: Mapping[str, float | str],
+    targets: Sequence[str] = (),
+    everything: bool = False,
 ) -> str:
     """Run an experiment with one thread a process; returns its git revision.
 
@@ -59,7 +64,8 @@ def run_experiment(
     reference = _reference(name)
     remove_experiments([name])
     changes = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
-    _dvc(f"experiment {name}", "exp", "run", "--temp", "-n", name, *changes, *targets)
+    which = ("--all-pipelines",) if everything else tuple(targets)
+    _dvc(f"experiment {name}", "exp", "run", "--temp", "-n", name, *changes, *which)
     if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
         raise ExperimentError(f"experiment {name}: dvc ended well but kept no {reference}; rerun")
     return revision
@@ -86,7 +92,9 @@ def run_all(
         if stop.is_set():
             return None
         try:
-            return run_experiment(experiment.name, experiment.settings, experiment.targets)
+            return run_experiment(
+                experiment.name, experiment.settings, experiment.targets, experiment.everything
+            )
         except BaseException:
             stop.set()
             raise

@@ -218,6 +218,21 @@ class RlhfParams(Section):
         return self
 
 
+class StudyParams(Section):
+    """What study/dvc.yaml needs beside the pipeline's own parameters."""
+
+    judge: JudgeParams
+    positive_affix: Annotated[str, Field(min_length=1)]
+    negative_affix: Annotated[str, Field(min_length=1)]
+    affix_before_words: Annotated[int, Field(ge=0)]
+    deep_candidates: Annotated[int, Field(ge=4)]
+    deep_prompts: Count
+    rl_steps: Count
+    rl_kl_weight: NonNegative
+    rl_evaluations: Annotated[int, Field(ge=4)]
+    wide: Annotated[int, Field(ge=8, multiple_of=8)]
+
+
 class LoopItem(Section):
     """One iteration: `prev` names the one whose policy and reward model it starts from."""
 
@@ -236,6 +251,7 @@ class Params(Section):
     filter: FilterParams
     student_rm: StudentRmParams
     rlhf: RlhfParams
+    study: StudyParams
     loop: dict[str, LoopItem]
 
     @model_validator(mode="after")

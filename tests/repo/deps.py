@@ -18,15 +18,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 ROOT = Path(__file__).resolve().parents[2]
-PIPELINES = (ROOT / "dvc.yaml",)
+PIPELINES = (ROOT / "dvc.yaml", ROOT / "study" / "dvc.yaml")
 CODE = ("stages/", "westofn/")
 # The world's grammar is what `prepare` reads by default, so it is a dep by its path already.
 READ_AS_DATA = {"prepare": "westofn/sources/world/"}
 
 
-def code_of(module: str, graph: grimp.ImportGraph) -> list[str]:
-    """Files that a stage's module reaches, relative to the root, sorted."""
-    reached = {module, *graph.find_upstream_modules(module)}
+def code_of(command: str, graph: grimp.ImportGraph) -> list[str]:
+    """Files that a stage's command reaches by imports, relative to the root, sorted."""
+    modules = {stage_module(command), *part_modules(command)}
+    reached = modules.union(*map(graph.find_upstream_modules, modules))
     files = {_file(name) for name in reached}
     files |= {
         init
@@ -61,6 +62,11 @@ def stage_module(command: str) -> str:
     return found.group(1)
 
 
+def part_modules(command: str) -> list[str]:
+    """The module that the command of `study` loads by its name, where it does."""
+    return [f"westofn.study.parts.{part}" for part in re.findall(r"--part (\w+)", command)]
+
+
 def body_of(stage: CommentedMap) -> CommentedMap:
     """The part of a stage that has cmd and deps, inside `do` for a foreach stage."""
     body: CommentedMap = stage.get("do", stage)
@@ -71,7 +77,7 @@ def expected(name: str, body: CommentedMap, graph: grimp.ImportGraph) -> list[st
     """Data deps as written, then the code."""
     data = [str(dep) for dep in body.get("deps") or [] if not str(dep).startswith(CODE)]
     skipped = READ_AS_DATA.get(name, "\0")
-    code = [file for file in code_of(stage_module(body["cmd"]), graph) if skipped not in file]
+    code = [file for file in code_of(body["cmd"], graph) if skipped not in file]
     return data + code
 
 

@@ -65,6 +65,9 @@ class RewardModel(nn.Module):
         # Of the read-out alone: dropout in every layer costs more than half a step again.
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)
+        # A random reward would have to be unlearned first. The planes stay random: a product of
+        # two zeros has no gradient.
+        nn.init.zeros_(self.head.weight[0])
 
     def prompt_states(self, prompts: Padded) -> PromptStates:
         """Encode P prompts once, for any number of responses."""

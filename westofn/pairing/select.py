@@ -98,7 +98,7 @@ def select(
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
         of_members = [
-            _margins(member, pools.prompts[start:stop], pools.responses[start:stop])
+            pool_margins(member, pools.prompts[start:stop], pools.responses[start:stop])
             for member in base.members
         ]
         margins = lower_confidence_margins(torch.stack(of_members), pessimism)
@@ -148,8 +148,10 @@ def _compare(scorer: Scorer, pools: Pools) -> Compare:
     return embedded
 
 
-def _margins(scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:
-    """(P, N, N) margins of every ordered pair."""
+def pool_margins(
+    scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]
+) -> Tensor:
+    """(P, N, N) margins of every ordered pair of each pool, by any comparator."""
     if scorer.comparator != "joint":
         return all_margins(torch.stack(score_pools(scorer, prompts, responses)))
     count = len(responses[0])

@@ -1,0 +1,38 @@
+"""Beside the pipeline, `study_judge`: an AI judge's verdicts on policy pairs, in both orders.
+
+reads   data/prepared, data/world, data/autorater, data/loop/k0/policy,
+        data/loop/k1/candidates.parquet, data/study/pools
+writes  data/study/verdicts.parquet
+
+Verdicts are data: a remote judge is asked once, and a change of the judge is a change of
+`study.judge`. Only the judge named `simulated` reads the world's gold annotator.
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+from westofn.params import load_params
+
+
+def main(data: In, out: Out) -> None:
+    """Ask the judge about two samples a prompt, and about the contrast pairs."""
+    from westofn.artifacts.verdicts import VERDICTS
+    from westofn.judging.build import build_judge
+    from westofn.judging.shards import judge_in_shards
+
+    from westofn.execution.scratch import scratch
+    from westofn.runtime import set_up_torch
+    from westofn.study.inputs import StudyInputs
+    from westofn.study.verdicts import gold_rewards, judged_pairs, pairs_to_judge
+
+    params, device = load_params(), set_up_torch()
+    inputs = StudyInputs(params, data, device)
+    pairs = judged_pairs(pairs_to_judge(inputs))
+    judge = build_judge(params.study.judge, gold_rewards(inputs.judge))
+    settings = {"judge": params.study.judge.model_dump(mode="json"), "pairs": pairs.rows()}
+    with scratch("study_judge", settings, [data / "prepared", data / "world"]) as folder:
+        VERDICTS.write(judge_in_shards(judge, pairs, folder), out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,43 @@
+"""Beside the pipeline, `study_pools`: what the study samples from the SFT policy.
+
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k0/policy
+writes  data/study/pools: labeled, {positive,negative}_{labeled,unlabeled},
+        deep_{unlabeled,test}, each a table of candidates
+
+A candidate follows from (seed, prompt, index), so the first of deep_unlabeled are the candidates of
+iteration k1.
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+from westofn.params import load_params
+
+
+def main(prepared: In, policy: In, out: Out) -> None:
+    """Sample plain, contrast and deep pools."""
+    from westofn.artifacts.candidates import CANDIDATES
+    from westofn.core.seeds import derive_seed
+    from westofn.execution.scratch import scratch
+    from westofn.generation.pool import Draw, sample_pool
+    from westofn.models.policy import load_policy
+    from westofn.runtime import set_up_torch
+    from westofn.study.pools import plan
+    from westofn.training.arms import HumanData
+
+    params, device = load_params(), set_up_torch()
+    human = HumanData.read(prepared)
+    model = load_policy(policy, device)
+    for wanted in plan(human, params.study, params.sample):
+        draw = Draw(
+            wanted.n_candidates, params.sample.temperature, derive_seed(params.seed, wanted.stream)
+        )
+        name = f"study_pools-{wanted.name}"
+        settings = [draw.__dict__, wanted.prompts.rows()]
+        with scratch(name, settings, [*human.files, policy]) as folder:
+            frame = sample_pool(model, wanted.prompts, draw, folder, wanted.name)
+            CANDIDATES.write(frame, out / f"{wanted.name}.parquet")
+
+
+if __name__ == "__main__":
+    run(main)

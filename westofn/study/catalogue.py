@@ -1,0 +1,211 @@
+"""The arms of the study by table: names, titles, and what each is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REFERENCE = "hf50"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One table of arms.
+
+    Attributes:
+        key: In URLs and plots.
+        title: Above the table.
+        says: One sentence on what varies.
+        part: Whose records they are.
+        arms: Name -> title, in order.
+        against: The arm that differences are taken to, of `against_part`.
+        against_part: Its part.
+    """
+
+    key: str
+    title: str
+    says: str
+    part: str
+    arms: dict[str, str]
+    against: str = REFERENCE
+    against_part: str = "baselines"
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        "baselines",
+        "Baselines",
+        "HF50 is half of the human pairs; every other arm adds one pair for each prompt of the "
+        "other half, mixed 1:1, and takes the same steps.",
+        "baselines",
+        {
+            "hf50": "HF50",
+            "west": "HF50 + West-of-N",
+            "hf100": "HF100",
+            "self_training": "HF50 + self-training (N = 2)",
+            "best_random": "HF50 + best against random",
+            "rlaif": "HF50 + RLAIF",
+            "rlaif_soft": "HF50 + RLAIF, soft labels",
+            "rlcd": "HF50 + RLCD",
+            "rlcd_rescored": "HF50 + RLCD, rescored by the judge",
+        },
+    ),
+    Group(
+        "repeats",
+        "Controls: another training seed, shuffled labels",
+        "What two trainings of one arm differ by, and HF50 with the order of every pair drawn by a "
+        "coin.",
+        "baselines",
+        {
+            "hf50_again": "HF50, again",
+            "west_again": "HF50 + West-of-N, again",
+            "hf100_again": "HF100, again",
+            "shuffled": "shuffled labels",
+        },
+    ),
+    Group(
+        "rlaif_bases",
+        "West-of-N on top of RLAIF, without human labels",
+        "D_L is here labelled by the AI judge; differences are to that data alone.",
+        "synthetic_bases",
+        {
+            "rlaif_only": "RLAIF",
+            "rlaif_west": "RLAIF + West-of-N",
+            "rlaif_double": "RLAIF, twice the pairs",
+        },
+        "rlaif_only",
+        "synthetic_bases",
+    ),
+    Group(
+        "rlcd_bases",
+        "West-of-N on top of RLCD, without human labels",
+        "D_L is here labelled by the contrast prompt; differences are to that data alone.",
+        "synthetic_bases",
+        {
+            "rlcd_only": "RLCD",
+            "rlcd_west": "RLCD + West-of-N",
+            "rlcd_double": "RLCD, twice the pairs",
+        },
+        "rlcd_only",
+        "synthetic_bases",
+    ),
+    Group(
+        "sizes",
+        "Pool size N",
+        "West-of-N among the first N of the same 64 candidates.",
+        "selection",
+        {f"n{n}": f"N = {n}" for n in (2, 4, 8, 16, 32, 64)},
+    ),
+    Group(
+        "selectors",
+        "Selectors",
+        "One pair a prompt unless the name says more; the same pools, teacher and steps.",
+        "selection",
+        {
+            "n64": "west (best and worst)",
+            "best_below": "best, and the one at mean − 2 sd",
+            "best_median": "best and median",
+            "quartiles": "upper and lower quartile",
+            "confidence75": "pair nearest to confidence 0.75",
+            "confidence90": "pair nearest to confidence 0.9",
+            "top_bottom4": "4 best with 4 worst",
+            "top_bottom16": "16 best with 16 worst",
+            "random16": "16 random pairs",
+            "distil16": "16 random pairs, soft (distillation)",
+        },
+    ),
+    Group(
+        "filters",
+        "Filters",
+        "West-of-N pairs above a quantile of confidence, of log-likelihood a token, or both.",
+        "selection",
+        {
+            "n64": "none",
+            "filter_c25": "confidence 0.25",
+            "filter_c50": "confidence 0.5",
+            "filter_c75": "confidence 0.75",
+            "filter_l25": "likelihood 0.25",
+            "filter_l50": "likelihood 0.5",
+            "filter_c25_l25": "both 0.25",
+        },
+    ),
+    Group(
+        "mixing",
+        "Mixing and targets",
+        "Share of West-of-N pairs in the batch, and the teacher's probability as the target.",
+        "selection",
+        {
+            "mix25": "1/4 synthetic",
+            "n64": "1/2 synthetic",
+            "mix75": "3/4 synthetic",
+            "synthetic_only": "only synthetic",
+            "soft": "1/2 synthetic, soft labels",
+        },
+    ),
+    Group(
+        "comparators",
+        "The teacher's comparator",
+        "What a student learns from each teacher's pairs.",
+        "teachers",
+        {
+            "by_embedding": "embedding, exact",
+            "by_pointwise": "pointwise, exact",
+            "by_joint": "joint, tournament",
+        },
+    ),
+    Group(
+        "ensembles",
+        "Ensembles of four teachers",
+        "Mean margin, and mean − 1 standard deviation (lower confidence bound), at two pool sizes.",
+        "teachers",
+        {
+            "single_n64": "one teacher, N = 64",
+            "ensemble_n64": "mean of 4, N = 64",
+            "ensemble_n64_lcb1": "lower bound of 4, N = 64",
+            "single_n512": "one teacher, N = 512",
+            "ensemble_n512": "mean of 4, N = 512",
+            "ensemble_n512_lcb1": "lower bound of 4, N = 512",
+        },
+    ),
+    *(
+        Group(
+            key,
+            title,
+            says,
+            "data",
+            {without: f"{name}", f"{without}_west": f"{name} + West-of-N"},
+            without,
+            "data",
+        )
+        for key, title, says, without, name in (
+            ("human25", "A quarter of HF50", "Teacher and student see these pairs only.",
+             "human25", "1/4 of HF50"),
+            ("human50", "Half of HF50", "Teacher and student see these pairs only.",
+             "human50", "1/2 of HF50"),
+            ("noise10", "One label in ten flipped", "On top of the annotators' own noise.",
+             "noise10", "HF50, 10 % flipped"),
+            ("noise20", "One label in five flipped", "On top of the annotators' own noise.",
+             "noise20", "HF50, 20 % flipped"),
+            ("dropout0", "Student without dropout", "Of the read-out.", "dropout0", "HF50"),
+            ("dropout50", "Noisy student", "Dropout 0.5 of the read-out.", "dropout50", "HF50"),
+        )
+    ),
+    Group(
+        "human200",
+        "West-of-N on top of HF100",
+        "Teacher and student see all human pairs; D_U's prompts are labelled twice.",
+        "data",
+        {"human200_west": "HF100 + West-of-N"},
+        "hf100",
+        "baselines",
+    ),
+    Group(
+        "wide",
+        "A wider student",
+        "Students from the weights of a wider policy; the teacher stays.",
+        "size",
+        {"wide": "HF50, wide", "wide_west": "HF50 + West-of-N, wide"},
+        "wide",
+        "size",
+    ),
+)  # fmt: skip
+"""Every table of arms, in the order in which they are shown."""

@@ -1,0 +1,152 @@
+"""What the main pipeline left for the study, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.evaluation.judges import FloatArray, Judge, load_judge
+from westofn.evaluation.pools import Pool, judge_pool
+from westofn.models.ensemble import Ensemble, load_reward_models
+from westofn.models.policy import Policy, load_policy
+from westofn.pairing.frames import pools_from_frames
+from westofn.pairing.select import Pools, pool_margins
+from westofn.params import Params
+from westofn.training.arms import HumanData
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """One seed's data, models and pools; what a part does not ask for is not read.
+
+    Attributes:
+        params: All of params.yaml.
+        data: The pipeline's folder `data/`.
+        device: Where models run.
+    """
+
+    params: Params
+    data: Path
+    device: str
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.params.seed
+
+    @property
+    def policy_folder(self) -> Path:
+        """The SFT policy, from whose weights every reward model starts."""
+        return self.data / "loop" / "k0" / "policy"
+
+    @property
+    def base_folder(self) -> Path:
+        """The base preference model of HF50."""
+        return self.data / "loop" / "k0" / "rm"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The SFT policy."""
+        return load_policy(self.policy_folder, self.device)
+
+    @cached_property
+    def base(self) -> Ensemble:
+        """The base preference model of HF50."""
+        return load_reward_models(self.base_folder, self.device)
+
+    @cached_property
+    def human(self) -> HumanData:
+        """HF100."""
+        return HumanData.read(self.data / "prepared")
+
+    @cached_property
+    def labeled(self) -> pl.DataFrame:
+        """HF50, the paper's D_L (table preferences)."""
+        return self.human.labeled_half().train
+
+    @cached_property
+    def test(self) -> pl.DataFrame:
+        """Held-out human pairs (table preferences)."""
+        return self.human.preferences.filter(pl.col("split") == "test")
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The gold annotator, or the autorater."""
+        return load_judge(
+            self.data / "world" / "world.parquet", self.data / "autorater", self.device
+        )
+
+    @cached_property
+    def unlabeled(self) -> Pools:
+        """The pools of D_U that the main pipeline sampled for k1."""
+        candidates = CANDIDATES.read(self.data / "loop" / "k1" / "candidates.parquet")
+        return pools_from_frames(candidates, self.human.prompts, self.params.sample.n_candidates)
+
+    @cached_property
+    def test_pool(self) -> Pool:
+        """The pools of the test prompts that every reward model is measured on."""
+        candidates = CANDIDATES.read(self.data / "eval_pool" / "candidates.parquet")
+        return Pool.from_frames(candidates, self.human.prompts)
+
+    @cached_property
+    def test_pool_judged(self) -> FloatArray:
+        """(P, N) the judge's rewards of `test_pool`."""
+        return judge_pool(self.judge, self.test_pool)
+
+    @property
+    def verdicts(self) -> Path:
+        """The AI judge's verdicts (table verdicts)."""
+        return self.data / "study" / "verdicts.parquet"
+
+    @cached_property
+    def labeled_pools(self) -> Pools:
+        """Two candidates for every prompt of D_L, from the SFT policy."""
+        return self._pools("labeled", self.labeled_prompts, 2)
+
+    @cached_property
+    def deep_unlabeled(self) -> Pools:
+        """The pools of D_U with more candidates; the first are those of `unlabeled`."""
+        return self._pools("deep_unlabeled", self.human.prompts, self.params.study.deep_candidates)
+
+    @cached_property
+    def deep_test(self) -> Pool:
+        """Pools of some test prompts with more candidates."""
+        return Pool.from_frames(CANDIDATES.read(self.file("deep_test")), self.human.prompts)
+
+    def contrast(self, side: str, half: str) -> Pools:
+        """One sample a prompt under a contrast prompt; the prompts are shown without the affix.
+
+        Args:
+            side: positive or negative.
+            half: labeled (D_L) or unlabeled (D_U).
+        """
+        prompts = self.labeled_prompts if half == "labeled" else self.prompts_of("unlabeled")
+        return self._pools(f"{side}_{half}", prompts, 1)
+
+    def prompts_of(self, split: str) -> pl.DataFrame:
+        """Rows of table prompts."""
+        return self.human.prompts.filter(pl.col("split") == split)
+
+    @cached_property
+    def labeled_prompts(self) -> pl.DataFrame:
+        """The prompts of D_L as columns prompt_id, prompt."""
+        return self.labeled.select("prompt_id", "prompt").unique("prompt_id").sort("prompt_id")
+
+    def file(self, name: str) -> Path:
+        """A table of candidates that study_pools wrote."""
+        return self.data / "study" / "pools" / f"{name}.parquet"
+
+    def _pools(self, name: str, prompts: pl.DataFrame, n_candidates: int) -> Pools:
+        return pools_from_frames(CANDIDATES.read(self.file(name)), prompts, n_candidates)
+
+
+def mean_margins(base: Ensemble, pools: Pools) -> Tensor:
+    """(P, N, N) mean over the members of the margin of every ordered pair of every pool."""
+    members = [pool_margins(member, pools.prompts, pools.responses) for member in base.members]
+    return torch.stack(members).mean(0)

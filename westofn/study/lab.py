@@ -1,0 +1,177 @@
+"""Trains and measures one arm after another; what is measured survives a kill.
+
+Every student is trained by the one function that trains all reward models, from the same SFT
+weights, with the same optimiser steps and batch; only its data differs, or what its name says.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from westofn.artifacts.json_file import read_json, write_json
+from westofn.evaluation.arms import evaluate_arm
+from westofn.evaluation.judges import GoldJudge
+from westofn.evaluation.records import Record, Value
+from westofn.models.ensemble import Ensemble
+from westofn.params import RewardModelParams
+from westofn.runtime import Runtime
+from westofn.study.inputs import StudyInputs
+from westofn.study.synthetic import Pairs
+from westofn.training.arms import preferences_from
+from westofn.training.preference import (
+    Head,
+    Preferences,
+    TrainedReward,
+    train_reward_model,
+)
+
+POINTWISE = Head("pointwise")
+
+
+@dataclass
+class Lab:
+    """Where the arms of one part are trained and measured.
+
+    Attributes:
+        inputs: What the main pipeline left.
+        folder: Scratch folder of this part on these inputs: finished arms wait there.
+        runtime: Hardware settings.
+        arms: What was measured so far, by the arm's name, in order.
+        tables: Other records of the part, by name.
+    """
+
+    inputs: StudyInputs
+    folder: Path
+    runtime: Runtime
+    arms: dict[str, Record] = field(default_factory=dict)
+    tables: dict[str, list[Record]] = field(default_factory=dict)
+
+    @property
+    def labeled(self) -> Preferences:
+        """HF50 as training data."""
+        return preferences_from(self.inputs.labeled)
+
+    def student(
+        self,
+        name: str,
+        human: Preferences,
+        synthetic: Pairs | Callable[[], Pairs] | None = None,
+        *,
+        head: Head = POINTWISE,
+        params: RewardModelParams | None = None,
+        policy: Path | None = None,
+        fraction: float | None = None,
+        seed: int | None = None,
+        note: Mapping[str, Value] | None = None,
+    ) -> None:
+        """Train an arm, measure it as `eval` does, and keep its numbers only.
+
+        Args:
+            name: The arm's; once a part.
+            human: What stands in the human half of the batch (D_L).
+            synthetic: What stands in the other half, or how to make it (a teacher is trained only
+                where the arm was not measured before), or None.
+            head: The comparator; students are pointwise.
+            params: Where they differ from `student_rm`.
+            policy: Whose weights it starts from, where it is not the SFT policy.
+            fraction: Share of synthetic rows where it differs from `student_rm`.
+            seed: Where it differs from the run's.
+            note: Further numbers of the arm.
+        """
+
+        def work() -> Record:
+            pairs = synthetic() if callable(synthetic) else synthetic
+            trained = self.train(
+                name, human, pairs, head=head, params=params, policy=policy,
+                fraction=fraction, seed=seed,
+            )  # fmt: skip
+            found = dict(self.measure(name, Ensemble.of(trained.scorer)))
+            found |= {
+                "human_pairs": len(human),
+                "synthetic_pairs": 0 if pairs is None else len(pairs),
+                "best_step": trained.facts["best_step"],
+                "validation_accuracy": trained.facts["validation_accuracy"],
+                "validation_calibrated_loss": trained.facts["validation_calibrated_loss"],
+            }
+            if pairs is not None and isinstance(self.inputs.judge, GoldJudge):
+                found["label_accuracy"] = pairs.label_accuracy(self.inputs.judge)
+            return found | dict(note or {})
+
+        self.arms[name] = self.remembered(name, work)
+
+    def train(
+        self,
+        name: str,
+        human: Preferences,
+        synthetic: Pairs | None = None,
+        *,
+        head: Head = POINTWISE,
+        params: RewardModelParams | None = None,
+        policy: Path | None = None,
+        fraction: float | None = None,
+        seed: int | None = None,
+    ) -> TrainedReward:
+        """Train a reward model that stays in memory; see `student`."""
+        inputs = self.inputs
+        scratch = self.folder / f"{name}-training"
+        trained = train_reward_model(
+            name,
+            human,
+            None if synthetic is None else synthetic.preferences,
+            preferences_from(inputs.human.validation),
+            policy=policy or inputs.policy_folder,
+            head=head,
+            params=params or inputs.params.student_rm,
+            synthetic_fraction=(
+                inputs.params.student_rm.synthetic_fraction if fraction is None else fraction
+            ),
+            seed=inputs.seed if seed is None else seed,
+            scratch=scratch,
+            runtime=self.runtime,
+        )
+        shutil.rmtree(scratch, ignore_errors=True)
+        return trained
+
+    def teacher(self, name: str, human: Preferences, *, seed: int | None = None) -> Ensemble:
+        """A base preference model by the recipe `base_rm`, on other data or with another seed."""
+        base = self.inputs.params.base_rm
+        head = Head(base.comparator, base.planes)
+        trained = self.train(name, human, head=head, params=base, seed=seed)
+        return Ensemble.of(trained.scorer)
+
+    def measure(self, name: str, model: Ensemble) -> Record:
+        """What `eval` measures of a model, without the synthetic pairs; numbers only."""
+        inputs = self.inputs
+        found = evaluate_arm(
+            name,
+            model,
+            preferences=inputs.test,
+            pool=inputs.test_pool,
+            judge=inputs.judge,
+            seed=inputs.seed,
+        )
+        return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
+
+    def subfolder(self, name: str) -> Path:
+        """A folder of this part for work in progress."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def record(self, table: str, **values: Any) -> None:
+        """Add a record to one of the part's tables."""
+        self.tables.setdefault(table, []).append(values)
+
+    def remembered(self, name: str, work: Callable[[], Record]) -> Record:
+        """The work's numbers, from an earlier run of this part if that was killed after it."""
+        path = self.folder / f"{name}.json"
+        if path.is_file():
+            return read_json(path)
+        found = work()
+        write_json(found, path)
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]

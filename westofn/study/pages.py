@@ -1,0 +1,272 @@
+"""docs/results.md from study.json: every table, with what its intervals say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from westofn.study.catalogue import GROUPS, Group
+from westofn.study.results import METRICS, Cell, Row, Run, main_rows, rows, table
+
+SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
+PAGE = """# Results
+
+Made by `make study{arguments}` on the embedded world: {seeds}. Each seed writes its own world, trains
+its own models and is tested on its own test set. Means with 95 % t-intervals over seeds{alone}. Every
+difference is paired by seed. Every number of every seed is in [study.json](../study.json).
+
+A difference reads as an effect only where its interval excludes zero; a table of many arms has
+some that do so by chance.
+
+{body}
+"""
+
+
+def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
+    """The page as markdown."""
+    parts = [_headline(runs)]
+    parts += [text for group in GROUPS if (text := _group(runs, group))]
+    parts += [text for text in (_theorem(runs), _judge(runs), _tournament(runs)) if text]
+    parts += [text for text in (_iterations(runs), _overoptimisation(runs)) if text]
+    count = len(seeds)
+    return PAGE.format(
+        arguments="" if count == 5 else f" SEEDS={count}",
+        seeds=f"seeds {seeds[0]} to {seeds[-1]}" if count > 1 else f"seed {seeds[0]}",
+        alone="" if count > 1 else "; one seed has none",
+        body="\n\n".join(parts),
+    )
+
+
+def _headline(runs: Sequence[Run]) -> str:
+    """The main pipeline's own arms, RL included."""
+    head = ("| | " + " | ".join(title for title, _, _ in MAIN.values()) + " |", _rule(len(MAIN)))
+    lines = [
+        _line(row.title, [_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN])
+        for row in main_rows(runs, MAIN)
+    ]
+    return "\n".join(["## The main pipeline, three rounds of the loop", "", *head, *lines])
+
+
+MAIN: dict[str, tuple[str, float, int]] = {
+    **{key: METRICS[key] for key in ("accuracy", "high_confidence_accuracy", "on_policy_accuracy")},
+    "best_of_n_gold": METRICS["best_of_n_gold"],
+    "best_of_n_win_rate": METRICS["best_of_n_win_rate"],
+    "rl_gold": ("RL gold", 1.0, 2),
+    "rl_win_rate": ("RL win rate, %", 100.0, 1),
+    "rl_kl": ("RL KL, nats", 1.0, 1),
+}
+
+
+def _group(runs: Sequence[Run], group: Group) -> str:
+    """One table: means, then differences to the group's reference."""
+    found = rows(runs, group)
+    if not found:
+        return ""
+    labels = any("label_accuracy" in row.means for row in found)
+    metrics = [m for m in SHOWN if any(m in row.means for row in found)]
+    against = _title(group)
+    heads = [
+        *(["right labels, %"] if labels else []),
+        *(METRICS[m][0] for m in metrics),
+        *(f"Δ {METRICS[m][0]}" for m in metrics),
+    ]
+    lines = []
+    for row in found:
+        cells = [_shown(row.means.get("label_accuracy"), 100.0, 1)] if labels else []
+        cells += [_shown(row.means.get(m), *METRICS[m][1:]) for m in metrics]
+        cells += [_shown(row.differences.get(m), *METRICS[m][1:], signed=True) for m in metrics]
+        lines.append(_line(row.title, cells))
+    return "\n".join(
+        [
+            f"## {group.title}",
+            "",
+            f"{group.says} Δ is to {against}.",
+            "",
+            _line("", heads),
+            _rule(len(heads)),
+            *lines,
+            "",
+            *(f"- {text}" for text in readings(found, against)),
+        ]
+    )
+
+
+def readings(found: Sequence[Row], against: str) -> list[str]:
+    """Which differences of a table exclude zero, a sentence a metric."""
+    sentences = []
+    for metric in SHOWN:
+        above = [
+            r.title
+            for r in found
+            if metric in r.differences and r.differences[metric].verdict == "above"
+        ]
+        below = [
+            r.title
+            for r in found
+            if metric in r.differences and r.differences[metric].verdict == "below"
+        ]
+        measured = [
+            r for r in found if metric in r.differences and r.differences[metric].half is not None
+        ]
+        if not measured:
+            continue
+        name = METRICS[metric][0].split(",")[0]
+        said = [f"above {against}: {', '.join(above)}"] if above else []
+        said += [f"below: {', '.join(below)}"] if below else []
+        sentences.append(f"{name}: {'; '.join(said) if said else 'nothing is told apart'}.")
+    return sentences
+
+
+def _title(group: Group) -> str:
+    for other in GROUPS:
+        if other.part == group.against_part and group.against in other.arms:
+            return other.arms[group.against]
+    return group.against
+
+
+def _records(
+    title: str,
+    says: str,
+    heads: Mapping[str, tuple[str, float, int]],
+    found: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+) -> str:
+    """Any table of a part: name columns, then cells."""
+    lines = [
+        _line(
+            " / ".join(str(row[name]) for name in names),
+            [_shown(row.get(key), scale, digits) for key, (_, scale, digits) in heads.items()],
+        )
+        for row in found
+    ]
+    head = _line(" / ".join(names), [text for text, _, _ in heads.values()])
+    return "\n".join([f"## {title}", "", says, "", head, _rule(len(heads)), *lines])
+
+
+def _theorem(runs: Sequence[Run]) -> str:
+    found = table(runs, "theorem", ("n",))
+    if not found:
+        return ""
+    percent = (100.0, 1)
+    first = _records(
+        "The theorem, measured",
+        "ε = |P_θ − P*| over all pairs of the pools. The bound is the mean of P_θ − ε over the selected "
+        "pairs; with the 95 % quantile of ε it is tighter and no theorem.",
+        {
+            "correct": ("right labels, %", *percent),
+            "p_true": ("P* of the label, %", *percent),
+            "p_model": ("P_θ of the label, %", *percent),
+            "bound": ("bound, sup ε, %", *percent),
+            "bound_q95": ("bound, 95 % quantile, %", *percent),
+        },
+        found,
+        ("n",),
+    )
+    second = _records(
+        "ε of the base model",
+        "Quantiles of |P_θ − P*| over pool pairs; quantile 1 is the sup.",
+        {"epsilon": ("ε", 1.0, 3)},
+        table(runs, "epsilon", ("quantile",)),
+        ("quantile",),
+    )
+    third = _records(
+        "Right labels by the base model's confidence",
+        "Pool pairs in ten equal bins of the base model's confidence, least sure first.",
+        {
+            "p_model": ("P_θ, %", *percent),
+            "correct": ("right, %", *percent),
+            "p_true": ("P*, %", *percent),
+        },
+        table(runs, "confidence", ("bin",)),
+        ("bin",),
+    )
+    return "\n\n".join([first, second, third])
+
+
+def _judge(runs: Sequence[Run]) -> str:
+    found = table(runs, "judge", ("set", "judge"))
+    if not found:
+        return ""
+    return _records(
+        "The AI judge",
+        "Asked in both orders. A flip is a pair whose winner depends on the order.",
+        {
+            "position_flip_rate": ("flips, %", 100.0, 1),
+            "first_shown_wins": ("first shown wins, %", 100.0, 1),
+            "gold_agreement": ("agrees with gold, %", 100.0, 1),
+        },
+        found,
+        ("set", "judge"),
+    )
+
+
+def _tournament(runs: Sequence[Run]) -> str:
+    found = table(runs, "tournament", ("comparator", "n"))
+    if not found:
+        return ""
+    return _records(
+        "Tournament against the exact argmax",
+        "Agreement on the pair, what the tournament loses, and cycles of three in the pools.",
+        {
+            "best": ("same best, %", 100.0, 1),
+            "worst": ("same worst, %", 100.0, 1),
+            "optimal": ("largest margin found, %", 100.0, 1),
+            "regret_margin": ("regret, logits", 1.0, 4),
+            "cyclic_triads": ("cyclic triads, %", 100.0, 3),
+        },
+        found,
+        ("comparator", "n"),
+    )
+
+
+def _iterations(runs: Sequence[Run]) -> str:
+    found = table(runs, "policy_pools", ("policy", "model"))
+    if not found:
+        return ""
+    return _records(
+        "Rounds: reward models on the pools of each round's policy",
+        "The policy after RL of a round answers the test prompts; gold orders its responses.",
+        {
+            "accuracy": ("on-policy accuracy, %", 100.0, 1),
+            "pool_gold": ("gold of the policy", 1.0, 2),
+        },
+        found,
+        ("policy", "model"),
+    )
+
+
+def _overoptimisation(runs: Sequence[Run]) -> str:
+    found = table(runs, "fits", ("method", "student"))
+    if not found:
+        return ""
+    return _records(
+        "Over-optimisation",
+        "Gold against d = √KL, fitted as in Gao et al. 2022: best-of-n d(α − βd), RL d(α − β log d).",
+        {
+            "alpha": ("α", 1.0, 2),
+            "beta": ("β", 1.0, 3),
+            "largest_distance": ("largest d", 1.0, 2),
+            "measured_peak": ("gold peaks at d", 1.0, 2),
+            "gold_at_start": ("gold at d = 0", 1.0, 2),
+            "gold_at_peak": ("gold at its peak", 1.0, 2),
+            "gold_at_end": ("gold at the end", 1.0, 2),
+        },
+        found,
+        ("method", "student"),
+    )
+
+
+def _shown(cell: Cell | None, scale: float, digits: int, *, signed: bool = False) -> str:
+    if cell is None:
+        return "—"
+    sign = "+" if signed else ""
+    text = f"{cell.mean * scale:{sign}.{digits}f}"
+    return text if cell.half is None else f"{text} ± {cell.half * scale:.{digits}f}"
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return "| " + " | ".join([name, *cells]) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|---|" + "---:|" * columns

@@ -1,0 +1,59 @@
+"""The headline and everything that could explain it away, on top of HF50.
+
+Each arm but the references mixes HF50 1:1 with one synthetic pair a prompt of D_U. `again` repeats
+an arm with another training seed: what two runs of one arm differ by is the noise of a run.
+"""
+
+from __future__ import annotations
+
+from westofn.core.seeds import derive_seed
+from westofn.core.selection import Selector, select_pairs
+from westofn.study.inputs import mean_margins
+from westofn.study.lab import Lab
+from westofn.study.parts.data import flipped
+from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
+from westofn.study.verdicts import Verdicts
+from westofn.training.arms import preferences_from
+
+INPUTS = (
+    "prepared",
+    "world",
+    "autorater",
+    "loop/k0",
+    "loop/k1/candidates.parquet",
+    "eval_pool",
+    "study/pools",
+    "study/verdicts.parquet",
+)
+
+
+def run(lab: Lab) -> None:
+    """References, the paper's baselines, West-of-N, and two controls."""
+    inputs, hf50 = lab.inputs, lab.labeled
+    hf100 = preferences_from(inputs.human.train)
+    again = derive_seed(inputs.seed, "study", "again") % 2**31
+    lab.student("hf50", hf50)
+    lab.student("hf50_again", hf50, seed=again)
+    lab.student("hf100", hf100)
+    lab.student("hf100_again", hf100, seed=again)
+    pools = inputs.unlabeled
+    margins = mean_margins(inputs.base, pools)
+    draws = selector_draws(inputs.seed, pools.prompt_ids, 2)
+    west = from_selection(pools, select_pairs(margins, "west"))
+    lab.student("west", hf50, west)
+    lab.student("west_again", hf50, west, seed=again)
+    others: dict[str, Selector] = {"self_training": "random_pair", "best_random": "best_random"}
+    for name, selector in others.items():
+        lab.student(name, hf50, from_selection(pools, select_pairs(margins, selector, draws)))
+    verdicts = Verdicts.read(inputs.verdicts)
+    ai = judged(pools, verdicts.p_first(pools))
+    lab.student("rlaif", hf50, ai)
+    lab.student("rlaif_soft", hf50, ai.soft())
+    both = (inputs.contrast("positive", "unlabeled"), inputs.contrast("negative", "unlabeled"))
+    lab.student("rlcd", hf50, contrasted(pools, *both))
+    contrast = side_by_side(pools, *both)
+    lab.student("rlcd_rescored", hf50, judged(contrast, verdicts.p_first(contrast)))
+    lab.student("shuffled", flipped(hf50, 0.5, inputs.seed))
+    lab.tables["judge"] = verdicts.facts(
+        inputs.judge, {"policy pairs": pools, "contrast": contrast}
+    )

@@ -1,0 +1,66 @@
+"""A wider policy and its reward models: does a larger student gain as much?
+
+The paper's stated future work asks for a noisy student. Here the teacher stays the main pipeline's;
+the wider policy only lends its weights to the students.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from westofn.artifacts.sft import SFT
+from westofn.core.selection import exact_best_worst
+from westofn.errors import ParameterError
+from westofn.models.policy import save_policy
+from westofn.study.inputs import mean_margins
+from westofn.study.lab import Lab
+from westofn.study.synthetic import from_selection
+from westofn.training.sft import Examples, train_sft
+
+INPUTS = (
+    "prepared",
+    "world",
+    "autorater",
+    "loop/k0",
+    "loop/k1/candidates.parquet",
+    "eval_pool",
+)
+
+
+def run(lab: Lab) -> None:
+    """HF50 and West-of-N from the wider policy's weights."""
+    pools = lab.inputs.unlabeled
+    west = from_selection(pools, exact_best_worst(mean_margins(lab.inputs.base, pools)))
+    policy = _wide_policy(lab)
+    lab.student("wide", lab.labeled, policy=policy)
+    lab.student("wide_west", lab.labeled, west, policy=policy)
+
+
+def _wide_policy(lab: Lab) -> Path:
+    sft, width = lab.inputs.params.sft, lab.inputs.params.study.wide
+    if sft.model != "scratch":
+        raise ParameterError(
+            f"study.wide {width} builds a policy from scratch, sft.model is {sft.model!r}; leave "
+            "stage study@size out, or set sft.model to scratch"
+        )
+    folder = lab.folder / "wide"
+    if folder.exists():
+        return folder
+    frame = SFT.read(lab.inputs.data / "prepared" / "sft.parquet")
+    train, validation = (
+        Examples(rows["prompt"].to_list(), rows["response"].to_list())
+        for rows in (frame.filter(pl.col("split") == name) for name in ("train", "validation"))
+    )
+    trained = train_sft(
+        train,
+        validation,
+        sft.model_copy(update={"scratch": sft.scratch.model_copy(update={"width": width})}),
+        seed=lab.inputs.seed,
+        scratch=lab.subfolder("wide-training"),
+        runtime=lab.runtime,
+    )
+    canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
+    save_policy(trained.policy, folder, canaries, trained.facts)
+    return folder

@@ -1,0 +1,217 @@
+"""Comparators as teachers, ensembles of them, exact selection against tournaments, the theorem.
+
+A student's arm is named after its teacher. Seconds are of this machine and this run: read them as
+ratios. Forward passes count responses that went through the comparator once (for `joint`, ordered
+pairs).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from westofn.core.agreement import agreement_with_exact, cyclic_triads
+from westofn.core.bound import pair_bound
+from westofn.core.comparators import lower_confidence_margins, margins
+from westofn.core.metrics import correctness
+from westofn.core.seeds import derive_seed
+from westofn.core.selection import BestWorst, default_sizes, exact_best_worst, nested_best_worst
+from westofn.core.tournament import tournament_best_worst
+from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
+from westofn.evaluation.records import Record
+from westofn.models.ensemble import Ensemble
+from westofn.models.reward import Scorer
+from westofn.models.scoring import score_pools
+from westofn.pairing.select import Pools, select
+from westofn.params import Comparator
+from westofn.study.inputs import mean_margins
+from westofn.study.lab import Lab
+from westofn.study.synthetic import from_selection, selector_draws
+from westofn.training.preference import Head
+
+MEMBERS = 4
+PESSIMISM = (0.0, 1.0)
+PROMPTS_AT_ONCE = 4  # of (members, prompts, N, N) margins
+JOINT_POOLS, JOINT_N = 12, 32  # exact comparison of a joint comparator is dear
+QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
+BINS = 10
+
+
+INPUTS = (
+    "prepared",
+    "world",
+    "autorater",
+    "loop/k0",
+    "loop/k1/candidates.parquet",
+    "eval_pool",
+    "study/pools",
+)
+
+
+def run(lab: Lab) -> None:
+    """Teachers one by one."""
+    _comparators(lab)
+    _ensembles(lab)
+    _tournaments(lab)
+    if isinstance(lab.inputs.judge, GoldJudge):
+        _theorem(lab)
+
+
+def _comparators(lab: Lab) -> None:
+    """embedding, pointwise, joint: as teachers, and what their pairs teach a student."""
+    inputs, base = lab.inputs, lab.inputs.params.base_rm
+    comparators: tuple[Comparator, ...] = ("embedding", "pointwise", "joint")
+    for comparator in comparators:
+        same = comparator == base.comparator
+        head = Head(comparator, base.planes)
+        teacher = (
+            inputs.base
+            if same
+            else Ensemble.of(
+                lab.train(f"{comparator}-teacher", lab.labeled, head=head, params=base).scorer
+            )
+        )
+        started = time.perf_counter()
+        method = "tournament" if comparator == "joint" else "exact"
+        found = select(teacher, inputs.unlabeled, method=method, selector="west", seed=inputs.seed)
+        seconds = time.perf_counter() - started
+        measured = lab.remembered(
+            f"{comparator}-measured", partial(lab.measure, comparator, teacher)
+        )
+        facts: Record = {
+            f"teacher_{key}": measured[key]
+            for key in ("accuracy", "on_policy_accuracy")
+            if key in measured
+        }
+        facts |= {
+            "forward_passes_a_prompt": found.forward_passes // len(inputs.unlabeled.prompts),
+            "select_seconds": round(seconds, 3),
+        }
+        pairs = from_selection(inputs.unlabeled, found.pairs)
+        lab.student(f"by_{comparator}", lab.labeled, pairs, note=facts)
+
+
+def _ensembles(lab: Lab) -> None:
+    """Several base models of the same data: does doubt help, and does it help more at large N?"""
+    inputs = lab.inputs
+    base = inputs.params.base_rm
+    head = Head(base.comparator, base.planes)
+    seeds = [derive_seed(inputs.seed, "study", "member", m) % 2**31 for m in range(MEMBERS)]
+    members = [
+        lab.train(f"member{m}", lab.labeled, head=head, params=base, seed=seed).scorer
+        for m, seed in enumerate(seeds)
+    ]
+    deep = inputs.deep_unlabeled
+    stacked = torch.stack([_features(member, deep) for member in members])
+    for n in (inputs.params.sample.n_candidates, deep.n_candidates):
+        pools = replace(deep, responses=[pool[:n] for pool in deep.responses])
+        single = _select(stacked[:1, :, :n], 0.0)
+        lab.student(f"single_n{n}", lab.labeled, from_selection(pools, single))
+        for weight in PESSIMISM:
+            chosen = _select(stacked[:, :, :n], weight)
+            name = f"ensemble_n{n}" + (f"_lcb{weight:g}" if weight else "")
+            lab.student(name, lab.labeled, from_selection(pools, chosen))
+
+
+def _features(scorer: Scorer, pools: Pools) -> Tensor:
+    return torch.stack(score_pools(scorer, pools.prompts, pools.responses))
+
+
+def _select(features: Tensor, weight: float) -> BestWorst:
+    """The West-of-N pair of members' features (M, P, N, F), by the lower confidence bound."""
+    parts = [
+        exact_best_worst(lower_confidence_margins(margins(features[:, rows]), weight))
+        for rows in torch.split(torch.arange(features.shape[1]), PROMPTS_AT_ONCE)
+    ]
+    return BestWorst(
+        *(torch.cat([getattr(part, key) for part in parts]) for key in ("best", "worst", "p_best"))
+    )
+
+
+def _tournaments(lab: Lab) -> None:
+    """How far an elimination tournament stays from the exact argmax, and cycles."""
+    inputs = lab.inputs
+    pools = inputs.unlabeled
+    few = replace(
+        pools,
+        prompt_ids=pools.prompt_ids[:JOINT_POOLS],
+        prompts=pools.prompts[:JOINT_POOLS],
+        responses=[pool[:JOINT_N] for pool in pools.responses[:JOINT_POOLS]],
+    )
+    base = inputs.params.base_rm
+    joint = lab.train("joint-teacher", lab.labeled, head=Head("joint"), params=base).scorer
+    for name, all_margins in (
+        (base.comparator, mean_margins(inputs.base, pools)),
+        ("joint", mean_margins(Ensemble.of(joint), few)),
+    ):
+        prompts, count = all_margins.shape[:2]
+        brackets = selector_draws(inputs.seed, pools.prompt_ids[:prompts], count)
+
+        def compare(p: Tensor, a: Tensor, b: Tensor, m: Tensor = all_margins) -> Tensor:
+            return m[p, a, b]
+
+        result = tournament_best_worst(compare, prompts, count, brackets)
+        lab.record(
+            "tournament",
+            comparator=name,
+            n=count,
+            cyclic_triads=float(cyclic_triads(all_margins).share.mean()),
+            **asdict(agreement_with_exact(all_margins, result).rates()),
+        )
+
+
+def _theorem(lab: Lab) -> None:
+    """ε of the base model over pools, the bound, and realised correctness by N and confidence."""
+    inputs = lab.inputs
+    pools = inputs.unlabeled
+    gold = inputs.judge
+    assert isinstance(gold, GoldJudge)
+    rewards = judged_pools(gold, pools)
+    base = mean_margins(inputs.base, pools)
+    upper = torch.triu_indices(pools.n_candidates, pools.n_candidates, 1)
+    model = base[:, upper[0], upper[1]].double().numpy()
+    truth = rewards[:, upper[0]] - rewards[:, upper[1]]
+    gap = np.abs(sigmoid(model) - gold.p_from_margins(truth))
+    for q in QUANTILES:
+        lab.record("epsilon", quantile=q, epsilon=float(np.quantile(gap, q)))
+    sup = float(gap.max())
+    rows = np.arange(len(rewards))
+    for n, chosen in nested_best_worst(base, default_sizes(pools.n_candidates)).items():
+        margin = rewards[rows, chosen.best.numpy()] - rewards[rows, chosen.worst.numpy()]
+        p = chosen.p_best.double().numpy()
+        lab.record(
+            "theorem",
+            n=n,
+            correct=float(correctness(margin).mean()),
+            p_true=float(gold.p_from_margins(margin).mean()),
+            p_model=float(p.mean()),
+            bound=float(pair_bound(p, min(sup, 1.0)).mean()),
+            bound_q95=float(pair_bound(p, float(np.quantile(gap, 0.95))).mean()),
+        )
+    sure = np.abs(model)
+    right = correctness(np.sign(model) * truth)
+    p_right = gold.p_from_margins(np.sign(model) * truth)
+    edges = np.quantile(sure, np.linspace(0, 1, BINS + 1))
+    place = np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, BINS - 1)
+    for b in range(BINS):
+        inside = place == b
+        lab.record(
+            "confidence",
+            bin=b,
+            p_model=float(sigmoid(sure[inside]).mean()),
+            correct=float(right[inside].mean()),
+            p_true=float(p_right[inside].mean()),
+        )
+
+
+def judged_pools(gold: GoldJudge, pools: Pools) -> FloatArray:
+    """(P, N) gold rewards of pools."""
+    count = pools.n_candidates
+    ids = [name for name in pools.prompt_ids for _ in range(count)]
+    texts = [response for pool in pools.responses for response in pool]
+    return gold.rewards(ids, ids, texts).reshape(-1, count)

@@ -1,0 +1,65 @@
+"""Which pools the study samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from westofn.params import SampleParams, StudyParams
+from westofn.training.arms import HumanData
+
+PLAIN = 2  # candidates a prompt of D_L, for an AI judge to compare
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One pool to sample.
+
+    Attributes:
+        name: Of its table.
+        prompts: Columns prompt_id, prompt: what the policy reads.
+        n_candidates: A prompt.
+        stream: What keys the randomness beside prompt and index.
+    """
+
+    name: str
+    prompts: pl.DataFrame
+    n_candidates: int
+    stream: str
+
+
+def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wanted]:
+    """All pools of the study, see stages/study_pools.py."""
+    columns = ("prompt_id", "prompt")
+    labeled = human.labeled_half().train.select(columns).unique("prompt_id").sort("prompt_id")
+    unlabeled = human.prompts.filter(pl.col("split") == "unlabeled").select(columns)
+    test = human.prompts.filter(pl.col("split") == "test").select(columns)
+    deep = max(study.deep_candidates, sample.n_candidates)
+    pools = [
+        Wanted("labeled", labeled, PLAIN, "study labeled"),
+        Wanted("deep_unlabeled", unlabeled, deep, "sample-k1"),
+        Wanted("deep_test", test.head(study.deep_prompts), deep, "eval_pool"),
+    ]
+    for side, affix in (("positive", study.positive_affix), ("negative", study.negative_affix)):
+        for half, prompts in (("labeled", labeled), ("unlabeled", unlabeled)):
+            texts = [
+                with_affix(text, affix, study.affix_before_words) for text in prompts["prompt"]
+            ]
+            marked = prompts.with_columns(prompt=pl.Series(texts, dtype=pl.String))
+            pools.append(Wanted(f"{side}_{half}", marked, 1, f"study {side}"))
+    return pools
+
+
+def with_affix(prompt: str, affix: str, before_words: int) -> str:
+    """A contrast prompt: the affix stands before the prompt's last words.
+
+    >>> with_affix("should i sue ? tldr :", "careless", 2)
+    'should i sue ? careless tldr :'
+    >>> with_affix("Human: hi Assistant:", "(rudely)", 0)
+    'Human: hi Assistant: (rudely)'
+    """
+    if not before_words:
+        return f"{prompt} {affix}"
+    words = prompt.rsplit(" ", before_words)
+    return " ".join([*words[:-before_words], affix, *words[-before_words:]])

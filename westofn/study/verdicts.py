@@ -1,0 +1,125 @@
+"""The AI judge's verdicts as the parts read them: by prompt and texts, in either order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from westofn.artifacts.verdicts import VERDICTS
+from westofn.errors import DataError
+from westofn.evaluation.judges import FloatArray, GoldJudge, Judge, margins
+from westofn.evaluation.records import Record
+from westofn.pairing.select import Pools
+from westofn.study.inputs import StudyInputs
+from westofn.study.synthetic import side_by_side
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Probabilities that the first of two responses is better, as said in both orders.
+
+    Attributes:
+        forward: By (prompt_id, first, second): asked with `first` shown first.
+        backward: The same, asked with `second` shown first; still of `first`.
+        judge: Its name.
+    """
+
+    forward: Mapping[tuple[str, str, str], float]
+    backward: Mapping[tuple[str, str, str], float]
+    judge: str
+
+    @classmethod
+    def read(cls, path: Path) -> Verdicts:
+        """The verdicts of table VERDICTS."""
+        frame = VERDICTS.read(path)
+        keys = list(frame.select("prompt_id", "first", "second").iter_rows())
+        return cls(
+            dict(zip(keys, frame["p_forward"].to_list(), strict=True)),
+            dict(zip(keys, frame["p_backward"].to_list(), strict=True)),
+            frame["judge"][0],
+        )
+
+    def p_first(self, pools: Pools) -> NDArray[np.float64]:
+        """(P,) mean of both orders for the first two candidates of each pool.
+
+        Raises:
+            DataError: A pair was never judged.
+        """
+        forward, backward = self._of(pools)
+        mean: NDArray[np.float64] = (forward + backward) / 2
+        return mean
+
+    def facts(self, judge: Judge, sets: Mapping[str, Pools]) -> list[Record]:
+        """Position-flip rate, and agreement with gold where it is known, of each set of pairs."""
+        records = []
+        for name, pools in sets.items():
+            forward, backward = self._of(pools)
+            record: Record = {
+                "set": name,
+                "judge": self.judge,
+                "pairs": len(forward),
+                "position_flip_rate": float(np.mean((forward > 0.5) != (backward > 0.5))),
+                "first_shown_wins": float(np.mean((forward + 1 - backward) / 2)),
+            }
+            if isinstance(judge, GoldJudge):
+                first, second = ([pool[i] for pool in pools.responses] for i in (0, 1))
+                gold = margins(judge, pools.prompt_ids, pools.prompts, first, second)
+                says = np.sign((forward + backward) / 2 - 0.5)
+                record["gold_agreement"] = float(((says * np.sign(gold) + 1) / 2).mean())
+            records.append(record)
+        return records
+
+    def _of(self, pools: Pools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        forward, backward = [], []
+        for name, responses in zip(pools.prompt_ids, pools.responses, strict=True):
+            first, second = responses[:2]
+            if first == second:
+                forward.append(0.5)
+                backward.append(0.5)
+                continue
+            key = (name, first, second)
+            if key not in self.forward:
+                raise DataError(
+                    f"verdicts: no verdict on a pair of prompt {name}; verdicts and pools come "
+                    "from different runs: rerun study_judge"
+                )
+            forward.append(self.forward[key])
+            backward.append(self.backward[key])
+        return np.array(forward), np.array(backward)
+
+
+def judged_pairs(sets: Mapping[str, Pools]) -> pl.DataFrame:
+    """Columns prompt_id, prompt, first, second: each different pair of the sets once."""
+    rows = [
+        (name, prompt, *responses[:2])
+        for pools in sets.values()
+        for name, prompt, responses in zip(
+            pools.prompt_ids, pools.prompts, pools.responses, strict=True
+        )
+        if responses[0] != responses[1]
+    ]
+    columns = ("prompt_id", "prompt", "first", "second")
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String()), orient="row")
+    return frame.unique(("prompt_id", "first", "second")).sort("prompt_id", "first", "second")
+
+
+def pairs_to_judge(inputs: StudyInputs) -> dict[str, Pools]:
+    """Two samples for each train prompt, and the contrast pairs of D_U."""
+    contrast = (inputs.contrast(side, "unlabeled") for side in ("positive", "negative"))
+    return {
+        "labeled": inputs.labeled_pools,
+        "unlabeled": inputs.unlabeled,
+        "contrast": side_by_side(inputs.unlabeled, *contrast),
+    }
+
+
+def gold_rewards(judge: Judge) -> Callable[[Sequence[str], Sequence[str]], FloatArray] | None:
+    """Gold rewards of responses for the simulated judge; None where there is no gold annotator."""
+    if not isinstance(judge, GoldJudge):
+        return None
+    return lambda prompt_ids, responses: judge.rewards(prompt_ids, prompt_ids, responses)
