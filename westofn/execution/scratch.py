@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from westofn.errors import DataError, WestofnError
 
@@ -43,19 +44,46 @@ def scratch(stage: str, settings: object, inputs: Sequence[Path]) -> Iterator[Pa
     digest = _digest(settings, inputs)
     home = ROOT / stage
     folder = home / digest
-    folder.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     lock = home / f"{digest}.lock"
-    with lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BusyError(
-                f"{stage}: another process is running this stage on the same inputs "
-                f"(lock {lock}); wait for it, or stop it and run again"
-            ) from None
+    handle = _lock(lock)
+    if handle is None:
+        raise BusyError(
+            f"{stage}: another process is running this stage on the same inputs "
+            f"(lock {lock}); wait for it, or stop it and run again"
+        )
+    with handle:
+        # Not before the lock is held: the last holder may just be removing the folder.
+        folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
         lock.unlink()
+
+
+def _lock(path: Path) -> TextIO | None:
+    """The lock's file, open and locked; None where another process holds it.
+
+    A holder that is done unlinks the file. Who opened it before that gets a lock on a file without
+    a name, which keeps nobody out, so it opens the path again.
+    """
+    while True:
+        handle = path.open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            return None
+        if _lies_at(path, handle):
+            return handle
+        handle.close()
+
+
+def _lies_at(path: Path, handle: TextIO) -> bool:
+    """Whether the open file is still the one of this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _digest(settings: object, inputs: Sequence[Path]) -> str:
@@ -70,11 +98,3 @@ def _digest(settings: object, inputs: Sequence[Path]) -> str:
             with file.open("rb") as handle:
                 digest.update(hashlib.file_digest(handle, "blake2b").digest())
     return digest.hexdigest()
-
-
-def free_bytes(path: Path) -> int:
-    """Free space where a path lies or will lie."""
-    while not path.exists():
-        path = path.parent
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
