@@ -50,7 +50,8 @@ def run(main: Callable[..., None]) -> None:
             where = getattr(error, "filename", None) or "an output or its scratch folder"
             _fail(stage, f"{where}: cannot be written: {mend}")
         raise
-    if exit_code is None:  # a number: it only showed its help
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if exit_code is None and first:  # a number: it only showed its help
         _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from westofn.errors import DataError
+from westofn.errors import DataError, ParameterError
 from westofn.execution.scratch import BusyError, scratch
 
 SECOND = """
@@ -154,3 +154,29 @@ def test_the_refusal_is_an_expected_error() -> None:
     assert issubclass(BusyError, Exception)
     with scratch("stage", 1, []), pytest.raises(BusyError), scratch("stage", 1, []):
         raise AssertionError("entered twice")
+
+
+def test_the_first_of_several_processes_holds_the_folder_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with scratch("stage", 1, [], together=True) as folder:
+        with pytest.raises(BusyError), scratch("stage", 1, [], together=True):
+            raise AssertionError("entered twice")
+        monkeypatch.setenv("RANK", "1")
+        with scratch("stage", 1, [], together=True) as shared:
+            assert shared == folder
+        assert folder.is_dir()
+        monkeypatch.setenv("RANK", "0")
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_several_processes_are_refused_by_work_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ParameterError, match=r"^stage: torchrun started 2 processes, this stage "),
+        scratch("stage", 1, []),
+    ):
+        raise AssertionError("entered")
+    assert not Path(".scratch").exists()

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from westofn.errors import DataError, WestofnError
+from westofn.errors import DataError, ParameterError, WestofnError
+from westofn.execution.processes import count, is_first, part
 
 ROOT = Path(".scratch")
 
@@ -29,21 +30,36 @@ class BusyError(WestofnError):
 
 
 @contextmanager
-def scratch(stage: str, settings: object, inputs: Sequence[Path]) -> Iterator[Path]:
+def scratch(
+    stage: str, settings: object, inputs: Sequence[Path], *, together: bool = False
+) -> Iterator[Path]:
     """The locked working folder of one stage run; kept when the run fails.
 
     Args:
         stage: With the iteration, such as `sample-k1`.
         settings: JSON-able; every parameter that the work depends on.
         inputs: Files and folders that it depends on.
+        together: Whether processes that torchrun started share the folder. The first of them makes
+            it and removes it when all are done; until they have met it in training, the others
+            must not use it.
 
     Raises:
+        ParameterError: torchrun started several processes and the stage runs in one.
         BusyError: Another process holds it.
         DataError: An input is missing.
     """
+    if count() > 1 and not together:
+        raise ParameterError(
+            f"{stage}: torchrun started {count()} processes, this stage runs in one; run it with "
+            "`python -m`"
+        )
     digest = _digest(settings, inputs)
     home = ROOT / stage
     folder = home / digest
+    if not is_first():
+        yield folder
+        part()
+        return
     home.mkdir(parents=True, exist_ok=True)
     lock = home / f"{digest}.lock"
     handle = _lock(lock)
@@ -56,6 +72,7 @@ def scratch(stage: str, settings: object, inputs: Sequence[Path]) -> Iterator[Pa
         # Not before the lock is held: the last holder may just be removing the folder.
         folder.mkdir(exist_ok=True)
         yield folder
+        part()
         shutil.rmtree(folder)
         lock.unlink()
 

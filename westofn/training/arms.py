@@ -9,6 +9,7 @@ import polars as pl
 
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.processes import is_first
 from westofn.execution.scratch import scratch
 from westofn.models.reward import save_reward_model
 from westofn.params import RewardModelParams
@@ -93,7 +94,9 @@ def train_arm(
         "synthetic": None if synthetic is None else synthetic.rows(),
     }
     validation = human.validation
-    with scratch(f"{name}-{out.parent.name}", settings, [*human.files, policy]) as folder:
+    with scratch(
+        f"{name}-{out.parent.name}", settings, [*human.files, policy], together=True
+    ) as folder:
         trained = train_reward_model(
             name,
             preferences_from(human.train),
@@ -109,7 +112,8 @@ def train_arm(
         )
         shown = validation.head(CANARIES)
         canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
-        save_reward_model(trained.scorer, out, canaries, trained.facts)
+        if is_first():
+            save_reward_model(trained.scorer, out, canaries, trained.facts)
 
 
 def preferences_from(frame: pl.DataFrame) -> Preferences:
