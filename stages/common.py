@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ def run(main: Callable[..., None]) -> None:
     module = main.__module__
     stage = Path(sys.argv[0]).stem if module == "__main__" else module.rpartition(".")[2]
     _quieten_libraries()
+    _collect_young_garbage_alone()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     started = time.time()
@@ -48,7 +50,8 @@ def run(main: Callable[..., None]) -> None:
             where = getattr(error, "filename", None) or "an output or its scratch folder"
             _fail(stage, f"{where}: cannot be written: {mend}")
         raise
-    if exit_code is None:  # a number: it only showed its help
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if exit_code is None and first:  # a number: it only showed its help
         _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
 
 
@@ -65,6 +68,15 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _collect_young_garbage_alone() -> None:
+    """A full collection walks over all that torch and transformers define, to free next to nothing.
+
+    Half a dozen of them were a fifth of the time that a stage takes to start.
+    """
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 1000)
 
 
 def _note(facts: dict[str, Any], started: float) -> None:

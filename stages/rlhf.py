@@ -24,6 +24,7 @@ def main(
     """Train the policy by reinforcement learning."""
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.policy import PolicyProbe
+    from westofn.execution.processes import is_first
     from westofn.execution.scratch import scratch
     from westofn.models.policy import load_policy, save_policy
     from westofn.models.reward import load_reward_model
@@ -46,7 +47,8 @@ def main(
     reference = probe.measure(load_policy(sft, device), "sft")
     settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
     name = f"rlhf-{out.parent.name}"
-    with scratch(name, settings, [source, world, autorater, policy, sft, rm]) as folder:
+    inputs = [source, world, autorater, policy, sft, rm]
+    with scratch(name, settings, inputs, together=True) as folder:
         result = train_rl(
             load_policy(policy, device),
             scorer,
@@ -59,11 +61,12 @@ def main(
         )
         found = probe.final(probe.measure(result.policy, "policy"), reference)
         found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
-        write_records(result.curve, metrics / "curve.json")
-        write_records(result.history, metrics / "history.json")
-        write_json(found, metrics / "metrics.json")
-        canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
-        save_policy(result.policy, out, canaries, result.facts)
+        if is_first():
+            write_records(result.curve, metrics / "curve.json")
+            write_records(result.history, metrics / "history.json")
+            write_json(found, metrics / "metrics.json")
+            canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
+            save_policy(result.policy, out, canaries, result.facts)
 
 
 if __name__ == "__main__":

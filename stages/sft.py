@@ -16,6 +16,7 @@ from westofn.params import load_params
 
 def main(prepared: In, out: Out) -> None:
     """Train the policy that the first iteration samples from."""
+    from westofn.execution.processes import is_first
     from westofn.execution.scratch import scratch
     from westofn.models.policy import save_policy
     from westofn.runtime import load_runtime, set_up_torch
@@ -36,7 +37,7 @@ def main(prepared: In, out: Out) -> None:
 
     train, validation = examples("train"), examples("validation")
     settings = {"seed": params.seed, "sft": params.sft.model_dump()}
-    with scratch("sft", settings, [source]) as folder:
+    with scratch("sft", settings, [source], together=True) as folder:
         result = train_sft(
             train,
             validation,
@@ -46,7 +47,8 @@ def main(prepared: In, out: Out) -> None:
             runtime=runtime,
         )
         canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
-        save_policy(result.policy, out, canaries, result.facts)
+        if is_first():
+            save_policy(result.policy, out, canaries, result.facts)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ PAIRS = 300
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("hh"),
     pytest.mark.skipif(not SOURCE.is_file(), reason=f"needs {SOURCE}: human data is not shipped"),
 ]
 

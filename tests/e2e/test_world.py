@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.conftest import Clone
 from westofn.params import load_params
 
-# The tests go on from one another, so one worker runs them all.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("world")]
+# The tests go on from one another, in their order and in one clone.
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

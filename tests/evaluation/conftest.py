@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import T5ForConditionalGeneration
 
+from tests.small_models import tiny_backbone, tiny_policy, tiny_scorer
 from westofn.evaluation.judges import GoldJudge
-from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
-from westofn.models.reward import RewardModel, Scorer
+from westofn.models.reward import Scorer
 from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Comparator
 
@@ -28,29 +27,9 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
-def backbone(encoder: Encoder) -> Callable[[], T5ForConditionalGeneration]:
-    def build() -> T5ForConditionalGeneration:
-        torch.manual_seed(3)
-        return build_scratch(
-            vocabulary=len(encoder.tokenizer),
-            width=16,
-            layers=1,
-            heads=2,
-            feed_forward=16,
-            dropout=0.0,
-            pad_id=encoder.pad_id,
-            eos_id=encoder.eos_id,
-        )
-
-    return build
-
-
-@pytest.fixture(scope="session")
-def planted(
-    encoder: Encoder, backbone: Callable[[], T5ForConditionalGeneration]
-) -> Callable[[float], Scorer]:
+def planted(encoder: Encoder) -> Callable[[float], Scorer]:
     def build(scale: float) -> Scorer:
-        model = PlantedModel(backbone(), "pointwise", 0)
+        model = PlantedModel(tiny_backbone(encoder), "pointwise", 0)
         tokens = encoder.tokenizer.convert_ids_to_tokens(list(range(len(encoder.tokenizer))))
         model.worth_of_id = torch.tensor([scale * worth(token) for token in tokens])
         return Scorer(model.eval(), encoder)
@@ -59,21 +38,16 @@ def planted(
 
 
 @pytest.fixture(scope="session")
-def untrained(
-    encoder: Encoder, backbone: Callable[[], T5ForConditionalGeneration]
-) -> Callable[[Comparator], Scorer]:
+def untrained(encoder: Encoder) -> Callable[[Comparator], Scorer]:
     def build(comparator: Comparator) -> Scorer:
-        model = RewardModel(backbone(), comparator, planes=2)
-        with torch.no_grad():
-            model.head.weight.mul_(3.0)
-        return Scorer(model.eval(), encoder)
+        return tiny_scorer(encoder, comparator, seed=3)
 
     return build
 
 
 @pytest.fixture(scope="session")
-def policy(encoder: Encoder, backbone: Callable[[], T5ForConditionalGeneration]) -> Policy:
-    return Policy(backbone(), encoder)
+def policy(encoder: Encoder) -> Policy:
+    return tiny_policy(encoder, seed=3)
 
 
 @pytest.fixture

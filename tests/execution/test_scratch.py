@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from westofn.errors import DataError
-from westofn.execution.scratch import BusyError, free_bytes, scratch
+from westofn.errors import DataError, ParameterError
+from westofn.execution.scratch import BusyError, scratch
 
 SECOND = """
 from pathlib import Path
@@ -59,6 +62,29 @@ def test_a_lock_that_a_dead_process_left_keeps_nobody_out() -> None:
     assert folder.with_suffix(".lock").exists()
     with scratch("stage", 1, []) as again:
         assert again == folder
+
+
+def test_a_lock_that_was_unlinked_after_it_was_opened_is_taken_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flock, calls = fcntl.flock, 0
+
+    def late(handle: Any, operation: int) -> None:
+        """The last holder ends between this process's opening and locking of the file."""
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            path = Path(handle.name)
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with scratch("sample-k1", {"n": 2}, [Path("input.txt")]) as folder:
+        assert folder.is_dir()
+        assert folder.with_suffix(".lock").exists()
+        assert _second_process().startswith("sample-k1: another process is running")
+    assert calls == 2
 
 
 def test_the_folder_goes_with_its_work_on_success() -> None:
@@ -130,6 +156,27 @@ def test_the_refusal_is_an_expected_error() -> None:
         raise AssertionError("entered twice")
 
 
-def test_free_space_is_that_of_the_nearest_folder_there_is(here: Path) -> None:
-    assert free_bytes(here / "not" / "yet") == pytest.approx(free_bytes(here), rel=0.05)
-    assert free_bytes(here) > 0
+def test_the_first_of_several_processes_holds_the_folder_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with scratch("stage", 1, [], together=True) as folder:
+        with pytest.raises(BusyError), scratch("stage", 1, [], together=True):
+            raise AssertionError("entered twice")
+        monkeypatch.setenv("RANK", "1")
+        with scratch("stage", 1, [], together=True) as shared:
+            assert shared == folder
+        assert folder.is_dir()
+        monkeypatch.setenv("RANK", "0")
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_several_processes_are_refused_by_work_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ParameterError, match=r"^stage: torchrun started 2 processes, this stage "),
+        scratch("stage", 1, []),
+    ):
+        raise AssertionError("entered")
+    assert not Path(".scratch").exists()

@@ -21,6 +21,14 @@ module = sys.argv.pop(1)
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 print("torch" in sys.modules)
 """
+FULL_COLLECTIONS = """
+import gc, runpy, sys
+sys.argv[0] = sys.argv[1]
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+assert "transformers" in sys.modules
+print(gc.get_stats()[2]["collections"])
+"""
 IMPORTS = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -59,6 +67,13 @@ def test_a_light_stage_ends_without_torch(name: str, made: Tiny, tiny: Tiny) -> 
     stage = tiny.stages[name]
     done = python(tiny, "-c", AS_MODULE, stage.module, *stage.arguments)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert tiny.files() == made.files()
+
+
+def test_start_up_does_not_walk_over_all_that_is_imported(made: Tiny, tiny: Tiny) -> None:
+    stage = tiny.stages["won_select@k1"]
+    done = python(tiny, "-c", FULL_COLLECTIONS, stage.module, *stage.arguments)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
     assert tiny.files() == made.files()
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.small_models import tiny_backbone, tiny_policy
 from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
-from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
@@ -29,6 +29,7 @@ from westofn.training.rl.tempered import TemperedPolicy
 from westofn.training.rl.train import evaluation_steps
 from westofn.training.rl.update import ppo_targets, rloo_targets
 
+ROOT = Path(__file__).parents[2]
 WORDS = "good bad red blue sun moon cat dog"
 LIMIT = 4
 CPU = Runtime(device="cpu")
@@ -54,20 +55,6 @@ PARAMS = RlhfParams(
 )
 
 
-def _backbone(encoder: Encoder, seed: int) -> Any:
-    torch.manual_seed(seed)
-    return build_scratch(
-        vocabulary=len(encoder.tokenizer),
-        width=16,
-        layers=2,
-        heads=2,
-        feed_forward=32,
-        dropout=0.1,
-        pad_id=encoder.pad_id,
-        eos_id=encoder.eos_id,
-    )
-
-
 @pytest.fixture
 def encoder() -> Encoder:
     return Encoder(train_tokenizer([f"{WORDS} {WORDS}"], "words", 64), 8, LIMIT)
@@ -75,7 +62,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def policy(encoder: Encoder) -> Policy:
-    return Policy(_backbone(encoder, 1).eval(), encoder)
+    return tiny_policy(encoder, seed=1, dropout=0.1)
 
 
 class CountsGood(RewardModel):
@@ -89,7 +76,7 @@ class CountsGood(RewardModel):
 
 
 def _scorer(encoder: Encoder) -> Scorer:
-    model = CountsGood(_backbone(encoder, 2), "pointwise", 0)
+    model = CountsGood(tiny_backbone(encoder, 2), "pointwise", 0)
     vocabulary = encoder.tokenizer.get_vocab()
     # A word keeps the space before it, so there are two tokens for it.
     model.good = tuple(vocabulary[word] for word in ("good", " good") if word in vocabulary)
@@ -321,8 +308,13 @@ def _assert_alike(one: RlResult, other: RlResult) -> None:
 
 def test_two_processes_train_like_one(tmp_path: Path, policy: Policy, scorer: Scorer) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, __file__, str(tmp_path)], check=True, env=environment, timeout=300)
+    subprocess.run(
+        [*command, "-m", "tests.training.test_rl", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
     both = json.loads((tmp_path / "history.json").read_text())
     alone = _train(policy, scorer, tmp_path / "alone", _with(steps=3, learning_rate=1e-3))
     assert len(both) == 3
@@ -389,7 +381,7 @@ def test_the_value_network_starts_as_the_standardised_reward_model(
     readout: Readout, encoder: Encoder
 ) -> None:
     torch.manual_seed(0)
-    model = RewardModel(_backbone(encoder, 2), "pointwise", 0, readout).eval()
+    model = RewardModel(tiny_backbone(encoder, 2), "pointwise", 0, readout).eval()
     scorer = Scorer(model, encoder, reward_mean=0.3, reward_std=2.0)
     prompts = pad(encoder.prompts(["red sun"]), encoder.pad_id)
     responses = pad(encoder.responses(["good cat"]), encoder.pad_id)
@@ -438,7 +430,7 @@ def test_other_tokens_than_the_policys_are_refused(policy: Policy, tmp_path: Pat
 
 
 def test_a_pairwise_reward_model_is_refused(policy: Policy, tmp_path: Path) -> None:
-    model = RewardModel(_backbone(policy.encoder, 2), "embedding", 1)
+    model = RewardModel(tiny_backbone(policy.encoder, 2), "embedding", 1)
     with pytest.raises(ModelError, match="pointwise"):
         _train(policy, Scorer(model, policy.encoder), tmp_path)
 
@@ -468,7 +460,7 @@ def test_parameters_that_contradict_each_other_are_refused(
 def _worker(folder: Path) -> None:
     """One of two processes; the first writes what it went through."""
     encoder = Encoder(train_tokenizer([f"{WORDS} {WORDS}"], "words", 64), 8, LIMIT)
-    policy = Policy(_backbone(encoder, 1).eval(), encoder)
+    policy = tiny_policy(encoder, seed=1, dropout=0.1)
     params = _with(steps=3, learning_rate=1e-3)
     result = _train(policy, _scorer(encoder), folder / "both", params)
     if os.environ["RANK"] == "0":

@@ -17,8 +17,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from westofn.errors import DataError, WestofnError
+from westofn.errors import DataError, ParameterError, WestofnError
+from westofn.execution.processes import count, is_first, part
 
 ROOT = Path(".scratch")
 
@@ -28,34 +30,77 @@ class BusyError(WestofnError):
 
 
 @contextmanager
-def scratch(stage: str, settings: object, inputs: Sequence[Path]) -> Iterator[Path]:
+def scratch(
+    stage: str, settings: object, inputs: Sequence[Path], *, together: bool = False
+) -> Iterator[Path]:
     """The locked working folder of one stage run; kept when the run fails.
 
     Args:
         stage: With the iteration, such as `sample-k1`.
         settings: JSON-able; every parameter that the work depends on.
         inputs: Files and folders that it depends on.
+        together: Whether processes that torchrun started share the folder. The first of them makes
+            it and removes it when all are done; until they have met it in training, the others
+            must not use it.
 
     Raises:
+        ParameterError: torchrun started several processes and the stage runs in one.
         BusyError: Another process holds it.
         DataError: An input is missing.
     """
+    if count() > 1 and not together:
+        raise ParameterError(
+            f"{stage}: torchrun started {count()} processes, this stage runs in one; run it with "
+            "`python -m`"
+        )
     digest = _digest(settings, inputs)
     home = ROOT / stage
     folder = home / digest
-    folder.mkdir(parents=True, exist_ok=True)
+    if not is_first():
+        yield folder
+        part()
+        return
+    home.mkdir(parents=True, exist_ok=True)
     lock = home / f"{digest}.lock"
-    with lock.open("w") as handle:
+    handle = _lock(lock)
+    if handle is None:
+        raise BusyError(
+            f"{stage}: another process is running this stage on the same inputs "
+            f"(lock {lock}); wait for it, or stop it and run again"
+        )
+    with handle:
+        # Not before the lock is held: the last holder may just be removing the folder.
+        folder.mkdir(exist_ok=True)
+        yield folder
+        part()
+        shutil.rmtree(folder)
+        lock.unlink()
+
+
+def _lock(path: Path) -> TextIO | None:
+    """The lock's file, open and locked; None where another process holds it.
+
+    A holder that is done unlinks the file. Who opened it before that gets a lock on a file without
+    a name, which keeps nobody out, so it opens the path again.
+    """
+    while True:
+        handle = path.open("w")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BusyError(
-                f"{stage}: another process is running this stage on the same inputs "
-                f"(lock {lock}); wait for it, or stop it and run again"
-            ) from None
-        yield folder
-        shutil.rmtree(folder)
-        lock.unlink()
+            handle.close()
+            return None
+        if _lies_at(path, handle):
+            return handle
+        handle.close()
+
+
+def _lies_at(path: Path, handle: TextIO) -> bool:
+    """Whether the open file is still the one of this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _digest(settings: object, inputs: Sequence[Path]) -> str:
@@ -70,11 +115,3 @@ def _digest(settings: object, inputs: Sequence[Path]) -> str:
             with file.open("rb") as handle:
                 digest.update(hashlib.file_digest(handle, "blake2b").digest())
     return digest.hexdigest()
-
-
-def free_bytes(path: Path) -> int:
-    """Free space where a path lies or will lie."""
-    while not path.exists():
-        path = path.parent
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize

@@ -7,7 +7,6 @@ lost, a tokenizer that was swapped, or weights of another run are found before a
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -168,11 +167,3 @@ def check_canaries(
                     f"{folder}: a canary gives {now:.5f}, at save it gave {then:.5f}; weights, "
                     "head or tokenizer were changed, rerun the stage that writes this model"
                 )
-
-
-def replace_folder(temporary: Path, final: Path) -> None:
-    """Put a finished folder in place of an earlier one, which stays until the new one is whole."""
-    if final.exists():
-        shutil.rmtree(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary.rename(final)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
-from westofn.models.card import (
-    Canary,
-    Card,
-    check_canaries,
-    check_template,
-    read_card,
-    replace_folder,
-)
+from westofn.models.card import Card, check_canaries, read_card
 from westofn.models.encoder_decoder import SharedDecoder, load_backbone
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+from westofn.models.folder import load_encoder, write_model
 
 SCORING_BATCH = 256
 
@@ -117,21 +110,19 @@ def save_policy(
     training: dict[str, float | int | str],
 ) -> None:
     """Write model, tokenizer and card; the folder appears only when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        temporary = Path(name) / folder.name
-        policy.model.save_pretrained(temporary)
-        save_tokenizer(policy.tokenizer, temporary)
-        texts = [list(column) for column in zip(*canaries, strict=True)]
-        outputs = log_likelihood(policy, texts[0], texts[1]).logprob.tolist()
+    write_model(
+        folder,
         Card(
             role="policy",
             family="encoder_decoder",
             template=policy.encoder.template.to_json(),
-            canaries=[Canary(x, y, [v]) for (x, y), v in zip(canaries, outputs, strict=True)],
             training=training,
-        ).write(temporary)
-        replace_folder(temporary, folder)
+        ),
+        tokenizer=policy.tokenizer,
+        canaries=canaries,
+        answer=partial(_answer, policy),
+        write_weights=policy.model.save_pretrained,
+    )
 
 
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
@@ -141,21 +132,15 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
         ModelError: The folder is missing or incomplete, or its parts do not belong together.
     """
     card = read_card(folder, "policy")
-    encoder = Encoder(
-        load_tokenizer(folder),
-        int(card.template["max_prompt_tokens"]),
-        int(card.template["max_response_tokens"]),
-    )
-    check_template(folder, card, encoder.template.to_json())
+    encoder = load_encoder(folder, card)
     model = load_backbone(str(folder))
     model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
     model.eval()
     policy = Policy(model, encoder)
-    check_canaries(
-        folder,
-        card,
-        lambda prompts, responses: [
-            [v] for v in log_likelihood(policy, prompts, responses).logprob.tolist()
-        ],
-    )
+    check_canaries(folder, card, partial(_answer, policy))
     return policy
+
+
+def _answer(policy: Policy, prompts: list[str], responses: list[str]) -> list[list[float]]:
+    """Log π(y|x) of rows, for canaries."""
+    return [[value] for value in log_likelihood(policy, prompts, responses).logprob.tolist()]

@@ -13,9 +13,9 @@ found by the mask and never by a token id.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,17 +25,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 from westofn.errors import ModelError
-from westofn.models.card import (
-    Canary,
-    Card,
-    check_canaries,
-    check_template,
-    read_card,
-    replace_folder,
-)
+from westofn.models.card import Card, check_canaries, read_card
 from westofn.models.encoder_decoder import PromptStates, SharedDecoder, load_backbone
 from westofn.models.encoding import Encoder, Padded
-from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+from westofn.models.folder import load_encoder, write_model
 from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
@@ -143,30 +136,31 @@ def save_reward_model(
     training: dict[str, float | int | str],
 ) -> None:
     """Write backbone, head, tokenizer and card; the folder appears only when it is whole."""
-    from westofn.models.scoring import score_rows
-
     model = scorer.model
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        temporary = Path(name) / folder.name
-        model.backbone.save_pretrained(temporary)
-        save_file({"weight": model.head.weight.detach().cpu().contiguous()}, temporary / HEAD)
-        save_tokenizer(scorer.tokenizer, temporary)
-        texts = [list(column) for column in zip(*canaries, strict=True)]
-        outputs = score_rows(scorer, texts[0], texts[1]).tolist()
-        Card(
-            role="reward_model",
-            family="encoder_decoder",
-            comparator=model.comparator,
-            planes=model.planes,
-            readout=model.readout,
-            template=scorer.encoder.template.to_json(),
-            reward_mean=scorer.reward_mean,
-            reward_std=scorer.reward_std,
-            canaries=[Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)],
-            training=training,
-        ).write(temporary)
-        replace_folder(temporary, folder)
+
+    def write_weights(place: Path) -> None:
+        model.backbone.save_pretrained(place)
+        save_file({"weight": model.head.weight.detach().cpu().contiguous()}, place / HEAD)
+
+    card = Card(
+        role="reward_model",
+        family="encoder_decoder",
+        template=scorer.encoder.template.to_json(),
+        comparator=model.comparator,
+        planes=model.planes,
+        readout=model.readout,
+        reward_mean=scorer.reward_mean,
+        reward_std=scorer.reward_std,
+        training=training,
+    )
+    write_model(
+        folder,
+        card,
+        tokenizer=scorer.tokenizer,
+        canaries=canaries,
+        answer=partial(_answer, scorer),
+        write_weights=write_weights,
+    )
 
 
 def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Scorer:
@@ -175,15 +169,8 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     Raises:
         ModelError: The folder is missing or incomplete, or its parts do not belong together.
     """
-    from westofn.models.scoring import score_rows
-
     card = read_card(folder, "reward_model")
-    encoder = Encoder(
-        load_tokenizer(folder),
-        int(card.template["max_prompt_tokens"]),
-        int(card.template["max_response_tokens"]),
-    )
-    check_template(folder, card, encoder.template.to_json())
+    encoder = load_encoder(folder, card)
     if card.comparator not in ("embedding", "joint", "pointwise"):
         raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
     if card.readout not in ("mean", "last"):
@@ -200,8 +187,16 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
         ) from None
     model.to(device).eval()
     scorer = Scorer(model, encoder, card.reward_mean, card.reward_std)
-    check_canaries(folder, card, lambda x, y: score_rows(scorer, x, y).tolist())
+    check_canaries(folder, card, partial(_answer, scorer))
     return scorer
+
+
+def _answer(scorer: Scorer, prompts: list[str], responses: list[str]) -> list[list[float]]:
+    """The head's outputs of rows, for canaries."""
+    from westofn.models.scoring import score_rows  # it imports this module
+
+    outputs: list[list[float]] = score_rows(scorer, prompts, responses).tolist()
+    return outputs
 
 
 def with_reward_statistics(scorer: Scorer, rewards: Tensor) -> Scorer:

@@ -13,6 +13,7 @@ import polars as pl
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
+from westofn.execution.processes import is_first
 from westofn.execution.scratch import scratch
 from westofn.models.card import member_folder, replace_folder, write_ensemble
 from westofn.models.reward import save_reward_model
@@ -121,9 +122,11 @@ def train_arm(
             scratch=checkpoints,
             runtime=runtime,
         )
-        save_reward_model(trained.scorer, place, canaries, trained.facts)
+        if is_first():
+            save_reward_model(trained.scorer, place, canaries, trained.facts)
 
-    with scratch(f"{name}-{out.parent.name}", settings, [*human.files, policy]) as folder:
+    where = f"{name}-{out.parent.name}"
+    with scratch(where, settings, [*human.files, policy], together=True) as folder:
         if members == 1:
             train(name, seed, folder, out)
         else:
@@ -146,6 +149,8 @@ def _train_members(
             # The first keeps the run's seed, so that more members change nothing about it.
             member_seed = derive_seed(seed, "member", index) if index else seed
             train(f"{name} {place.name}", member_seed, folder / f"of-{place.name}", place)
+    if not is_first():
+        return
     write_ensemble(finished, members)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:

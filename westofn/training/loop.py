@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from westofn.errors import ParameterError, TrainingError
+from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
 from westofn.params import OptimiserParams
 from westofn.runtime import Runtime
@@ -99,11 +99,15 @@ def run(job: Job, runtime: Runtime) -> History:
         train_dataset=_Rows(job.rows),
         eval_dataset=_Rows([]),  # asked for by transformers; `evaluate` does not read it
         data_collator=job.collate,
-        callbacks=[_StopOnNan(job.name), _AfterStep(job.after_step), _Progress(job.name, steps)],
+        callbacks=[_StopOnNan(job.name), _AfterStep(job.after_step)],
     )
+    if is_first():
+        trainer.add_callback(_Progress(job.name, steps))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(job.scratch))
+    with trainer.args.main_process_first(local=False):  # it removes what a kill cut short
+        last = _last_checkpoint(job.scratch)
+    trainer.train(resume_from_checkpoint=last)
     rows = [
         {key.removeprefix("eval_"): value for key, value in row.items()}
         for row in trainer.state.log_history
@@ -128,7 +132,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
     optimiser = job.optimiser
     device = runtime.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = count()
     micro = runtime.micro_batch or optimiser.batch_size // processes
     if optimiser.batch_size % (micro * processes):
         raise ParameterError(
@@ -161,6 +165,7 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         remove_unused_columns=False,
         label_names=[],
         use_cpu=device == "cpu",
+        ddp_find_unused_parameters=False,  # there are none, and torch warns of looking for them
         seed=job.seed % 2**32,
         disable_tqdm=True,
         dataloader_pin_memory=False,

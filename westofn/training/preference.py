@@ -20,7 +20,6 @@ from westofn.core.losses import bradley_terry_loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
-from westofn.models.encoder_decoder import load_backbone
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import load_policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
@@ -103,9 +102,7 @@ def train_reward_model(
     """
     start = load_policy(policy)
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    model = RewardModel(
-        load_backbone(str(policy)), head.comparator, head.planes, params.readout, params.dropout
-    )
+    model = RewardModel(start.model, head.comparator, head.planes, params.readout, params.dropout)
     module = _PreferenceLoss(model, params.centering, params.average_decay)
     scorer = Scorer(module.kept, start.encoder)
     human_rows, human_dropped = _fitting(name, start.encoder, human, "human training pairs")

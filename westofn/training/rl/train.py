@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
+from westofn.execution.processes import is_first
 from westofn.execution.progress import bar
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
@@ -142,7 +143,9 @@ class _Run:
         runtime: Runtime,
     ) -> _Run:
         scorer.require_pointwise("rlhf")
-        accelerator = Accelerator(cpu=runtime.device == "cpu")
+        # Unless it is told, accelerate looks for no other processes on a machine without CUDA.
+        on_cpu = runtime.device == "cpu" or not torch.cuda.is_available()
+        accelerator = Accelerator(cpu=on_cpu)
         per_batch = params.batch_size // params.samples_per_prompt
         _check_sizes(len(prompts), per_batch, params, accelerator.num_processes)
         reference = TemperedPolicy(start, params.temperature)
@@ -296,7 +299,7 @@ def _show(progress: Progress, task: TaskID, state: State) -> None:
 
 
 def _tell(progress: Progress, state: State) -> None:
-    """A line for logs, where no bar is shown."""
-    if not progress.console.is_terminal:
+    """A line for logs, where no bar is shown; of one process."""
+    if is_first() and not progress.console.is_terminal:
         shown = ", ".join(f"{key} {value:.4g}" for key, value in state.curve[-1].items())
         progress.console.print(f"rlhf: {shown}", highlight=False, soft_wrap=True)

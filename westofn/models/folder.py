@@ -1,0 +1,71 @@
+"""The folder of a saved model: written whole or not at all, read with its own tokenizer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from westofn.models.card import Canary, Card, check_template
+from westofn.models.encoding import Encoder
+from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+
+Answer = Callable[[list[str], list[str]], list[list[float]]]
+"""What a model gives for prompts and responses, one row each."""
+
+
+def write_model(
+    folder: Path,
+    card: Card,
+    *,
+    tokenizer: PreTrainedTokenizerFast,
+    canaries: Sequence[tuple[str, str]],
+    answer: Answer,
+    write_weights: Callable[[Path], None],
+) -> None:
+    """Write weights, tokenizer and card; the folder appears only when it is whole.
+
+    Args:
+        folder: Where to; an earlier model there is replaced.
+        card: The model's; its canaries are filled in here.
+        tokenizer: The one that it was trained with.
+        canaries: (prompt, response) inputs, at least one.
+        answer: Computes the canaries' outputs.
+        write_weights: Writes configuration and weights into a folder.
+    """
+    prompts, responses = (list(column) for column in zip(*canaries, strict=True))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        temporary = Path(name) / folder.name
+        write_weights(temporary)
+        save_tokenizer(tokenizer, temporary)
+        outputs = answer(prompts, responses)
+        answered = [Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)]
+        replace(card, canaries=answered).write(temporary)
+        _put(temporary, folder)
+
+
+def load_encoder(folder: Path, card: Card) -> Encoder:
+    """The encoder of a saved model, checked against its card.
+
+    Raises:
+        ModelError: The tokenizer is missing, or it is not the card's.
+    """
+    encoder = Encoder(
+        load_tokenizer(folder),
+        int(card.template["max_prompt_tokens"]),
+        int(card.template["max_response_tokens"]),
+    )
+    check_template(folder, card, encoder.template.to_json())
+    return encoder
+
+
+def _put(temporary: Path, final: Path) -> None:
+    """Put a finished folder in place of an earlier one, which stays until the new one is whole."""
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
