@@ -6,7 +6,8 @@ reads   data/prepared, data/world, data/autorater, data/eval_pool, data/loop/k0,
 writes  data/study/{baselines,synthetic_bases,selection,teachers,data,size,overoptimisation}.json,
         data/study/iterations/NAME.json
 
-Every part is a module of westofn/study/parts. Finished arms wait in .scratch: a killed part goes on.
+Every part is a module of westofn/study/parts. Finished arms wait in .scratch, so a killed part goes
+on.
 """
 
 from __future__ import annotations

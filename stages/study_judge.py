@@ -17,10 +17,9 @@ from westofn.params import load_params
 def main(data: In, out: Out) -> None:
     """Ask the judge about two samples a prompt, and about the contrast pairs."""
     from westofn.artifacts.verdicts import VERDICTS
+    from westofn.execution.scratch import scratch
     from westofn.judging.build import build_judge
     from westofn.judging.shards import judge_in_shards
-
-    from westofn.execution.scratch import scratch
     from westofn.runtime import set_up_torch
     from westofn.study.inputs import StudyInputs
     from westofn.study.verdicts import gold_rewards, judged_pairs, pairs_to_judge
@@ -28,7 +27,9 @@ def main(data: In, out: Out) -> None:
     params, device = load_params(), set_up_torch()
     inputs = StudyInputs(params, data, device)
     pairs = judged_pairs(pairs_to_judge(inputs))
-    judge = build_judge(params.study.judge, gold_rewards(inputs.judge))
+    judge = build_judge(
+        params.study.judge, gold_rewards(inputs.judge), seed=params.seed, device=device
+    )
     settings = {"judge": params.study.judge.model_dump(mode="json"), "pairs": pairs.rows()}
     with scratch("study_judge", settings, [data / "prepared", data / "world"]) as folder:
         VERDICTS.write(judge_in_shards(judge, pairs, folder), out)

@@ -22,5 +22,9 @@ class ModelError(WestofnError):
     """A model directory is missing, incomplete, or does not fit what is asked of it."""
 
 
+class JudgeError(WestofnError):
+    """A preference judge cannot be asked, or its answers cannot be used."""
+
+
 class TrainingError(WestofnError):
     """Training cannot go on: a loss is NaN, or there is nothing to train on."""

@@ -34,7 +34,7 @@ class Experiment:
         name: Of the experiment, part of a git reference.
         settings: Dotted key of params.yaml -> value.
         targets: The stages to bring up to date, with all that they need; empty means all stages.
-        everything: All stages of every pipeline file (study/dvc.yaml too), where no target is named.
+        everything: All stages of every pipeline file, study/dvc.yaml too; then without targets.
     """
 
     name: str

@@ -8,6 +8,12 @@ that moving to another machine does not invalidate a cache:
 | device | WESTOFN_DEVICE | torch device | cuda where there is one, else cpu |
 | micro_batch | WESTOFN_MICRO_BATCH | rows in one training forward pass | the whole batch |
 | threads | OMP_NUM_THREADS | CPU threads | physical cores |
+| judge_url | WESTOFN_JUDGE_URL | address of a judge's OpenAI-compatible server | none |
+| judge_key_variable | WESTOFN_JUDGE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
+| judge_workers | WESTOFN_JUDGE_WORKERS | requests to it at once | 8 |
+| judge_timeout | WESTOFN_JUDGE_TIMEOUT | seconds that one request may take | 60 |
+
+The key itself is read from the environment only; a server of your own may need none.
 """
 
 from __future__ import annotations
@@ -20,7 +26,15 @@ from pathlib import Path
 from westofn.errors import ParameterError
 
 RUNTIME_FILE = Path("runtime.toml")
-KEYS = ("device", "micro_batch", "threads")
+KEYS = (
+    "device",
+    "micro_batch",
+    "threads",
+    "judge_url",
+    "judge_key_variable",
+    "judge_workers",
+    "judge_timeout",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,10 @@ class Runtime:
     device: str = ""
     micro_batch: int = 0
     threads: int = 0
+    judge_url: str = ""
+    judge_key_variable: str = ""
+    judge_workers: int = 0
+    judge_timeout: int = 0
 
 
 def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
@@ -48,10 +66,18 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
     if unknown:
         raise ParameterError(f"{path}: {unknown[0]} is no setting; known: {', '.join(KEYS)}")
     return Runtime(
-        device=os.environ.get("WESTOFN_DEVICE") or str(raw.get("device", "")),
+        device=_text("device", raw),
         micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
         threads=_whole("threads", os.environ.get("OMP_NUM_THREADS"), raw, path),
+        judge_url=_text("judge_url", raw),
+        judge_key_variable=_text("judge_key_variable", raw),
+        judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
+        judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
     )
+
+
+def _text(key: str, raw: dict[str, object]) -> str:
+    return os.environ.get(f"WESTOFN_{key.upper()}") or str(raw.get(key, ""))
 
 
 def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> int:

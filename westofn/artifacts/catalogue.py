@@ -14,6 +14,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.table import Table, did_you_mean
+from westofn.artifacts.verdicts import VERDICTS
 from westofn.artifacts.world import WORLD
 from westofn.errors import DataError
 
@@ -28,6 +29,7 @@ TABLES: tuple[Table, ...] = (
     DECISIONS,
     PAIR_SCORES,
     POOL_SCORES,
+    VERDICTS,
 )
 
 

@@ -46,7 +46,7 @@ def write_model(
         outputs = answer(prompts, responses)
         answered = [Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)]
         replace(card, canaries=answered).write(temporary)
-        _put(temporary, folder)
+        put(temporary, folder)
 
 
 def load_encoder(folder: Path, card: Card) -> Encoder:
@@ -64,7 +64,7 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
     return encoder
 
 
-def _put(temporary: Path, final: Path) -> None:
+def put(temporary: Path, final: Path) -> None:
     """Put a finished folder in place of an earlier one, which stays until the new one is whole."""
     if final.exists():
         shutil.rmtree(final)

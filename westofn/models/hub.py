@@ -19,11 +19,12 @@ from westofn.errors import ModelError
 PATIENCE_SECONDS = 3.0
 
 
-def is_local(name: str) -> bool:
+def is_local(name: str, key: str = "sft.model") -> bool:
     """Whether a pretrained model is to be read without a network: a folder, or a cached name.
 
     Args:
         name: A folder, or a name on the hub.
+        key: The parameter that a message says to mend.
 
     Raises:
         ModelError: It is neither, and the hub cannot be reached or cannot have such a name.
@@ -34,7 +35,7 @@ def is_local(name: str) -> bool:
     try:
         cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
     except HFValidationError:
-        raise ModelError(f"{missing}; mend sft.model") from None
+        raise ModelError(f"{missing}; mend {key}") from None
     if hub_answers():
         return False
     if cached:
@@ -43,7 +44,7 @@ def is_local(name: str) -> bool:
     raise ModelError(
         f"{missing}, it is not in the hub's cache, and {constants.ENDPOINT} {why}; "
         f"run `hf download {name} --local-dir FOLDER` on a connected machine and give the folder "
-        "as sft.model"
+        f"as {key}"
     )
 
 

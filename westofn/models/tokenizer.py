@@ -77,7 +77,24 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """The tokenizer of a pretrained model, by path or hub name; needs padding and end tokens."""
-    local = is_local(name)
+    tokenizer = load_fast_tokenizer(name, "sft.model")
+    for role in ("pad_token", "eos_token"):
+        if getattr(tokenizer, role) is None:
+            raise ModelError(f"{name}: the tokenizer has no {role}, which training needs")
+    return tokenizer
+
+
+def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that belongs to a pretrained model, whatever special tokens it has.
+
+    Args:
+        name: A folder, or a name on the hub.
+        key: The parameter that a message says to mend.
+
+    Raises:
+        ModelError: It cannot be found, reached or read, or it is not a fast tokenizer.
+    """
+    local = is_local(name, key)
     folder = Path(name)
     if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         # transformers would make up a vocabulary of a hundred tokens.
@@ -95,9 +112,6 @@ def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
         ) from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
-    for role in ("pad_token", "eos_token"):
-        if getattr(tokenizer, role) is None:
-            raise ModelError(f"{name}: the tokenizer has no {role}, which training needs")
     return tokenizer
 
 

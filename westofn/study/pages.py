@@ -11,9 +11,10 @@ from westofn.study.results import METRICS, Cell, Row, Run, main_rows, rows, tabl
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
 
-Made by `make study{arguments}` on the embedded world: {seeds}. Each seed writes its own world, trains
-its own models and is tested on its own test set. Means with 95 % t-intervals over seeds{alone}. Every
-difference is paired by seed. Every number of every seed is in [study.json](../study.json).
+Made by `make study{arguments}` on the embedded world: {seeds}. Each seed writes its own world,
+trains its own models and is tested on its own test set. Means with 95 % t-intervals over
+seeds{alone}. Every difference is paired by seed. Every number of every seed is in
+[study.json](../study.json).
 
 A difference reads as an effect only where its interval excludes zero; a table of many arms has
 some that do so by chance.
@@ -150,8 +151,8 @@ def _theorem(runs: Sequence[Run]) -> str:
     percent = (100.0, 1)
     first = _records(
         "The theorem, measured",
-        "ε = |P_θ − P*| over all pairs of the pools. The bound is the mean of P_θ − ε over the selected "
-        "pairs; with the 95 % quantile of ε it is tighter and no theorem.",
+        "ε = |P_θ − P*| over all pairs of the pools. The bound is the mean of P_θ − ε over the "
+        "selected pairs; with the 95 % quantile of ε it is tighter and no theorem.",
         {
             "correct": ("right labels, %", *percent),
             "p_true": ("P* of the label, %", *percent),
@@ -241,7 +242,8 @@ def _overoptimisation(runs: Sequence[Run]) -> str:
         return ""
     return _records(
         "Over-optimisation",
-        "Gold against d = √KL, fitted as in Gao et al. 2022: best-of-n d(α − βd), RL d(α − β log d).",
+        "Gold against d = √KL, fitted as in Gao et al. 2022: best-of-n d(α − βd), "
+        "RL d(α − β log d).",
         {
             "alpha": ("α", 1.0, 2),
             "beta": ("β", 1.0, 3),

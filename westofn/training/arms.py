@@ -15,7 +15,8 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
 from westofn.execution.processes import is_first
 from westofn.execution.scratch import scratch
-from westofn.models.card import member_folder, replace_folder, write_ensemble
+from westofn.models.card import member_folder, write_ensemble
+from westofn.models.folder import put
 from westofn.models.reward import save_reward_model
 from westofn.params import RewardModelParams
 from westofn.runtime import load_runtime, set_up_torch
@@ -156,7 +157,7 @@ def _train_members(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         copy = Path(temporary) / out.name
         shutil.copytree(finished, copy)
-        replace_folder(copy, out)
+        put(copy, out)
 
 
 def preferences_from(frame: pl.DataFrame) -> Preferences:

@@ -26,7 +26,7 @@ INPUTS = (
 
 
 def run(lab: Lab) -> None:
-    """For both sources: the source alone, doubled, and with West-of-N by a teacher of the source."""
+    """For both sources: alone, doubled, and with West-of-N by a teacher of the source."""
     inputs = lab.inputs
     verdicts = Verdicts.read(inputs.verdicts)
     labeled, unlabeled = inputs.labeled_pools, inputs.unlabeled

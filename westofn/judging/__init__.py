@@ -1,0 +1,1 @@
+"""Preference judges: who says which of two responses is better, for RLAIF and RLCD."""
