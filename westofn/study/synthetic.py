@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,11 +34,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.prompt_ids)
 
-    def take(self, rows: NDArray[np.intp]) -> Pairs:
-        """Some of the pairs."""
-        some = rows.tolist()
+    def of(self, prompt_ids: Container[str]) -> Pairs:
+        """The pairs of some of the prompts."""
+        rows = [row for row, name in enumerate(self.prompt_ids) if name in prompt_ids]
         return Pairs(
-            [self.prompt_ids[row] for row in some], self.preferences.take(some), self.p_model[rows]
+            [self.prompt_ids[row] for row in rows], self.preferences.take(rows), self.p_model[rows]
         )
 
     def soft(self) -> Pairs:

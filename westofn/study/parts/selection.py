@@ -57,9 +57,10 @@ def run(lab: Lab) -> None:
         lab.student(
             f"confidence{round(100 * p)}", hf50, from_selection(pools, uncertain_pair(margins, p))
         )
-    for k in PAIRS_A_PROMPT:
+    sizes = [k for k in PAIRS_A_PROMPT if 2 * k <= pools.n_candidates]
+    for k in sizes:
         lab.student(f"top_bottom{k}", hf50, from_selection(pools, top_bottom_pairs(margins, k)))
-    many = max(PAIRS_A_PROMPT)
+    many = max(sizes, default=1)
     draws = selector_draws(inputs.seed, pools.prompt_ids, 2 * many)
     random = from_selection(pools, random_pairs(margins, many, draws))
     lab.student(f"random{many}", hf50, random)
@@ -71,7 +72,7 @@ def run(lab: Lab) -> None:
             for letter, q in (("c", confidence), ("l", likelihood))
             if q
         )
-        lab.student(name, hf50, pairs.take(kept))
+        lab.student(name, hf50, pairs.of(kept))
     lab.student("soft", hf50, pairs.soft())
     for fraction in FRACTIONS:
         lab.student(f"mix{round(100 * fraction)}", hf50, pairs, fraction=fraction)
@@ -84,8 +85,8 @@ def _kept(
     west: BestWorst,
     confidence: float | None,
     likelihood: float | None,
-) -> np.ndarray:
-    """Rows of the pairs that the filter keeps; likelihood is per token."""
+) -> set[str]:
+    """The prompts whose pair the filter keeps; likelihood is per token."""
     candidates = CANDIDATES.read(inputs.data / "loop" / "k1" / "candidates.parquet")
     candidates = candidates.sort("prompt_id", "candidate_index")
     per_token = (candidates["logprob"] / candidates["n_tokens"]).to_numpy()
@@ -98,4 +99,4 @@ def _kept(
         confidence,
         likelihood,
     )
-    return np.flatnonzero(result.kept)
+    return {pools.prompt_ids[row] for row in np.flatnonzero(result.kept)}

@@ -58,7 +58,7 @@ def _wide_policy(lab: Lab) -> Path:
         validation,
         sft.model_copy(update={"scratch": sft.scratch.model_copy(update={"width": width})}),
         seed=lab.inputs.seed,
-        scratch=lab.subfolder("wide-training"),
+        scratch=lab.subfolder("sft"),
         runtime=lab.runtime,
     )
     canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))

@@ -193,9 +193,9 @@ def _theorem(lab: Lab) -> None:
             bound=float(pair_bound(p, min(sup, 1.0)).mean()),
             bound_q95=float(pair_bound(p, float(np.quantile(gap, 0.95))).mean()),
         )
-    sure = np.abs(model)
-    right = correctness(np.sign(model) * truth)
-    p_right = gold.p_from_margins(np.sign(model) * truth)
+    sure = np.abs(model).ravel()
+    agreed = (np.sign(model) * truth).ravel()
+    right, p_right = correctness(agreed), gold.p_from_margins(agreed)
     edges = np.quantile(sure, np.linspace(0, 1, BINS + 1))
     place = np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, BINS - 1)
     for b in range(BINS):
