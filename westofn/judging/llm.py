@@ -208,8 +208,10 @@ class LlmJudge:
 
     def _plain(self, text: str) -> str:
         """The text without special tokens: a space breaks those that somebody typed."""
-        for token in self.language_model.tokenizer.all_special_tokens:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+        # Llama 3's turn ends are special tokens without a role: the list of roles lacks them.
+        for token in self.language_model.tokenizer.added_tokens_decoder.values():
+            if token.special:
+                text = text.replace(token.content, f"{token.content[0]} {token.content[1:]}")
         return text
 
     def _without_beginning(self, prompt: str, tokens: int) -> str:
