@@ -11,11 +11,17 @@ from westofn.errors import ParameterError
 from westofn.runtime import Runtime, load_runtime, set_up_torch
 
 NAMES = ("WESTOFN_DEVICE", "WESTOFN_MICRO_BATCH", "OMP_NUM_THREADS")
+JUDGE = (
+    "WESTOFN_JUDGE_URL",
+    "WESTOFN_JUDGE_KEY_VARIABLE",
+    "WESTOFN_JUDGE_WORKERS",
+    "WESTOFN_JUDGE_TIMEOUT",
+)
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
+    for name in (*NAMES, *JUDGE):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -40,6 +46,20 @@ def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.Monk
     assert load_runtime(file) == Runtime("cuda:1", 0, 7)
 
 
+def test_the_judge_s_server_is_a_setting_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(
+        'judge_url = "http://a/v1"\njudge_key_variable = "KEY_A"\n'
+        "judge_workers = 2\njudge_timeout = 5\n"
+    )
+    assert load_runtime(path) == Runtime("", 0, 0, "http://a/v1", "KEY_A", 2, 5)
+    for name, value in zip(JUDGE, ("http://b/v1", "KEY_B", "3", "7"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert load_runtime(path) == Runtime("", 0, 0, "http://b/v1", "KEY_B", 3, 7)
+
+
 def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, "")
@@ -50,6 +70,8 @@ def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.Mo
     ("content", "message"),
     [
         ("micro_bach = 3", r"micro_bach is no setting; known: device, micro_batch, threads"),
+        ("judge_key = 'sk-1'", r"judge_key is no setting; known: .*judge_key_variable"),
+        ("judge_workers = 'many'", r"judge_workers is 'many', needs a whole number"),
         ("micro_batch = -1", r"micro_batch is -1, needs a whole number ≥ 0"),
         ("micro_batch = 2.5", r"micro_batch is 2\.5, needs a whole number"),
         ("threads = true", r"threads is True, needs a whole number"),

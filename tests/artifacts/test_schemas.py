@@ -75,6 +75,15 @@ VALID: dict[str, dict[str, list[object]]] = {
         "model": ["k1", "k1"],
         "reward": [0.5, -0.5],
     },
+    "verdicts": {
+        "prompt_id": ["p1", "p1"],
+        "first": ["x", "y"],
+        "second": ["y", ""],
+        "p_forward": [0.5, 1.0],
+        "p_backward": [0.25, 0.0],
+        "unanswered": [1, 0],
+        "judge": ["simulated", "llm:models/judge"],
+    },
 }
 
 # (table, column, its broken values, the rule that the message must cite, the row it must name)
@@ -130,6 +139,11 @@ BROKEN: list[tuple[str, str, list[object], str, str]] = [
     ("pair_scores", "p_chosen", [2.0, 0.0], "0 ≤ p_chosen ≤ 1", "p_chosen=2"),
     ("pool_scores", "reward", [NAN, 0.0], "reward is finite", "reward=nan"),
     ("pool_scores", "candidate_index", [0, -1], "candidate_index ≥ 0", "=-1"),
+    ("verdicts", "p_forward", [0.5, 1.5], "0 ≤ p_forward ≤ 1", "first='y', second=''"),
+    ("verdicts", "p_backward", [NAN, 0.0], "0 ≤ p_backward ≤ 1", "p_backward=nan"),
+    ("verdicts", "unanswered", [1, 3], "unanswered is 0, 1 or 2", "unanswered=3"),
+    ("verdicts", "unanswered", [1, 1], "has p_forward or p_backward 0.5", "first='y'"),
+    ("verdicts", "judge", ["simulated", " "], "judge is not blank", "judge=' '"),
 ]
 
 

@@ -115,7 +115,8 @@ class LlmJudge:
         """P(first is better), (n,).
 
         Raises:
-            JudgeError: A pair has no room for its responses and any of the prompt.
+            JudgeError: A pair has no room for its responses and any of the prompt, or its
+                likelihood is NaN.
         """
         rows = zip(prompt_ids, prompts, first, second, strict=True)
         choices = [self._fitted(*row) for row in rows]
@@ -125,6 +126,12 @@ class LlmJudge:
         for start in range(0, len(order), self.batch):
             some = order[start : start + self.batch]
             p[some] = in_halves([choices[row] for row in some], self._probabilities)
+        if (lost := np.isnan(p)).any():  # NaN would pass for a reply without an answer
+            raise JudgeError(
+                f"judge {self.model}: {lost.sum()} of {len(p)} pairs have no finite likelihood, "
+                f"first of prompt {prompt_ids[int(lost.argmax())]}; its weights overflow in their "
+                "precision: give a checkpoint in bfloat16 or float32"
+            )
         return p
 
     def _probabilities(self, choices: Sequence[_Choice]) -> list[float]:
@@ -201,8 +208,10 @@ class LlmJudge:
 
     def _plain(self, text: str) -> str:
         """The text without special tokens: a space breaks those that somebody typed."""
-        for token in self.language_model.tokenizer.all_special_tokens:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+        # Llama 3's turn ends are special tokens without a role: the list of roles lacks them.
+        for token in self.language_model.tokenizer.added_tokens_decoder.values():
+            if token.special:
+                text = text.replace(token.content, f"{token.content[0]} {token.content[1:]}")
         return text
 
     def _without_beginning(self, prompt: str, tokens: int) -> str:
