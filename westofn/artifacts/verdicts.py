@@ -1,7 +1,7 @@
 """`verdicts`: what a preference judge said about each pair, in both orders.
 
-written by  judge_in_shards (westofn/judging/shards.py)
-read by     whoever labels pairs by a judge: RLAIF, RLCD rescored
+written by  study_judge
+read by     study: RLAIF, RLCD rescored
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from westofn.artifacts.table import Check, Column, Table
 VERDICTS = Table(
     name="verdicts",
     description="One judge's probabilities for one pair of responses, asked in both orders.",
-    written_by=("study",),
+    written_by=("study_judge",),
     read_by=("study",),
     fields={
         "prompt_id": Column(pl.String(), "name of the prompt; the same in every table"),

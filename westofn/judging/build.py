@@ -58,8 +58,8 @@ def build_judge(
 def _simulated(params: SimulatedJudgeParams, rewards: Rewards | None, seed: int) -> SimulatedJudge:
     if rewards is None:
         raise ParameterError(
-            "judge.kind is simulated, which needs the embedded world's gold rewards; set "
-            "prepare.source to world, or judge.kind to llm or openai"
+            "study.judge.kind is simulated, which needs the embedded world's gold rewards; set "
+            "prepare.source to world, or study.judge.kind to llm or openai"
         )
     return SimulatedJudge(
         rewards,

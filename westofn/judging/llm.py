@@ -19,7 +19,7 @@ from westofn.models.continuations import (
 )
 
 PAIRS_A_BATCH = 16
-KEY = "judge.prompted.model"
+KEY = "study.judge.prompted.model"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LlmJudge:
         if limit is not None and self.max_tokens > limit:
             raise ModelError(
                 f"judge {self.model}: max_tokens is {self.max_tokens}, the model reads {limit}; "
-                f"set judge.prompted.max_tokens to at most {limit}"
+                f"set study.judge.prompted.max_tokens to at most {limit}"
             )
         probe = self._choice(self._text("", "", ""))
         if not _differ(probe.first, probe.second):
@@ -156,7 +156,7 @@ class LlmJudge:
                 raise JudgeError(
                     f"judge {self.model}: prompt {prompt_id} with its two responses does not fit "
                     f"{self.max_tokens} tokens, even with the prompt cut away; raise "
-                    "judge.prompted.max_tokens or leave the pair out"
+                    "study.judge.prompted.max_tokens or leave the pair out"
                 )
             choice = self._choice(self._text(left, first, second))
         return choice

@@ -186,7 +186,7 @@ class OpenAiJudge:
             raise JudgeError(
                 f"judge {self.model} at {self.server.url}: {unparsed} of {asked} replies hold "
                 f"neither answer {self.answers[0]!r} nor {self.answers[1]!r} alone, allowed is a "
-                f"share of {self.max_unparsed:g}; mend judge.prompted.template, or raise "
+                f"share of {self.max_unparsed:g}; mend study.judge.prompted.template, or raise "
                 "max_answer_tokens or max_unparsed there"
             )
 
@@ -275,7 +275,7 @@ class OpenAiJudge:
                 )
             case 404:
                 return (
-                    f"{where} answers 404: {self._shown(data)}; give judge.prompted.model a model "
+                    f"{where} answers 404: {self._shown(data)}; give study.judge.prompted.model a model "
                     "that the server has, and check the address (WESTOFN_JUDGE_URL ends before "
                     "/chat/completions)"
                 )
@@ -287,7 +287,7 @@ class OpenAiJudge:
             case _:
                 return (
                     f"{where} answers {status}: {self._shown(data)}; mend the parameters of "
-                    "judge.prompted that it names"
+                    "study.judge.prompted that it names"
                 )
 
     def _shown(self, data: bytes) -> str:
