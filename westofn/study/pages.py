@@ -27,7 +27,9 @@ def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
     parts = [_headline(runs)]
     parts += [text for group in GROUPS if (text := _group(runs, group))]
-    parts += [text for text in (_theorem(runs), _judge(runs), _tournament(runs)) if text]
+    parts += [
+        text for text in (_theorem(runs), _ensembles(runs), _judge(runs), _tournament(runs)) if text
+    ]
     parts += [text for text in (_iterations(runs), _overoptimisation(runs)) if text]
     count = len(seeds)
     return PAGE.format(
@@ -182,6 +184,23 @@ def _theorem(runs: Sequence[Run]) -> str:
         ("bin",),
     )
     return "\n\n".join([first, second, third])
+
+
+def _ensembles(runs: Sequence[Run]) -> str:
+    found = table(runs, "ensembles", ("method", "n"))
+    if not found:
+        return ""
+    return _records(
+        "Ensembles and deep pools",
+        "Pairs of fewer prompts, from pools of up to 512: does doubt help where N is large?",
+        {
+            "correct": ("right labels, %", 100.0, 1),
+            "gold_chosen": ("gold of the chosen", 1.0, 2),
+            "gold_rejected": ("gold of the rejected", 1.0, 2),
+        },
+        found,
+        ("method", "n"),
+    )
 
 
 def _judge(runs: Sequence[Run]) -> str:
