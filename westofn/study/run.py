@@ -45,12 +45,13 @@ def run_study(seeds: Sequence[int], jobs: int, out: Path, console: Console) -> l
     def finished(experiment: Experiment, revision: str) -> None:
         seed = int(experiment.settings["seed"])
         runs[seed] = collect(lambda path: read_output(revision, path), ROUNDS)
-        console.print(f"seed {seed} done, {len(runs)} of {len(experiments)}")
+        # After every seed: what is measured is not lost with those that fail or are stopped.
+        done = sorted(runs)
+        write_study(done, [runs[seed] for seed in done], out)
+        console.print(f"seed {seed} done, {len(done)} of {len(experiments)}: {out}")
 
     run_all(experiments, jobs, finished)
-    ordered = [runs[seed] for seed in seeds]
-    write_study(seeds, ordered, out)
-    return ordered
+    return [runs[seed] for seed in seeds]
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:
