@@ -113,7 +113,7 @@ class StudyInputs:
     @cached_property
     def deep_unlabeled(self) -> Pools:
         """The pools of D_U with more candidates; the first are those of `unlabeled`."""
-        size = deep_size(self.params.study, self.params.sample)
+        size = deep_size(self.params.study.deep_candidates, self.params.sample.n_candidates)
         return self._pools("deep_unlabeled", self.human.prompts, size)
 
     @cached_property

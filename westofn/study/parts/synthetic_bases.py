@@ -18,7 +18,7 @@ INPUTS = (
     "prepared",
     "world",
     "autorater",
-    "loop/k0",
+    "loop/k0/policy",
     "loop/k1/candidates.parquet",
     "eval_pool",
     "study/pools",
