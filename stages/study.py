@@ -1,7 +1,7 @@
 """Beside the pipeline, `study`: one part of the paper's comparisons on one seed.
 
 reads   data/prepared, data/world, data/autorater, data/eval_pool, data/loop/k0,
-        data/loop/k1/candidates.parquet, data/loop/k1/rm, data/reference,
+        data/loop/k1/candidates.parquet, data/loop/k1/{policy,rm}, data/reference,
         data/study/pools, data/study/verdicts.parquet; each part what its INPUTS name
 writes  data/study/{baselines,synthetic_bases,selection,teachers,data,size,overoptimisation}.json,
         data/study/iterations/NAME.json

@@ -30,7 +30,7 @@ def main(data: In, out: Out) -> None:
     judge = build_judge(
         params.study.judge, gold_rewards(inputs.judge), seed=params.seed, device=device
     )
-    settings = {"judge": params.study.judge.model_dump(mode="json"), "pairs": pairs.rows()}
+    settings = [params.seed, params.study.judge.model_dump(mode="json"), pairs.rows()]
     with scratch("study_judge", settings, [data / "prepared", data / "world"]) as folder:
         VERDICTS.write(judge_in_shards(judge, pairs, folder), out)
 

@@ -5,7 +5,7 @@
 | summary | prints the result table again and where the report lies |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
-| study | runs main pipeline and study over several seeds, writes study.json |
+| study | runs main pipeline and study over several seeds: study.json, docs/results.md |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 """
 
@@ -112,11 +112,18 @@ def study(
     seeds: Annotated[int, typer.Option(min=1, help="how many: 0, 1, …")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="where the records go")] = Path("study.json"),
+    page: Annotated[Path, typer.Option(help="where their tables go")] = Path("docs/results.md"),
 ) -> None:
     """Run the paper's comparisons and ablations over several seeds."""
+    from westofn.artifacts.atomic import write_bytes
+    from westofn.params import load_params
+    from westofn.study.pages import results_page
     from westofn.study.run import run_study
 
-    run_study(range(seeds), jobs, out, Console())
+    console, names = Console(), range(seeds)
+    runs = run_study(names, load_params().loop, jobs, out, console)
+    write_bytes(results_page(names, runs).encode(), page)
+    console.print(f"written: {out}, {page}", markup=False, highlight=False)
 
 
 @tune.command("filter")

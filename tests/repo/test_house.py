@@ -14,24 +14,56 @@ from typing import Any
 
 import pytest
 
-from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, stage_module
+from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, part_modules, stage_module
+from tests.repo.study import Reached, inputs_of, reached_by, touch
 
 NINE = (
     "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
 )  # fmt: skip
-# They measure; `rlhf` draws the gold curve beside its training, which never reads it.
-MAY_SEE_THE_WORLD = {"eval", "eval_reference", "rlhf"}
+# They measure; `rlhf` draws the gold curve beside its training, which never reads it. The parts of
+# the study train too, on labels of models, people and the judge: tests/study/test_gold.py. The
+# judge of `study_judge` labels by gold where it is the simulated one, and nobody else does.
+MAY_SEE_THE_WORLD = {
+    "eval", "eval_reference", "rlhf", "study_judge", "study_baselines", "study_synthetic_bases",
+    "study_selection", "study_teachers", "study_data", "study_size", "study_overoptimisation",
+    "study_iterations",
+}  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
 DATA_PATH = re.compile(r"(?:data/|metrics\.json)[\w/.{},*]*[\w}*]|metrics\.json")
 
 
 @cache
 def stages() -> dict[str, Any]:
-    """Bodies of dvc.yaml by stage, in order."""
-    _, document = load(ROOT / "dvc.yaml")
-    found = {name: body_of(stage) for name, stage in document["stages"].items()}
-    assert found.keys() >= set(NINE)
+    """Bodies of both pipeline files by stage, in order."""
+    found: dict[str, Any] = {}
+    for path in PIPELINES:
+        here = stages_in(path)
+        assert not found.keys() & here.keys()
+        found |= here
+    assert found.keys() >= {*NINE, "study_judge"}
     return found
+
+
+def stages_in(path: Path) -> dict[str, Any]:
+    _, document = load(path)
+    return {name: body_of(stage) for name, stage in document["stages"].items()}
+
+
+def part_of(name: str) -> str:
+    """The part of the study that a stage runs, where it runs one."""
+    return next(iter(part_modules(stages()[name]["cmd"])), "").rpartition(".")[2]
+
+
+def parts() -> list[str]:
+    """The stages that run a part of the study."""
+    found = [name for name in stages() if part_of(name)]
+    assert len(found) > 5
+    return found
+
+
+def data_deps(name: str) -> list[str]:
+    deps = [as_pattern(dep) for dep in stages()[name]["deps"]]
+    return [dep for dep in deps if dep.startswith("data/")]
 
 
 def module_of(name: str) -> str:
@@ -77,8 +109,27 @@ def covers(pattern: str, path: str) -> bool:
 def test_a_stage_has_the_name_of_its_module(name: str) -> None:
     module = module_of(name)
     assert (ROOT / "stages" / f"{module}.py").is_file()
-    # A module may serve a second stage, whose name then begins with its own.
-    assert name == module or (name.startswith(f"{module}_") and module in stages())
+    # A module may serve more stages, whose names then begin with its own; `study` has such alone.
+    assert name == module or name.startswith(f"{module}_")
+    assert module in stages() or module == "study"
+    assert "study" not in stages()
+
+
+def test_a_part_of_the_study_has_one_stage_of_its_name() -> None:
+    files = {path.stem for path in (ROOT / "westofn" / "study" / "parts").glob("*.py")}
+    assert {part_of(name): name for name in parts()} == {
+        part: f"study_{part}" for part in files - {"__init__"}
+    }
+    assert set(parts()) == {name for name in stages() if module_of(name) == "study"}
+
+
+def test_the_study_runs_at_the_root_and_writes_where_the_report_does_not_read() -> None:
+    main, study = map(stages_in, PIPELINES)
+    assert {name for name in study if not name.startswith("study_")} == set()
+    assert {body.get("wdir") for body in study.values()} == {".."}
+    assert {body.get("wdir") for body in main.values()} == {None}
+    outs = [as_pattern(out) for body in study.values() for out in body["outs"]]
+    assert [out for out in outs if not out.startswith("data/study/")] == []
 
 
 def test_every_module_of_stages_is_run_by_a_stage() -> None:
@@ -98,25 +149,62 @@ def test_a_stage_opens_with_its_contract(name: str) -> None:
 def test_a_contract_names_what_dvc_knows(name: str) -> None:
     body, text = stages()[name], contract(module_of(name))
     inputs = [as_pattern(entry) for entry in body["deps"]]
-    written = [as_pattern(entry) for entry in [*body["outs"], *body.get("metrics", [])]]
+    written = outs_of(name)
     stated = data_paths(section_of(text, "writes").replace("NAME", "*"))
+    read = data_paths(section_of(text, "reads"))
     assert stated
     for out in written:
         assert [path for path in stated if covers(out, path)], f"{name} does not say {out}"
+    if part_of(name):  # one contract for all parts
+        for dep in data_deps(name):
+            assert [path for path in read if touch(dep, path)], f"{name} does not say {dep}"
+        inputs = [dep for part in parts() for dep in data_deps(part)]
+        written = [out for part in parts() for out in outs_of(part)]
+        read = [path for path in read if not [dep for dep in inputs if touch(dep, path)]]
     for path in stated:
         assert [out for out in written if covers(out, path)], f"{name} does not write {path}"
-    for path in data_paths(section_of(text, "reads")):
+    for path in read:
         assert [one for one in inputs if covers(one, path)], f"{name} does not depend on {path}"
 
 
+def outs_of(name: str) -> list[str]:
+    body = stages()[name]
+    return [as_pattern(entry) for entry in [*body["outs"], *body.get("metrics", [])]]
+
+
+@pytest.mark.parametrize("name", parts())
+def test_a_part_depends_on_its_inputs(name: str) -> None:
+    inputs, deps = all_inputs_of(name), data_deps(name)
+    for dep in deps:
+        assert [one for one in inputs if covers(one, dep)], f"{dep} is not among INPUTS"
+    for one in inputs:
+        assert [dep for dep in deps if covers(one, dep)], f"{name} does not depend on {one}"
+
+
+def all_inputs_of(name: str) -> list[str]:
+    of_a_round = ["data/loop/*/policy", "data/loop/*/rm"]  # see stages/study.py
+    return inputs_of(part_of(name)) + of_a_round * (part_of(name) == "iterations")
+
+
+@pytest.mark.parametrize("name", parts())
+def test_a_part_reads_its_inputs_alone(name: str) -> None:
+    inputs, found = all_inputs_of(name), reached_by(*part_modules(stages()[name]["cmd"]))
+    assert found.files
+    for file in found.files:
+        inside = touch if file.endswith("*") else covers
+        assert [one for one in inputs if inside(one, file)], f"{file} is not among INPUTS"
+    for one in inputs:
+        assert [file for file in found.files if touch(one, file)], f"{one} is not read"
+
+
 def test_the_nine_stages_are_numbered_in_order() -> None:
-    order = [name for name in stages() if name in NINE]
+    order = [name for name in stages_in(ROOT / "dvc.yaml") if name in NINE]
     assert tuple(order) == NINE
     for number, name in enumerate(NINE, 1):
         assert contract(name).startswith(f"Stage {number} of 9, `{name}`:")
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: path.name)
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_code_deps_are_the_imports(pipeline: Path) -> None:
     assert len(load(pipeline)[1]["stages"]) > 0
     assert faults(pipeline) == []
@@ -128,6 +216,7 @@ class _Reads(ast.NodeVisitor):
     def __init__(self, module: ast.Module) -> None:
         self.keys: set[str] = set()
         self.hidden: list[int] = []
+        self.studies = False
         self._own = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
         self.visit(module)
 
@@ -144,6 +233,9 @@ class _Reads(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Name) and node.func.id in self._own:
             return  # its own function, whose `params` is looked at where it is defined
+        if isinstance(node.func, ast.Name) and node.func.id == "StudyInputs":
+            self.studies = True  # what is read of them there, tests/repo/study.py finds
+            return
         self.hidden += [node.lineno for arg in node.args if _is_params(arg)]
         self.hidden += [node.lineno for keyword in node.keywords if _is_params(keyword.value)]
         self.generic_visit(node)
@@ -155,26 +247,49 @@ def _is_params(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id == "params"
 
 
-def reads_of(module: str) -> set[str]:
-    """Keys that a stage reads itself or by another stage's module."""
+def reads_of(module: str, part: str = "") -> set[str]:
+    """Keys that a stage reads itself, by another stage's module, or through StudyInputs."""
     tree = source(module)
     found = _Reads(tree)
     assert found.hidden == [], f"stages/{module}.py hides what it reads, lines {found.hidden}"
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages."):
             found.keys |= reads_of(str(node.module).removeprefix("stages."))
+    if found.studies:
+        study = reached_by(f"stages.{module}", *([part] if part else []))
+        assert study.hidden == [], f"westofn/study hides what it reads: {study.hidden}"
+        # All of them key the scratch folder of a part, which decides no result.
+        return (found.keys - {""} if part else found.keys) | study.keys
     return found.keys
 
 
 @pytest.mark.parametrize("name", [name for name in stages() if name != "check"])
 def test_a_stage_declares_the_parameters_that_it_reads(name: str) -> None:
-    declared = {str(key) for key in stages()[name].get("params", [])}
-    read = reads_of(module_of(name))
+    declared = declared_of(name)
+    read = reads_of(module_of(name), *part_modules(stages()[name]["cmd"]))
     assert read
     for key in read:
         assert [one for one in declared if f"{key}.".startswith(f"{one}.")], f"{key} undeclared"
     for one in declared:
         assert [key for key in read if f"{key}.".startswith(f"{one}.")], f"{one} is not read"
+
+
+def declared_of(name: str) -> set[str]:
+    """Keys under `params`; study/dvc.yaml names the file, which is not beside it."""
+    entries = stages()[name].get("params", [])
+    if "wdir" in stages()[name]:
+        (entry,) = entries
+        entries = entry["params.yaml"]
+    return {str(key) for key in entries}
+
+
+def test_what_is_read_through_study_inputs_is_found() -> None:
+    teachers = reached_by("westofn.study.parts.teachers")
+    assert teachers.keys >= {"base_rm", "student_rm", "seed", "study.deep_candidates"}
+    assert teachers.files >= {"data/study/pools/*", "data/loop/k0/rm", "data/prepared"}
+    assert "rlhf" in reached_by("westofn.study.parts.overoptimisation").keys
+    whole = Reached(ast.parse("f(lab.inputs.params)"))
+    assert (whole.keys, whole.hidden) == (set(), ["f(lab.inputs.params)"])
 
 
 def test_check_depends_on_all_parameters() -> None:
@@ -200,7 +315,7 @@ def test_only_measurements_depend_on_the_world() -> None:
     assert trainers >= {"sft", "base_rm", "reference_rm", "autorater", "student_rm"}
     for name in trainers:
         deps = [str(dep) for dep in stages()[name]["deps"]]
-        assert [dep for dep in deps if dep.startswith("data/")]
+        assert data_deps(name)
         assert [dep for dep in deps if "world" in dep and dep != "westofn/artifacts/world.py"] == []
 
 

@@ -60,16 +60,29 @@ class Verdicts:
 
     @property
     def position_flip_rate(self) -> float:
-        """Share of pairs whose winner depends on the order; a tie is half. NaN without pairs."""
-        if not len(self.p_forward):
-            return float("nan")
-        agreement = np.sign(self.p_forward - 0.5) * np.sign(self.p_backward - 0.5)
-        return float(np.mean((1 - agreement) / 2))
+        """See `position_flip_rate`."""
+        return position_flip_rate(self.p_forward, self.p_backward)
 
     @property
     def unanswered_rate(self) -> float:
         """Share of questions, two a pair, without an answer. NaN without pairs."""
         return float(np.mean(self.unanswered) / 2) if len(self.unanswered) else float("nan")
+
+
+def position_flip_rate(p_forward: FloatArray, p_backward: FloatArray) -> float:
+    """Share of pairs whose winner depends on the order; a tie is half. NaN without pairs.
+
+    Args:
+        p_forward: (n,) P(first is better), as said with the first shown first.
+        p_backward: (n,) P(first is better), as said with the second shown first.
+
+    >>> position_flip_rate(np.array([0.9, 0.6, 0.5]), np.array([0.8, 0.4, 0.7]))  # no, yes, half
+    0.5
+    """
+    if not len(p_forward):
+        return float("nan")
+    agreement = np.sign(p_forward - 0.5) * np.sign(p_backward - 0.5)
+    return float(np.mean((1 - agreement) / 2))
 
 
 def judge_pairs(

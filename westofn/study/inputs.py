@@ -18,6 +18,7 @@ from westofn.models.policy import Policy, load_policy
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params
+from westofn.study.pools import deep_size
 from westofn.training.arms import HumanData
 
 
@@ -112,7 +113,8 @@ class StudyInputs:
     @cached_property
     def deep_unlabeled(self) -> Pools:
         """The pools of D_U with more candidates; the first are those of `unlabeled`."""
-        return self._pools("deep_unlabeled", self.human.prompts, self.params.study.deep_candidates)
+        size = deep_size(self.params.study.deep_candidates, self.params.sample.n_candidates)
+        return self._pools("deep_unlabeled", self.human.prompts, size)
 
     @cached_property
     def deep_test(self) -> Pool:

@@ -25,7 +25,7 @@ some that do so by chance.
 
 def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
-    parts = [_headline(runs)]
+    parts = [text] if (text := _headline(runs)) else []
     parts += [text for group in GROUPS if (text := _group(runs, group))]
     parts += [
         text for text in (_theorem(runs), _ensembles(runs), _judge(runs), _tournament(runs)) if text
@@ -42,10 +42,12 @@ def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
 
 def _headline(runs: Sequence[Run]) -> str:
     """The main pipeline's own arms, RL included."""
+    found = main_rows(runs, MAIN)
+    if not found:
+        return ""
     head = ("| | " + " | ".join(title for title, _, _ in MAIN.values()) + " |", _rule(len(MAIN)))
     lines = [
-        _line(row.title, [_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN])
-        for row in main_rows(runs, MAIN)
+        _line(row.title, [_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN]) for row in found
     ]
     return "\n".join(["## The main pipeline, three rounds of the loop", "", *head, *lines])
 

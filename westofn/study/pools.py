@@ -35,7 +35,7 @@ def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wan
     labeled = human.labeled_half().train.select(columns).unique("prompt_id").sort("prompt_id")
     unlabeled = human.prompts.filter(pl.col("split") == "unlabeled").select(columns)
     test = human.prompts.filter(pl.col("split") == "test").select(columns)
-    deep = max(study.deep_candidates, sample.n_candidates)
+    deep = deep_size(study.deep_candidates, sample.n_candidates)
     pools = [
         Wanted("labeled", labeled, PLAIN, "study labeled"),
         Wanted("deep_unlabeled", unlabeled.head(study.deep_prompts), deep, "sample-k1"),
@@ -49,6 +49,11 @@ def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wan
             marked = prompts.with_columns(prompt=pl.Series(texts, dtype=pl.String))
             pools.append(Wanted(f"{side}_{half}", marked, 1, f"study {side}"))
     return pools
+
+
+def deep_size(deep_candidates: int, n_candidates: int) -> int:
+    """Candidates a prompt of the deep pools; never fewer than the main pipeline's."""
+    return max(deep_candidates, n_candidates)
 
 
 def with_affix(prompt: str, affix: str, before_words: int) -> str:

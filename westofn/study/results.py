@@ -215,7 +215,8 @@ def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -
     for arm, title in MAIN_ARMS.items():
         records = [run["main"].get(arm) for run in runs]
         if all(records):
-            others = [run["main"]["hf50"] for run in runs]
-            differences = {} if arm == "hf50" else _cells(metrics, records, others)
+            others = [run["main"].get("hf50") for run in runs]
+            same = arm == "hf50" or not all(others)
+            differences = {} if same else _cells(metrics, records, others)
             found.append(Row(arm, title, _cells(metrics, records), differences))
     return found

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
-from westofn.params import load_params
 from westofn.study.results import Run, collect
 
-STUDY = Path("study.json")
 ROUNDS = ("k1", "k2", "k3")
 
 
-def run_study(seeds: Sequence[int], jobs: int, out: Path, console: Console) -> list[Run]:
+def run_study(
+    seeds: Sequence[int], known: Container[str], jobs: int, out: Path, console: Console
+) -> list[Run]:
     """Run the seeds side by side, one thread each; what has run before comes from DVC's cache.
 
     Every seed is an experiment in a temporary copy of the repository, with its own world, models
@@ -25,6 +25,7 @@ def run_study(seeds: Sequence[int], jobs: int, out: Path, console: Console) -> l
 
     Args:
         seeds: Values of `seed`.
+        known: The rounds that params.yaml has already (`loop`).
         jobs: Experiments at a time.
         out: Where study.json goes.
         console: For progress.
@@ -32,7 +33,6 @@ def run_study(seeds: Sequence[int], jobs: int, out: Path, console: Console) -> l
     Raises:
         ExperimentError: A stage failed; what other seeds finished stays cached.
     """
-    known = load_params().loop
     rounds = {
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)

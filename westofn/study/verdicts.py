@@ -14,6 +14,7 @@ from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
 from westofn.evaluation.judges import FloatArray, GoldJudge, Judge, margins
 from westofn.evaluation.records import Record
+from westofn.judging.protocol import position_flip_rate
 from westofn.pairing.select import Pools
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import side_by_side
@@ -55,20 +56,27 @@ class Verdicts:
         return mean
 
     def facts(self, judge: Judge, sets: Mapping[str, Pools]) -> list[Record]:
-        """Position-flip rate, and agreement with gold where it is known, of each set of pairs."""
+        """What the judge said of each set: position flips, and agreement with gold if it is known.
+
+        Shares of the pairs that were judged: two equal texts are none. Ties are half.
+        """
         records = []
         for name, pools in sets.items():
-            forward, backward = self._of(pools)
+            differ = [row for row, pool in enumerate(pools.responses) if pool[0] != pool[1]]
+            if not differ:
+                continue
+            kept = _take(pools, differ)
+            forward, backward = self._of(kept)
             record: Record = {
                 "set": name,
                 "judge": self.judge,
-                "pairs": len(forward),
-                "position_flip_rate": float(np.mean((forward > 0.5) != (backward > 0.5))),
-                "first_shown_wins": float(np.mean((forward + 1 - backward) / 2)),
+                "pairs": len(differ),
+                "position_flip_rate": position_flip_rate(forward, backward),
+                "first_shown_wins": float(np.mean([_wins(forward), _wins(1 - backward)])),
             }
             if isinstance(judge, GoldJudge):
-                first, second = ([pool[i] for pool in pools.responses] for i in (0, 1))
-                gold = margins(judge, pools.prompt_ids, pools.prompts, first, second)
+                first, second = ([pool[i] for pool in kept.responses] for i in (0, 1))
+                gold = margins(judge, kept.prompt_ids, kept.prompts, first, second)
                 says = np.sign((forward + backward) / 2 - 0.5)
                 record["gold_agreement"] = float(((says * np.sign(gold) + 1) / 2).mean())
             records.append(record)
@@ -91,6 +99,19 @@ class Verdicts:
             forward.append(self.forward[key])
             backward.append(self.backward[key])
         return np.array(forward), np.array(backward)
+
+
+def _take(pools: Pools, rows: Sequence[int]) -> Pools:
+    return Pools(
+        [pools.prompt_ids[row] for row in rows],
+        [pools.prompts[row] for row in rows],
+        [pools.responses[row] for row in rows],
+    )
+
+
+def _wins(p: NDArray[np.float64]) -> float:
+    """Share of probabilities above one half, ties half."""
+    return float(((np.sign(p - 0.5) + 1) / 2).mean())
 
 
 def judged_pairs(sets: Mapping[str, Pools]) -> pl.DataFrame:

@@ -59,15 +59,15 @@ def run(lab: Lab) -> None:
 
 def _rl(lab: Lab, name: str, scorer: Scorer) -> list[Record]:
     """The curve of one RL run: step, kl in nats, proxy, gold."""
-    inputs, study = lab.inputs, lab.inputs.params.study
+    inputs = lab.inputs
     params = inputs.params.rlhf.model_copy(
         update={
-            "steps": study.rl_steps,
-            "kl_weight": study.rl_kl_weight,
-            "evaluations": study.rl_evaluations,
+            "steps": inputs.params.study.rl_steps,
+            "kl_weight": inputs.params.study.rl_kl_weight,
+            "evaluations": inputs.params.study.rl_evaluations,
         }
     )
-    test = inputs.prompts_of("test").head(study.deep_prompts)
+    test = inputs.prompts_of("test").head(inputs.params.study.deep_prompts)
     learn = inputs.prompts_of("unlabeled")
     probe = PolicyProbe(test, scorer, inputs.judge, params.temperature, inputs.seed)
     reference = probe.measure(inputs.policy, "sft")

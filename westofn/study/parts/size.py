@@ -43,7 +43,7 @@ def _wide_policy(lab: Lab) -> Path:
     if sft.model != "scratch":
         raise ParameterError(
             f"study.wide {width} builds a policy from scratch, sft.model is {sft.model!r}; leave "
-            "stage study@size out, or set sft.model to scratch"
+            "stage study_size out, or set sft.model to scratch"
         )
     folder = lab.folder / "wide"
     if folder.exists():

@@ -7,6 +7,7 @@ contrast that made them. `double` has such pairs of D_U's prompts too: the HF100
 from __future__ import annotations
 
 from westofn.core.selection import exact_best_worst
+from westofn.evaluation.judges import GoldJudge
 from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs, contrasted, from_selection, judged
@@ -17,7 +18,7 @@ INPUTS = (
     "prepared",
     "world",
     "autorater",
-    "loop/k0",
+    "loop/k0/policy",
     "loop/k1/candidates.parquet",
     "eval_pool",
     "study/pools",
@@ -45,7 +46,8 @@ def run(lab: Lab) -> None:
 
 def _on_top(lab: Lab, source: str, half: Pairs, other: Pairs) -> None:
     inputs = lab.inputs
-    right = {"base_label_accuracy": half.label_accuracy(inputs.judge)}
+    known = isinstance(inputs.judge, GoldJudge)
+    right = {"base_label_accuracy": half.label_accuracy(inputs.judge)} if known else {}
     lab.student(f"{source}_only", half.preferences, note=right)
     lab.student(f"{source}_double", _together(half.preferences, other.preferences))
 

@@ -24,6 +24,7 @@ from westofn.core.seeds import derive_seed
 from westofn.core.selection import BestWorst, default_sizes, exact_best_worst, nested_best_worst
 from westofn.core.tournament import tournament_best_worst
 from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
+from westofn.evaluation.pools import IndexArray
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
@@ -102,11 +103,12 @@ def _ensembles(lab: Lab) -> None:
     """Several base models of the same data: does doubt help, and does it help more at large N?
 
     Students learn from pools of `sample.n_candidates`; how right the labels of deeper pools are is
-    measured on fewer prompts.
+    measured on fewer prompts. A joint comparator would need N² forward passes at the large N, so `embedding` stands for it.
     """
     inputs = lab.inputs
     base = inputs.params.base_rm
-    head = Head(base.comparator, base.planes)
+    comparator = "embedding" if base.comparator == "joint" else base.comparator
+    head = Head(comparator, base.planes)
     seeds = [derive_seed(inputs.seed, "study", "member", m) % 2**31 for m in range(MEMBERS)]
     members = [
         lab.train(f"member{m}", lab.labeled, head=head, params=base, seed=seed).scorer
@@ -216,10 +218,7 @@ def _theorem(lab: Lab) -> None:
     sure = np.abs(model).ravel()
     agreed = (np.sign(model) * truth).ravel()
     right, p_right = correctness(agreed), gold.p_from_margins(agreed)
-    edges = np.quantile(sure, np.linspace(0, 1, BINS + 1))
-    place = np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, BINS - 1)
-    for b in range(BINS):
-        inside = place == b
+    for b, inside in enumerate(equal_bins(sure, BINS)):
         lab.record(
             "confidence",
             bin=b,
@@ -227,6 +226,16 @@ def _theorem(lab: Lab) -> None:
             correct=float(right[inside].mean()),
             p_true=float(p_right[inside].mean()),
         )
+
+
+def equal_bins(values: FloatArray, count: int) -> list[IndexArray]:
+    """The rows of equally full bins, smallest values first; by rank, so ties leave no bin empty.
+
+    >>> [rows.tolist() for rows in equal_bins(np.array([0.0, 2.0, 0.0, 0.0]), 2)]
+    [[0, 2], [3, 1]]
+    """
+    order = np.argsort(values, kind="stable")
+    return [rows for rows in np.array_split(order, count) if len(rows)]
 
 
 def judged_pools(gold: GoldJudge, pools: Pools) -> FloatArray:
