@@ -11,7 +11,8 @@ from rich.console import Console
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
 from westofn.params import load_params
-from westofn.study.results import Run, collect
+from westofn.report.study_results import Run
+from westofn.study.results import collect
 
 STUDY = Path("study.json")
 ROUNDS = ("k1", "k2", "k3")
