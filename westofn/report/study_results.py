@@ -11,7 +11,7 @@ from westofn.artifacts.json_file import read_json
 from westofn.core.intervals import MeanInterval, mean_interval
 from westofn.errors import DataError
 from westofn.report.inputs import Record
-from westofn.report.study_catalogue import GROUPS, Group
+from westofn.report.study_catalogue import Group
 
 METRICS: dict[str, tuple[str, float, int]] = {
     "accuracy": ("held-out accuracy, %", 100.0, 1),
@@ -28,6 +28,8 @@ Run = dict[str, Any]
 """One seed: `main` (metrics.json), `arms` by part and name, `tables` by name."""
 
 RUN_KEYS = ("main", "arms", "tables")
+ONE_SEED = "unknown, one seed"
+"""Instead of an interval."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Cell:
     def verdict(self) -> str:
         """above, below, or not told apart from zero; of a difference."""
         if self.half is None:
-            return "unknown (one seed)"
+            return ONE_SEED
         return "above" if self.low > 0 else "below" if self.high < 0 else "not told apart"
 
 
@@ -129,7 +131,7 @@ def rows(runs: Sequence[Run], group: Group) -> list[Row]:
     for arm, title in group.arms.items():
         records = [run["arms"].get(group.part, {}).get(arm) for run in runs]
         others = [run["arms"].get(group.against_part, {}).get(group.against) for run in runs]
-        if not all(records):
+        if not records or not all(records):
             continue
         same = arm == group.against and group.part == group.against_part
         found.append(
@@ -181,9 +183,35 @@ def table(runs: Sequence[Run], name: str, keys: Sequence[str]) -> list[dict[str,
     return found
 
 
-def all_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
-    """The rows of every group, by its key."""
-    return {group.key: rows(runs, group) for group in GROUPS}
+def table_difference(
+    runs: Sequence[Run], name: str, metric: str, first: Record, second: Record
+) -> Cell | None:
+    """A metric at one row of a part's table less that at another, paired by seed.
+
+    Args:
+        runs: At least one.
+        name: Of the table.
+        metric: What is subtracted.
+        first: Keys and values of the one row, such as `{"n": 64}`.
+        second: Those of the other.
+
+    Returns:
+        None where a seed lacks one of the rows.
+    """
+    values = []
+    for run in runs:
+        pair = [_value(run["tables"].get(name, []), metric, where) for where in (first, second)]
+        if pair[0] is None or pair[1] is None:
+            return None
+        values.append(pair[0] - pair[1])
+    return cell(values)
+
+
+def _value(records: Sequence[Record], metric: str, where: Record) -> float | None:
+    for record in records:
+        if metric in record and all(record.get(key) == value for key, value in where.items()):
+            return float(record[metric])
+    return None
 
 
 MAIN_ARMS = {
@@ -200,8 +228,16 @@ def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -
     found = []
     for arm, title in MAIN_ARMS.items():
         records = [run["main"].get(arm) for run in runs]
-        if all(records):
+        if records and all(records):
             others = [run["main"]["hf50"] for run in runs]
             differences = {} if arm == "hf50" else _cells(metrics, records, others)
             found.append(Row(arm, title, _cells(metrics, records), differences))
     return found
+
+
+def main_difference(runs: Sequence[Run], arm: str, other: str, metric: str) -> Cell | None:
+    """A metric of one of the main pipeline's arms less another's; None where a seed lacks one."""
+    pairs = [(run["main"].get(arm, {}), run["main"].get(other, {})) for run in runs]
+    if not all(metric in first and metric in second for first, second in pairs):
+        return None
+    return cell([first[metric] - second[metric] for first, second in pairs])
