@@ -19,6 +19,8 @@ ARMS = ("HF50", "HF100", "base", "West-of-N")
 """The domain of the colours, so that these arms have those of the figures of one run."""
 WEST = "West-of-N"
 LABEL_WIDTH = 135
+# A label of two lines begins half a line higher, so that its middle is at its dot.
+_HALF_A_LINE = {"condition": {"test": r"indexof(datum.value, '\n') > 0", "value": -6}, "value": 0}
 DASHES = [[2, 3], [9, 3, 2, 3], [5, 4], [1, 0], [12, 4]]
 
 
@@ -26,19 +28,23 @@ def forest(records: Records, title: str) -> alt.LayerChart:
     """A dot and its interval an arm, on a line at zero; filled where the interval excludes zero."""
     import altair as alt
 
-    x = alt.X("difference:Q", title=title, axis=alt.Axis(tickCount=5))
+    x = alt.X("difference:Q", title=title, axis=alt.Axis(tickCount=4))
     y = alt.Y(
         "arm:N",
         title=None,
         scale=alt.Scale(domain=[row["arm"] for row in records]),
         axis=alt.Axis(
-            labelExpr=r"split(datum.label, '\n')", labelLimit=LABEL_WIDTH, ticks=False, grid=True
+            labelExpr=r"split(datum.value, '\n')",
+            labelOffset=_HALF_A_LINE,
+            labelLimit=LABEL_WIDTH,
+            ticks=False,
+            grid=True,
         ),
     )
     colour = _one_colour()
     dots = [
         marks.chart(_west(rows))
-        .mark_point(filled=filled, size=55)
+        .mark_point(filled=filled, size=55, opacity=1.0)
         .encode(x, y, colour, tooltip=marks.tips(_named(rows)))
         for filled in (True, False)
         if (rows := [row for row in records if row["excludes_zero"] is filled])
@@ -143,7 +149,11 @@ def _distance_axes(records: Records, key: str, title: str) -> tuple[alt.X, alt.Y
     import altair as alt
 
     return (
-        alt.X("distance:Q", title="d = √KL from the starting policy, √nats"),
+        alt.X(
+            "distance:Q",
+            title="d = √KL from the starting policy, √nats",
+            axis=alt.Axis(tickCount=6),
+        ),
         alt.Y(f"{key}:Q", title=title, scale=marks.free()),
         marks.colour(records, ARMS),
     )
@@ -156,7 +166,7 @@ def rounds(records: Records, title: str) -> alt.LayerChart:
     names = [row["arm"] for row in records]
     x = alt.X(
         "arm:N",
-        title="round of the loop",
+        title="HF50, rounds of the loop, HF100",
         scale=alt.Scale(domain=[name for name in ROUNDS.values() if name in names]),
         axis=alt.Axis(labelAngle=0),
     )
@@ -167,7 +177,7 @@ def rounds(records: Records, title: str) -> alt.LayerChart:
         marks.chart(_west(loop)).mark_line().encode(x, y, colour),
         marks.bars(_west(_known(records)), x, y, colour),
         marks.chart(_west(records))
-        .mark_point(filled=True, size=55)
+        .mark_point(filled=True, size=55, opacity=1.0)
         .encode(x, y, colour, tooltip=marks.tips(records)),
     )
 
@@ -212,6 +222,7 @@ def _by_line(records: Records) -> Sequence[Any]:
         values=shown,
         symbolType="stroke",
         symbolSize=400,
+        symbolOpacity=1.0,
         labelLimit=260,
     )
     return (

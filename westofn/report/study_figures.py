@@ -28,6 +28,8 @@ from westofn.report.study_results import METRICS, Run
 NOTHING = "This study measured nothing for it."
 ROW_HEIGHT, FRAME_HEIGHT = 34, 62
 """Of a chart of arms, in pixels: a row of two lines of text; axis and title."""
+THEOREM_HEIGHT = 400
+"""With a legend of five lines."""
 DOTS = "A dot is a mean over seeds and its line the 95 % interval; filled: it excludes zero."
 METHOD_TITLES = {"best_of_n": "best of n", "rl": "RL"}
 
@@ -70,14 +72,16 @@ def theorem_figure(runs: Sequence[Run]) -> Figure:
     """The theorem's probabilities against N, and right labels against confidence."""
     panels = []
     if records := theorem(runs):
-        panels.append(Panel("Labels and their bounds by pool size N", charts.theorem(records)))
+        chart = charts.theorem(records)
+        panels.append(Panel("Labels and their bounds by pool size N", chart, THEOREM_HEIGHT))
     if records := confidence(runs):
-        panels.append(Panel("Labels by the base model's confidence", charts.confidence(records)))
+        chart = charts.confidence(records)
+        panels.append(Panel("Labels by the base model's confidence", chart, THEOREM_HEIGHT))
     reading = (
         "P_θ is the base model's probability that the chosen response is better, P* the gold "
         "annotator's, and ε = |P_θ − P*|. The bound is the mean of P_θ − ε over the selected "
         "pairs; P* cannot lie below it with the largest ε that was measured, and may with the "
-        "95 % quantile of ε. Right: all pairs of the pools in ten bins of P_θ; on the dashed "
+        "95 % quantile of ε. By confidence: all pairs of the pools in ten bins of P_θ; on the dashed "
         "diagonal the base model is calibrated. Bands and bars: 95 % intervals over seeds."
     )
     return _figure("theorem", "The theorem, measured", reading, panels)

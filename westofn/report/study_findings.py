@@ -40,6 +40,9 @@ ROUND_METRICS: dict[str, tuple[str, float, int]] = {
     **{metric: METRICS[metric] for metric in WITH_GOLD},
     "rl_gold": ("RL gold", 1.0, 2),
 }
+FEW = 3
+"""Effects that a sentence names with their size; of more the figure and its table tell."""
+RIGHT = {"correct": "the share of right labels"}
 METHOD_NAMES = {"best_of_n": "best-of-n", "rl": "RL"}
 
 
@@ -90,14 +93,23 @@ def _against(found: Sequence[Row], metrics: Sequence[str], against: str) -> str:
 def _effects(cells: Mapping[str, Cell], scale: float, digits: int) -> str:
     said = []
     for verdict, word in (("above", "higher with"), ("below", "lower with")):
-        arms = [
-            f"{title} ({signed(scale * cell.mean, digits)}{_unit(scale)})"
-            for title, cell in cells.items()
-            if cell.verdict == verdict
-        ]
+        arms = {title: cell for title, cell in cells.items() if cell.verdict == verdict}
         if arms:
-            said.append(f"{word} {', '.join(arms)}")
+            said.append(f"{word} {_listed(arms, len(cells), scale, digits)}")
     return " and ".join(said) or "not told apart"
+
+
+def _listed(arms: Mapping[str, Cell], of: int, scale: float, digits: int) -> str:
+    """Few arms with their numbers, many by name, all as such."""
+    if len(arms) == of > 1:
+        return f"each of the {of} arms"
+    names = {title: f"“{title}”" if ", " in title else title for title in arms}
+    if len(arms) > FEW:
+        return ", ".join(names.values())
+    return ", ".join(
+        f"{names[title]} ({signed(scale * cell.mean, digits)}{_unit(scale)})"
+        for title, cell in arms.items()
+    )
 
 
 def pool_size(runs: Sequence[Run]) -> str:
@@ -125,8 +137,7 @@ def theorem(runs: Sequence[Run]) -> str:
     """How right labels and the bound grow with N, and right labels with confidence."""
     sentences = []
     sizes = sorted(row["n"] for row in table(runs, "theorem", ("n",)))
-    names = {
-        "correct": "right labels",
+    names = RIGHT | {
         "p_true": "P* of the label",
         "bound": "the bound with the largest ε",
     }
@@ -135,7 +146,7 @@ def theorem(runs: Sequence[Run]) -> str:
         sentences.append(f"From N = {sizes[0]} to N = {sizes[-1]}: {text}.")
     bins = sorted(row["bin"] for row in table(runs, "confidence", ("bin",)))
     if len(bins) > 1:
-        text = _changes(runs, "confidence", "bin", (bins[0], bins[-1]), {"correct": "right labels"})
+        text = _changes(runs, "confidence", "bin", (bins[0], bins[-1]), RIGHT)
         sentences.append(f"From the least to the most sure tenth of pairs: {text}.")
     return " ".join(sentences)
 
@@ -183,7 +194,7 @@ def _after_peak(
         for row in (last, peak)
     ]
     cell = table_difference(runs, "curves", "gold", *ends)
-    return where if cell is None else change(f"{where}; at the end it", cell, 1.0, 2)
+    return where if cell is None else change(f"{where} and at the end it", cell, 1.0, 2)
 
 
 def rounds(runs: Sequence[Run]) -> str:

@@ -30,7 +30,7 @@ ROUNDS = {"hf50": "HF50", "k1": "k1", "k2": "k2", "k3": "k3", "hf100": "HF100"}
 ACCURACIES = ("accuracy", "on_policy_accuracy")
 WITH_GOLD = (*ACCURACIES, "best_of_n_gold")
 CONDITIONS = {
-    "west": "the main run's",
+    "west": "settings of the main run",
     "human25": "1/4 of HF50",
     "human50": "1/2 of HF50",
     "human200": "HF100, all human pairs",
@@ -169,13 +169,19 @@ def forest(found: Sequence[Row], metric: str) -> Records:
     _, scale, _ = METRICS[metric]
     return [
         {
-            "arm": "\n".join(textwrap.wrap(row.title, LABEL_CHARACTERS)),
+            "arm": _broken(row.title),
             "excludes_zero": row.differences[metric].verdict in ("above", "below"),
             **interval("difference", row.differences[metric], scale),
         }
         for row in found
         if metric in row.differences
     ]
+
+
+def _broken(title: str) -> str:
+    """A title in lines; `N = 64` stays in one."""
+    together = title.replace(" = ", "\u00a0=\u00a0")
+    return "\n".join(textwrap.wrap(together, LABEL_CHARACTERS))
 
 
 def interval(key: str, cell: Cell, scale: float = 1.0) -> dict[str, float]:
