@@ -22,7 +22,7 @@ NINE = (
 # They measure; `rlhf` draws the gold curve beside its training, which never reads it.
 MAY_SEE_THE_WORLD = {"eval", "eval_reference", "rlhf"}
 MAX_TRACKED_BYTES = 2**20
-DATA_PATH = re.compile(r"(?:data/|metrics\.json)[\w/.{},*]*[\w}*]|metrics\.json")
+DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")
 
 
 @cache

@@ -124,7 +124,11 @@ def figure_png(figure: Figure) -> bytes:
         for panel in figure.panels
     ]
     columns = 3 if len(panels) in (3, 5, 6) else 2
-    drawing = alt.concat(*panels, columns=columns).resolve_legend(color="independent")
+    drawing = alt.concat(*panels, columns=columns).resolve_legend(
+        color="independent", strokeDash="independent"
+    )
+    if len(panels) > 1:
+        drawing = drawing.properties(title=alt.TitleParams(figure.title, fontSize=16, offset=12))
     return vl_convert.vegalite_to_png(drawing.to_dict(), scale=PNG_SCALE, config=PNG_THEME)
 
 

@@ -81,8 +81,8 @@ def theorem_figure(runs: Sequence[Run]) -> Figure:
         "P_θ is the base model's probability that the chosen response is better, P* the gold "
         "annotator's, and ε = |P_θ − P*|. The bound is the mean of P_θ − ε over the selected "
         "pairs; P* cannot lie below it with the largest ε that was measured, and may with the "
-        "95 % quantile of ε. By confidence: all pairs of the pools in ten bins of P_θ; on the dashed "
-        "diagonal the base model is calibrated. Bands and bars: 95 % intervals over seeds."
+        "95 % quantile of ε. By confidence: all pairs of the pools in ten bins of P_θ; on the "
+        "dashed diagonal the base model is calibrated. Bands and bars: 95 % intervals over seeds."
     )
     return _figure("theorem", "The theorem, measured", reading, panels)
 

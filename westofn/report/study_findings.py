@@ -71,12 +71,7 @@ def compared(runs: Sequence[Run], family: Family) -> str:
     varied = against_base(runs, family)
     if not varied or not sentence:
         return sentence
-    base = next(row.title for row in _base_rows(runs, family) if row.arm == family.base)
-    return f"{sentence} {_against(varied, family.metrics, f'“{base}”')}"
-
-
-def _base_rows(runs: Sequence[Run], family: Family) -> list[Row]:
-    return [row for group in GROUPS if group.key == family.groups[0] for row in rows(runs, group)]
+    return f"{sentence} {_against(varied, family.metrics, family.base_name)}"
 
 
 def _against(found: Sequence[Row], metrics: Sequence[str], against: str) -> str:
@@ -226,11 +221,11 @@ def change(name: str, cell: Cell, scale: float, digits: int) -> str:
     >>> change("RL gold", Cell(-0.5, 1.0), 1.0, 2)
     'RL gold is not told apart (−0.50, −1.50 to 0.50)'
     >>> change("RL gold", Cell(-0.5, None), 1.0, 2)
-    'RL gold changes by −0.50 (unknown, one seed)'
+    'RL gold is not told apart (unknown, one seed; −0.50)'
     """
     mean, unit = scale * cell.mean, _unit(scale)
     if cell.half is None:
-        return f"{name} changes by {signed(mean, digits)}{unit} ({ONE_SEED})"
+        return f"{name} is not told apart ({ONE_SEED}; {signed(mean, digits)}{unit})"
     low, high = decimal(scale * cell.low, digits), decimal(scale * cell.high, digits)
     if cell.verdict == "above":
         return f"{name} is higher by {decimal(mean, digits)}{unit} ({low} to {high})"

@@ -55,6 +55,7 @@ class Family:
         metrics: A panel each.
         against: What the differences are to, in a sentence.
         base: An arm of the same part that the others vary; empty where there is none.
+        base_name: What it is, in a sentence.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Family:
     metrics: tuple[str, ...] = ACCURACIES
     against: str = "HF50"
     base: str = ""
+    base_name: str = ""
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -94,6 +96,7 @@ FAMILIES: tuple[Family, ...] = (
         "Differences to HF50.",
         ("selectors",),
         base="n64",
+        base_name="best with worst",
     ),
     Family(
         "filters",
@@ -102,6 +105,7 @@ FAMILIES: tuple[Family, ...] = (
         "token, or of both. Differences to HF50.",
         ("filters",),
         base="n64",
+        base_name="no filter",
     ),
     Family(
         "mixing",
@@ -110,6 +114,7 @@ FAMILIES: tuple[Family, ...] = (
         "the target. Differences to HF50.",
         ("mixing",),
         base="n64",
+        base_name="1/2 synthetic with hard labels",
     ),
     Family(
         "comparators",
@@ -117,6 +122,7 @@ FAMILIES: tuple[Family, ...] = (
         "What a student learns from the pairs of each kind of teacher. Differences to HF50.",
         ("comparators",),
         base="by_embedding",
+        base_name="the embedding comparator",
     ),
     Family(
         "ensembles",

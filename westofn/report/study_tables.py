@@ -78,7 +78,10 @@ def overoptimisation(runs: Sequence[Run]) -> DataTable:
     """The fitted curves and the measured peaks, a student and method a row."""
     found = [
         Row(
-            f"{STUDENTS.get(row['student'], row['student'])}, {METHOD_NAMES[row['method']]}",
+            ", ".join(
+                names.get(row[key], row[key])
+                for key, names in (("student", STUDENTS), ("method", METHOD_NAMES))
+            ),
             [_cell(row.get(key), 1.0, 2) for key in FIT_COLUMNS],
         )
         for row in table(runs, "fits", ("method", "student"))
