@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from westofn.study.catalogue import GROUPS, Group
-from westofn.study.results import METRICS, Cell, Row, Run, main_rows, rows, table
+from westofn.report.study_catalogue import GROUPS, Group
+from westofn.report.study_results import METRICS, Cell, Row, Run, main_rows, rows, table
 
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results

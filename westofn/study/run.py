@@ -10,7 +10,8 @@ from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
-from westofn.study.results import Run, collect
+from westofn.report.study_results import Run
+from westofn.study.results import collect
 
 ROUNDS = ("k1", "k2", "k3")
 

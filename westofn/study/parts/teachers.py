@@ -103,7 +103,8 @@ def _ensembles(lab: Lab) -> None:
     """Several base models of the same data: does doubt help, and does it help more at large N?
 
     Students learn from pools of `sample.n_candidates`; how right the labels of deeper pools are is
-    measured on fewer prompts. A joint comparator would need N² forward passes at the large N, so `embedding` stands for it.
+    measured on fewer prompts. A joint comparator would need N² forward passes at the large N, so
+    `embedding` stands for it.
     """
     inputs = lab.inputs
     base = inputs.params.base_rm
