@@ -6,5 +6,6 @@
 | lab | trains and measures one arm after another; what is measured survives a kill |
 | synthetic | synthetic pairs: selected, judged, contrasted |
 | parts | one module a group of arms; each is one DVC stage of study/dvc.yaml |
-| aggregate | the seeds' records to study.json: means, intervals, paired differences |
+| results | one seed's records for study.json, which `westofn.report.study_results` reads |
+| run, pages | every seed's experiment; docs/results.md |
 """
