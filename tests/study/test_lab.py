@@ -1,0 +1,153 @@
+"""Arms: trained alike, measured once, and kept when a part is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from westofn.runtime import Runtime
+from westofn.study import lab as module
+from westofn.study.inputs import StudyInputs
+from westofn.study.lab import Lab
+from westofn.study.synthetic import Pairs
+from westofn.training.preference import Head, Preferences, TrainedReward
+
+CPU = Runtime(device="cpu")
+
+
+def pairs() -> Pairs:
+    """Three right labels of four."""
+    chosen, rejected = ["good", "good", "good", "bad"], ["bad", "bad", "so", "good"]
+    names = ["t8", "t9", "t10", "t11"]
+    prompts = [f"a post about {name}" for name in names]
+    return Pairs(names, Preferences(prompts, chosen, rejected, [1.0] * 4), np.full(4, 0.75))
+
+
+def forbidden() -> Pairs:
+    raise AssertionError("made again")
+
+
+@pytest.fixture
+def lab(inputs: StudyInputs, tmp_path: Path) -> Lab:
+    return Lab(inputs, tmp_path, CPU)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """How the training function was called."""
+    train, calls = module.train_reward_model, []
+
+    def spy(*arguments: Any, **options: Any) -> TrainedReward:
+        calls.append((arguments, options))
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(module, "train_reward_model", spy)
+    return calls
+
+
+def test_an_arm_is_its_numbers(lab: Lab) -> None:
+    lab.student("arm", lab.labeled, pairs(), note={"n": 64})
+    found = lab.arms["arm"]
+    assert {type(value) for value in found.values()} <= {int, float}
+    assert (found["human_pairs"], found["synthetic_pairs"], found["n"]) == (8, 4, 64)
+    assert found["label_accuracy"] == 0.75
+    assert 0 < found["best_step"] <= 4
+    assert found.keys() >= {"accuracy", "on_policy_accuracy", "best_of_n_gold"}
+
+
+def test_an_arm_of_human_pairs_has_no_synthetic_ones(lab: Lab) -> None:
+    lab.student("arm", lab.labeled)
+    assert lab.arms["arm"]["synthetic_pairs"] == 0
+    assert "label_accuracy" not in lab.arms["arm"]
+
+
+def test_arms_differ_in_their_data_alone(lab: Lab, asked: list[Any]) -> None:
+    lab.student("one", lab.labeled)
+    lab.student("two", lab.labeled, pairs())
+    (first, options), (second, others) = asked
+    assert first[1] == second[1] == lab.labeled
+    assert (first[2], second[2]) == (None, pairs().preferences)
+    assert first[3] == second[3]
+    assert {*first[3].prompts} == {f"a post about v{i}" for i in range(6)}
+    scratch = (options.pop("scratch"), others.pop("scratch"))
+    assert scratch[0] != scratch[1]
+    assert options == others
+    assert options["policy"] == lab.inputs.policy_folder
+    assert options["params"] == lab.inputs.params.student_rm
+    assert options["seed"] == lab.inputs.seed
+
+
+def test_an_arm_says_what_else_differs(lab: Lab, asked: list[Any]) -> None:
+    params = lab.inputs.params.student_rm.model_copy(update={"dropout": 0.5})
+    lab.student("arm", lab.labeled, pairs(), params=params, fraction=0.25, seed=7)
+    ((_, options),) = asked
+    assert options["params"].dropout == 0.5
+    assert (options["synthetic_fraction"], options["seed"]) == (0.25, 7)
+
+
+def test_a_teacher_follows_the_recipe_of_base_rm(lab: Lab, asked: list[Any]) -> None:
+    teacher = lab.teacher("teacher", lab.labeled)
+    ((_, options),) = asked
+    base = lab.inputs.params.base_rm
+    assert options["params"] == base
+    assert options["head"] == Head(base.comparator, base.planes)
+    assert teacher.comparator == base.comparator
+
+
+def test_a_measured_arm_is_neither_trained_nor_are_its_pairs_made_again(
+    lab: Lab, asked: list[Any]
+) -> None:
+    lab.student("arm", lab.labeled, pairs)
+    again = Lab(lab.inputs, lab.folder, CPU)
+    again.student("arm", again.labeled, forbidden)
+    assert len(asked) == 1
+    assert again.arms == lab.arms
+
+
+def test_the_pairs_of_an_arm_that_was_not_measured_are_made(lab: Lab) -> None:
+    with pytest.raises(AssertionError, match="made again"):
+        lab.student("arm", lab.labeled, forbidden)
+
+
+def test_a_killed_part_goes_on_with_the_arm_at_which_it_was_killed(
+    lab: Lab, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def part(here: Lab) -> None:
+        here.student("one", here.labeled)
+        here.student("two", here.labeled, pairs())
+
+    whole = Lab(lab.inputs, lab.folder / "whole", CPU)
+    part(whole)
+    measure: Callable[..., Any] = Lab.measure
+
+    def killed(here: Lab, name: str, model: Any) -> Any:
+        if name == "two":
+            raise KeyboardInterrupt
+        return measure(here, name, model)
+
+    monkeypatch.setattr(Lab, "measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        part(lab)
+    monkeypatch.setattr(Lab, "measure", measure)
+    asked.clear()
+    resumed = Lab(lab.inputs, lab.folder, CPU)
+    part(resumed)
+    assert [arguments[0] for arguments, _ in asked] == ["two"]
+    assert resumed.arms == whole.arms
+    assert list(resumed.arms) == ["one", "two"]
+
+
+def test_training_leaves_nothing_in_scratch_but_the_numbers(lab: Lab) -> None:
+    lab.student("arm", lab.labeled)
+    assert [path.name for path in lab.folder.iterdir()] == ["arm.json"]
+
+
+def test_records_are_kept_by_table_in_order(lab: Lab) -> None:
+    lab.record("theorem", n=2)
+    lab.record("theorem", n=4)
+    lab.record("epsilon", quantile=1.0)
+    assert lab.tables == {"theorem": [{"n": 2}, {"n": 4}], "epsilon": [{"quantile": 1.0}]}

@@ -1,0 +1,90 @@
+"""docs/results.md from hand-made runs: signs, digits, readings, and what is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from westofn.study.pages import readings, results_page
+from westofn.study.results import Cell, Row, Run
+
+ONE: dict[str, Any] = {"accuracy": 0.70, "best_of_n_gold": 5.0, "label_accuracy": 0.9}
+OTHER: dict[str, Any] = {"accuracy": 0.69, "best_of_n_gold": 5.256}
+
+
+def run(west: float, **tables: list[dict[str, Any]]) -> Run:
+    arms = {"hf50": dict(OTHER), "west": {**ONE, "accuracy": west}}
+    return {"main": {"hf50": dict(OTHER)}, "arms": {"baselines": arms}, "tables": tables}
+
+
+def line(page: str, start: str) -> list[str]:
+    """The cells of the last row that begins so."""
+    found = [row for row in page.splitlines() if row.startswith(f"| {start} |")]
+    return [text.strip() for text in found[-1].strip("|").split("|")][1:]
+
+
+def test_means_have_digits_of_their_unit_and_differences_a_sign() -> None:
+    page = results_page([0, 1], [run(0.70), run(0.72)])
+    # Means 71 ± 12.706 × 1; less 69: 1 and 3, so +2 ± 12.7. Gold: 5 − 5.256 in both seeds.
+    assert line(page, "HF50 + West-of-N") == [
+        "90.0 ± 0.0", "71.0 ± 12.7", "5.00 ± 0.00", "+2.0 ± 12.7", "-0.26 ± 0.00",
+    ]  # fmt: skip
+    assert line(page, "HF50") == ["—", "69.0 ± 0.0", "5.26 ± 0.00", "—", "—"]
+
+
+def test_what_excludes_zero_is_read_out() -> None:
+    page = results_page([0, 1], [run(0.70), run(0.72)])
+    assert "- held-out accuracy: nothing is told apart." in page
+    assert "- best-of-64 gold: below: HF50 + West-of-N." in page
+
+
+def test_readings_name_both_sides() -> None:
+    found = [
+        Row("a", "A", {}, {"accuracy": Cell(0.2, 0.1)}),
+        Row("b", "B", {}, {"accuracy": Cell(-0.2, 0.1)}),
+        Row("c", "C", {}, {"accuracy": Cell(0.2, 0.3)}),
+        Row("d", "D", {}, {}),
+    ]
+    assert readings(found, "HF50") == ["held-out accuracy: above HF50: A; below: B."]
+
+
+def test_one_seed_has_neither_intervals_nor_readings() -> None:
+    page = results_page([0], [run(0.72)])
+    assert line(page, "HF50 + West-of-N") == ["90.0", "72.0", "5.00", "+3.0", "-0.26"]
+    assert "seed 0" in page
+    assert "one seed has none" in page
+    assert "±" not in page
+    assert "told apart" not in page
+
+
+def test_the_page_says_how_it_was_made() -> None:
+    assert "`make study`" in results_page(range(5), [run(0.7)] * 5)
+    page = results_page(range(3), [run(0.7)] * 3)
+    assert "`make study SEEDS=3`" in page
+    assert "seeds 0 to 2" in page
+
+
+def test_tables_of_parts_are_shown_in_their_units() -> None:
+    theorem = [{"n": 64, "correct": 0.987, "p_true": 0.9, "p_model": 0.95, "bound": 0.4}]
+    judge = [{"set": "policy pairs", "judge": "simulated", "position_flip_rate": 0.125}]
+    page = results_page([0], [run(0.7, theorem=theorem, judge=judge)])
+    assert line(page, "64") == ["98.7", "90.0", "95.0", "40.0", "—"]
+    assert line(page, "policy pairs / simulated") == ["12.5", "—", "—"]
+
+
+def test_what_was_not_measured_has_no_table() -> None:
+    empty: Run = {"main": {}, "arms": {}, "tables": {}}
+    assert "|" not in results_page([0], [empty])
+    assert "##" not in results_page([0], [empty])
+    lacking = run(0.7)
+    del lacking["arms"]["baselines"]["hf50"], lacking["main"]["hf50"]
+    page = results_page([0], [lacking])
+    assert line(page, "HF50 + West-of-N") == ["90.0", "70.0", "5.00", "—", "—"]
+    assert "The main pipeline" not in page
+
+
+def test_an_arm_of_some_seeds_has_no_row() -> None:
+    lacking = run(0.7)
+    del lacking["arms"]["baselines"]["west"]
+    page = results_page([0, 1], [run(0.7), lacking])
+    assert "| HF50 + West-of-N |" not in page
+    assert line(page, "HF50")
