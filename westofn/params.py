@@ -62,7 +62,7 @@ class FilesParams(Section):
     @property
     def subsets(self) -> tuple[str, ...]:
         """The subsets to read; empty means all of them."""
-        return () if self.subset == "all" else (self.subset,)
+        return () if self.subset == "all" else tuple(self.subset.split(","))
 
 
 class PrepareParams(Section):

@@ -292,6 +292,11 @@ class TestSubsetsAndIds:
         assert data.preferences["source"].unique().to_list() == ["hh/a"]
         assert data.preferences.height == 60
 
+    def test_several_subsets_are_named_with_commas(self, tmp_path: Path) -> None:
+        rows = [{**row, "subset": "abc"[n % 3]} for n, row in enumerate(plain(120))]
+        data = load(rows, tmp_path, subset="a,c")
+        assert data.counts["dropped_other_subset"] == 40
+
     def test_a_folder_names_the_subset_of_files_without_such_a_column(self, tmp_path: Path) -> None:
         rows = plain(60)
         save(rows[:30], tmp_path / "hh" / "helpful-base" / "train.jsonl.gz")

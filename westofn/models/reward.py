@@ -32,6 +32,7 @@ from westofn.models.folder import load_encoder, write_model
 from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
+PLANES_START = 0.1  # of the usual standard deviation, 1 / sqrt(width + 1)
 
 
 class RewardModel(nn.Module):
@@ -57,9 +58,9 @@ class RewardModel(nn.Module):
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
         # Of the read-out alone: dropout in every layer costs more than half a step again.
         self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.head.weight, std=(width + 1) ** -0.5)
-        # A random reward would have to be unlearned first. The planes stay random: a product of
-        # two zeros has no gradient.
+        # A random preference would have to be unlearned first. The planes start small and not at
+        # zero: a product of two zeros has no gradient.
+        nn.init.normal_(self.head.weight, std=PLANES_START * (width + 1) ** -0.5)
         nn.init.zeros_(self.head.weight[0])
 
     def prompt_states(self, prompts: Padded) -> PromptStates:
