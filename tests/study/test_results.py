@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from westofn.study.catalogue import Group
+
 from westofn.study.results import (
     PARTS,
     Cell,

@@ -126,11 +126,16 @@ class Row:
 
 
 def rows(runs: Sequence[Run], group: Group) -> list[Row]:
-    """The arms of a group that every seed measured."""
+    """The arms of a group that every seed with these parts measured.
+
+    A seed whose study was stopped may have the main pipeline's arms alone; it is left out here.
+    """
     found = []
+    parts = {group.part, group.against_part}
+    runs = [run for run in runs if parts <= run["arms"].keys()]
     for arm, title in group.arms.items():
-        records = [run["arms"].get(group.part, {}).get(arm) for run in runs]
-        others = [run["arms"].get(group.against_part, {}).get(group.against) for run in runs]
+        records = [run["arms"][group.part].get(arm) for run in runs]
+        others = [run["arms"][group.against_part].get(group.against) for run in runs]
         if not records or not all(records):
             continue
         same = arm == group.against and group.part == group.against_part
