@@ -5,6 +5,9 @@
 | inputs | what the main pipeline left, read once |
 | lab | trains and measures one arm after another; what is measured survives a kill |
 | synthetic | synthetic pairs: selected, judged, contrasted |
+| verdicts | the AI judge's verdicts, and what they say of it |
+| pools | which pools are sampled, contrast prompts included |
 | parts | one module a group of arms; each is one DVC stage of study/dvc.yaml |
-| aggregate | the seeds' records to study.json: means, intervals, paired differences |
+| run | several seeds as experiments -> study.json |
+| catalogue, results, pages | the seeds' records as tables: means, intervals, paired differences |
 """
