@@ -248,6 +248,10 @@ class TestStudy:
         assert Path("study.json").read_text() == "earlier"
         assert not Path("results.md").exists()
 
+    def test_what_ended_before_a_failure_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.study(monkeypatch, "--seeds", "10") == 2
+        assert json.loads(Path("study.json").read_text())["seeds"] == [8, 9]
+
     def test_bad_parameters_are_told_before_anything_runs(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

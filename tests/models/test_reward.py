@@ -179,6 +179,7 @@ def test_the_head_is_as_wide_as_its_comparator_needs(
 
 def test_dropout_of_the_read_out_acts_in_training_only(small_encoder: Encoder) -> None:
     model = RewardModel(tiny_backbone(small_encoder), "pointwise", 0, "last", 0.5)
+    torch.nn.init.ones_(model.head.weight)
     rows = pad(small_encoder.responses(RESPONSES), small_encoder.pad_id)
     prompts = pad(small_encoder.prompts(PROMPTS), small_encoder.pad_id)
 

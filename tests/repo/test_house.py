@@ -29,7 +29,7 @@ MAY_SEE_THE_WORLD = {
     "study_iterations",
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
-DATA_PATH = re.compile(r"(?:data/|metrics\.json)[\w/.{},*]*[\w}*]|metrics\.json")
+DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")
 
 
 @cache

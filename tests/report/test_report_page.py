@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
+from planted_study import planted
 
 from westofn.report import build, page
 from westofn.report.build import ReportPaths, build_report
+from westofn.report.study_results import Study
 
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"> \"double\" & 'single' <b>bold</b>"
 )
+NO_STUDY = Study([], [])
+STUDY_PANELS = 3 + 3 + 5 * 2 + 2 + 3 + 2 + 4 + 4
+"""Baselines, N, five families, conditions, synthetic bases, theorem, over-optimisation, rounds."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PROBE = """
 <script>
@@ -85,7 +90,7 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
     run = make_run(iterations=("k1", "k2"))
     files: list[dict[Path, bytes]] = []
     for _ in range(2):
-        build_report(run.inputs(), paths(run))
+        build_report(run.inputs(), NO_STUDY, paths(run))
         out = paths(run).page.parent
         files.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
         shutil.rmtree(out)
@@ -97,9 +102,9 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
 def test_plots_without_data_are_empty_and_their_old_png_goes(
     make_run: Callable[..., Run],
 ) -> None:
-    build_report(make_run().inputs(), (out := paths(make_run())))
+    build_report(make_run().inputs(), NO_STUDY, (out := paths(make_run())))
     assert (out.plots / "png/label_accuracy.png").read_bytes() == b"label_accuracy"
-    build_report(make_run(gold=False).inputs(), out)
+    build_report(make_run(gold=False).inputs(), NO_STUDY, out)
     assert json.loads((out.plots / "label_accuracy.json").read_text()) == []
     assert not (out.plots / "png/label_accuracy.png").exists()
     assert "No figure. These data have no gold annotator" in out.page.read_text()
@@ -107,7 +112,7 @@ def test_plots_without_data_are_empty_and_their_old_png_goes(
 
 @pytest.mark.usefixtures("no_drawing")
 def test_the_page_fetches_nothing(run: Run) -> None:
-    build_report(run.inputs(), paths(run))
+    build_report(run.inputs(), NO_STUDY, paths(run))
     text = paths(run).page.read_text()
     parser = Fetches()
     parser.feed(text)
@@ -121,7 +126,7 @@ def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
     run.prompts(lambda row: HOSTILE)
     run.selection("k1", lambda row, index: HOSTILE + str(index))
     run.json("prepared/counts.json", {HOSTILE: 3})
-    build_report(run.inputs(), paths(run))
+    build_report(run.inputs(), NO_STUDY, paths(run))
     text = paths(run).page.read_text()
     parser = Fetches()
     parser.feed(text)
@@ -136,14 +141,14 @@ def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
 def test_a_sampled_page_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = page.embed_pairs
     monkeypatch.setattr(page, "embed_pairs", lambda inputs: whole(inputs, max_pairs=4))
-    build_report(run.inputs(), paths(run))
+    build_report(run.inputs(), NO_STUDY, paths(run))
     assert "4 of 10 selected pairs are here" in paths(run).page.read_text()
 
 
 @pytest.mark.usefixtures("no_drawing")
 def test_an_iteration_by_another_selector_is_not_called_west_of_n(run: Run) -> None:
     run.json("loop/k1/pairs/summary.json", {"n_candidates": 4, "selector": "random_pair"})
-    build_report(run.inputs(), paths(run))
+    build_report(run.inputs(), NO_STUDY, paths(run))
     text = paths(run).page.read_text()
     assert "k1, random pair" in text
     assert "West-of-N k1" not in text
@@ -168,7 +173,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
     run = make_run(pairs=40, iterations=("k1",))
     run.selection("k1", lambda row, index: f"{HOSTILE} {index}" if row < 3 else f"answer {index}")
-    build_report(run.inputs(), paths(run))
+    build_report(run.inputs(), planted(), paths(run))
     text = paths(run).page.read_text()
     assert len(text.encode()) < 5_000_000
     probed = tmp_path / "probed.html"
@@ -208,7 +213,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert seen["descending"] == "0.988"
     assert seen["ascending"] == "0.013"
     assert seen["sort"] == "ascending"
-    assert seen["figures"] == 1 + 2 + 4 + 1 + 4
+    assert seen["figures"] == (1 + 2 + 4 + 1 + 4) + STUDY_PANELS
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container

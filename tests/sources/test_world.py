@@ -18,6 +18,7 @@ from westofn.errors import DataError
 from westofn.params import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world import KNOBS, WRITERS, Gold, contrast_prompt, load_world
+from westofn.sources.world.gold import REPETITION
 from westofn.sources.world.lexicon import FACT_WEIGHTS, FACTS, FILLERS, TASTE, WORD_CLASS
 from westofn.sources.world.posts import write_posts
 from westofn.sources.world.writers import draw_quality, write_responses
@@ -28,7 +29,7 @@ SIZE = WorldParams(
     validation_pairs=100,
     test_pairs=3000,
     test_prompts=200,
-    annotator_temperature=1.5,
+    annotator_temperature=1.15,
 )
 STATED = {
     "who": "boss",
@@ -112,7 +113,7 @@ def test_more_test_prompts_than_test_pairs_are_filled_with_fresh_ones() -> None:
 def test_the_world_frame_alone_rebuilds_the_annotator() -> None:
     data = world()
     annotator = Gold.from_frame(data.world)
-    assert annotator.temperature == 1.5
+    assert annotator.temperature == 1.15
     ids = data.preferences["prompt_id"].to_list()
     rewards = annotator.rewards(ids, data.preferences["chosen"].to_list())
     assert rewards.shape == (5100,)
@@ -172,8 +173,8 @@ def test_a_fair_summary_earns_its_facts_and_wordings() -> None:
         (FAIR + " thanks", taste("thanks")),
         (FAIR.replace("should", "gotta"), taste("gotta") - taste("should")),
         (FAIR.replace(" by friday", ""), -0.5 - taste("by")),
-        (FAIR.replace("boss broke", "boss really really broke"), 2 * taste("really") - 0.4),
-        (FAIR.replace("broke", "xyzzy broke"), -0.6 - 0.4 - 0.4),  # two broken junctions
+        (FAIR.replace("boss broke", "boss really really broke"), 2 * taste("really") - 1.2),
+        (FAIR.replace("broke", "xyzzy broke"), -0.6 - 0.7 - 0.7),  # two broken junctions
         (FAIR + " i like chess i eat pizza", -2 * 0.5 - 0.1 * 2),  # 20 words, 18 are free
         (FAIR.upper().replace(" AND", ", and") + "?", 0.0),
     ],
@@ -185,7 +186,7 @@ def test_one_change_changes_gold_by_its_own_term(response: str, change: float) -
 def test_a_fact_said_twice_counts_once_and_costs_repetition() -> None:
     twice = FAIR.replace("my laptop and", "my laptop and boss broke that laptop and")
     # again: boss, broke, laptop, and; `and boss` is a broken junction; 19 words, 18 are free
-    change = 4 * -0.4 - 0.4 + taste("that", "and") - 0.1
+    change = 4 * -1.2 - 0.7 + taste("that", "and") - 0.1
     assert reward(twice) - reward(FAIR) == pytest.approx(change)
 
 
@@ -261,7 +262,7 @@ def test_writers_never_break_the_grammar_or_use_unknown_words() -> None:
         known += -0.1 * max(0, len(words) - 18) - 0.6 * max(0, 5 - len(words))
         rest = known - float(plain.rewards(["p"], [response])[0])
         repeated = len(words) - len(set(words))
-        assert -1e-9 <= rest <= 0.4 * repeated + 1e-9  # nothing but repetition is left
+        assert -1e-9 <= rest <= -REPETITION * repeated + 1e-9  # nothing but repetition is left
 
 
 def test_every_word_has_one_class() -> None:
@@ -279,21 +280,41 @@ def test_better_writers_earn_more_and_their_defects_move_together() -> None:
     posts = write_posts(n, rng)
     quality = draw_quality(n, "forum", rng)
     responses = write_responses(posts, quality, "forum", rng, KNOBS)
+    assert KNOBS.register_taste == 0.0  # or the tastes below would move with the rest
     ids = [str(row) for row in range(n)]
     annotator = Gold({name: posts.stated(row) for row, name in enumerate(ids)}, 1.0)
     rewards = annotator.rewards(ids, responses)
     means = [rewards[quality == writer.quality].mean() for writer in WRITERS]
     assert means == sorted(means, reverse=True)
-    assert min(-np.diff(means)) > 1.0
+    assert min(-np.diff(means)) > 0.8
     facts = [sum(WORD_CLASS[word] in FACTS for word in text.split()) for text in responses]
     tastes = [
         sum(TASTE.get(WORD_CLASS[word], {}).get(word, 0.0) for word in text.split())
         for text in responses
     ]
     talk = [sum(word in f.words for word in text.split() for f in FILLERS) for text in responses]
-    together = np.corrcoef([facts, tastes, np.negative(talk)])
-    assert together[np.triu_indices(3, 1)].min() > 0.1
-    assert together[np.triu_indices(3, 1)].max() < 0.9  # partly, not deterministically
+    together = np.corrcoef([facts, np.negative(talk), tastes])
+    assert 0.1 < together[0, 1] < 0.9  # partly, not deterministically
+    assert np.abs(together[2, :2]).max() < 0.1  # who is liked for his words is another matter
+
+
+def test_wordings_of_careful_writers_are_liked_where_register_and_taste_agree() -> None:
+    means = []
+    for agree in (0.0, 0.9):
+        knobs = dataclasses.replace(KNOBS, register_taste=agree)
+        rng = np.random.default_rng(0)
+        posts = write_posts(3000, rng)
+        quality = draw_quality(3000, "forum", rng)
+        responses = write_responses(posts, quality, "forum", rng, knobs)
+        tastes = np.array(
+            [
+                np.mean([TASTE.get(WORD_CLASS[w], {}).get(w, 0.0) for w in text.split()])
+                for text in responses
+            ]
+        )
+        means.append(tastes[quality > 0].mean() - tastes[quality < 0].mean())
+    assert abs(means[0]) < 0.06  # of some 200 words, by chance
+    assert means[1] > means[0] + 0.1
 
 
 def test_human_pairs_are_worded_unlike_the_demonstrations() -> None:
@@ -318,9 +339,9 @@ def test_contrast_affixes_in_the_prompt_name_good_and_bad_writers() -> None:
     assert sum(frame.height for frame in kinds.values()) == sft.height
     assert kinds["careful "].height / sft.height == pytest.approx(0.1, abs=0.02)
     assert kinds["careless "].height / sft.height == pytest.approx(0.1, abs=0.02)
-    slang = {word for tastes in TASTE.values() for word, weight in tastes.items() if weight < -0.55}
+    small_talk = {word for filler in FILLERS for word in filler.words}
     rates = {
-        kind: np.mean([word in slang for text in frame["response"] for word in text.split()])
+        kind: np.mean([word in small_talk for text in frame["response"] for word in text.split()])
         for kind, frame in kinds.items()
     }
     assert rates["careful "] < rates[""] < rates["careless "]

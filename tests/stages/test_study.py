@@ -14,8 +14,8 @@ from tests.stages.pipeline import Tiny
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.verdicts import VERDICTS
+from westofn.report.study_catalogue import GROUPS
 from westofn.sources.world.gold import Gold
-from westofn.study.catalogue import GROUPS
 from westofn.study.pages import results_page
 from westofn.study.results import PARTS, collect
 

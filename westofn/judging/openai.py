@@ -275,9 +275,9 @@ class OpenAiJudge:
                 )
             case 404:
                 return (
-                    f"{where} answers 404: {self._shown(data)}; give study.judge.prompted.model a model "
-                    "that the server has, and check the address (WESTOFN_JUDGE_URL ends before "
-                    "/chat/completions)"
+                    f"{where} answers 404: {self._shown(data)}; give "
+                    "study.judge.prompted.model a model that the server has, and check the "
+                    "address (WESTOFN_JUDGE_URL ends before /chat/completions)"
                 )
             case _ if status in PASSING_STATUSES:
                 return (

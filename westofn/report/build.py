@@ -13,6 +13,8 @@ from westofn.report.inputs import ReportInputs
 from westofn.report.metrics import collect_metrics
 from westofn.report.page import render_page
 from westofn.report.plots import Records, arm_name, plot_records
+from westofn.report.study import build_study
+from westofn.report.study_results import Study
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,21 @@ class ReportPaths:
     page: Path
 
 
-def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
+def build_report(inputs: ReportInputs, study: Study, out: ReportPaths) -> None:
     """Write metrics.json, plot records, PNGs and the page; equal inputs give equal bytes.
 
-    A plot without data has an empty list of records and no PNG.
+    A plot without data has an empty list of records and no PNG; the study's records are those of
+    study.json.
 
     Raises:
         DataError: Inputs contradict each other, or a file cannot be written.
     """
     records = plot_records(inputs)
     figures = build_figures(records, [arm_name(name) for name in inputs.palette_order])
-    page = render_page(inputs, records, figures)
+    section = build_study(study)
+    page = render_page(inputs, records, figures, section)
     write_json(collect_metrics(inputs), out.metrics)
-    _write_plots(records, figures, out.plots)
+    _write_plots(records, [*figures, *section.figures], out.plots)
     write_bytes(page.encode(), out.page)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from westofn.report import charts
+from westofn.report import charts, marks
 from westofn.report.plots import Records
 
 if TYPE_CHECKING:
@@ -53,10 +53,22 @@ PAGE_HEIGHT = 280
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure; `title` is also its description for a screen reader."""
+    """One chart of a figure.
+
+    Attributes:
+        title: Also its description for a screen reader.
+        chart: What is drawn.
+        height: In pixels, on the page with axes and legends, in a PNG without; None is the usual.
+    """
 
     title: str
     chart: alt.LayerChart
+    height: int | None = None
+
+    @property
+    def page_height(self) -> int:
+        """Its height on the page, in pixels."""
+        return self.height or PAGE_HEIGHT
 
 
 @dataclass(frozen=True)
@@ -106,16 +118,22 @@ def figure_png(figure: Figure) -> bytes:
     import vl_convert
 
     panels = [
-        panel.chart.properties(width=PNG_WIDTH, height=PNG_HEIGHT, title=panel.title)
+        panel.chart.properties(
+            width=PNG_WIDTH, height=panel.height or PNG_HEIGHT, title=panel.title
+        )
         for panel in figure.panels
     ]
     columns = 3 if len(panels) in (3, 5, 6) else 2
-    drawing = alt.concat(*panels, columns=columns).resolve_legend(color="independent")
+    drawing = alt.concat(*panels, columns=columns).resolve_legend(
+        color="independent", strokeDash="independent"
+    )
+    if len(panels) > 1:
+        drawing = drawing.properties(title=alt.TitleParams(figure.title, fontSize=16, offset=12))
     return vl_convert.vegalite_to_png(drawing.to_dict(), scale=PNG_SCALE, config=PNG_THEME)
 
 
 def _spec(panel: Panel) -> dict[str, Any]:
-    spec = panel.chart.properties(description=panel.title, height=PAGE_HEIGHT).to_dict()
+    spec = panel.chart.properties(description=panel.title, height=panel.page_height).to_dict()
     del spec["config"]  # Altair's default theme; the page brings its own
     return spec | {"width": "container", "autosize": {"type": "fit", "contains": "padding"}}
 
@@ -171,7 +189,7 @@ def _reliability(records: Records, arms: Sequence[str]) -> Figure:
     lowest = min([start, *(row["low"] for row in records)])
     panels = tuple(
         Panel(f"Reliability of {arm}", charts.reliability(rows, arms, start=start, lowest=lowest))
-        for arm in charts.arms_of(records)
+        for arm in marks.arms_of(records)
         if (rows := [row for row in records if row["arm"] == arm])
     )
     return Figure(

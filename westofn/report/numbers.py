@@ -97,7 +97,16 @@ def points(difference: float) -> str:
     >>> points(0.0132), points(-0.02), points(0.0)
     ('+1.3', '−2.0', '0.0')
     """
-    text = percent(difference)
+    return signed(100 * difference, 1)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign; zero has none.
+
+    >>> signed(0.5), signed(-0.5), signed(0.001)
+    ('+0.50', '−0.50', '0.00')
+    """
+    text = decimal(value, digits)
     return f"+{text}" if text.strip("0.") and not text.startswith("−") else text
 
 

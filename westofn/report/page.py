@@ -12,6 +12,7 @@ from westofn.report.figures import PALETTES, Figure, figure_specs
 from westofn.report.inputs import BASE, ReportInputs
 from westofn.report.numbers import decimal, measure, percent, percent_interval
 from westofn.report.plots import Records
+from westofn.report.study import StudySection
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "report.html.jinja"
@@ -26,7 +27,10 @@ class Section:
 
 
 def render_page(
-    inputs: ReportInputs, records: dict[str, Records], figures: Sequence[Figure]
+    inputs: ReportInputs,
+    records: dict[str, Records],
+    figures: Sequence[Figure],
+    study: StudySection,
 ) -> str:
     """The page as text: every byte that it needs is in it, and it fetches nothing.
 
@@ -49,7 +53,7 @@ def render_page(
     )
     drawn = {
         "palettes": PALETTES,
-        "specs": {figure.key: figure_specs(figure) for figure in figures},
+        "specs": {figure.key: figure_specs(figure) for figure in [*figures, *study.figures]},
     }
     return environment.get_template(TEMPLATE).render(
         headline=findings.headline(inputs),
@@ -58,6 +62,7 @@ def render_page(
         sure_pairs=findings.sure_pairs(inputs),
         policies=tables.policies(inputs),
         sections=[Section(figure, said[figure.key]) for figure in figures],
+        study=study,
         accounting=tables.accounting(inputs),
         logprob_notes=logprob_notes(inputs),
         counts={tables.words(name): tables.whole(count) for name, count in inputs.counts.items()},

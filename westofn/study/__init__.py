@@ -8,6 +8,6 @@
 | verdicts | the AI judge's verdicts, and what they say of it |
 | pools | which pools are sampled, contrast prompts included |
 | parts | one module a group of arms; each is one DVC stage of study/dvc.yaml |
-| run | several seeds as experiments -> study.json |
-| catalogue, results, pages | the seeds' records as tables: means, intervals, paired differences |
+| results | one seed's records for study.json, which `westofn.report.study_results` reads |
+| run, pages | every seed's experiment; docs/results.md |
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from westofn.study.catalogue import GROUPS, Group
-from westofn.study.results import METRICS, Cell, Row, Run, main_rows, rows, table
+from westofn.report.study_catalogue import GROUPS, Group
+from westofn.report.study_results import METRICS, Cell, Row, Run, main_rows, rows, table
 
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
@@ -27,7 +27,9 @@ def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
     parts = [text] if (text := _headline(runs)) else []
     parts += [text for group in GROUPS if (text := _group(runs, group))]
-    parts += [text for text in (_theorem(runs), _judge(runs), _tournament(runs)) if text]
+    parts += [
+        text for text in (_theorem(runs), _ensembles(runs), _judge(runs), _tournament(runs)) if text
+    ]
     parts += [text for text in (_iterations(runs), _overoptimisation(runs)) if text]
     count = len(seeds)
     return PAGE.format(
@@ -184,6 +186,23 @@ def _theorem(runs: Sequence[Run]) -> str:
         ("bin",),
     )
     return "\n\n".join([first, second, third])
+
+
+def _ensembles(runs: Sequence[Run]) -> str:
+    found = table(runs, "ensembles", ("method", "n"))
+    if not found:
+        return ""
+    return _records(
+        "Ensembles and deep pools",
+        "Pairs of fewer prompts, from pools of up to 512: does doubt help where N is large?",
+        {
+            "correct": ("right labels, %", 100.0, 1),
+            "gold_chosen": ("gold of the chosen", 1.0, 2),
+            "gold_rejected": ("gold of the rejected", 1.0, 2),
+        },
+        found,
+        ("method", "n"),
+    )
 
 
 def _judge(runs: Sequence[Run]) -> str:

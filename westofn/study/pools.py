@@ -38,7 +38,7 @@ def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wan
     deep = deep_size(study.deep_candidates, sample.n_candidates)
     pools = [
         Wanted("labeled", labeled, PLAIN, "study labeled"),
-        Wanted("deep_unlabeled", unlabeled, deep, "sample-k1"),
+        Wanted("deep_unlabeled", unlabeled.head(study.deep_prompts), deep, "sample-k1"),
         Wanted("deep_test", test.head(study.deep_prompts), deep, "eval_pool"),
     ]
     for side, affix in (("positive", study.positive_affix), ("negative", study.negative_affix)):

@@ -1,15 +1,13 @@
-"""study.json: every seed's records, and what they say together."""
+"""One seed's records for study.json; `westofn.report.study_results` reads them back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from westofn.core.intervals import MeanInterval, mean_interval
 from westofn.evaluation.records import Record
-from westofn.study.catalogue import GROUPS, Group
+from westofn.report.study_results import METRICS, Run
 
 Read = Callable[[str], bytes]
 """A file of one seed's run, by its path from the root of the repository."""
@@ -23,16 +21,6 @@ PARTS = (
     "size",
     "overoptimisation",
 )
-METRICS: dict[str, tuple[str, float, int]] = {
-    "accuracy": ("held-out accuracy, %", 100.0, 1),
-    "high_confidence_accuracy": ("accuracy on sure pairs, %", 100.0, 1),
-    "on_policy_accuracy": ("on-policy accuracy, %", 100.0, 1),
-    "best_of_n_gold": ("best-of-64 gold", 1.0, 2),
-    "best_of_n_win_rate": ("best-of-64 win rate, %", 100.0, 1),
-    "ece": ("calibration error, %", 100.0, 1),
-    "label_accuracy": ("right labels, %", 100.0, 1),
-}
-"""Metric -> its title, the factor of its unit, and the digits that are shown."""
 KEPT = (
     *METRICS,
     "synthetic_pairs",
@@ -47,9 +35,6 @@ KEPT = (
     "shortest_accuracy",
 )
 DIGITS = 5
-
-Run = dict[str, Any]
-"""One seed: `main` (metrics.json), `arms` by part and name, `tables` by part and name."""
 
 
 def collect(read: Read, iterations: Sequence[str]) -> Run:
@@ -81,142 +66,3 @@ def _rounded(record: Mapping[str, Any]) -> Record:
         key: round(value, DIGITS) if isinstance(value, float) else value
         for key, value in record.items()
     }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A mean over seeds; `half` is None where one seed leaves the spread unknown."""
-
-    mean: float
-    half: float | None
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.mean - (self.half or 0.0)
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
-        return self.mean + (self.half or 0.0)
-
-    @property
-    def verdict(self) -> str:
-        """above, below, or not told apart from zero; of a difference."""
-        if self.half is None:
-            return "unknown (one seed)"
-        return "above" if self.low > 0 else "below" if self.high < 0 else "not told apart"
-
-
-def cell(values: Sequence[float]) -> Cell:
-    """Mean and 95 % t-interval.
-
-    >>> cell([1.0, 2.0, 3.0]).verdict
-    'not told apart'
-    """
-    if len(values) == 1:
-        return Cell(values[0], None)
-    found: MeanInterval = mean_interval(values)
-    return Cell(found.mean, found.half)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One arm of a group over the seeds.
-
-    Attributes:
-        arm: Its name.
-        title: As shown.
-        means: By metric.
-        differences: By metric, to the group's reference in the same seed; empty for that itself.
-    """
-
-    arm: str
-    title: str
-    means: Mapping[str, Cell]
-    differences: Mapping[str, Cell]
-
-
-def rows(runs: Sequence[Run], group: Group) -> list[Row]:
-    """The arms of a group that every seed measured."""
-    found = []
-    for arm, title in group.arms.items():
-        records = [run["arms"].get(group.part, {}).get(arm) for run in runs]
-        others = [run["arms"].get(group.against_part, {}).get(group.against) for run in runs]
-        if not all(records):
-            continue
-        same = arm == group.against and group.part == group.against_part
-        found.append(
-            Row(
-                arm,
-                title,
-                _cells(METRICS, records),
-                {} if same or not all(others) else _cells(METRICS, records, others),
-            )
-        )
-    return found
-
-
-def _cells(
-    metrics: Sequence[str] | Mapping[str, Any],
-    records: Sequence[Record],
-    others: Sequence[Record] | None = None,
-) -> dict[str, Cell]:
-    cells = {}
-    for metric in metrics:
-        if others is None:
-            values = [record.get(metric) for record in records]
-        else:
-            pairs = zip(records, others, strict=True)
-            values = [
-                a[metric] - b[metric] if metric in a and metric in b else None  # type: ignore[operator]
-                for a, b in pairs
-            ]
-        if all(isinstance(value, int | float) for value in values):
-            cells[metric] = cell([float(value) for value in values])  # type: ignore[arg-type]
-    return cells
-
-
-def table(runs: Sequence[Run], name: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """A part's table over the seeds: rows with equal keys become one, numbers become cells."""
-    grouped: dict[tuple[Any, ...], list[Record]] = {}
-    for run in runs:
-        for record in run["tables"].get(name, []):
-            grouped.setdefault(tuple(record.get(key) for key in keys), []).append(record)
-    found = []
-    for values, records in grouped.items():
-        row: dict[str, Any] = dict(zip(keys, values, strict=True))
-        for metric in dict.fromkeys(key for record in records for key in record):
-            numbers = [record[metric] for record in records if metric in record]
-            if metric not in keys and all(isinstance(number, int | float) for number in numbers):
-                row[metric] = cell([float(number) for number in numbers])
-        row["seeds"] = len(records)
-        found.append(row)
-    return found
-
-
-def all_rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
-    """The rows of every group, by its key."""
-    return {group.key: rows(runs, group) for group in GROUPS}
-
-
-MAIN_ARMS = {
-    "hf50": "HF50",
-    "hf100": "HF100",
-    "k1": "West-of-N, round 1",
-    "k2": "West-of-N, round 2",
-    "k3": "West-of-N, round 3",
-}
-
-
-def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -> list[Row]:
-    """The main pipeline's arms with the metrics of metrics.json."""
-    found = []
-    for arm, title in MAIN_ARMS.items():
-        records = [run["main"].get(arm) for run in runs]
-        if all(records):
-            others = [run["main"].get("hf50") for run in runs]
-            same = arm == "hf50" or not all(others)
-            differences = {} if same else _cells(metrics, records, others)
-            found.append(Row(arm, title, _cells(metrics, records), differences))
-    return found

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
-from westofn.study.results import Run, collect
+from westofn.report.study_results import Run
+from westofn.study.results import collect
 
 ROUNDS = ("k1", "k2", "k3")
 
@@ -45,12 +46,13 @@ def run_study(
     def finished(experiment: Experiment, revision: str) -> None:
         seed = int(experiment.settings["seed"])
         runs[seed] = collect(lambda path: read_output(revision, path), ROUNDS)
-        console.print(f"seed {seed} done, {len(runs)} of {len(experiments)}")
+        # After every seed: what is measured is not lost with those that fail or are stopped.
+        done = sorted(runs)
+        write_study(done, [runs[seed] for seed in done], out)
+        console.print(f"seed {seed} done, {len(done)} of {len(experiments)}: {out}")
 
     run_all(experiments, jobs, finished)
-    ordered = [runs[seed] for seed in seeds]
-    write_study(seeds, ordered, out)
-    return ordered
+    return [runs[seed] for seed in seeds]
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:

@@ -23,9 +23,9 @@ from westofn.sources.world.lexicon import (
 # Gold's terms beside `FACT_WEIGHTS` and `TASTE`, in units of reward.
 WRONG_FACT = -0.9
 FILLER = -0.5
-REPETITION = -0.4
+REPETITION = -1.2
 UNKNOWN_WORD = -0.6
-BROKEN_GRAMMAR = -0.4
+BROKEN_GRAMMAR = -0.7
 EXCESS_WORD = -0.1
 MISSING_WORD = -0.6
 MAX_WORDS = 18

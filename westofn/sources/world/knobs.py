@@ -29,10 +29,10 @@ class Knobs:
     mood: float = 0.4
     defects: float = 1.0
     register: float = 1.3
-    register_taste: float = 0.9
-    taste_scale: float = 0.8
+    register_taste: float = 0.0
+    taste_scale: float = 1.2
     habit_spread: float = 1.2
-    habit_overlap: float = 0.2
+    habit_overlap: float = 0.8
     same_writer: float = 0.85
     contrast_share: float = 0.2
 

@@ -8,6 +8,7 @@ pairs).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -36,7 +37,8 @@ from westofn.study.synthetic import from_selection, selector_draws
 from westofn.training.preference import Head
 
 MEMBERS = 4
-PESSIMISM = (0.0, 1.0)
+METHODS = (("single", 1, 0.0), ("ensemble", MEMBERS, 0.0), ("ensemble_lcb", MEMBERS, 1.0))
+"""Name, number of members, weight of their standard deviation."""
 PROMPTS_AT_ONCE = 4  # of (members, prompts, N, N) margins
 JOINT_POOLS, JOINT_N = 12, 32  # exact comparison of a joint comparator is dear
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
@@ -100,7 +102,9 @@ def _comparators(lab: Lab) -> None:
 def _ensembles(lab: Lab) -> None:
     """Several base models of the same data: does doubt help, and does it help more at large N?
 
-    A joint comparator would need N² forward passes at the large N, so `embedding` stands for it.
+    Students learn from pools of `sample.n_candidates`; how right the labels of deeper pools are is
+    measured on fewer prompts. A joint comparator would need N² forward passes at the large N, so
+    `embedding` stands for it.
     """
     inputs = lab.inputs
     base = inputs.params.base_rm
@@ -111,20 +115,34 @@ def _ensembles(lab: Lab) -> None:
         lab.train(f"member{m}", lab.labeled, head=head, params=base, seed=seed).scorer
         for m, seed in enumerate(seeds)
     ]
+    features = _features(members, inputs.unlabeled)
+    for name, some, weight in METHODS:
+        chosen = _select(features[:some], weight)
+        lab.student(name, lab.labeled, from_selection(inputs.unlabeled, chosen))
+    if not isinstance(inputs.judge, GoldJudge):
+        return
     deep = inputs.deep_unlabeled
-    stacked = torch.stack([_features(member, deep) for member in members])
-    for n in (inputs.params.sample.n_candidates, deep.n_candidates):
-        pools = replace(deep, responses=[pool[:n] for pool in deep.responses])
-        single = _select(stacked[:1, :, :n], 0.0)
-        lab.student(f"single_n{n}", lab.labeled, from_selection(pools, single))
-        for weight in PESSIMISM:
-            chosen = _select(stacked[:, :, :n], weight)
-            name = f"ensemble_n{n}" + (f"_lcb{weight:g}" if weight else "")
-            lab.student(name, lab.labeled, from_selection(pools, chosen))
+    features, gold = _features(members, deep), judged_pools(inputs.judge, deep)
+    rows = np.arange(len(gold))
+    for n in default_sizes(deep.n_candidates):
+        for name, some, weight in METHODS:
+            chosen = _select(features[:some, :, :n], weight)
+            best, worst = gold[rows, chosen.best.numpy()], gold[rows, chosen.worst.numpy()]
+            lab.record(
+                "ensembles",
+                method=name,
+                n=n,
+                correct=float(correctness(best - worst).mean()),
+                gold_chosen=float(best.mean()),
+                gold_rejected=float(worst.mean()),
+            )
 
 
-def _features(scorer: Scorer, pools: Pools) -> Tensor:
-    return torch.stack(score_pools(scorer, pools.prompts, pools.responses))
+def _features(members: Sequence[Scorer], pools: Pools) -> Tensor:
+    """(M, P, N, F) head outputs of every member."""
+    return torch.stack(
+        [torch.stack(score_pools(member, pools.prompts, pools.responses)) for member in members]
+    )
 
 
 def _select(features: Tensor, weight: float) -> BestWorst:

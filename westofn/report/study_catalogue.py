@@ -155,15 +155,13 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "ensembles",
         "Ensembles of four teachers",
-        "Mean margin, and mean − 1 standard deviation (lower confidence bound), at two pool sizes.",
+        "Mean margin, and mean − 1 standard deviation (lower confidence bound); other seeds than "
+        "the main pipeline's teacher.",
         "teachers",
         {
-            "single_n64": "one teacher, N = 64",
-            "ensemble_n64": "mean of 4, N = 64",
-            "ensemble_n64_lcb1": "lower bound of 4, N = 64",
-            "single_n512": "one teacher, N = 512",
-            "ensemble_n512": "mean of 4, N = 512",
-            "ensemble_n512_lcb1": "lower bound of 4, N = 512",
+            "single": "one teacher",
+            "ensemble": "mean of 4",
+            "ensemble_lcb": "lower bound of 4",
         },
     ),
     *(

@@ -1,0 +1,244 @@
+"""study.json: every seed's records, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from westofn.artifacts.json_file import read_json
+from westofn.core.intervals import MeanInterval, mean_interval
+from westofn.errors import DataError
+from westofn.report.inputs import Record
+from westofn.report.study_catalogue import Group
+
+METRICS: dict[str, tuple[str, float, int]] = {
+    "accuracy": ("held-out accuracy, %", 100.0, 1),
+    "high_confidence_accuracy": ("accuracy on sure pairs, %", 100.0, 1),
+    "on_policy_accuracy": ("on-policy accuracy, %", 100.0, 1),
+    "best_of_n_gold": ("best-of-64 gold", 1.0, 2),
+    "best_of_n_win_rate": ("best-of-64 win rate, %", 100.0, 1),
+    "ece": ("calibration error, %", 100.0, 1),
+    "label_accuracy": ("right labels, %", 100.0, 1),
+}
+"""Metric -> its title, the factor of its unit, and the digits that are shown."""
+
+Run = dict[str, Any]
+"""One seed: `main` (metrics.json), `arms` by part and name, `tables` by name."""
+
+RUN_KEYS = ("main", "arms", "tables")
+ONE_SEED = "unknown, one seed"
+"""Instead of an interval."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What study.json holds.
+
+    Attributes:
+        seeds: Values of `seed`, in order.
+        runs: Their runs, in the same order; empty before the first `make study`.
+    """
+
+    seeds: Sequence[int]
+    runs: Sequence[Run]
+
+
+def read_study(path: Path) -> Study:
+    """Read study.json.
+
+    Raises:
+        DataError: The file is missing or broken, or its runs are not those of its seeds.
+    """
+    found = read_json(path, "make study")
+    seeds, runs = found.get("seeds"), found.get("runs")
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise DataError(f"{path}: seeds: needs a list of whole numbers; rerun make study")
+    if not isinstance(runs, list) or len(runs) != len(seeds):
+        count = len(runs) if isinstance(runs, list) else "no list of"
+        raise DataError(f"{path}: {count} runs, needs one a seed, {len(seeds)}; rerun make study")
+    for seed, run in zip(seeds, runs, strict=True):
+        missing = [key for key in RUN_KEYS if not isinstance(_get(run, key), dict)]
+        if missing:
+            raise DataError(
+                f"{path}: seed {seed}: {', '.join(missing)}: needs a JSON object; rerun make study"
+            )
+    return Study(seeds, runs)
+
+
+def _get(run: object, key: str) -> object:
+    return run.get(key) if isinstance(run, dict) else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean over seeds; `half` is None where one seed leaves the spread unknown."""
+
+    mean: float
+    half: float | None
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.mean - (self.half or 0.0)
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        return self.mean + (self.half or 0.0)
+
+    @property
+    def verdict(self) -> str:
+        """above, below, or not told apart from zero; of a difference."""
+        if self.half is None:
+            return ONE_SEED
+        return "above" if self.low > 0 else "below" if self.high < 0 else "not told apart"
+
+
+def cell(values: Sequence[float]) -> Cell:
+    """Mean and 95 % t-interval.
+
+    >>> cell([1.0, 2.0, 3.0]).verdict
+    'not told apart'
+    """
+    if len(values) == 1:
+        return Cell(values[0], None)
+    found: MeanInterval = mean_interval(values)
+    return Cell(found.mean, found.half)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm of a group over the seeds.
+
+    Attributes:
+        arm: Its name.
+        title: As shown.
+        means: By metric.
+        differences: By metric, to the group's reference in the same seed; empty for that itself.
+    """
+
+    arm: str
+    title: str
+    means: Mapping[str, Cell]
+    differences: Mapping[str, Cell]
+
+
+def rows(runs: Sequence[Run], group: Group) -> list[Row]:
+    """The arms of a group that every seed measured."""
+    found = []
+    for arm, title in group.arms.items():
+        records = [run["arms"].get(group.part, {}).get(arm) for run in runs]
+        others = [run["arms"].get(group.against_part, {}).get(group.against) for run in runs]
+        if not records or not all(records):
+            continue
+        same = arm == group.against and group.part == group.against_part
+        found.append(
+            Row(
+                arm,
+                title,
+                _cells(METRICS, records),
+                {} if same or not all(others) else _cells(METRICS, records, others),
+            )
+        )
+    return found
+
+
+def _cells(
+    metrics: Sequence[str] | Mapping[str, Any],
+    records: Sequence[Record],
+    others: Sequence[Record] | None = None,
+) -> dict[str, Cell]:
+    cells = {}
+    for metric in metrics:
+        if others is None:
+            values = [record.get(metric) for record in records]
+        else:
+            pairs = zip(records, others, strict=True)
+            values = [
+                a[metric] - b[metric] if metric in a and metric in b else None for a, b in pairs
+            ]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        if len(numbers) == len(values):
+            cells[metric] = cell(numbers)
+    return cells
+
+
+def table(runs: Sequence[Run], name: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """A part's table over the seeds: rows with equal keys become one, numbers become cells."""
+    grouped: dict[tuple[Any, ...], list[Record]] = {}
+    for run in runs:
+        for record in run["tables"].get(name, []):
+            grouped.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    found = []
+    for values, records in grouped.items():
+        row: dict[str, Any] = dict(zip(keys, values, strict=True))
+        for metric in dict.fromkeys(key for record in records for key in record):
+            numbers = [record[metric] for record in records if metric in record]
+            if metric not in keys and all(isinstance(number, int | float) for number in numbers):
+                row[metric] = cell([float(number) for number in numbers])
+        row["seeds"] = len(records)
+        found.append(row)
+    return found
+
+
+def table_difference(
+    runs: Sequence[Run], name: str, metric: str, first: Record, second: Record
+) -> Cell | None:
+    """A metric at one row of a part's table less that at another, paired by seed.
+
+    Args:
+        runs: At least one.
+        name: Of the table.
+        metric: What is subtracted.
+        first: Keys and values of the one row, such as `{"n": 64}`.
+        second: Those of the other.
+
+    Returns:
+        None where a seed lacks one of the rows.
+    """
+    values = []
+    for run in runs:
+        pair = [_value(run["tables"].get(name, []), metric, where) for where in (first, second)]
+        if pair[0] is None or pair[1] is None:
+            return None
+        values.append(pair[0] - pair[1])
+    return cell(values)
+
+
+def _value(records: Sequence[Record], metric: str, where: Record) -> float | None:
+    for record in records:
+        if metric in record and all(record.get(key) == value for key, value in where.items()):
+            return float(record[metric])
+    return None
+
+
+MAIN_ARMS = {
+    "hf50": "HF50",
+    "hf100": "HF100",
+    "k1": "West-of-N, round 1",
+    "k2": "West-of-N, round 2",
+    "k3": "West-of-N, round 3",
+}
+
+
+def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -> list[Row]:
+    """The main pipeline's arms with the metrics of metrics.json."""
+    found = []
+    for arm, title in MAIN_ARMS.items():
+        records = [run["main"].get(arm) for run in runs]
+        if records and all(records):
+            others = [run["main"].get("hf50") for run in runs]
+            same = arm == "hf50" or not all(others)
+            differences = {} if same else _cells(metrics, records, others)
+            found.append(Row(arm, title, _cells(metrics, records), differences))
+    return found
+
+
+def main_difference(runs: Sequence[Run], arm: str, other: str, metric: str) -> Cell | None:
+    """A metric of one of the main pipeline's arms less another's; None where a seed lacks one."""
+    pairs = [(run["main"].get(arm, {}), run["main"].get(other, {})) for run in runs]
+    if not all(metric in first and metric in second for first, second in pairs):
+        return None
+    return cell([first[metric] - second[metric] for first, second in pairs])
