@@ -11,9 +11,9 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format deps docs seeds venv clean
+.PHONY: repro test test-fast check format deps docs study venv clean
 
-SEEDS ?= 0,1,2,3,4
+SEEDS ?= 5
 
 repro: $(READY)
 	dvc repro
@@ -42,8 +42,8 @@ deps: $(READY)  ## write each stage's imports into dvc.yaml
 docs: $(READY)  ## write docs/artifacts.md from the schemas
 	python -c 'from westofn.artifacts.catalogue import markdown; print(markdown(), end="")' > docs/artifacts.md
 
-seeds: $(READY)  ## the default pipeline over several seeds -> docs/results.md
-	python -m benchmarks.seeds --seeds $(SEEDS)
+study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md
+	python -m westofn study --seeds $(SEEDS)
 
 venv: $(READY)
 

@@ -76,6 +76,11 @@ class TestRunExperiment:
         command = "exp run --temp -n a -S seed=3 -S filter.quantile=0.5 student_rm@k1"
         assert " ".join(call["arguments"]) == command
 
+    def test_everything_is_all_pipeline_files(self, clone: Path) -> None:
+        experiments.run_experiment("a", {"seed": 3}, everything=True)
+        (call,) = calls(clone)
+        assert " ".join(call["arguments"]) == "exp run --temp -n a -S seed=3 --all-pipelines"
+
     def test_a_run_has_one_thread_and_this_interpreter(self, clone: Path) -> None:
         experiments.run_experiment("a", {})
         (call,) = calls(clone)
@@ -139,12 +144,18 @@ class Runs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, together: int = 1) -> None:
         self.barrier = threading.Barrier(together, timeout=20)
         self.started: list[str] = []
+        self.everything: list[bool] = []
         monkeypatch.setattr(experiments, "run_experiment", self)
 
     def __call__(
-        self, name: str, settings: Mapping[str, float | str], targets: Sequence[str]
+        self,
+        name: str,
+        settings: Mapping[str, float | str],
+        targets: Sequence[str],
+        everything: bool,
     ) -> str:
         self.started.append(name)
+        self.everything.append(everything)
         self.barrier.wait()
         if name == "bad":
             raise ExperimentError("experiment bad: it failed")
@@ -162,6 +173,13 @@ class TestRunAll:
         run_all(some("a", "b", "c"), 2, lambda e, revision: found.update({e.name: revision}))
         assert found == {name: f"revision of {name}" for name in "abc"}
 
+    def test_everything_is_asked_for_where_an_experiment_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = Runs(monkeypatch)
+        run_all([Experiment("a", {}), Experiment("b", {}, everything=True)])
+        assert runs.everything == [False, True]
+
     def test_jobs_run_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         runs = Runs(monkeypatch, together=3)  # each waits for two others
         run_all(some("a", "b", "c"), 3)
@@ -178,7 +196,7 @@ class TestRunAll:
     def test_what_runs_beside_a_failure_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ended = []
 
-        def run(name: str, settings: object, targets: object) -> str:
+        def run(name: str, settings: object, targets: object, everything: object) -> str:
             if name == "bad":
                 raise ExperimentError("it failed")
             time.sleep(0.05)

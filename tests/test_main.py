@@ -1,4 +1,4 @@
-"""`python -m westofn`: summary, show, doctor."""
+"""`python -m westofn`: summary, show, doctor, study, tune."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,9 @@ import pytest
 
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
+from westofn.experiments import Experiment, ExperimentError
 from westofn.params import load_params
+from westofn.study import run as study_run
 from westofn.tuning.choice import Trial, ranked
 from westofn.tuning.filter import Tuned
 from westofn.tuning.grid import KEEP_ALL, Setting
@@ -167,6 +170,95 @@ class TestDoctor:
         monkeypatch.setenv("PATH", "")
         assert run(monkeypatch, "doctor") == 2
         assert "install git" in capsys.readouterr().out
+
+
+class TestStudy:
+    OUT = ("--out", "study.json", "--page", "results.md")
+
+    @pytest.fixture(autouse=True)
+    def _experiments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A root, and experiments that end in the reverse of their order; seed 7 fails."""
+        shutil.copy(ROOT / "params.yaml", "params.yaml")
+        self.asked: list[Experiment] = []
+        self.jobs = 0
+
+        def run_all(
+            experiments: list[Experiment], jobs: int, finished: Callable[[Experiment, str], None]
+        ) -> None:
+            self.asked, self.jobs = list(experiments), jobs
+            for experiment in reversed(self.asked):
+                if experiment.settings["seed"] == 7:
+                    raise ExperimentError("experiment study-7: dvc ended with exit code 255")
+                finished(experiment, f"revision-{experiment.settings['seed']}")
+
+        def read_output(revision: str, path: str) -> bytes:
+            accuracy = 0.7 + int(revision.removeprefix("revision-")) / 100
+            if path == "metrics.json":
+                return json.dumps({"hf50": {"accuracy": accuracy}}).encode()
+            arms = {"hf50": {"accuracy": accuracy}} if path == "data/study/baselines.json" else {}
+            return json.dumps({"arms": arms, "tables": {}}).encode()
+
+        monkeypatch.setattr(study_run, "run_all", run_all)
+        monkeypatch.setattr(study_run, "read_output", read_output)
+
+    def study(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+        return run(monkeypatch, "study", *self.OUT, *arguments)
+
+    def test_all_seeds_are_written_in_order(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.study(monkeypatch, "--seeds", "3", "--jobs", "2") == 0
+        assert self.jobs == 2
+        found = json.loads(Path("study.json").read_text())
+        assert found["seeds"] == [0, 1, 2]
+        accuracies = [seed["arms"]["baselines"]["hf50"]["accuracy"] for seed in found["runs"]]
+        assert accuracies == [0.7, 0.71, 0.72]
+        assert [seed["main"]["hf50"]["accuracy"] for seed in found["runs"]] == accuracies
+        printed = capsys.readouterr().out
+        assert "seed 2 done, 1 of 3" in printed
+        assert "written: study.json, results.md" in printed
+
+    def test_the_page_stands_beside_the_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.study(monkeypatch, "--seeds", "3") == 0
+        page = Path("results.md").read_text()
+        assert "`make study SEEDS=3`" in page
+        assert "| HF50 | 71.0 ± 2.5 |" in page  # 4.303 × 1 / sqrt(3)
+
+    def test_a_seed_runs_everything_with_three_rounds(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.study(monkeypatch, "--seeds", "1") == 0
+        (experiment,) = self.asked
+        assert experiment.everything
+        assert not experiment.targets
+        assert experiment.settings == {
+            "seed": 0,
+            "loop.k1": "{prev: k0}",  # params.yaml has it
+            "+loop.k2": "{prev: k1}",
+            "+loop.k3": "{prev: k2}",
+        }
+
+    def test_a_seed_that_fails_is_one_line_and_leaves_the_files(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("study.json").write_text("earlier")
+        assert self.study(monkeypatch, "--seeds", "8") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == "westofn: experiment study-7: dvc ended with exit code 255"
+        assert Path("study.json").read_text() == "earlier"
+        assert not Path("results.md").exists()
+
+    def test_what_ended_before_a_failure_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.study(monkeypatch, "--seeds", "10") == 2
+        assert json.loads(Path("study.json").read_text())["seeds"] == [8, 9]
+
+    def test_bad_parameters_are_told_before_anything_runs(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("params.yaml").unlink()
+        assert self.study(monkeypatch) == 2
+        assert "params.yaml is missing" in capsys.readouterr().err
+        assert self.asked == []
 
 
 class TestTuneFilter:

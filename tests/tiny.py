@@ -23,6 +23,13 @@ TINY: dict[str, Any] = {
     "sample": {"n_candidates": 8},
     "student_rm": {"steps": 8, "batch_size": 8, "evaluations": 2},
     "rlhf": {"steps": 4, "batch_size": 16, "value_warmup_steps": 1, "evaluations": 2},
+    "study": {
+        "deep_candidates": 16,
+        "deep_prompts": 6,
+        "rl_steps": 4,
+        "rl_evaluations": 4,
+        "wide": 24,
+    },
 }
 
 

@@ -82,6 +82,12 @@ def test_a_second_repro_does_nothing(clone: Clone) -> None:
     assert ran(clone.run("dvc", "repro")) == set()
 
 
+def test_the_study_is_left_out_and_goes_on_from_what_is_there(clone: Clone) -> None:
+    assert not (clone.root / "data/study").exists()
+    first = "study/dvc.yaml:study_pools"
+    assert ran(clone.run("dvc", "repro", "--dry", first)) == {first}
+
+
 def test_scratch_is_empty_after_a_run(clone: Clone) -> None:
     assert [path for path in (clone.root / ".scratch").rglob("*") if path.is_file()] == []
 

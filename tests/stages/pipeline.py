@@ -87,8 +87,8 @@ class Tiny:
 
     @classmethod
     def make(cls, root: Path, changes: dict[str, Any] | None = None) -> Tiny:
-        root.mkdir(parents=True, exist_ok=True)
-        for name in ("params.yaml", "dvc.yaml"):
+        (root / "study").mkdir(parents=True, exist_ok=True)
+        for name in ("params.yaml", "dvc.yaml", "study/dvc.yaml"):
             shutil.copy(ROOT / name, root / name)
         (root / "study.json").write_text(NO_STUDY, encoding="utf-8")
         shrink(root / "params.yaml", changes)
@@ -103,7 +103,17 @@ class Tiny:
 
     @property
     def stages(self) -> dict[str, Stage]:
+        """Of dvc.yaml."""
         return stages_of(self / "dvc.yaml", self / "params.yaml")
+
+    @property
+    def study(self) -> dict[str, Stage]:
+        """Of study/dvc.yaml."""
+        return stages_of(self / "study" / "dvc.yaml", self / "params.yaml")
+
+    def stage(self, name: str) -> Stage:
+        """Of either file."""
+        return (self.stages | self.study)[name]
 
     def change(self, changes: dict[str, Any]) -> None:
         """Change parameters."""
@@ -114,8 +124,8 @@ class Tiny:
         change(pl.read_parquet(self / path)).write_parquet(self / path)
 
     def call(self, name: str) -> Outcome:
-        """Run a stage as dvc.yaml does."""
-        stage = self.stages[name]
+        """Run a stage as DVC does."""
+        stage = self.stage(name)
         return self.call_with(stage.module, *stage.arguments)
 
     def call_with(self, module: str, *arguments: str) -> Outcome:
@@ -154,7 +164,7 @@ class Tiny:
         # Progress is a line that begins with the step; all else is the error.
         lines = [line for line in outcome.lines if not re.match(r"\w+: step \d+[/,]", line)]
         assert len(lines) == 1, outcome.stderr
-        assert lines[0].startswith(self.stages[name].module.rpartition(".")[2] + ": ")
+        assert lines[0].startswith(self.stage(name).module.rpartition(".")[2] + ": ")
         for text in needed:
             assert text in lines[0], f"{text!r} not in {lines[0]!r}"
         assert self.files() == before

@@ -6,6 +6,7 @@ tests/stages/test_study.py says the same of a run: another annotator leaves the 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,17 +36,28 @@ def from_gold(function: ast.AST) -> set[str]:
     names = set(FROM_GOLD)
     while True:
         found = {
-            name_of(target)
-            for node in ast.walk(function)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-            if touched(node.value, names)
-            for whole in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            for target in ast.walk(whole)
-            if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
+            name_of(inner)
+            for target, value in assigned(function)
+            if touched(value, names)
+            for inner in ast.walk(target)
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
         }
         if found <= names:
             return names
         names |= found
+
+
+def assigned(function: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Every target with its value; of `a, b = c, d` each with its own."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.AnnAssign) and node.value:
+            yield node.target, node.value
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    yield from zip(target.elts, node.value.elts, strict=True)
+                else:
+                    yield target, node.value
 
 
 def labels_by_gold(tree: ast.AST) -> list[str]:

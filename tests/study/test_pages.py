@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from westofn.report.study_results import Cell, Row, Run
 from westofn.study.pages import readings, results_page
-from westofn.study.results import Cell, Row, Run
 
 ONE: dict[str, Any] = {"accuracy": 0.70, "best_of_n_gold": 5.0, "label_accuracy": 0.9}
 OTHER: dict[str, Any] = {"accuracy": 0.69, "best_of_n_gold": 5.256}

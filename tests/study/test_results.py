@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from westofn.study.catalogue import Group
 
-from westofn.study.results import (
-    PARTS,
-    Cell,
-    Run,
-    cell,
-    collect,
-    main_rows,
-    rows,
-    table,
-)
+from westofn.report.study_catalogue import Group
+from westofn.report.study_results import Cell, Run, cell, main_rows, rows, table
+from westofn.study.results import PARTS, collect
 from westofn.study.run import write_study
 
 T2, T1 = 4.302653, 12.706205  # Student's t, 0.975, of two and of one degree of freedom
@@ -40,7 +32,7 @@ class TestCell:
 
     def test_one_seed_has_no_interval(self) -> None:
         assert cell([0.5]) == Cell(0.5, None)
-        assert cell([0.5]).verdict == "unknown (one seed)"
+        assert cell([0.5]).verdict == "unknown, one seed"
 
     @pytest.mark.parametrize(
         ("values", "verdict"),
