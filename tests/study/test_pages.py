@@ -71,6 +71,25 @@ def test_tables_of_parts_are_shown_in_their_units() -> None:
     assert line(page, "policy pairs / simulated") == ["12.5", "—", "—"]
 
 
+def test_labels_of_round_one_are_shown_by_pool_size() -> None:
+    labels = {"label_accuracy_n2": 0.75, "label_accuracy_n64": 0.98, "label_accuracy_random": 0.74}
+    runs = [run(0.7), run(0.7)]
+    for each in runs:
+        each["main"]["k1"] = {"accuracy": 0.7, **labels}
+    page = results_page([0, 1], runs)
+    assert "| N = 2 | N = 64 | random pairs |" in page
+    assert "| 75.0 ± 0.0 | 98.0 ± 0.0 | 74.0 ± 0.0 |" in page
+    assert line(page, "West-of-N, round 1 − HF50")[0] == "+1.0 ± 0.0"
+
+
+def test_a_seed_without_a_part_is_counted_out() -> None:
+    short = run(0.9)
+    short["arms"] = {}
+    page = results_page([0, 1], [run(0.72), short])
+    assert "1 of 2 seeds." in page
+    assert line(page, "HF50 + West-of-N")[1] == "72.0"
+
+
 def test_what_was_not_measured_has_no_table() -> None:
     empty: Run = {"main": {}, "arms": {}, "tables": {}}
     assert "|" not in results_page([0], [empty])

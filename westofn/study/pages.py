@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from westofn.report.study_catalogue import GROUPS, Group
-from westofn.report.study_results import METRICS, Cell, Row, Run, main_rows, rows, table
+from westofn.report.study_results import METRICS, Cell, Row, Run, cell, main_rows, rows, table
 
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
@@ -49,7 +49,37 @@ def _headline(runs: Sequence[Run]) -> str:
     lines = [
         _line(row.title, [_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN]) for row in found
     ]
-    return "\n".join(["## The main pipeline, three rounds of the loop", "", *head, *lines])
+    lines += [
+        _line(
+            f"{row.title} − HF50",
+            [_shown(row.differences.get(m), *MAIN[m][1:], signed=True) for m in MAIN],
+        )
+        for row in found
+        if row.differences
+    ]
+    lines += ["", *(f"- {text}" for text in readings(found, "HF50"))]
+    title = "## The main pipeline, three rounds of the loop"
+    return "\n".join([title, "", *head, *lines, *_labels(runs)])
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Right labels of round 1 by N, beside two random candidates in the base model's order."""
+    key = "label_accuracy_n"
+    first = [run["main"].get("k1", {}) for run in runs]
+    sizes = sorted({int(name.removeprefix(key)) for arm in first for name in arm if key in name})
+    columns = {f"N = {n}": f"{key}{n}" for n in sizes} | {"random pairs": "label_accuracy_random"}
+    if not sizes or not all(name in arm for arm in first for name in columns.values()):
+        return []
+    cells = [_shown(cell([arm[name] for arm in first]), 100.0, 1) for name in columns.values()]
+    return [
+        "",
+        "Right labels of round 1, %: West-of-N pairs whose order is gold's, by pool size, and two "
+        "random candidates in the base model's order (N = 2 without a choice):",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---:|" * len(columns),
+        "| " + " | ".join(cells) + " |",
+    ]
 
 
 MAIN: dict[str, tuple[str, float, int]] = {
@@ -85,7 +115,7 @@ def _group(runs: Sequence[Run], group: Group) -> str:
         [
             f"## {group.title}",
             "",
-            f"{group.says} Δ is to {against}.",
+            f"{group.says} Δ is to {against}.{_seeds(runs, group)}",
             "",
             _line("", heads),
             _rule(len(heads)),
@@ -94,6 +124,12 @@ def _group(runs: Sequence[Run], group: Group) -> str:
             *(f"- {text}" for text in readings(found, against)),
         ]
     )
+
+
+def _seeds(runs: Sequence[Run], group: Group) -> str:
+    """How many seeds a table has, where some lack its part."""
+    known = sum({group.part, group.against_part} <= run["arms"].keys() for run in runs)
+    return "" if known == len(runs) else f" {known} of {len(runs)} seeds."
 
 
 def readings(found: Sequence[Row], against: str) -> list[str]:
