@@ -374,7 +374,7 @@ class TestLoading:
         np.testing.assert_allclose(ask(loaded), ask(judge), atol=1e-6)
 
     def test_a_folder_that_is_not_there(self) -> None:
-        with pytest.raises(ModelError, match=r"no such folder; mend judge\.prompted\.model"):
+        with pytest.raises(ModelError, match=r"no such folder; mend study\.judge\.prompted\.model"):
             LlmJudge.load("models/judge/none", 200)
 
     def test_a_folder_of_no_language_model(
@@ -382,7 +382,7 @@ class TestLoading:
     ) -> None:
         save_tokenizer(spelling, tmp_path)
         (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-        with pytest.raises(ModelError, match=r"loaded: .*; give judge\.prompted\.model a"):
+        with pytest.raises(ModelError, match=r"loaded: .*; give study\.judge\.prompted\.model a"):
             LlmJudge.load(str(tmp_path), 200)
 
     def test_a_folder_without_weights(
