@@ -18,7 +18,7 @@ from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
-from westofn.models.reward import RewardModel, Scorer
+from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Readout, RlhfParams
 from westofn.runtime import Runtime
@@ -433,6 +433,13 @@ def test_a_pairwise_reward_model_is_refused(policy: Policy, tmp_path: Path) -> N
     model = RewardModel(tiny_backbone(policy.encoder, 2), "embedding", 1)
     with pytest.raises(ModelError, match="pointwise"):
         _train(policy, Scorer(model, policy.encoder), tmp_path)
+
+
+def test_a_reward_model_without_an_opinion_is_refused(policy: Policy, tmp_path: Path) -> None:
+    model = RewardModel(tiny_backbone(policy.encoder, 2), "pointwise", 0)  # its start: all zero
+    blank = with_reward_statistics(Scorer(model, policy.encoder), torch.zeros(4))
+    with pytest.raises(TrainingError, match="one reward"):
+        _train(policy, blank, tmp_path)
 
 
 def test_fewer_prompts_than_a_batch_are_refused(

@@ -32,6 +32,7 @@ from westofn.models.folder import load_encoder, write_model
 from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
+NO_SPREAD = 1e-6  # reward_std of a model that gives every response the same reward
 PLANES_START = 0.1  # of the usual standard deviation, 1 / sqrt(width + 1)
 
 
@@ -204,5 +205,5 @@ def with_reward_statistics(scorer: Scorer, rewards: Tensor) -> Scorer:
     """The same model with the mean and standard deviation of these rewards in its card."""
     if scorer.comparator != "pointwise":
         return scorer
-    std = float(rewards.std().clamp_min(1e-6))
+    std = float(rewards.std().clamp_min(NO_SPREAD))
     return replace(scorer, reward_mean=float(rewards.mean()), reward_std=std)

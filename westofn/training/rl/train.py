@@ -17,7 +17,7 @@ from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import is_first
 from westofn.execution.progress import bar
 from westofn.models.policy import Policy
-from westofn.models.reward import Scorer
+from westofn.models.reward import NO_SPREAD, Scorer
 from westofn.params import RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
@@ -143,6 +143,11 @@ class _Run:
         runtime: Runtime,
     ) -> _Run:
         scorer.require_pointwise("rlhf")
+        if scorer.reward_std <= NO_SPREAD:
+            raise TrainingError(
+                "rlhf: the reward model gives all its training pairs one reward, so there is "
+                "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
+            )
         # Unless it is told, accelerate looks for no other processes on a machine without CUDA.
         on_cpu = runtime.device == "cpu" or not torch.cuda.is_available()
         accelerator = Accelerator(cpu=on_cpu)
