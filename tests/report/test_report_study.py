@@ -185,6 +185,14 @@ def test_a_point_that_a_seed_lacks_is_not_drawn() -> None:
     assert table_difference(study.runs, "curves", "gold", *where) is None
 
 
+def test_seeds_without_the_studys_arms_are_named_and_leave_its_figures() -> None:
+    study = planted()
+    short = Study([*study.seeds, 9], [*study.runs, {**study.runs[0], "arms": {}, "tables": {}}])
+    assert "Only 3 of these seeds have the study's own arms" in findings.scope(short)
+    assert "Only" not in findings.scope(study)
+    assert records.theorem(short.runs) == records.theorem(study.runs) != []
+
+
 def test_rounds_stand_between_the_references_and_are_compared_by_seed() -> None:
     runs = planted().runs
     rows = records.round_rows(runs, ("accuracy", "rl_gold"))

@@ -55,6 +55,12 @@ def scope(study: Study) -> str:
     if not study.seeds:
         return f"No study has been run, so there are no seeds to show. {world}"
     seeds = ", ".join(str(seed) for seed in study.seeds)
+    whole = sum(bool(run["arms"]) for run in study.runs)
+    if whole < len(study.seeds):
+        world += (
+            f" Only {whole} of these seeds have the study's own arms, and their figures are over "
+            "those; the rounds of the loop are over all."
+        )
     if len(study.seeds) == 1:
         return f"Seed {seeds}; one seed has no interval, so no difference is an effect. {world}"
     return (

@@ -219,14 +219,14 @@ def by_size(sizes: Sequence[tuple[int, Row]], metric: str) -> Records:
 
 def theorem(runs: Sequence[Run]) -> Records:
     """Right labels, P*, P_θ and the bounds against N, a record a line and N."""
-    return _lines(_whole(table(runs, "theorem", ("n",)), len(runs)), THEOREM_LINES, "n")
+    return _lines(_whole(table(runs, "theorem", ("n",))), THEOREM_LINES, "n")
 
 
 def confidence(runs: Sequence[Run]) -> Records:
     """Right labels and P* by the base model's probability, a record a line and bin."""
     found = [
         row | {"p": row["p_model"].mean}
-        for row in _whole(table(runs, "confidence", ("bin",)), len(runs))
+        for row in _whole(table(runs, "confidence", ("bin",)))
         if "p_model" in row
     ]
     names = {key: THEOREM_LINES[key] for key in ("correct", "p_true")}
@@ -245,7 +245,7 @@ def _lines(found: Sequence[Mapping[str, Any]], names: Mapping[str, str], x: str)
 def curves(runs: Sequence[Run], method: GaoForm) -> Records:
     """Means at equal n or step: distance, gold and proxy of every student, in order."""
     found = []
-    for row in _whole(table(runs, "curves", ("method", "student", "n", "step")), len(runs)):
+    for row in _whole(table(runs, "curves", ("method", "student", "n", "step"))):
         if row["method"] == method and row["student"] in STUDENTS:
             at = {key: row[key] for key in ("n", "step") if row[key] is not None}
             found.append(
@@ -276,7 +276,7 @@ def peaks(records: Records) -> Records:
 def fitted(runs: Sequence[Run], method: GaoForm) -> Records:
     """Gold on the curve of the mean α and β, up to the largest distance of every student."""
     records = []
-    for row in _whole(table(runs, "fits", ("method", "student")), len(runs)):
+    for row in _whole(table(runs, "fits", ("method", "student"))):
         if row["method"] == method and row["student"] in STUDENTS:
             fit = GaoFit(row["alpha"].mean, row["beta"].mean, method, 0.0, 0, 0)
             end = row["largest_distance"].mean
@@ -294,9 +294,10 @@ def fitted(runs: Sequence[Run], method: GaoForm) -> Records:
     return records
 
 
-def _whole(found: Sequence[dict[str, Any]], seeds: int) -> list[dict[str, Any]]:
-    """The rows that every seed has: a mean of other seeds is no point of the same line."""
-    return [row for row in found if row["seeds"] == seeds]
+def _whole(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that most seeds have: a mean of fewer seeds is no point of the same line."""
+    most = max((row["seeds"] for row in found), default=0)
+    return [row for row in found if row["seeds"] == most]
 
 
 def round_rows(runs: Sequence[Run], metrics: Sequence[str]) -> list[Row]:
