@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.core.selection import exact_best_worst
 from westofn.evaluation.judges import FloatArray, Judge, load_judge
 from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.ensemble import Ensemble, load_reward_models
@@ -18,7 +19,8 @@ from westofn.models.policy import Policy, load_policy
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params
-from westofn.study.pools import deep_size
+from westofn.study.pools import PLAIN, deep_size, prompts_of_pairs
+from westofn.study.synthetic import Pairs, from_selection
 from westofn.training.arms import HumanData
 
 
@@ -108,7 +110,7 @@ class StudyInputs:
     @cached_property
     def labeled_pools(self) -> Pools:
         """Two candidates for every prompt of D_L, from the SFT policy."""
-        return self._pools("labeled", self.labeled_prompts, 2)
+        return self._pools("labeled", self.labeled_prompts, PLAIN)
 
     @cached_property
     def deep_unlabeled(self) -> Pools:
@@ -138,7 +140,7 @@ class StudyInputs:
     @cached_property
     def labeled_prompts(self) -> pl.DataFrame:
         """The prompts of D_L as columns prompt_id, prompt."""
-        return self.labeled.select("prompt_id", "prompt").unique("prompt_id").sort("prompt_id")
+        return prompts_of_pairs(self.labeled)
 
     def file(self, name: str) -> Path:
         """A table of candidates that study_pools wrote."""
@@ -146,6 +148,11 @@ class StudyInputs:
 
     def _pools(self, name: str, prompts: pl.DataFrame, n_candidates: int) -> Pools:
         return pools_from_frames(CANDIDATES.read(self.file(name)), prompts, n_candidates)
+
+
+def west_of_n(base: Ensemble, pools: Pools) -> Pairs:
+    """The pair of every pool of which the base model is surest."""
+    return from_selection(pools, exact_best_worst(mean_margins(base, pools)))
 
 
 def mean_margins(base: Ensemble, pools: Pools) -> Tensor:

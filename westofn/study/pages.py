@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from westofn.report.study_catalogue import GROUPS, Group
 from westofn.report.study_results import METRICS, Cell, Row, Run, cell, main_rows, rows, table
@@ -27,10 +27,7 @@ def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
     parts = [text] if (text := _headline(runs)) else []
     parts += [text for group in GROUPS if (text := _group(runs, group))]
-    parts += [
-        text for text in (_theorem(runs), _ensembles(runs), _judge(runs), _tournament(runs)) if text
-    ]
-    parts += [text for text in (_iterations(runs), _overoptimisation(runs)) if text]
+    parts += [text for shown in PART_TABLES if (text := _part_table(runs, shown))]
     count = len(seeds)
     return PAGE.format(
         arguments="" if count == 5 else f" SEEDS={count}",
@@ -165,70 +162,61 @@ def _title(group: Group) -> str:
     return group.against
 
 
-def _records(
-    title: str,
-    says: str,
-    heads: Mapping[str, tuple[str, float, int]],
-    found: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
-) -> str:
-    """Any table of a part: name columns, then cells."""
-    lines = [
-        _line(
-            " / ".join(str(row[name]) for name in names),
-            [_shown(row.get(key), scale, digits) for key, (_, scale, digits) in heads.items()],
-        )
-        for row in found
-    ]
-    head = _line(" / ".join(names), [text for text, _, _ in heads.values()])
-    return "\n".join([f"## {title}", "", says, "", head, _rule(len(heads)), *lines])
+@dataclass(frozen=True)
+class PartTable:
+    """A table of a part as the page shows it.
+
+    Attributes:
+        name: Of the part's table.
+        keys: What names a row.
+        title: Above the table.
+        says: One sentence on it.
+        heads: Column -> its title, the factor of its unit, and the digits that are shown.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    title: str
+    says: str
+    heads: Mapping[str, tuple[str, float, int]]
 
 
-def _theorem(runs: Sequence[Run]) -> str:
-    found = table(runs, "theorem", ("n",))
-    if not found:
-        return ""
-    percent = (100.0, 1)
-    first = _records(
+PART_TABLES: tuple[PartTable, ...] = (
+    PartTable(
+        "theorem",
+        ("n",),
         "The theorem, measured",
         "ε = |P_θ − P*| over all pairs of the pools. The bound is the mean of P_θ − ε over the "
         "selected pairs; with the 95 % quantile of ε it is tighter and no theorem.",
         {
-            "correct": ("right labels, %", *percent),
-            "p_true": ("P* of the label, %", *percent),
-            "p_model": ("P_θ of the label, %", *percent),
-            "bound": ("bound, sup ε, %", *percent),
-            "bound_q95": ("bound, 95 % quantile, %", *percent),
+            "correct": ("right labels, %", 100.0, 1),
+            "p_true": ("P* of the label, %", 100.0, 1),
+            "p_model": ("P_θ of the label, %", 100.0, 1),
+            "bound": ("bound, sup ε, %", 100.0, 1),
+            "bound_q95": ("bound, 95 % quantile, %", 100.0, 1),
         },
-        found,
-        ("n",),
-    )
-    second = _records(
+    ),
+    PartTable(
+        "epsilon",
+        ("quantile",),
         "ε of the base model",
         "Quantiles of |P_θ − P*| over pool pairs; quantile 1 is the sup.",
         {"epsilon": ("ε", 1.0, 3)},
-        table(runs, "epsilon", ("quantile",)),
-        ("quantile",),
-    )
-    third = _records(
+    ),
+    PartTable(
+        "confidence",
+        ("bin",),
         "Right labels by the base model's confidence",
         "Pool pairs in ten equal bins of the base model's confidence, least sure first.",
         {
-            "p_model": ("P_θ, %", *percent),
-            "correct": ("right, %", *percent),
-            "p_true": ("P*, %", *percent),
+            "p_model": ("P_θ, %", 100.0, 1),
+            "correct": ("right, %", 100.0, 1),
+            "p_true": ("P*, %", 100.0, 1),
         },
-        table(runs, "confidence", ("bin",)),
-        ("bin",),
-    )
-    return "\n\n".join([first, second, third])
-
-
-def _ensembles(runs: Sequence[Run]) -> str:
-    found = table(runs, "ensembles", ("method", "n"))
-    if not found:
-        return ""
-    return _records(
+    ),
+    PartTable(
+        "ensembles",
+        ("method", "n"),
         "Ensembles and deep pools",
         "Pairs of fewer prompts, from pools of up to 512: does doubt help where N is large?",
         {
@@ -236,16 +224,10 @@ def _ensembles(runs: Sequence[Run]) -> str:
             "gold_chosen": ("gold of the chosen", 1.0, 2),
             "gold_rejected": ("gold of the rejected", 1.0, 2),
         },
-        found,
-        ("method", "n"),
-    )
-
-
-def _judge(runs: Sequence[Run]) -> str:
-    found = table(runs, "judge", ("set", "judge"))
-    if not found:
-        return ""
-    return _records(
+    ),
+    PartTable(
+        "judge",
+        ("set", "judge"),
         "The AI judge",
         "Asked in both orders. A flip is a pair whose winner depends on the order.",
         {
@@ -253,16 +235,10 @@ def _judge(runs: Sequence[Run]) -> str:
             "first_shown_wins": ("first shown wins, %", 100.0, 1),
             "gold_agreement": ("agrees with gold, %", 100.0, 1),
         },
-        found,
-        ("set", "judge"),
-    )
-
-
-def _tournament(runs: Sequence[Run]) -> str:
-    found = table(runs, "tournament", ("comparator", "n"))
-    if not found:
-        return ""
-    return _records(
+    ),
+    PartTable(
+        "tournament",
+        ("comparator", "n"),
         "Tournament against the exact argmax",
         "Agreement on the pair, what the tournament loses, and cycles of three in the pools.",
         {
@@ -272,32 +248,20 @@ def _tournament(runs: Sequence[Run]) -> str:
             "regret_margin": ("regret, logits", 1.0, 4),
             "cyclic_triads": ("cyclic triads, %", 100.0, 3),
         },
-        found,
-        ("comparator", "n"),
-    )
-
-
-def _iterations(runs: Sequence[Run]) -> str:
-    found = table(runs, "policy_pools", ("policy", "model"))
-    if not found:
-        return ""
-    return _records(
+    ),
+    PartTable(
+        "policy_pools",
+        ("policy", "model"),
         "Rounds: reward models on the pools of each round's policy",
         "The policy after RL of a round answers the test prompts; gold orders its responses.",
         {
             "accuracy": ("on-policy accuracy, %", 100.0, 1),
             "pool_gold": ("gold of the policy", 1.0, 2),
         },
-        found,
-        ("policy", "model"),
-    )
-
-
-def _overoptimisation(runs: Sequence[Run]) -> str:
-    found = table(runs, "fits", ("method", "student"))
-    if not found:
-        return ""
-    return _records(
+    ),
+    PartTable(
+        "fits",
+        ("method", "student"),
         "Over-optimisation",
         "Gold against d = √KL, fitted as in Gao et al. 2022: best-of-n d(α − βd), "
         "RL d(α − β log d).",
@@ -310,8 +274,29 @@ def _overoptimisation(runs: Sequence[Run]) -> str:
             "gold_at_peak": ("gold at its peak", 1.0, 2),
             "gold_at_end": ("gold at the end", 1.0, 2),
         },
-        found,
-        ("method", "student"),
+    ),
+)
+"""Every table of a part, in the order in which they are shown."""
+
+
+def _part_table(runs: Sequence[Run], shown: PartTable) -> str:
+    """Name columns, then cells; empty where no seed measured it."""
+    found = table(runs, shown.name, shown.keys)
+    if not found:
+        return ""
+    lines = [
+        _line(
+            " / ".join(str(row[key]) for key in shown.keys),
+            [
+                _shown(row.get(key), scale, digits)
+                for key, (_, scale, digits) in shown.heads.items()
+            ],
+        )
+        for row in found
+    ]
+    head = _line(" / ".join(shown.keys), [text for text, _, _ in shown.heads.values()])
+    return "\n".join(
+        [f"## {shown.title}", "", shown.says, "", head, _rule(len(shown.heads)), *lines]
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from westofn.params import SampleParams, StudyParams
 from westofn.training.arms import HumanData
 
+PROMPT = ("prompt_id", "prompt")
 PLAIN = 2  # candidates a prompt of D_L, for an AI judge to compare
 
 
@@ -31,10 +32,9 @@ class Wanted:
 
 def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wanted]:
     """All pools of the study, see stages/study_pools.py."""
-    columns = ("prompt_id", "prompt")
-    labeled = human.labeled_half().train.select(columns).unique("prompt_id").sort("prompt_id")
-    unlabeled = human.prompts.filter(pl.col("split") == "unlabeled").select(columns)
-    test = human.prompts.filter(pl.col("split") == "test").select(columns)
+    labeled = prompts_of_pairs(human.labeled_half().train)
+    unlabeled = human.prompts.filter(pl.col("split") == "unlabeled").select(PROMPT)
+    test = human.prompts.filter(pl.col("split") == "test").select(PROMPT)
     deep = deep_size(study.deep_candidates, sample.n_candidates)
     pools = [
         Wanted("labeled", labeled, PLAIN, "study labeled"),
@@ -49,6 +49,11 @@ def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wan
             marked = prompts.with_columns(prompt=pl.Series(texts, dtype=pl.String))
             pools.append(Wanted(f"{side}_{half}", marked, 1, f"study {side}"))
     return pools
+
+
+def prompts_of_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The prompts of table preferences as columns prompt_id, prompt; each once, sorted."""
+    return pairs.select(PROMPT).unique("prompt_id").sort("prompt_id")
 
 
 def deep_size(deep_candidates: int, n_candidates: int) -> int:

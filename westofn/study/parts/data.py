@@ -11,10 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from westofn.core.seeds import derive_seed
-from westofn.core.selection import exact_best_worst
-from westofn.study.inputs import mean_margins
+from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
-from westofn.study.synthetic import Pairs, from_selection
+from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
 from westofn.training.preference import Preferences
 
@@ -42,9 +41,7 @@ def run(lab: Lab) -> None:
     _with_and_without(lab, "human200", preferences_from(lab.inputs.human.train), alone=False)
     for rate in FLIPS:
         _with_and_without(lab, f"noise{round(100 * rate)}", flipped(hf50, rate, lab.inputs.seed))
-    west = from_selection(
-        lab.inputs.unlabeled, exact_best_worst(mean_margins(lab.inputs.base, lab.inputs.unlabeled))
-    )
+    west = west_of_n(lab.inputs.base, lab.inputs.unlabeled)
     for dropout in DROPOUTS:
         params = lab.inputs.params.student_rm.model_copy(update={"dropout": dropout})
         name = f"dropout{round(100 * dropout)}"
@@ -61,8 +58,7 @@ def _with_and_without(lab: Lab, name: str, human: Preferences, *, alone: bool = 
 def _taught_by(lab: Lab, name: str, human: Preferences) -> Callable[[], Pairs]:
     def west() -> Pairs:
         teacher = lab.teacher(f"{name}-teacher", human)
-        pools = lab.inputs.unlabeled
-        return from_selection(pools, exact_best_worst(mean_margins(teacher, pools)))
+        return west_of_n(teacher, lab.inputs.unlabeled)
 
     return west
 

@@ -11,12 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from westofn.artifacts.sft import SFT
-from westofn.core.selection import exact_best_worst
 from westofn.errors import ParameterError
 from westofn.models.policy import save_policy
-from westofn.study.inputs import mean_margins
+from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
-from westofn.study.synthetic import from_selection
 from westofn.training.sft import Examples, train_sft
 
 INPUTS = (
@@ -31,8 +29,7 @@ INPUTS = (
 
 def run(lab: Lab) -> None:
     """HF50 and West-of-N from the wider policy's weights."""
-    pools = lab.inputs.unlabeled
-    west = from_selection(pools, exact_best_worst(mean_margins(lab.inputs.base, pools)))
+    west = west_of_n(lab.inputs.base, lab.inputs.unlabeled)
     policy = _wide_policy(lab)
     lab.student("wide", lab.labeled, policy=policy)
     lab.student("wide_west", lab.labeled, west, policy=policy)

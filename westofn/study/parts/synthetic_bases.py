@@ -6,11 +6,10 @@ contrast that made them. `double` has such pairs of D_U's prompts too: the HF100
 
 from __future__ import annotations
 
-from westofn.core.selection import exact_best_worst
 from westofn.evaluation.judges import GoldJudge
-from westofn.study.inputs import mean_margins
+from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
-from westofn.study.synthetic import Pairs, contrasted, from_selection, judged
+from westofn.study.synthetic import Pairs, contrasted, judged
 from westofn.study.verdicts import Verdicts
 from westofn.training.preference import Preferences
 
@@ -53,8 +52,7 @@ def _on_top(lab: Lab, source: str, half: Pairs, other: Pairs) -> None:
 
     def west() -> Pairs:
         teacher = lab.teacher(f"{source}-teacher", half.preferences)
-        margins = mean_margins(teacher, inputs.unlabeled)
-        return from_selection(inputs.unlabeled, exact_best_worst(margins))
+        return west_of_n(teacher, inputs.unlabeled)
 
     lab.student(f"{source}_west", half.preferences, west, note=right)
 
