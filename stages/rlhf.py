@@ -5,7 +5,8 @@ reads   data/prepared/prompts.parquet, data/world, data/autorater, data/loop/k0/
 writes  data/loop/k1/policy; data/loop/k1/rl/{curve,history,metrics}.json
 
 It learns on the unlabeled prompts; the curves are of the test prompts, and nothing is chosen by
-them.
+them. Every round starts from the SFT policy and is held near it, so rounds differ in their reward
+alone and drift does not add up.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.params import load_params
 
 
-def main(
-    prepared: In, world: In, autorater: In, policy: In, sft: In, rm: In, out: Out, metrics: Out
-) -> None:
+def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metrics: Out) -> None:
     """Train the policy by reinforcement learning."""
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.policy import PolicyProbe
@@ -47,10 +46,10 @@ def main(
     reference = probe.measure(load_policy(sft, device), "sft")
     settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
     name = f"rlhf-{out.parent.name}"
-    inputs = [source, world, autorater, policy, sft, rm]
+    inputs = [source, world, autorater, sft, rm]
     with scratch(name, settings, inputs, together=True) as folder:
         result = train_rl(
-            load_policy(policy, device),
+            load_policy(sft, device),
             scorer,
             Prompts(learn["prompt_id"].to_list(), learn["prompt"].to_list()),
             params.rlhf,

@@ -104,6 +104,7 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "dropout": 0.0,
         "readout": "mean",
         "average_decay": 0.0,
+        "runs": 1,
         "evaluations": 3,
         "centering": 0.01,
     }

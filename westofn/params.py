@@ -117,6 +117,7 @@ class RewardModelParams(OptimiserParams):
     readout: Readout
     dropout: Fraction
     average_decay: Fraction
+    runs: Count
     evaluations: Count
     centering: NonNegative
 

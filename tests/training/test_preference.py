@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.small_models import COMPARATORS, VOCABULARY, reward_params, tiny_policy
-from westofn.core.calibration import calibrated_loss
+from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.errors import TrainingError
 from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
@@ -168,12 +169,68 @@ def test_the_checkpoint_of_the_smallest_calibrated_loss_is_kept(
     assert losses[best] < losses[40] - 1e-3
 
 
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_margins_are_scaled_to_what_validation_says_of_them(
+    comparator: Comparator, policy: Path, tmp_path: Path
+) -> None:
+    # Right in about three pairs of four, so that no learning rate can make it sure with reason.
+    validation = _pairs(60, seed=2)
+    turned = _pairs(20, seed=3)
+    validation = Preferences(
+        [*validation.prompts, *turned.prompts],
+        [*validation.chosen, *turned.rejected],
+        [*validation.rejected, *turned.chosen],
+        [1.0] * 80,
+    )
+    trained = _train(
+        policy,
+        tmp_path,
+        _pairs(24, seed=1),
+        validation=validation,
+        comparator=comparator,
+        steps=40,
+        learning_rate=2e-2,
+    )
+    margins = pair_margins(
+        trained.scorer, validation.prompts, validation.chosen, validation.rejected
+    )
+    assert calibrating_scale(margins) == pytest.approx(1, rel=0.01)
+    assert trained.facts["temperature"] != pytest.approx(1, rel=0.05)  # there was something to mend
+    # It is as sure of its choice as it is right.
+    assert float(margins.abs().sigmoid().mean()) == pytest.approx(60 / 80, abs=0.04)
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_the_weights_of_several_runs_are_averaged(
+    comparator: Comparator, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[dict[str, Tensor]] = []
+    original = preference._mean_weights
+
+    def spied(models: Sequence[RewardModel]) -> RewardModel:
+        kept.extend({k: v.clone() for k, v in model.state_dict().items()} for model in models)
+        return original(models)
+
+    monkeypatch.setattr(preference, "_mean_weights", spied)
+    trained = _train(policy, tmp_path, comparator=comparator, runs=2, steps=6)
+    one, other = kept
+    weights = trained.scorer.model.state_dict()
+    moved = [key for key in one if not torch.equal(one[key], other[key])]
+    assert moved  # the runs differ in their batches and dropout
+    for key in one:
+        if key != "head.weight":  # scaled by the temperature
+            assert torch.allclose(weights[key], (one[key] + other[key]) / 2, atol=1e-6), key
+    head = (one["head.weight"] + other["head.weight"]) / 2
+    ratio = weights["head.weight"][0] / head[0]
+    assert torch.allclose(ratio, ratio.mean().expand_as(ratio), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("comparator", "micro_batch"), [("embedding", 1), ("joint", 2)])
 def test_micro_batches_train_as_the_whole_batch_does(
     comparator: Comparator, micro_batch: int, policy: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {"learning_rate": 1e-4, "comparator": comparator}
-    changes["synthetic"] = _pairs(10, seed=8)
+    changes |= {"synthetic": _pairs(10, seed=8), "evaluations": 1}
     whole = _train(policy, tmp_path / "whole", **changes)
     divided = Runtime(device="cpu", micro_batch=micro_batch)
     parts = _train(policy, tmp_path / "parts", runtime=divided, **changes)
@@ -211,14 +268,14 @@ class PulledPlugError(Exception):
     """The run ends here."""
 
 
-def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
+def test_a_training_that_was_interrupted_often_ends_as_one_that_was_not(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: dict[str, Any] = {"steps": 8, "evaluations": 4, "dropout": 0.2}
-    changes["average_decay"] = 0.5
+    changes |= {"average_decay": 0.5, "runs": 2}
     whole = _train(policy, tmp_path / "whole", **changes)
     original = _Progress.on_step_end
-    for at in (3, 7):
+    for index, at in ((0, 3), (0, 7), (1, 3)):
 
         def pull(
             self: _Progress, args: Any, state: Any, control: Any, at: int = at, **options: Any
@@ -231,7 +288,7 @@ def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
         monkeypatch.setattr(_Progress, "on_step_end", pull)
         with pytest.raises(PulledPlugError):
             _train(policy, tmp_path / "cut", **changes)
-        assert (tmp_path / "cut" / f"checkpoint-{at - 1}").is_dir()
+        assert (tmp_path / "cut" / f"run-{index}" / f"checkpoint-{at - 1}").is_dir()
     monkeypatch.setattr(_Progress, "on_step_end", original)
     resumed = _train(policy, tmp_path / "cut", **changes)
     assert _equal(resumed, whole)
@@ -245,7 +302,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
 ) -> None:
     with pytest.raises(TrainingError, match=r"^student_rm: .* lower its learning_rate"):
         _train(policy, tmp_path, learning_rate=rate, steps=steps)
-    assert not list(tmp_path.glob("checkpoint-*"))
+    assert not list(tmp_path.rglob("checkpoint-*"))
 
 
 def test_pairs_that_are_too_long_are_dropped_and_counted_by_origin(
@@ -314,11 +371,16 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
 ) -> None:
     model = RewardModel(tiny_policy(small_encoder).model, "pointwise", 0)
     module = preference._PreferenceLoss(model, 0.0, decay=0.75)
-    for weight in (1.0, 2.0, 4.0):
+    kept = []
+    for weight in (1.0, 2.0, 4.0, *[4.0] * 30, 8.0):
         torch.nn.init.constant_(model.head.weight, weight)
         module.follow()
-    # 1, then 0.75 · 1 + 0.25 · 2 = 1.25, then 0.75 · 1.25 + 0.25 · 4 = 1.9375.
-    assert module.kept.head.weight.unique().tolist() == [1.9375]
+        kept.append(float(module.kept.head.weight[0, 0]))
+    # The first step, then decays of 2/11 and 3/12, while the average is short of steps …
+    assert kept[1] == pytest.approx(2 / 11 * 1 + 9 / 11 * 2)
+    assert kept[2] == pytest.approx(3 / 12 * kept[1] + 9 / 12 * 4)
+    # … and of the asked-for 0.75 from (1 + 26) / (10 + 26) on.
+    assert kept[-1] == pytest.approx(0.75 * kept[-2] + 0.25 * 8)
     assert preference._PreferenceLoss(model, 0.0, decay=0.0).kept is model
 
 

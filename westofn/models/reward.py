@@ -82,6 +82,12 @@ class RewardModel(nn.Module):
         features: Tensor = self.head(self.dropout(self._read_out(hidden, responses.mask).float()))
         return features
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Multiply every margin by a positive factor."""
+        self.head.weight[0] *= factor
+        self.head.weight[1:] *= factor**0.5  # planes are multiplied by each other
+
     def _read_out(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(P, K, T + 1, d) states and (P, K, T) mask -> (P, K, d); state t has read y_1 … y_t."""
         if self.readout == "mean":

@@ -7,14 +7,16 @@ two code paths.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from westofn.core.calibration import calibrated_loss
+from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.comparators import pair_margin
 from westofn.core.losses import bradley_terry_loss, centering_penalty
 from westofn.core.metrics import accuracy
@@ -82,16 +84,22 @@ def train_reward_model(
     scratch: Path,
     runtime: Runtime,
 ) -> TrainedReward:
-    """Train a reward model from a policy's weights; the validation-best checkpoint is kept.
+    """Train a reward model from a policy's weights.
+
+    Every run keeps its validation-best checkpoint. The weights of `params.runs` runs, which start
+    alike and differ in the order of batches and in dropout, are averaged (Ramé et al. 2024, arXiv
+    2401.12187). The head is then scaled by the temperature that fits the validation pairs (Guo et
+    al. 2017), so that σ(margin) is a probability: the order of responses does not change, and RL
+    standardises rewards anyway.
 
     Args:
         name: For errors and the seed's stream of dropout.
         human: D_L.
         synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it.
-        validation: Human pairs that pick the checkpoint.
+        validation: Human pairs that pick checkpoints and temperature.
         policy: Folder of the policy whose weights, tokenizer and limits are taken over.
         head: The comparator.
-        params: Optimiser, dropout, centering.
+        params: Optimiser, dropout, centering, runs.
         synthetic_fraction: See synthetic.
         seed: The run's seed; arms with equal seeds share the head's initial weights.
         scratch: Folder for checkpoints.
@@ -101,64 +109,90 @@ def train_reward_model(
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
     """
     start = load_policy(policy)
+    encoder = start.encoder
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    model = RewardModel(start.model, head.comparator, head.planes, params.readout, params.dropout)
-    module = _PreferenceLoss(model, params.centering, params.average_decay)
-    scorer = Scorer(module.kept, start.encoder)
-    human_rows, human_dropped = _fitting(name, start.encoder, human, "human training pairs")
+    first = RewardModel(start.model, head.comparator, head.planes, params.readout, params.dropout)
+    human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")
     sets = [human_rows]
     shares: tuple[int, ...] = (params.batch_size,)
     synthetic_dropped = 0
     if synthetic is not None:
-        rows, synthetic_dropped = _fitting(name, start.encoder, synthetic, "synthetic pairs")
+        rows, synthetic_dropped = _fitting(name, encoder, synthetic, "synthetic pairs")
         sets.append(rows)
         shares = split_batch(params.batch_size, synthetic_fraction)
-    held_out, _ = _fitting(name, start.encoder, validation, "validation pairs")
+    held_out, _ = _fitting(name, encoder, validation, "validation pairs")
+    encoded = [row for rows in sets for row in _encode(encoder, rows)]
 
-    def evaluate() -> dict[str, float]:
+    def validation_margins(model: RewardModel) -> Tensor:
+        scorer = Scorer(model, encoder)
         margins = pair_margins(scorer, held_out.prompts, held_out.chosen, held_out.rejected)
         if not bool(margins.isfinite().all()):
             raise TrainingError(
                 f"{name}: rewards of validation pairs are not finite; lower its learning_rate in "
                 "params.yaml"
             )
-        return {
-            "calibrated_loss": calibrated_loss(margins),
-            "accuracy": accuracy(margins.numpy()),
-        }
+        return margins
 
-    joint = head.comparator == "joint"
-    job = Job(
-        name=name,
-        module=module,
-        rows=[row for rows in sets for row in _encode(start.encoder, rows)],
-        collate=lambda some: _collate(some, start.encoder.pad_id, joint),
-        plan=plan_batches(
-            tuple(map(len, sets)), shares, params.steps, derive_seed(seed, "reward", "rows")
-        ),
-        optimiser=params,
-        evaluate=evaluate,
-        best_by="calibrated_loss",
-        evaluations=params.evaluations,
-        seed=derive_seed(seed, "reward", "dropout"),
-        scratch=scratch,
-        after_step=module.follow,
-    )
-    history = run(job, runtime)
-    module.kept.eval()
+    def train(index: int) -> tuple[RewardModel, int]:
+        """One run: what it kept, and the step that was best."""
+        module = _PreferenceLoss(deepcopy(first), params.centering, params.average_decay)
+
+        def evaluate() -> dict[str, float]:
+            margins = validation_margins(module.kept)
+            return {
+                "calibrated_loss": calibrated_loss(margins),
+                "accuracy": accuracy(margins.numpy()),
+            }
+
+        job = Job(
+            name=name if params.runs == 1 else f"{name} {index + 1}/{params.runs}",
+            module=module,
+            rows=encoded,
+            collate=lambda some: _collate(some, encoder.pad_id, head.comparator == "joint"),
+            plan=plan_batches(
+                tuple(map(len, sets)),
+                shares,
+                params.steps,
+                derive_seed(seed, "reward", "rows", index),
+            ),
+            optimiser=params,
+            evaluate=evaluate,
+            best_by="calibrated_loss",
+            evaluations=params.evaluations,
+            seed=derive_seed(seed, "reward", "dropout", index),
+            scratch=scratch / f"run-{index}",
+            after_step=module.follow,
+        )
+        history = run(job, runtime)
+        return module.kept.eval(), history.best_step
+
+    kept, best_steps = zip(*map(train, range(params.runs)), strict=True)
+    model = _mean_weights(kept)
+    margins = validation_margins(model)
+    scale = calibrating_scale(margins)
+    model.rescale(scale)
+    scorer = Scorer(model, encoder)
     scorer = with_reward_statistics(scorer, _rewards(scorer, human_rows))
-    best = next(row for row in history.evaluations if row["step"] == history.best_step)
     facts: dict[str, float | int | str] = {
         "human_pairs": len(human_rows),
         "human_dropped_too_long": human_dropped,
         "synthetic_pairs": len(sets[1]) if synthetic is not None else 0,
         "synthetic_dropped_too_long": synthetic_dropped,
         "steps": params.steps,
-        "best_step": history.best_step,
-        "validation_accuracy": round(best["accuracy"], 4),
-        "validation_calibrated_loss": round(best["calibrated_loss"], 4),
+        "best_step": round(sum(best_steps) / params.runs, 1),
+        "temperature": float(f"{1 / scale:.4g}"),
+        "validation_accuracy": round(accuracy(margins.numpy()), 4),
+        "validation_calibrated_loss": round(calibrated_loss(margins), 4),
     }
     return TrainedReward(scorer, facts)
+
+
+def _mean_weights(models: Sequence[RewardModel]) -> RewardModel:
+    """The first model, with the mean of all models' weights."""
+    states = [model.state_dict() for model in models]
+    mean = {key: torch.stack([state[key].float() for state in states]).mean(0) for key in states[0]}
+    models[0].load_state_dict(mean)
+    return models[0]
 
 
 class _PreferenceLoss(nn.Module):
@@ -174,8 +208,7 @@ class _PreferenceLoss(nn.Module):
         self.model, self.centering = model, centering
         self.average = None
         if decay:
-            follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(model, multi_avg_fn=follow)
+            self.average = AveragedModel(model, multi_avg_fn=partial(_follow, decay))
             self.average.requires_grad_(False)
 
     @property
@@ -212,6 +245,18 @@ class _PreferenceLoss(nn.Module):
         if self.centering:
             loss = loss + self.centering * centering_penalty(chosen[:, 0], rejected[:, 0])
         return {"loss": loss}
+
+
+@torch.no_grad()
+def _follow(
+    decay: float, average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
+) -> None:
+    """One step of the average with a decay that warms up, min(decay, (1 + t) / (10 + t)).
+
+    With a constant decay a checkpoint of the first 1 / (1 − decay) steps is mostly the start.
+    """
+    warm = (1 + int(updates)) / (10 + int(updates))
+    torch._foreach_lerp_(list(average), list(current), 1 - min(decay, warm))
 
 
 @dataclass(frozen=True)
