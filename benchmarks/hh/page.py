@@ -9,7 +9,7 @@ from statistics import mean as average
 from benchmarks.hh.records import Run, difference, mean
 from benchmarks.hh.settings import FILES, SETTINGS, TASKS, file_settings
 from westofn.report.numbers import Measure, measure, percent, percent_interval, points
-from westofn.report.study_results import ONE_SEED, Cell
+from westofn.report.study_results import Cell
 
 ARMS: Mapping[str, str] = {
     "hf50": "HF50",
@@ -140,12 +140,12 @@ def reading(comparison: Comparison, found: Cell) -> str:
     >>> reading(COMPARISONS[1], Cell(-0.01, 0.03)).split(",")[0]
     'West-of-N: HF50 + West-of-N is not told apart from HF50'
     """
-    relation = {"not told apart": "not told apart from", ONE_SEED: "(one seed) against"}
-    verdict = relation.get(found.verdict, found.verdict)
-    return (
-        f"{comparison.asks}: {ARMS[comparison.arm]} is {verdict} {ARMS[comparison.other]}, "
-        f"{_difference(found)} points of {METRICS[comparison.metric]}."
-    )
+    arm, other = ARMS[comparison.arm], ARMS[comparison.other]
+    size = f"{_difference(found)} points of {METRICS[comparison.metric]}"
+    if found.half is None:
+        return f"{comparison.asks}: {arm} − {other} is {size} in one seed."
+    verdict = f"{found.verdict} from" if found.verdict == "not told apart" else found.verdict
+    return f"{comparison.asks}: {arm} is {verdict} {other}, {size}."
 
 
 def _arguments(runs: Sequence[Run], seeds: Sequence[int]) -> str:

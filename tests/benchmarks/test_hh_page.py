@@ -67,8 +67,7 @@ def test_one_seed_has_neither_intervals_nor_verdicts() -> None:
     assert "; one seed has none" in page
     assert "±" not in page
     assert findings(page) == [
-        "- Twice the human pairs: HF100 is (one seed) against HF50, +2.0 points of held-out "
-        "accuracy."
+        "- Twice the human pairs: HF100 − HF50 is +2.0 points of held-out accuracy in one seed."
     ]
 
 
