@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.hh.records import Run, collect, write_runs
 from benchmarks.hh.settings import TARGETS, files_of, settings_of
 from westofn.errors import DataError
-from westofn.experiments import Experiment, read_output, run_all
+from westofn.experiments import Experiment, read_output, remove_experiments, run_all
 from westofn.params import FilesParams
 from westofn.sources.hh import load_hh
 
@@ -52,6 +52,9 @@ def run_benchmark(
 ) -> list[Run]:
     """Run every task with every seed; what has run before comes from DVC's cache.
 
+    The experiments are removed when they were read, since metrics.json in them is the last commit's
+    and says nothing of them; the cache keeps what they trained.
+
     Args:
         tasks: Names of tasks.
         seeds: Values of `seed`.
@@ -81,5 +84,8 @@ def run_benchmark(
         write_runs(runs, out)
         console.print(f"{task}, seed {seed} done, {len(runs)} of {len(todo)}: {out}")
 
-    run_all(experiments, jobs, finished)
+    try:
+        run_all(experiments, jobs, finished)
+    finally:
+        remove_experiments(todo)
     return runs

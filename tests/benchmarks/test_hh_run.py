@@ -60,7 +60,7 @@ def test_a_run_holds_models_and_baselines_of_the_same_pairs() -> None:
 def test_records_are_written_after_every_run_by_task_and_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, seen = tmp_path / "hh.json", []
+    out, seen, removed = tmp_path / "hh.json", [], []
 
     def backwards(
         experiments: Sequence[Experiment], jobs: int, finished: Callable[[Experiment, str], None]
@@ -73,6 +73,7 @@ def test_records_are_written_after_every_run_by_task_and_seed(
             seen.append([(run["task"], run["seed"]) for run in runs])
 
     monkeypatch.setattr(module, "run_all", backwards)
+    monkeypatch.setattr(module, "remove_experiments", removed.extend)
     monkeypatch.setattr(module, "read_output", lambda revision, path: read(path))
     console = Console(file=io.StringIO())
     runs = run_benchmark(("helpful", "harmless"), range(2), tmp_path, 2, out, console)
@@ -80,6 +81,7 @@ def test_records_are_written_after_every_run_by_task_and_seed(
     assert seen[1] == [("helpful", 1), ("harmless", 1)]
     order = [("helpful", 0), ("helpful", 1), ("harmless", 0), ("harmless", 1)]
     assert seen[-1] == [(run.task, run.seed) for run in runs] == order
+    assert sorted(removed) == ["hh-harmless-0", "hh-harmless-1", "hh-helpful-0", "hh-helpful-1"]
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path) -> str:
