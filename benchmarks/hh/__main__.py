@@ -29,7 +29,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 def benchmark(
     data: Annotated[Path, typer.Option(help="file or folder of human preferences")],
     seeds: Annotated[int, typer.Option(min=1, help="how many")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="100 and up are for development")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="100 is for development")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time, a thread each")] = 1,
     task: Annotated[Literal["helpful", "harmless", "both"], typer.Option()] = "both",
     out: Annotated[Path, typer.Option(help="where the records go")] = Path("benchmarks/hh.json"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean as average
 
 from benchmarks.hh.records import Run, difference, mean
-from benchmarks.hh.settings import FILES, SETTINGS, TASKS, file_settings
+from benchmarks.hh.settings import DEVELOPMENT_SEED, FILES, SETTINGS, TASKS, file_settings
 from westofn.report.numbers import Measure, measure, percent, percent_interval, points
 from westofn.report.study_results import Cell
 
@@ -18,14 +18,14 @@ ARMS: Mapping[str, str] = {
     "base": "teacher of West-of-N",
     "longest": "the longer response",
     "shortest": "the shorter response",
-    "words_hf50": "words and length, HF50",
-    "words_hf100": "words and length, HF100",
+    "words_hf50": "words and length of HF50",
+    "words_hf100": "words and length of HF100",
 }
 """Arm -> its title, in the order of the rows."""
 
 METRICS: Mapping[str, str] = {
     "accuracy": "held-out accuracy",
-    "best_of_n_win_rate": "best-of-n win rate",
+    "best_of_n_win_rate": f"best-of-{SETTINGS['sample.n_candidates']} win rate",
 }
 """Metric, a share -> its title."""
 
@@ -67,11 +67,13 @@ COUNTS: Mapping[str, str] = {
     "pairs_autorater": "autorater",
 }
 
+DEVELOPMENT = ", **with which settings were chosen: a look at the benchmark, and no result**"
+
 PAGE = """# Human data
 
-Made by `python -m benchmarks.hh --data PATH{arguments}`: {seeds}. Means with 95 % t-intervals over
-seeds{alone}; differences are paired by seed. Every number of every run is in
-[benchmarks/hh.json](../benchmarks/hh.json).
+Made by `python -m benchmarks.hh --data PATH{arguments}`: {seeds}{development}.
+Means with 95 % t-intervals over seeds{alone}; differences are paired by seed. Every number of every
+run is in [benchmarks/hh.json](../benchmarks/hh.json).
 
 A difference reads as an effect only where its interval excludes zero.
 
@@ -98,16 +100,17 @@ bootstrap over its test prompts.
 ## The models
 
 A policy from scratch learns the chosen responses of the train pairs. Every reward model starts from
-it and takes the same steps; West-of-N is its first round. The best-of-n win rate is over another
-response of the policy, and an autorater of pairs that no other model sees is the judge, a weak one.
+it and takes the same steps; West-of-N is its first round. They learn from, and are validated on,
+pairs of responses that are not too long, and are tested on all. The best-of-n win rate is over
+another response of the policy, and an autorater of pairs that no other model sees is the judge, a
+weak one.
 
 What needs no reward model reads no prompt. **The longer response** is so in words. **Words and
 length** is logistic regression on the difference of two responses, in TF-IDF and in length, with
 its strength chosen by validation accuracy. With five folds over all pairs of a subset a like model
 is right in about 61 % (helpful-base), 58 % (helpful-rejection-sampled) and 62 % (harmless-base).
 
-Settings were chosen by validation loss on a seed that is not among these. What differs from
-`params.yaml`:
+Settings were chosen by validation losses with seed {chosen_with}. What differs from `params.yaml`:
 
 {settings}
 
@@ -123,6 +126,8 @@ def human_data_page(runs: Sequence[Run]) -> str:
     return PAGE.format(
         arguments=_arguments(runs, seeds),
         seeds=f"seed {seeds[0]}" if one else f"seeds {seeds[0]} to {seeds[-1]}",
+        development=DEVELOPMENT if DEVELOPMENT_SEED in seeds else "",
+        chosen_with=DEVELOPMENT_SEED,
         alone="; one seed has none" if one else "",
         rows=f"{runs[0].counts['rows_in']:,}",
         counts=_counts(by_task),
@@ -143,7 +148,7 @@ def reading(comparison: Comparison, found: Cell) -> str:
     arm, other = ARMS[comparison.arm], ARMS[comparison.other]
     size = f"{_difference(found)} points of {METRICS[comparison.metric]}"
     if found.half is None:
-        return f"{comparison.asks}: {arm} − {other} is {size} in one seed."
+        return f"{comparison.asks}: {arm} less {other} is {size} in one seed."
     verdict = f"{found.verdict} from" if found.verdict == "not told apart" else found.verdict
     return f"{comparison.asks}: {arm} is {verdict} {other}, {size}."
 
@@ -189,7 +194,7 @@ def _task(task: str, runs: Sequence[Run]) -> str:
 def _arms(runs: Sequence[Run]) -> list[str]:
     """A row an arm: means, and accuracy against HF50."""
     heads = ["", "held-out accuracy, %", "− HF50, points", "validation accuracy, %",
-             "calibration error, %", "best-of-n win rate, %"]  # fmt: skip
+             "calibration error, %", f"{METRICS['best_of_n_win_rate']}, %"]  # fmt: skip
     lines = [
         _line(
             [

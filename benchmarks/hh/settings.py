@@ -21,6 +21,9 @@ FILES: Mapping[str, float] = {
     "autorater_fraction": 0.1,
 }
 
+DEVELOPMENT_SEED = 100
+"""With it settings were chosen, so it is no result."""
+
 SETTINGS: Mapping[str, float | str] = {
     # Two layers of width 128, from scratch, are what one core trains in minutes; a larger model
     # needs a pretrained start, which would be a download.
@@ -39,7 +42,7 @@ SETTINGS: Mapping[str, float | str] = {
     "sft.batch_size": 16,
     "sft.learning_rate": 2e-3,
     # Of rates from 2e-4 to 2e-3 this one has the smallest validation loss of HF50 and of HF100,
-    # on helpful with seed 100, which is not reported; its best checkpoints are at 100 of 120 steps.
+    # on helpful with the development seed; its best checkpoints are at 100 of 120 steps.
     "base_rm.steps": 120,
     "base_rm.batch_size": 16,
     "base_rm.learning_rate": 5e-4,

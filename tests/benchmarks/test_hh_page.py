@@ -65,9 +65,10 @@ def test_one_seed_has_neither_intervals_nor_verdicts() -> None:
     page = human_data_page([run(100, hf50=0.60, hf100=0.62)])
     assert "`python -m benchmarks.hh --data PATH --seeds 1 --first-seed 100 --task helpful`" in page
     assert "; one seed has none" in page
+    assert "seed 100, **with which settings were chosen" in page
     assert "±" not in page
     assert findings(page) == [
-        "- Twice the human pairs: HF100 − HF50 is +2.0 points of held-out accuracy in one seed."
+        "- Twice the human pairs: HF100 less HF50 is +2.0 points of held-out accuracy in one seed."
     ]
 
 
@@ -84,6 +85,7 @@ def test_tasks_have_their_own_tables_and_counts() -> None:
     assert line(page[page.index("## Harmless") :], "HF50")[0] == "70.0"
     assert line(page, "harmless") == ["harmless-base", "1,000", "600", "300", "100", "200", "100"]
     assert "--task" not in page
+    assert "**with which" not in page
     assert "this run read 1,234 rows" in " ".join(page.split())
 
 
