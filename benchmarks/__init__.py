@@ -1,1 +1,1 @@
-"""Measurements that take longer than a test: public peers side by side."""
+"""Measurements that take longer than a test: public peers side by side, and human preferences."""

@@ -63,7 +63,8 @@ def _generate(policy: Policy, texts: list[str], n: int) -> None:
     encoder = policy.encoder
     batch = pad(encoder.prompts(texts), encoder.pad_id)
     limit = encoder.template.max_response_tokens
-    generated = policy.model.generate(
+    model: Any = policy.model  # transformers' types refuse generate of a T5
+    generated = model.generate(
         input_ids=batch.ids,
         attention_mask=batch.mask.long(),
         do_sample=True,
