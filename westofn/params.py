@@ -335,7 +335,7 @@ class StudyParams(Section):
 
 
 class LoopItem(Section):
-    """One iteration: `prev` names the one whose policy and reward model it starts from."""
+    """One iteration: `prev` names the one whose policy it samples and whose model is its base."""
 
     prev: str
 
