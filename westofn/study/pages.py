@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from westofn.report.study_catalogue import GROUPS, Group
-from westofn.report.study_results import METRICS, Cell, Row, Run, cell, main_rows, rows, table
+from westofn.report.study_results import (
+    MAIN_ARMS,
+    METRICS,
+    Cell,
+    Row,
+    Run,
+    cell,
+    main_rows,
+    rows,
+    table,
+)
+from westofn.study.claims import Arm, check_claims
 
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
@@ -25,7 +36,7 @@ some that do so by chance.
 
 def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
-    parts = [text] if (text := _headline(runs)) else []
+    parts = [text for text in (_headline(runs), _claims(runs)) if text]
     parts += [text for group in GROUPS if (text := _group(runs, group))]
     parts += [text for shown in PART_TABLES if (text := _part_table(runs, shown))]
     count = len(seeds)
@@ -77,6 +88,39 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         "|" + "---:|" * len(columns),
         "| " + " | ".join(cells) + " |",
     ]
+
+
+def _claims(runs: Sequence[Run]) -> str:
+    """The paper's findings, and whether they show."""
+    checked = check_claims(runs)
+    if not checked:
+        return ""
+    lines = []
+    for found in checked:
+        name, scale, digits = METRICS[found.claim.metric]
+        what = f"{_arm(found.claim.first)} − {_arm(found.claim.second)}"
+        difference = _shown(found.difference, scale, digits, signed=True)
+        lines.append(_line(found.claim.text, [what, name, difference, found.verdict]))
+    return "\n".join(
+        [
+            "## The paper's findings, here",
+            "",
+            "Numbers in brackets are the paper's on TL;DR. A finding reproduces where the interval "
+            "of the difference excludes zero on the paper's side; that something does not help is "
+            "contradicted only where it clearly does.",
+            "",
+            "| the paper finds | difference | of | here | |",
+            "|---|---|---|---:|---|",
+            *lines,
+        ]
+    )
+
+
+def _arm(arm: Arm) -> str:
+    part, name = arm
+    if part == "main":
+        return MAIN_ARMS[name]
+    return next(g.arms[name] for g in GROUPS if g.part == part and name in g.arms)
 
 
 MAIN: dict[str, tuple[str, float, int]] = {
