@@ -19,6 +19,7 @@ FILES: Mapping[str, float] = {
     "validation_fraction": 0.15,
     "test_fraction": 0.2,
     "autorater_fraction": 0.1,
+    "max_test_prompts": 100,  # of best-of-n, whose judging is a large part of a run
 }
 
 DEVELOPMENT_SEED = 100

@@ -109,7 +109,7 @@ def _claims(runs: Sequence[Run]) -> str:
             "of the difference excludes zero on the paper's side; that something does not help is "
             "contradicted only where it clearly does.",
             "",
-            "| the paper finds | difference | of | here | |",
+            "| the paper finds | difference | of | here | verdict |",
             "|---|---|---|---:|---|",
             *lines,
         ]
@@ -127,6 +127,7 @@ MAIN: dict[str, tuple[str, float, int]] = {
     **{key: METRICS[key] for key in ("accuracy", "high_confidence_accuracy", "on_policy_accuracy")},
     "best_of_n_gold": METRICS["best_of_n_gold"],
     "best_of_n_win_rate": METRICS["best_of_n_win_rate"],
+    "label_accuracy": METRICS["label_accuracy"],
     "rl_gold": ("RL gold", 1.0, 2),
     "rl_win_rate": ("RL win rate, %", 100.0, 1),
     "rl_kl": ("RL KL, nats", 1.0, 1),
