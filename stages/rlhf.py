@@ -43,13 +43,14 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
         params.rlhf.temperature,
         params.seed,
     )
-    reference = probe.measure(load_policy(sft, device), "sft")
+    start = load_policy(sft, device)
+    reference = probe.measure(start, "sft")
     settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
     name = f"rlhf-{out.parent.name}"
     inputs = [source, world, autorater, sft, rm]
     with scratch(name, settings, inputs, together=True) as folder:
         result = train_rl(
-            load_policy(sft, device),
+            start,
             scorer,
             Prompts(learn["prompt_id"].to_list(), learn["prompt"].to_list()),
             params.rlhf,

@@ -32,8 +32,12 @@ def benchmark(
     first_seed: Annotated[int, typer.Option(min=0, help="100 is for development")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time, a thread each")] = 1,
     task: Annotated[Literal["helpful", "harmless", "both"], typer.Option()] = "both",
-    out: Annotated[Path, typer.Option(help="where the records go")] = Path("benchmarks/hh.json"),
-    page: Annotated[Path, typer.Option(help="where the tables go")] = Path("docs/human-data.md"),
+    out: Annotated[Path, typer.Option(help="where the records go; replaced")] = Path(
+        "benchmarks/hh.json"
+    ),
+    page: Annotated[Path, typer.Option(help="where the tables go; replaced")] = Path(
+        "docs/human-data.md"
+    ),
 ) -> None:
     """Run the pipeline on human preferences; write records and page."""
     tasks = tuple(TASKS) if task == "both" else (task,)

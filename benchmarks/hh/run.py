@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,13 @@ from rich.console import Console
 from benchmarks.hh.records import Run, collect, write_runs
 from benchmarks.hh.settings import TARGETS, files_of, settings_of
 from westofn.errors import DataError
-from westofn.experiments import Experiment, read_output, remove_experiments, run_all
+from westofn.experiments import (
+    Experiment,
+    ExperimentError,
+    read_output,
+    remove_experiments,
+    run_all,
+)
 from westofn.params import FilesParams
 from westofn.sources.hh import load_hh
 
@@ -86,6 +93,9 @@ def run_benchmark(
 
     try:
         run_all(experiments, jobs, finished)
-    finally:
-        remove_experiments(todo)
+    except BaseException:
+        with suppress(ExperimentError):  # what failed first is what is said
+            remove_experiments(todo)
+        raise
+    remove_experiments(todo)
     return runs

@@ -43,8 +43,8 @@ SETTINGS: Mapping[str, float | str] = {
     "sft.batch_size": 16,
     "sft.learning_rate": 2e-3,
     # Of rates from 2e-4 to 2e-3 this one has the smallest validation loss of HF50 and of HF100,
-    # on helpful with the development seed; its best checkpoints are at 100 of 120 steps. One run
-    # each, since three would triple most of the time.
+    # on helpful with the development seed (measured before the average warmed up); its best
+    # checkpoints are at 100 of 120 steps. One run each, since three would triple most of the time.
     "base_rm.steps": 120,
     "base_rm.batch_size": 16,
     "base_rm.learning_rate": 5e-4,

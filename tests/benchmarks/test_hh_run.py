@@ -18,7 +18,7 @@ from benchmarks.hh.records import MODELS, collect
 from benchmarks.hh.run import run_benchmark
 from benchmarks.hh.settings import TARGETS
 from tests.benchmarks.pairs import polite, preferences, prompts
-from westofn.experiments import Experiment
+from westofn.experiments import Experiment, ExperimentError
 
 TABLE = preferences([*polite("train", 8), *polite("validation", 2), *polite("test", 4)])
 
@@ -82,6 +82,26 @@ def test_records_are_written_after_every_run_by_task_and_seed(
     order = [("helpful", 0), ("helpful", 1), ("harmless", 0), ("harmless", 1)]
     assert seen[-1] == [(run.task, run.seed) for run in runs] == order
     assert sorted(removed) == ["hh-harmless-0", "hh-harmless-1", "hh-helpful-0", "hh-helpful-1"]
+
+
+def test_what_failed_is_said_even_where_experiments_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fails(*_: object) -> None:
+        raise ExperimentError("stage sft failed")
+
+    def removes(names: Sequence[str]) -> None:
+        tried.append(sorted(names))
+        raise ExperimentError("locked")
+
+    monkeypatch.setattr(module, "run_all", fails)
+    monkeypatch.setattr(module, "remove_experiments", removes)
+    console = Console(file=io.StringIO())
+    with pytest.raises(ExperimentError, match="stage sft failed"):
+        run_benchmark(("helpful",), range(1), tmp_path, 1, tmp_path / "hh.json", console)
+    assert tried == [["hh-helpful-0"]]
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path) -> str:

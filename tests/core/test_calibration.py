@@ -27,8 +27,9 @@ def test_pairs_that_are_all_right_ask_for_platts_certainty_and_not_for_more(coun
     assert 1 / (1 + math.exp(-scale)) == pytest.approx((count + 1) / (count + 2), abs=1e-4)
 
 
-def test_an_order_that_is_wrong_is_left_as_it_is_and_hardly_believed() -> None:
-    assert 0 < calibrating_scale(torch.tensor([-1.0, -2.0, 1.0])) < 1e-2
+@pytest.mark.parametrize("margins", [[-1.0, -2.0, 1.0], [1.0, 1.0, -3.0]])
+def test_margins_that_are_wrong_on_average_are_hardly_believed(margins: list[float]) -> None:
+    assert 0 < calibrating_scale(torch.tensor(margins)) < 1e-2
 
 
 def test_margins_that_say_nothing_have_no_scale() -> None:

@@ -16,7 +16,9 @@ WORDS = ("rain", "sun", "wind", "snow", "tree", "bird", "song", "road", "hill", 
 # The benchmark's own settings train for minutes; the clone's are tiny.
 COMMAND = """
 from benchmarks.hh import settings
-settings.SETTINGS = {"sft.scratch.tokenizer": "bytes", "sft.scratch.vocabulary": 400}
+settings.SETTINGS = {
+    "sft.scratch.tokenizer": "bytes", "sft.scratch.vocabulary": 400, "sample.n_candidates": 8
+}
 from benchmarks.hh.__main__ import main
 main()
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -44,6 +45,16 @@ def test_the_probabilities_of_both_orders_add_up_to_one(
 def test_a_response_against_itself_is_a_tie(comparator: Comparator, scorers: Scorers) -> None:
     margins = pair_margins(scorers(comparator), PROMPTS, RESPONSES, RESPONSES)
     torch.testing.assert_close(margins, torch.zeros(4), **CLOSE)
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_rescaling_multiplies_every_margin(comparator: Comparator, scorers: Scorers) -> None:
+    scorer = deepcopy(scorers(comparator))
+    before = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
+    scorer.model.rescale(3.0)
+    torch.testing.assert_close(
+        pair_margins(scorer, PROMPTS, RESPONSES, OTHERS), 3 * before, **CLOSE
+    )
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)

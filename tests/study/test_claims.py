@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from westofn.report.study_catalogue import GROUPS
-from westofn.report.study_results import MAIN_ARMS, METRICS, Cell, Run
+from westofn.report.study_results import MAIN_ARMS, METRICS, Cell, Run, read_study
 from westofn.study.claims import CLAIMS, Checked, Expected, check_claims
 from westofn.study.pages import results_page
 
@@ -46,13 +47,27 @@ def test_differences_are_paired_by_seed_and_over_the_seeds_that_have_both_arms()
     assert check_claims([{"main": {}, "arms": {}, "tables": {}}]) == []
 
 
+def test_a_claim_of_some_seeds_says_of_how_many() -> None:
+    arms = {"filter_c50": {"accuracy": 0.62}, "n64": {"accuracy": 0.61}}
+    page = results_page([0, 1, 2], [_run(0.7), _run(0.7, selection=arms), _run(0.7)])
+    row = next(line for line in page.splitlines() if "confidence filter helps" in line)
+    assert "| confidence 0.5 − none |" in row
+    assert "unknown, one seed (1 of 3 seeds) |" in row
+
+
 def test_the_page_shows_a_claim_with_its_arms_and_verdict() -> None:
     page = results_page([0, 1], [_run(0.72), _run(0.721)])
     row = next(line for line in page.splitlines() if line.startswith("| West-of-N lifts accuracy"))
     assert "| West-of-N, round 1 − HF50 | held-out accuracy, % | +2.1 ± 0.6 | reproduces |" in row
 
 
+def test_every_claim_is_answered_by_the_study_as_committed() -> None:
+    runs = read_study(Path("study.json")).runs
+    assert [found.claim for found in check_claims(runs)] == list(CLAIMS)
+
+
 def test_every_claim_speaks_of_arms_and_metrics_that_the_study_has() -> None:
+    assert CLAIMS
     known = {(group.part, arm) for group in GROUPS for arm in group.arms}
     known |= {("main", arm) for arm in MAIN_ARMS}
     for claim in CLAIMS:

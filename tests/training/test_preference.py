@@ -207,9 +207,9 @@ def test_the_weights_of_several_runs_are_averaged(
     kept: list[dict[str, Tensor]] = []
     original = preference._mean_weights
 
-    def spied(models: Sequence[RewardModel]) -> RewardModel:
-        kept.extend({k: v.clone() for k, v in model.state_dict().items()} for model in models)
-        return original(models)
+    def spied(runs: Sequence[preference._Run]) -> dict[str, Tensor]:
+        kept.extend(run.weights for run in runs)
+        return original(runs)
 
     monkeypatch.setattr(preference, "_mean_weights", spied)
     trained = _train(policy, tmp_path, comparator=comparator, runs=2, steps=6)

@@ -47,7 +47,7 @@ def calibrating_scale(margins: Tensor) -> float:
         margins: (n,) of chosen over rejected, of pairs that were not trained on.
 
     Returns:
-        The scale; 1 where every margin is 0, near 0 where the order is no better than chance.
+        The scale; 1 where every margin is 0, near 0 where their mean is not positive.
 
     Raises:
         ValueError: There are no margins, or one is not finite.

@@ -229,9 +229,7 @@ def _rl(inputs: ReportInputs, name: str) -> str:
         if reward > 0 > gold:
             text += " (the policy exploits the reward model)"
     if "rl_kl" in metrics:
-        text += (
-            f", at a KL of {decimal(metrics['rl_kl'])} nats from the policy that it started from"
-        )
+        text += f", at a KL of {decimal(metrics['rl_kl'])} nats from the SFT policy"
     won = measure(metrics, "rl_win_rate")
     if won is not None:
         text += f"; it wins {percent_interval(won)} of comparisons with the SFT policy"

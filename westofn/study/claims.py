@@ -100,14 +100,14 @@ CLAIMS: tuple[Claim, ...] = (
         "above",
     ),
     Claim(
-        "the confidence filter helps (quantile 0.5)",
+        "the confidence filter helps",
         "accuracy",
         ("selection", "filter_c50"),
         ("selection", "n64"),
         "above",
     ),
     Claim(
-        "the likelihood filter helps (quantile 0.5)",
+        "the likelihood filter helps",
         "accuracy",
         ("selection", "filter_l50"),
         ("selection", "n64"),

@@ -17,7 +17,7 @@ from westofn.report.study_results import (
     rows,
     table,
 )
-from westofn.study.claims import Arm, check_claims
+from westofn.study.claims import Claim, check_claims
 
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
@@ -98,9 +98,10 @@ def _claims(runs: Sequence[Run]) -> str:
     lines = []
     for found in checked:
         name, scale, digits = METRICS[found.claim.metric]
-        what = f"{_arm(found.claim.first)} − {_arm(found.claim.second)}"
+        what = " − ".join(_arms(found.claim))
         difference = _shown(found.difference, scale, digits, signed=True)
-        lines.append(_line(found.claim.text, [what, name, difference, found.verdict]))
+        some = f" ({found.seeds} of {len(runs)} seeds)" if found.seeds < len(runs) else ""
+        lines.append(_line(found.claim.text, [what, name, difference, found.verdict + some]))
     return "\n".join(
         [
             "## The paper's findings, here",
@@ -116,11 +117,13 @@ def _claims(runs: Sequence[Run]) -> str:
     )
 
 
-def _arm(arm: Arm) -> str:
-    part, name = arm
-    if part == "main":
-        return MAIN_ARMS[name]
-    return next(g.arms[name] for g in GROUPS if g.part == part and name in g.arms)
+def _arms(claim: Claim) -> tuple[str, str]:
+    """Titles of both arms, from the most special table that has them together."""
+    (part, first), (other, second) = claim.first, claim.second
+    assert part == other
+    tables = [MAIN_ARMS] if part == "main" else [g.arms for g in GROUPS if g.part == part]
+    shown = [arms for arms in tables if {first, second} <= arms.keys()][-1]
+    return shown[first], shown[second]
 
 
 MAIN: dict[str, tuple[str, float, int]] = {

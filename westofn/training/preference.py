@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -133,8 +134,8 @@ def train_reward_model(
             )
         return margins
 
-    def train(index: int) -> tuple[RewardModel, int]:
-        """One run: what it kept, and the step that was best."""
+    def train(index: int) -> _Run:
+        """One run from the common start."""
         module = _PreferenceLoss(deepcopy(first), params.centering, params.average_decay)
 
         def evaluate() -> dict[str, float]:
@@ -164,10 +165,12 @@ def train_reward_model(
             after_step=module.follow,
         )
         history = run(job, runtime)
-        return module.kept.eval(), history.best_step
+        weights = {key: value.cpu() for key, value in module.kept.state_dict().items()}
+        return _Run(weights, module.kept.device, history.best_step)
 
-    kept, best_steps = zip(*map(train, range(params.runs)), strict=True)
-    model = _mean_weights(kept)
+    runs = [train(index) for index in range(params.runs)]
+    model = first.to(runs[0].device).eval()
+    model.load_state_dict(_mean_weights(runs))
     margins = validation_margins(model)
     scale = calibrating_scale(margins)
     model.rescale(scale)
@@ -179,7 +182,7 @@ def train_reward_model(
         "synthetic_pairs": len(sets[1]) if synthetic is not None else 0,
         "synthetic_dropped_too_long": synthetic_dropped,
         "steps": params.steps,
-        "best_step": round(sum(best_steps) / params.runs, 1),
+        "best_step": round(sum(one.best_step for one in runs) / params.runs, 1),
         "temperature": float(f"{1 / scale:.4g}"),
         "validation_accuracy": round(accuracy(margins.numpy()), 4),
         "validation_calibrated_loss": round(calibrated_loss(margins), 4),
@@ -187,12 +190,20 @@ def train_reward_model(
     return TrainedReward(scorer, facts)
 
 
-def _mean_weights(models: Sequence[RewardModel]) -> RewardModel:
-    """The first model, with the mean of all models' weights."""
-    states = [model.state_dict() for model in models]
-    mean = {key: torch.stack([state[key].float() for state in states]).mean(0) for key in states[0]}
-    models[0].load_state_dict(mean)
-    return models[0]
+class _Run(NamedTuple):
+    """What one run kept: its weights on the CPU, where they were, and the step that was best."""
+
+    weights: dict[str, Tensor]
+    device: torch.device
+    best_step: int
+
+
+def _mean_weights(runs: Sequence[_Run]) -> dict[str, Tensor]:
+    """The mean of every tensor over the runs, in fp32."""
+    return {
+        key: torch.stack([one.weights[key].float() for one in runs]).mean(0)
+        for key in runs[0].weights
+    }
 
 
 class _PreferenceLoss(nn.Module):
