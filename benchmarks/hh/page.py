@@ -83,8 +83,8 @@ Anthropic's HH ([arXiv 2204.05862](https://arxiv.org/abs/2204.05862)): dialogues
 of which a person chose one. The committed numbers are of 8,488 rows, the *test* files of
 [hh-rlhf](https://github.com/anthropics/hh-rlhf) without rows whose responses are empty or equal,
 of which the tasks take three subsets; the paper has 170,000 pairs. They are split here, so no
-number compares with that of a model trained on hh-rlhf's train files. PATH is any data in the form of
-[README.md](../README.md#your-own-data); this run read {rows} rows.
+number compares with that of a model trained on hh-rlhf's train files. PATH is any data in the form
+of [README.md](../README.md#your-own-data); this run read {rows} rows.
 
 The tasks are never mixed: one rewards the help that the other rewards refusing. Pairs of a run,
 means over seeds:
