@@ -47,6 +47,23 @@ def test_readings_name_both_sides() -> None:
     assert readings(found, "HF50") == ["held-out accuracy: above HF50: A; below: B."]
 
 
+def test_the_selector_that_teaches_most_is_named_against_the_first() -> None:
+    def seed(shift: float) -> Run:
+        gold = {"n64": 4.0 + shift, "quartiles": 4.2 + shift, "best_median": 3.0}
+        arms = {name: {"accuracy": 0.6, "best_of_n_gold": value} for name, value in gold.items()}
+        found = run(0.7)
+        found["arms"]["selection"] = arms
+        return found
+
+    page = results_page([0, 1], [seed(0.0), seed(0.5)])
+    assert (
+        "- teaches most by best-of-64 gold: upper and lower quartile, +0.20 ± 0.00 over "
+        "west (best and worst) (above)." in page
+    )
+    # Equal means: the first of them, which is what the others are held against.
+    assert "- teaches most by held-out accuracy: west (best and worst)." in page
+
+
 def test_one_seed_has_neither_intervals_nor_readings() -> None:
     page = results_page([0], [run(0.72)])
     assert line(page, "HF50 + West-of-N") == ["90.0", "72.0", "5.00", "+3.0", "-0.26"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from westofn.report.study_catalogue import GROUPS, Group
 from westofn.report.study_results import (
@@ -167,8 +167,31 @@ def _group(runs: Sequence[Run], group: Group) -> str:
             *lines,
             "",
             *(f"- {text}" for text in readings(found, against)),
+            *(f"- {text}" for text in _teaches_most(runs, group)),
         ]
     )
+
+
+def _teaches_most(runs: Sequence[Run], group: Group) -> list[str]:
+    """The selector with the highest mean of each metric, against the table's first."""
+    if group.key != "selectors":
+        return []
+    first, *_ = group.arms
+    found = rows(runs, replace(group, against=first, against_part=group.part))
+    sentences = []
+    for metric in SHOWN:
+        measured = [row for row in found if metric in row.means]
+        if not measured:
+            continue
+        top = max(measured, key=lambda row: row.means[metric].mean)
+        name = METRICS[metric][0].split(",")[0]
+        text = f"teaches most by {name}: {top.title}"
+        if metric in top.differences:
+            size = _shown(top.differences[metric], *METRICS[metric][1:], signed=True)
+            text += f", {size} over {group.arms[first]}"
+            text += f" ({top.differences[metric].verdict})"
+        sentences.append(f"{text}.")
+    return [*sentences, "The best of many looks better than it is."] if sentences else []
 
 
 def _seeds(runs: Sequence[Run], group: Group) -> str:
