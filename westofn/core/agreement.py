@@ -1,7 +1,9 @@
 """What an elimination tournament misses, and how intransitive a comparator is.
 
-The tournament of arXiv 2401.12086 finds the argmax of Algorithm 1 only where the comparator is
-transitive. With the margins of all pairs at hand both answers are known, and so is the difference.
+The tournament of arXiv 2401.12086 finds the argmax of Algorithm 1 for certain only where margins
+are differences of rewards; where they are merely transitive it finds the response that beats all
+others and the one that loses to all, between which the margin need not be the largest. With the
+margins of all pairs at hand both answers are known, and so is the difference.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ def _claims(runs: Sequence[Run]) -> str:
             "",
             "Numbers in brackets are the paper's on TL;DR. A finding reproduces where the interval "
             "of the difference excludes zero on the paper's side; that something does not help is "
-            "contradicted only where it clearly does.",
+            "contradicted only where it clearly does. Why that may be: "
+            "[log.md](log.md#what-reproduces-and-why-the-gain-may-not).",
             "",
             "| the paper finds | difference | of | here | verdict |",
             "|---|---|---|---:|---|",
