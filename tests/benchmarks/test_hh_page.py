@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from benchmarks.hh.page import ARMS, COMPARISONS, human_data_page, reading
 from benchmarks.hh.records import MODELS, Run
+from benchmarks.hh.settings import SETTINGS, file_settings
 from westofn.report.study_results import Cell
 
 COUNTS = {
@@ -35,6 +38,13 @@ def line(page: str, start: str) -> list[str]:
 
 def findings(page: str) -> list[str]:
     return [row for row in page.splitlines() if row.startswith("- ")]
+
+
+def test_the_committed_page_is_of_the_committed_runs_and_of_todays_settings() -> None:
+    record = json.loads(Path("benchmarks/hh.json").read_text("utf-8"))
+    assert record["settings"] == {**file_settings(), **SETTINGS}
+    runs = [Run(**found) for found in record["runs"]]
+    assert Path("docs/human-data.md").read_text("utf-8") == human_data_page(runs)
 
 
 def test_means_and_paired_differences_stand_in_one_row() -> None:
