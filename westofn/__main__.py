@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from westofn.command_line import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -189,11 +190,7 @@ def _git() -> tuple[bool, str, str]:
 
 def main() -> None:
     """Run a command; an expected error is one line and exit code 2."""
-    try:
-        app()
-    except WestofnError as error:
-        typer.secho(f"westofn: {error}", fg="red", err=True)
-        sys.exit(2)
+    run_app(app, "westofn")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ is a DVC experiment up to the evaluation of round 1; a stopped benchmark goes on
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +18,7 @@ from benchmarks.hh.page import human_data_page
 from benchmarks.hh.run import check_data, run_benchmark
 from benchmarks.hh.settings import TASKS
 from westofn.artifacts.atomic import write_bytes
-from westofn.errors import WestofnError
+from westofn.command_line import run_app
 from westofn.params import load_params
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -51,11 +50,7 @@ def benchmark(
 
 def main() -> None:
     """Run the command; an expected error is one line and exit code 2."""
-    try:
-        app()
-    except WestofnError as error:
-        typer.secho(f"benchmarks.hh: {error}", fg="red", err=True)
-        sys.exit(2)
+    run_app(app, "benchmarks.hh")
 
 
 if __name__ == "__main__":

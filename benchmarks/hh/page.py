@@ -8,6 +8,7 @@ from statistics import mean as average
 
 from benchmarks.hh.records import Run, difference, mean
 from benchmarks.hh.settings import DEVELOPMENT_SEED, FILES, SETTINGS, TASKS, file_settings
+from westofn.report.markdown import line, rule
 from westofn.report.numbers import Measure, measure, percent, percent_interval, points
 from westofn.report.study_results import Cell
 
@@ -164,7 +165,7 @@ def _arguments(runs: Sequence[Run], seeds: Sequence[int]) -> str:
 
 def _counts(by_task: Mapping[str, Sequence[Run]]) -> str:
     lines = [
-        _line(
+        line(
             [
                 task,
                 ", ".join(TASKS[task]),
@@ -174,13 +175,13 @@ def _counts(by_task: Mapping[str, Sequence[Run]]) -> str:
         for task, runs in by_task.items()
         if runs
     ]
-    return "\n".join([_line(["task", "subsets", *COUNTS.values()]), _rule(2, len(COUNTS)), *lines])
+    return "\n".join([line(["task", "subsets", *COUNTS.values()]), rule(2, len(COUNTS)), *lines])
 
 
 def _settings() -> str:
     rows = {**file_settings(), **SETTINGS}
-    lines = [_line([f"`{key}`", f"{value}"]) for key, value in rows.items()]
-    return "\n".join([_line(["parameter", "value"]), _rule(1, 1), *lines])
+    lines = [line([f"`{key}`", f"{value}"]) for key, value in rows.items()]
+    return "\n".join([line(["parameter", "value"]), rule(1, 1), *lines])
 
 
 def _task(task: str, runs: Sequence[Run]) -> str:
@@ -197,7 +198,7 @@ def _arms(runs: Sequence[Run]) -> list[str]:
     heads = ["", "held-out accuracy, %", "− HF50, points", "validation accuracy, %",
              "calibration error, %", f"{METRICS['best_of_n_win_rate']}, %"]  # fmt: skip
     lines = [
-        _line(
+        line(
             [
                 title,
                 _share(mean(runs, arm, "accuracy")),
@@ -210,20 +211,20 @@ def _arms(runs: Sequence[Run]) -> list[str]:
         for arm, title in ARMS.items()
         if mean(runs, arm, "accuracy")
     ]
-    return [_line(heads), _rule(1, len(heads) - 1), *lines]
+    return [line(heads), rule(1, len(heads) - 1), *lines]
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:
     """Held-out accuracy of every seed with its own interval, a row an arm."""
     lines = [
-        _line([title, *(_one(measure(run.arms.get(arm, {}), "accuracy")) for run in runs)])
+        line([title, *(_one(measure(run.arms.get(arm, {}), "accuracy")) for run in runs)])
         for arm, title in ARMS.items()
     ]
     return [
         "Held-out accuracy of each seed, with 95 % intervals over its test prompts:",
         "",
-        _line(["", *(f"seed {run.seed}" for run in runs)]),
-        _rule(1, len(runs)),
+        line(["", *(f"seed {run.seed}" for run in runs)]),
+        rule(1, len(runs)),
         *lines,
     ]
 
@@ -248,11 +249,3 @@ def _difference(found: Cell | None) -> str:
 
 def _one(found: Measure | None) -> str:
     return "—" if found is None else percent_interval(found).replace(" %", "")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rule(texts: int, numbers: int) -> str:
-    return "|" + "---|" * texts + "---:|" * numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from westofn.report.markdown import line, rule
 from westofn.report.study_catalogue import GROUPS, Group
 from westofn.report.study_results import (
     MAIN_ARMS,
@@ -53,14 +54,16 @@ def _headline(runs: Sequence[Run]) -> str:
     found = main_rows(runs, MAIN)
     if not found:
         return ""
-    head = ("| | " + " | ".join(title for title, _, _ in MAIN.values()) + " |", _rule(len(MAIN)))
+    head = (line(["", *(title for title, _, _ in MAIN.values())]), rule(1, len(MAIN)))
     lines = [
-        _line(row.title, [_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN]) for row in found
+        line([row.title, *(_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN)]) for row in found
     ]
     lines += [
-        _line(
-            f"{row.title} − HF50",
-            [_shown(row.differences.get(m), *MAIN[m][1:], signed=True) for m in MAIN],
+        line(
+            [
+                f"{row.title} − HF50",
+                *(_shown(row.differences.get(m), *MAIN[m][1:], signed=True) for m in MAIN),
+            ]
         )
         for row in found
         if row.differences
@@ -84,9 +87,9 @@ def _labels(runs: Sequence[Run]) -> list[str]:
         "Right labels of round 1, %: West-of-N pairs whose order is gold's, by pool size, and two "
         "random candidates in the base model's order (N = 2 without a choice):",
         "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---:|" * len(columns),
-        "| " + " | ".join(cells) + " |",
+        line(columns),
+        rule(0, len(columns)),
+        line(cells),
     ]
 
 
@@ -101,7 +104,7 @@ def _claims(runs: Sequence[Run]) -> str:
         what = " − ".join(_arms(found.claim))
         difference = _shown(found.difference, scale, digits, signed=True)
         some = f" ({found.seeds} of {len(runs)} seeds)" if found.seeds < len(runs) else ""
-        lines.append(_line(found.claim.text, [what, name, difference, found.verdict + some]))
+        lines.append(line([found.claim.text, what, name, difference, found.verdict + some]))
     return "\n".join(
         [
             "## The paper's findings, here",
@@ -156,15 +159,15 @@ def _group(runs: Sequence[Run], group: Group) -> str:
         cells = [_shown(row.means.get("label_accuracy"), 100.0, 1)] if labels else []
         cells += [_shown(row.means.get(m), *METRICS[m][1:]) for m in metrics]
         cells += [_shown(row.differences.get(m), *METRICS[m][1:], signed=True) for m in metrics]
-        lines.append(_line(row.title, cells))
+        lines.append(line([row.title, *cells]))
     return "\n".join(
         [
             f"## {group.title}",
             "",
             f"{group.says} Δ is to {against}.{_seeds(runs, group)}",
             "",
-            _line("", heads),
-            _rule(len(heads)),
+            line(["", *heads]),
+            rule(1, len(heads)),
             *lines,
             "",
             *(f"- {text}" for text in readings(found, against)),
@@ -357,18 +360,20 @@ def _part_table(runs: Sequence[Run], shown: PartTable) -> str:
     if not found:
         return ""
     lines = [
-        _line(
-            " / ".join(str(row[key]) for key in shown.keys),
+        line(
             [
-                _shown(row.get(key), scale, digits)
-                for key, (_, scale, digits) in shown.heads.items()
-            ],
+                " / ".join(str(row[key]) for key in shown.keys),
+                *(
+                    _shown(row.get(key), scale, digits)
+                    for key, (_, scale, digits) in shown.heads.items()
+                ),
+            ]
         )
         for row in found
     ]
-    head = _line(" / ".join(shown.keys), [text for text, _, _ in shown.heads.values()])
+    head = line([" / ".join(shown.keys), *(text for text, _, _ in shown.heads.values())])
     return "\n".join(
-        [f"## {shown.title}", "", shown.says, "", head, _rule(len(shown.heads)), *lines]
+        [f"## {shown.title}", "", shown.says, "", head, rule(1, len(shown.heads)), *lines]
     )
 
 
@@ -378,11 +383,3 @@ def _shown(cell: Cell | None, scale: float, digits: int, *, signed: bool = False
     sign = "+" if signed else ""
     text = f"{cell.mean * scale:{sign}.{digits}f}"
     return text if cell.half is None else f"{text} ± {cell.half * scale:.{digits}f}"
-
-
-def _line(name: str, cells: Sequence[str]) -> str:
-    return "| " + " | ".join([name, *cells]) + " |"
-
-
-def _rule(columns: int) -> str:
-    return "|---|" + "---:|" * columns
