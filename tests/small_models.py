@@ -74,6 +74,7 @@ def tiny_scorer(
 def sft_params(**changes: Any) -> SftParams:
     settings: dict[str, Any] = {
         "model": "scratch",
+        "chat_template": "none",
         "scratch": ScratchModel(
             family="encoder_decoder",
             width=16,

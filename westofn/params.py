@@ -112,9 +112,19 @@ class SftParams(OptimiserParams):
     """The supervised policy."""
 
     model: str
+    chat_template: Literal["none", "model"]
     scratch: ScratchModel
     max_prompt_tokens: Annotated[int, Field(ge=4)]
     max_response_tokens: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _only_pretrained_models_have_chat_templates(self) -> Self:
+        if self.chat_template == "model" and self.model == "scratch":
+            raise ValueError(
+                "chat_template is model, but a model from scratch has no chat template; set "
+                "chat_template to none, or model to an instruct model"
+            )
+        return self
 
 
 class RewardModelParams(OptimiserParams):

@@ -134,9 +134,11 @@ class _Draws:
 
 def never_drawn(policy: Policy) -> list[int]:
     """Special tokens other than the end token, and padded vocabulary: no text spells them."""
-    special = set(policy.tokenizer.all_special_ids) - {policy.encoder.eos_id}
-    beyond = range(len(policy.tokenizer), policy.network.vocabulary)
-    return sorted(special | set(beyond))
+    tokenizer = policy.tokenizer
+    # Chat templates write special tokens without a role, which the list of roles lacks.
+    added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = range(len(tokenizer), policy.network.vocabulary)
+    return sorted(({*tokenizer.all_special_ids} | added | {*beyond}) - {policy.encoder.eos_id})
 
 
 def _draw(logits: Tensor, never: Tensor, temperature: float, uniform: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import require_positions
 from westofn.models.policy import load_policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
@@ -108,9 +109,12 @@ def train_reward_model(
 
     Raises:
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
+        ModelError: The joint comparator's two responses may not fit the model's positions.
     """
     start = load_policy(policy)
     encoder = start.encoder
+    if head.comparator == "joint":
+        require_positions(start.model, encoder, responses=2)
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
     first = RewardModel(start.model, head.comparator, head.planes, params.readout, params.dropout)
     human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from westofn.core.seeds import derive_seed
 from westofn.errors import ModelError, TrainingError
 from westofn.models.encoding import Encoder, Family, Padded, pad
-from westofn.models.families import build_scratch, generator_of, load_backbone
+from westofn.models.families import build_scratch, generator_of, load_backbone, require_positions
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
 from westofn.params import SftParams
@@ -54,7 +54,13 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     """
 
     def encoder_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Encoder:
-        return Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens, family)
+        return Encoder(
+            tokenizer,
+            params.max_prompt_tokens,
+            params.max_response_tokens,
+            family,
+            chat=params.chat_template == "model",
+        )
 
     if params.model != "scratch":
         backbone = load_backbone(params.model)
@@ -67,7 +73,9 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
                 f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
                 "together"
             )
-        return Policy(backbone, encoder_of(tokenizer, network.family))
+        encoder = encoder_of(tokenizer, network.family)
+        require_positions(backbone, encoder)
+        return Policy(backbone, encoder)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
     encoder = encoder_of(tokenizer, scratch.family)
