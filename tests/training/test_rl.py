@@ -20,7 +20,7 @@ from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.tokenizer import train_tokenizer
-from westofn.params import Readout, RlhfParams
+from westofn.params import AdapterParams, Readout, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.rl.networks import ValueNetwork
@@ -38,6 +38,7 @@ PROMPTS = Prompts(
 )
 PARAMS = RlhfParams(
     algorithm="ppo",
+    lora=AdapterParams(rank=0, alpha=16.0, targets="all-linear"),
     steps=6,
     batch_size=16,
     samples_per_prompt=2,

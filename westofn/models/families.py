@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 from transformers.utils import logging as transformers_logging
@@ -58,19 +59,22 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     return FAMILY_OF[config.model_type]
 
 
-def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
-    """A model from a folder or a hub name, in safetensors.
+def load_backbone(
+    name: str, key: str = "sft.model", dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """A model from a folder or a hub name, in safetensors; no code of the folder's own is run.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
         key: The parameter that a message says to mend.
+        dtype: Of the weights, whatever the file's.
 
     Raises:
         ModelError: It cannot be found or reached, or it is of no known family.
     """
     local = is_local(name, key)
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(
@@ -80,7 +84,7 @@ def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
     family_of(name, config, key)
     try:
         return T5ForConditionalGeneration.from_pretrained(
-            name, use_safetensors=True, local_files_only=local
+            name, dtype=dtype, use_safetensors=True, local_files_only=local
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]

@@ -103,7 +103,9 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
             f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, use_fast=True, local_files_only=local, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(
