@@ -53,11 +53,8 @@ def start_recomputing(model: PreTrainedModel) -> None:
 
 def recomputes(model: PreTrainedModel) -> bool:
     """Whether a block that is run now is to be run again in the backward pass."""
-    return (
-        model.training
-        and torch.is_grad_enabled()
-        and any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    )
+    # The last takes a walk over all modules, so it comes last.
+    return model.training and torch.is_grad_enabled() and model.is_activation_checkpointing
 
 
 def run_block(again: bool, block: Callable[..., Result], *inputs: Any) -> Result:
@@ -79,12 +76,7 @@ def silence_dropout(module: nn.Module) -> None:
 
 
 def _switch(model: PreTrainedModel, on: bool) -> None:
-    untyped: Any = model
-    # transformers 5 renamed the pair on the way; the old names warn.
-    if hasattr(model, "activation_checkpointing_enable"):
-        enable = untyped.activation_checkpointing_enable
-        disable = untyped.activation_checkpointing_disable
+    if on:
+        model.activation_checkpointing_enable({"use_reentrant": False})
     else:
-        enable = untyped.gradient_checkpointing_enable
-        disable = untyped.gradient_checkpointing_disable
-    enable({"use_reentrant": False}) if on else disable()
+        model.activation_checkpointing_disable()

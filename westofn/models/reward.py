@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
-from westofn.models.card import Card, check_canaries, read_card
+from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
@@ -193,6 +193,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     readout: Readout = card.readout  # type: ignore[assignment]  # checked above
     backbone = load_backbone(str(folder), dtype=DTYPES[card.precision])
     model = RewardModel(backbone, comparator, card.planes, readout)
+    check_family(folder, card, model.network.family)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, RuntimeError, SafetensorError) as error:
