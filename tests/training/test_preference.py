@@ -14,6 +14,7 @@ from tests.small_models import COMPARATORS, reward_params, tiny_policy
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.errors import TrainingError
+from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
 from westofn.models.reward import RewardModel, load_reward_model, save_reward_model
@@ -25,6 +26,7 @@ from westofn.training.loop import History, Job, _Progress
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 
 CPU = Runtime(device="cpu")
+RECOMPUTES = Runtime(device="cpu", gradient_checkpointing=True)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +206,27 @@ def test_the_weights_of_several_runs_are_averaged(
     head = (one["head.weight"] + other["head.weight"]) / 2
     ratio = weights["head.weight"][0] / head[0]
     assert torch.allclose(ratio, ratio.mean().expand_as(ratio), rtol=1e-3)
+
+
+def test_recomputed_activations_train_the_same_model(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, runs = SharedDecoder._block, 0
+
+    def counted(self: SharedDecoder, *inputs: Any) -> Tensor:
+        nonlocal runs
+        runs += 1
+        return blocks(self, *inputs)
+
+    monkeypatch.setattr(SharedDecoder, "_block", counted)
+    changes: dict[str, Any] = {"evaluations": 1, "dropout": 0.2, "learning_rate": 1e-4}
+    kept = _train(policy, tmp_path / "kept", **changes)
+    once, runs = runs, 0
+    again = _train(policy, tmp_path / "again", runtime=RECOMPUTES, **changes)
+    assert runs == once + 6 * 2  # 6 steps, 2 layers
+    for name, weight in _weights(again).items():
+        torch.testing.assert_close(weight, _weights(kept)[name], atol=1e-6, rtol=1e-5)
+    assert not again.scorer.model.backbone.is_activation_checkpointing
 
 
 @pytest.mark.parametrize(("comparator", "micro_batch"), [("embedding", 1), ("joint", 2)])

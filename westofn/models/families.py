@@ -135,6 +135,11 @@ def load_backbone(
     try:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model {name!r} needs code of its own (auto_map in config.json), which is never "
+                f"run; give {key} a model of a type that transformers has"
+            ) from None
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
