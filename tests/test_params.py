@@ -81,6 +81,17 @@ BAD: list[tuple[str, Any, str]] = [
     ("prepare__path", 3, "prepare.path is 3, needs a valid string"),
     ("prepare__world__sft_examples", 19, "prepare.world.sft_examples is 19, needs greater than"),
     ("prepare__world__annotator_temperature", 0, "is 0, needs greater than 0"),
+    ("sft__precision", "fp16", "sft.precision is 'fp16', needs 'fp32' or 'bf16'"),
+    ("sft__lora__rank", -1, "sft.lora.rank is -1, needs greater than or equal to 0"),
+    (
+        "sft__lora__rank",
+        8,
+        "sft: lora.rank is 8 and model is scratch, whose random weights have to learn; give model "
+        "a pretrained one, or set lora.rank to 0",
+    ),
+    ("base_rm__lora__alpha", 0, "base_rm.lora.alpha is 0, needs greater than 0"),
+    ("student_rm__lora__dropout", 1.0, "student_rm.lora.dropout is 1.0, needs less than 1"),
+    ("rlhf__lora__dropout", 0.1, "rlhf.lora.dropout is not a parameter"),
     (
         "prepare__files__test_fraction",
         0.5,

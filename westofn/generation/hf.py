@@ -41,7 +41,6 @@ class Samples:
     stopped: Tensor
 
 
-@torch.inference_mode()
 def sample(
     policy: Policy,
     prompts: Sequence[str],
@@ -62,6 +61,18 @@ def sample(
         seed: The run's seed.
     """
     policy.model.eval()
+    with torch.inference_mode(), policy.computing():
+        return _sample(policy, prompts, prompt_ids, indices, temperature, seed)
+
+
+def _sample(
+    policy: Policy,
+    prompts: Sequence[str],
+    prompt_ids: Sequence[str],
+    indices: Sequence[int],
+    temperature: float,
+    seed: int,
+) -> Samples:
     encoder, network, device = policy.encoder, policy.network, policy.device
     limit = encoder.template.max_response_tokens
     count, per_prompt = len(prompts), len(indices)
