@@ -11,7 +11,15 @@ from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
-from westofn.params import Comparator, Readout, RewardModelParams, ScratchModel, SftParams
+from westofn.params import (
+    Comparator,
+    Readout,
+    RewardModelParams,
+    RewardStartParams,
+    ScratchEncoder,
+    ScratchModel,
+    SftParams,
+)
 
 VOCABULARY = [
     "the",
@@ -109,3 +117,8 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "centering": 0.01,
     }
     return RewardModelParams(**(settings | changes))
+
+
+def start_params(model: str = "policy") -> RewardStartParams:
+    size = ScratchEncoder(width=16, layers=2, heads=2, feed_forward=32, dropout=0.0)
+    return RewardStartParams(model=model, scratch=size)

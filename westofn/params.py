@@ -74,21 +74,39 @@ class PrepareParams(Section):
     files: FilesParams
 
 
-class ScratchModel(Section):
-    """The T5-style encoder-decoder that is built when `sft.model` is `scratch`."""
+class ModelSize(Section):
+    """A transformer that is built from random weights."""
 
     width: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
     heads: Count
     feed_forward: Count
     dropout: Fraction
-    tokenizer: Literal["words", "bytes"]
-    vocabulary: Annotated[int, Field(ge=64)]
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class ScratchModel(ModelSize):
+    """The T5-style encoder-decoder that is built when `sft.model` is `scratch`."""
+
+    tokenizer: Literal["words", "bytes"]
+    vocabulary: Annotated[int, Field(ge=64)]
+
+
+class ScratchEncoder(ModelSize):
+    """The ModernBERT that is built when `reward_start.model` is `scratch`."""
+
+    @model_validator(mode="after")
+    def _positions_turn_pairs(self) -> Self:
+        if self.width // self.heads % 2:
+            raise ValueError(
+                f"width {self.width} / heads {self.heads} is {self.width // self.heads}, rotary "
+                "positions need an even number"
+            )
         return self
 
 
@@ -109,6 +127,20 @@ class SftParams(OptimiserParams):
     scratch: ScratchModel
     max_prompt_tokens: Annotated[int, Field(ge=4)]
     max_response_tokens: Annotated[int, Field(ge=2)]
+
+
+class RewardStartParams(Section):
+    """Where every reward model starts, so that arms differ in their data alone.
+
+    Attributes:
+        model: `policy`: the SFT policy's weights and tokenizer; `scratch`: an encoder-only model
+            that reads the policy's tokenizer; else the path or name of a pretrained model of any
+            family, with its own tokenizer.
+        scratch: Its size.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    scratch: ScratchEncoder
 
 
 class RewardModelParams(OptimiserParams):
@@ -346,6 +378,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0)]
     prepare: PrepareParams
     sft: SftParams
+    reward_start: RewardStartParams
     base_rm: BaseRmParams
     sample: SampleParams
     won_select: WonSelectParams
@@ -380,6 +413,16 @@ class Params(Section):
             raise ValueError(
                 f"won_select.selector {selector} needs a score per candidate; base_rm.comparator "
                 "joint has none: use embedding or pointwise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reward_model_lends_ppo_its_weights(self) -> Self:
+        if self.reward_start.model == "scratch" and self.rlhf.algorithm == "ppo":
+            raise ValueError(
+                "reward_start.model scratch is encoder-only, rlhf.algorithm ppo needs a reward "
+                "model that reads from left to right: set it to rloo, or reward_start.model to "
+                "policy"
             )
         return self
 

@@ -10,10 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
+
+from westofn.errors import ModelError
+from westofn.models.tokenizer import plain_ids
+
+Family = Literal["encoder_decoder", "causal", "encoder"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,45 @@ class Layout:
     end: int
 
 
-def encoder_decoder_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
-    """T5's: prompt and response end with the end token."""
+def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
+    """What stands around the texts of a family of models.
+
+    | family | prompt | response |
+    |---|---|---|
+    | encoder_decoder | x end | y end |
+    | encoder | [CLS] x [SEP] | y [SEP] |
+    """
+    if family == "encoder":
+        return _encoder_only_layout(tokenizer)
     end = int(tokenizer.eos_token_id)
     return Layout((), (end,), end)
+
+
+def _encoder_only_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
+    """What the tokenizer puts around a pair of texts: [CLS] x [SEP] y [SEP] for BERT.
+
+    One that puts nothing there, as those that are trained here, lends its end token to all places.
+
+    Raises:
+        ModelError: A pair has no place for one of them.
+    """
+    (text,) = tokenizer(["a"], add_special_tokens=False).input_ids
+    (pair,) = tokenizer(["a"], ["a"]).input_ids
+    if pair == [*text, *text] and tokenizer.eos_token_id is not None:
+        end = int(tokenizer.eos_token_id)
+        return Layout((end,), (end,), end)
+    size = len(text)
+    places = [i for i in range(len(pair) - size + 1) if pair[i : i + size] == text]
+    if size and len(places) == 2:
+        first, second = places
+        before, after = pair[:first], pair[first + size : second]
+        if before and after and len(rest := pair[second + size :]) == 1:
+            return Layout(tuple(before), tuple(after), int(rest[0]))
+    raise ModelError(
+        f"a pair of texts gets no special token before, between and behind them from the tokenizer "
+        f"{type(tokenizer).__name__} ({pair}), an encoder-only model needs them; give a folder "
+        "whose tokenizer.json has the model's post-processor"
+    )
 
 
 @dataclass(frozen=True)
@@ -60,9 +101,10 @@ class Encoder:
         tokenizer: PreTrainedTokenizerFast,
         max_prompt_tokens: int,
         max_response_tokens: int,
+        family: Family = "encoder_decoder",
     ) -> None:
         self.tokenizer = tokenizer
-        self.layout = encoder_decoder_layout(tokenizer)
+        self.layout = layout_of(tokenizer, family)
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
         self.template = Template(
@@ -91,13 +133,7 @@ class Encoder:
         )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        # A "</s>" that somebody typed must not end the prompt: it is split like any other text.
-        ids = self.tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
-        ).input_ids
-        return [list(row) for row in ids]
+        return plain_ids(self.tokenizer, texts)
 
 
 @dataclass(frozen=True)

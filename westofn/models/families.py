@@ -7,19 +7,26 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, T5ForCon
 from transformers.utils import logging as transformers_logging
 
 from westofn.errors import ModelError
+from westofn.models import encoder_only
 from westofn.models.encoder_decoder import SharedDecoder
+from westofn.models.encoding import Family
 from westofn.models.hub import is_local
-from westofn.models.network import AnyGenerator, AnyNetwork, Family, Generator
+from westofn.models.network import AnyGenerator, AnyNetwork, Generator
 
 # Bars for loading and writing a few tensors would drown the stages' own.
 transformers_logging.disable_progress_bar()
 
-FAMILY_OF: dict[str, Family] = {"t5": "encoder_decoder"}
+FAMILY_OF: dict[str, Family] = {
+    "t5": "encoder_decoder",
+    **dict.fromkeys(encoder_only.LAST_LINEAR, "encoder"),
+}
 """transformers' `model_type` -> family."""
 
 
 def network_of(model: PreTrainedModel) -> AnyNetwork:
     """The network that walks this model."""
+    if FAMILY_OF.get(model.config.model_type) == "encoder":
+        return encoder_only.EncoderNetwork(model)
     assert isinstance(model, T5ForConditionalGeneration)
     return SharedDecoder(model)
 
@@ -58,15 +65,18 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     return FAMILY_OF[config.model_type]
 
 
-def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
+def load_backbone(
+    name: str, key: str = "sft.model", *, must_write: bool = False
+) -> PreTrainedModel:
     """A model from a folder or a hub name, in safetensors.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
         key: The parameter that a message says to mend.
+        must_write: Whether it is to be sampled, which an encoder-only model cannot be.
 
     Raises:
-        ModelError: It cannot be found or reached, or it is of no known family.
+        ModelError: It cannot be found or reached, it is of no known family, or it cannot write.
     """
     local = is_local(name, key)
     try:
@@ -77,8 +87,17 @@ def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
             f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
             "model.safetensors, or a hub name that this machine can reach"
         ) from None
-    family_of(name, config, key)
+    family = family_of(name, config, key)
+    if must_write and family == "encoder":
+        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
+        raise ModelError(
+            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot write "
+            f"responses; give {key} one of {able}, and reward_start.model this one if reward "
+            "models shall start from it"
+        )
     try:
+        if family == "encoder":
+            return encoder_only.load_classifier(name, local)
         return T5ForConditionalGeneration.from_pretrained(
             name, use_safetensors=True, local_files_only=local
         )

@@ -8,16 +8,14 @@ transformers'.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from westofn.models.encoding import Padded
+from westofn.models.encoding import Family, Padded
 from westofn.params import Readout
-
-Family = Literal["encoder_decoder", "causal", "encoder"]
 
 
 class States(Protocol):
@@ -64,10 +62,20 @@ class Network(ABC, Generic[S]):
         """d, the size of a state."""
 
     @property
+    def max_tokens(self) -> int | None:
+        """The longest row that its positions allow; None: relative positions, no limit."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
+    @property
     def vocabulary(self) -> int:
         """V, the tokens that the model has embeddings for."""
         embedding: Any = self.model.get_input_embeddings()
         return int(embedding.weight.shape[0])
+
+    def freeze_unread(self, readout: Readout) -> None:
+        """Keep weights that no reward reads out of training."""
+        freeze_vocabulary_projection(self.model)
 
     @abstractmethod
     def prompt_states(self, ids: Tensor, mask: Tensor) -> S:
@@ -86,6 +94,7 @@ class Network(ABC, Generic[S]):
             states: Of P prompts.
             responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
             readout: `mean` over the response, or its `last` token; found by the mask alone.
+                An encoder-only model has a meaning of its own for `last`.
 
         Returns:
             (P, K, d).

@@ -1,7 +1,8 @@
 """Reward and preference models: a backbone that reads (prompt, response), and a small fp32 head.
 
 The head reads the mean of the backbone's states over the response (`mean`) or its state at the
-response's end token (`last`), found by the mask and never by a token id.
+response's end token (`last`), found by the mask and never by a token id. An encoder-only model has
+its own classifier's input for `last`, see `encoder_only`.
 
 | comparator | head | margin of a over b |
 |---|---|---|
@@ -24,11 +25,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
-from westofn.models.card import Card, check_canaries, read_card
+from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
-from westofn.models.network import AnyNetwork, States, freeze_vocabulary_projection
+from westofn.models.network import AnyNetwork, States
 from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
@@ -49,10 +50,10 @@ class RewardModel(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        freeze_vocabulary_projection(backbone)
         self.comparator: Comparator = comparator
         self.planes = planes if comparator == "embedding" else 0
         self.readout: Readout = readout
+        self.network.freeze_unread(readout)
         width = self.network.width
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
         # Of the read-out alone: dropout in every layer costs more than half a step again.
@@ -181,6 +182,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
     readout: Readout = card.readout  # type: ignore[assignment]  # checked above
     model = RewardModel(load_backbone(str(folder)), comparator, card.planes, readout)
+    check_family(folder, card, model.network.family)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, RuntimeError, SafetensorError) as error:

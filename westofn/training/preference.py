@@ -24,13 +24,13 @@ from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.policy import load_policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator, RewardModelParams
+from westofn.params import Comparator, RewardModelParams, RewardStartParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run
+from westofn.training.start import reward_start
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainedReward:
 
 @dataclass(frozen=True)
 class Head:
-    """Which comparator to put on the policy's weights."""
+    """Which comparator to put on the weights that a reward model starts from."""
 
     comparator: Comparator
     planes: int = 0
@@ -78,6 +78,7 @@ def train_reward_model(
     validation: Preferences,
     *,
     policy: Path,
+    start: RewardStartParams,
     head: Head,
     params: RewardModelParams,
     synthetic_fraction: float,
@@ -85,7 +86,7 @@ def train_reward_model(
     scratch: Path,
     runtime: Runtime,
 ) -> TrainedReward:
-    """Train a reward model from a policy's weights.
+    """Train a reward model from a policy's weights, or from where `reward_start` says.
 
     Every run keeps its validation-best checkpoint. The weights of `params.runs` runs, which start
     alike and differ in the order of batches and in dropout, are averaged (Ramé et al. 2024, arXiv
@@ -98,7 +99,9 @@ def train_reward_model(
         human: D_L.
         synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it.
         validation: Human pairs that pick checkpoints and temperature.
-        policy: Folder of the policy whose weights, tokenizer and limits are taken over.
+        policy: Folder of the policy whose limits are taken over, and by default its weights and
+            tokenizer.
+        start: The section `reward_start`.
         head: The comparator.
         params: Optimiser, dropout, centering, runs.
         synthetic_fraction: See synthetic.
@@ -107,12 +110,13 @@ def train_reward_model(
         runtime: Hardware settings.
 
     Raises:
+        ModelError: The start cannot be loaded, or its positions end before the limits.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
     """
-    start = load_policy(policy)
-    encoder = start.encoder
+    origin = reward_start(start, policy, head.comparator, seed)
+    encoder = origin.encoder
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    first = RewardModel(start.model, head.comparator, head.planes, params.readout, params.dropout)
+    first = RewardModel(origin.model, head.comparator, head.planes, params.readout, params.dropout)
     human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")
     sets = [human_rows]
     shares: tuple[int, ...] = (params.batch_size,)

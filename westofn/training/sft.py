@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
-from westofn.errors import ModelError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import load_backbone, network_of
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
-from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
+from westofn.models.pretrained import load_pretrained
+from westofn.models.tokenizer import train_tokenizer
 from westofn.params import SftParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
@@ -53,16 +53,13 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         seed: Of random weights.
     """
     if params.model != "scratch":
-        backbone = load_backbone(params.model)
-        tokenizer = load_pretrained_tokenizer(params.model)
-        known = network_of(backbone).vocabulary
-        if len(tokenizer) > known:
-            raise ModelError(
-                f"model {params.model!r} has embeddings for {known} tokens, "
-                f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
-                "together"
-            )
-        encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
+        backbone, encoder = load_pretrained(
+            params.model,
+            "sft.model",
+            max_prompt_tokens=params.max_prompt_tokens,
+            max_response_tokens=params.max_response_tokens,
+            must_write=True,
+        )
         return Policy(backbone, encoder)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from westofn.errors import ModelError, TrainingError
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import generator_of
+from westofn.models.network import Generator
 from westofn.models.reward import Scorer
 from westofn.training.rl.processes import Accelerator
 
@@ -65,12 +66,22 @@ def _running_mean(hidden: Tensor) -> Tensor:
 
 
 def require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
-    """The value network reads the policy's token ids with the reward model's weights."""
+    """The value network reads the policy's tokens one by one with the reward model's weights.
+
+    Raises:
+        ModelError: The reward model is encoder-only, or reads other tokens.
+    """
+    if not isinstance(scorer.model.network, Generator):
+        raise ModelError(
+            f"rlhf: the reward model is an encoder-only {scorer.model.backbone.config.model_type}, "
+            "of which ppo can make no value network: it needs one that reads from left to right; "
+            "set rlhf.algorithm to rloo, or reward_start.model to policy"
+        )
     ours, theirs = encoder.template.vocabulary, scorer.encoder.template.vocabulary
     if ours != theirs:
         raise ModelError(
             f"rlhf: the policy's vocabulary is {ours}, the reward model's {theirs}; ppo needs one: "
-            "train the reward model from this policy's weights, or set rlhf.algorithm to rloo"
+            "set reward_start.model to policy, or rlhf.algorithm to rloo"
         )
 
 
