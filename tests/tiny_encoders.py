@@ -7,7 +7,7 @@ ModernBERT, a unigram model for DeBERTa.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,10 @@ def encoder_config(kind: str, vocabulary: int, pad: int, **changes: Any) -> Pret
     return made[kind]()
 
 
-def write_tokenizer(kind: str, folder: Path) -> tuple[int, int]:
+def write_tokenizer(kind: str, folder: Path, corpus: Sequence[str] = ()) -> tuple[int, int]:
     """A tokenizer of the kind in the hub's format; its size, and the id of padding."""
     build = {"roberta": _roberta, "deberta-v2": _deberta, "modernbert": _modernbert}
-    tokenizer, names = build.get(kind, _bert)()
+    tokenizer, names = build.get(kind, _bert)([*texts(), *corpus])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": CLASSES[kind], **names, "clean_up_tokenization_spaces": False}
@@ -120,10 +120,25 @@ def write_tokenizer(kind: str, folder: Path) -> tuple[int, int]:
 
 
 def write_encoder(
-    kind: str, folder: Path, *, seed: int = 0, headless: bool = False, **changes: Any
+    kind: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    headless: bool = False,
+    corpus: Sequence[str] = (),
+    **changes: Any,
 ) -> Path:
-    """A whole folder; `headless` as pretraining leaves it, with a masked language model's head."""
-    size, pad = write_tokenizer(kind, folder)
+    """A whole folder.
+
+    Args:
+        kind: Its `model_type`.
+        folder: Where to.
+        seed: Of its weights.
+        headless: As pretraining leaves it, with a masked language model's head.
+        corpus: What its tokenizer learns beside the small vocabulary.
+        changes: Of its configuration.
+    """
+    size, pad = write_tokenizer(kind, folder, corpus)
     torch.manual_seed(seed)
     config = encoder_config(kind, size, pad, **changes)
     auto: Any = AutoModelForMaskedLM if headless else AutoModelForSequenceClassification
@@ -135,36 +150,36 @@ def write_encoder(
     return folder
 
 
-def _bert() -> tuple[Tokenizer, dict[str, str]]:
+def _bert(corpus: list[str]) -> tuple[Tokenizer, dict[str, str]]:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([*texts(), "[ ] ! , sep cls pad </s>"], trainer)
+    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([*corpus, "[ ] ! , sep cls pad </s>"], trainer)
     return _pair(tokenizer, "[CLS]", "[SEP]", "1"), _named(special)
 
 
-def _deberta() -> tuple[Tokenizer, dict[str, str]]:
+def _deberta(corpus: list[str]) -> tuple[Tokenizer, dict[str, str]]:
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=120, special_tokens=special, unk_token="[UNK]", show_progress=False
+        vocab_size=600, special_tokens=special, unk_token="[UNK]", show_progress=False
     )
-    tokenizer.train_from_iterator([*texts(), "[ ] ! , SEP CLS PAD </s>"], trainer)
+    tokenizer.train_from_iterator([*corpus, "[ ] ! , SEP CLS PAD </s>"], trainer)
     return _pair(tokenizer, "[CLS]", "[SEP]", "1"), _named(special)
 
 
-def _modernbert() -> tuple[Tokenizer, dict[str, str]]:
+def _modernbert(corpus: list[str]) -> tuple[Tokenizer, dict[str, str]]:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    return _pair(_bytes(special, "[UNK]"), "[CLS]", "[SEP]", "0"), _named(special)
+    return _pair(_bytes(corpus, special, "[UNK]"), "[CLS]", "[SEP]", "0"), _named(special)
 
 
-def _roberta() -> tuple[Tokenizer, dict[str, str]]:
-    tokenizer = _bytes(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<unk>")
+def _roberta(corpus: list[str]) -> tuple[Tokenizer, dict[str, str]]:
+    tokenizer = _bytes(corpus, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<unk>")
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
     )
@@ -174,17 +189,17 @@ def _roberta() -> tuple[Tokenizer, dict[str, str]]:
     }  # fmt: skip
 
 
-def _bytes(special: list[str], unknown: str) -> Tokenizer:
+def _bytes(corpus: list[str], special: list[str], unknown: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=300,
+        vocab_size=600,
         special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
 
 

@@ -189,5 +189,5 @@ def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_pa
     folder = write_encoder("roberta", tmp_path / "mixed")
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes((Path(bert) / name).read_bytes())
-    with pytest.raises(ModelError, match=r"embeddings for \d+ tokens, its tokenizer has 300"):
+    with pytest.raises(ModelError, match=r"embeddings for \d+ tokens, its tokenizer has "):
         reward_start(start_params(str(folder)), policy, "pointwise", seed=0)

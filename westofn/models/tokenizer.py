@@ -15,7 +15,8 @@ from westofn.errors import ModelError
 from westofn.models.hub import is_local
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
-_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
+_SENTENCEPIECE_FILES = ("spiece.model", "spm.model")
+_TOKENIZER_FILES = ("tokenizer.json", *_SENTENCEPIECE_FILES, "vocab.txt", "vocab.json")
 # A word keeps the space before it, so that decoding gives the text back exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -108,10 +109,12 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=local)
     except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise ModelError(
-            f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
-            "tokenizer.json"
-        ) from None
+        mend = "give a folder with the model's tokenizer.json"
+        if any((folder / file).is_file() for file in _SENTENCEPIECE_FILES):
+            mend += (
+                ", or `pip install protobuf`, with which transformers reads a sentencepiece model"
+            )
+        raise ModelError(f"tokenizer of {name!r} cannot be loaded: {reason}; {mend}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
     return tokenizer

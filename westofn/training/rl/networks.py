@@ -14,7 +14,9 @@ from westofn.errors import ModelError, TrainingError
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import generator_of
 from westofn.models.network import Generator
-from westofn.models.reward import Scorer
+from westofn.models.policy import Policy
+from westofn.models.reward import NO_SPREAD, Scorer
+from westofn.params import RlhfParams
 from westofn.training.rl.processes import Accelerator
 
 MAX_GRADIENT_NORM = 1.0
@@ -65,12 +67,25 @@ def _running_mean(hidden: Tensor) -> Tensor:
     return torch.cat([hidden[:, :, :1], read.cumsum(2) / count], dim=2)
 
 
-def require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
-    """The value network reads the policy's tokens one by one with the reward model's weights.
+def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> None:
+    """Refuse models that cannot be trained with each other.
 
     Raises:
-        ModelError: The reward model is encoder-only, or reads other tokens.
+        ModelError: The reward model is not pointwise; or, for ppo, encoder-only or of other tokens.
+        TrainingError: The reward model gives every response the same reward.
     """
+    scorer.require_pointwise("rlhf")
+    if scorer.reward_std <= NO_SPREAD:
+        raise TrainingError(
+            "rlhf: the reward model gives all its training pairs one reward, so there is "
+            "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
+        )
+    if params.algorithm == "ppo":
+        _require_same_tokens(policy.encoder, scorer)
+
+
+def _require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
+    """The value network reads the policy's tokens one by one with the reward model's weights."""
     if not isinstance(scorer.model.network, Generator):
         raise ModelError(
             f"rlhf: the reward model is an encoder-only {scorer.model.backbone.config.model_type}, "
