@@ -75,7 +75,7 @@ class PrepareParams(Section):
 
 
 class ModelSize(Section):
-    """A transformer that is built from random weights."""
+    """The size of a transformer that is built from random weights."""
 
     width: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
@@ -89,12 +89,27 @@ class ModelSize(Section):
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
 
+    def require_even_heads(self, kind: str) -> None:
+        """Refuse heads of an odd width for a model with rotary positions."""
+        if self.width // self.heads % 2:
+            raise ValueError(
+                f"width {self.width} over heads {self.heads} is {self.width // self.heads}, needs "
+                f"an even number: {kind} turns pairs of a head's numbers by their position"
+            )
+
 
 class ScratchModel(ModelSize):
-    """The T5-style encoder-decoder that is built when `sft.model` is `scratch`."""
+    """The model that is built when `sft.model` is `scratch`: a small T5 or a small Llama."""
 
+    family: Literal["encoder_decoder", "causal"]
     tokenizer: Literal["words", "bytes"]
     vocabulary: Annotated[int, Field(ge=64)]
+
+    @model_validator(mode="after")
+    def _positions_turn_pairs(self) -> Self:
+        if self.family == "causal":
+            self.require_even_heads("a causal model")
+        return self
 
 
 class ScratchEncoder(ModelSize):
@@ -102,11 +117,7 @@ class ScratchEncoder(ModelSize):
 
     @model_validator(mode="after")
     def _positions_turn_pairs(self) -> Self:
-        if self.width // self.heads % 2:
-            raise ValueError(
-                f"width {self.width} / heads {self.heads} is {self.width // self.heads}, rotary "
-                "positions need an even number"
-            )
+        self.require_even_heads("a ModernBERT")
         return self
 
 

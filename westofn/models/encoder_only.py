@@ -18,7 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, ModernBertConfig, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    ModernBertConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from westofn.errors import ModelError
 from westofn.models.encoding import Padded
@@ -87,19 +92,12 @@ class EncoderNetwork(Network[PromptTokens]):
         # RoBERTa counts positions from behind that of padding, the others from 0.
         table = getattr(getattr(self.body, "embeddings", None), "position_embeddings", None)
         self.padding_position: int | None = getattr(table, "padding_idx", None)
+        self.max_tokens = _positions(model.config, self.padding_position)
 
     @property
     def width(self) -> int:
         """Of the last hidden states, and of what the classifier's last layer reads."""
         return int(self.model.config.hidden_size)
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Of a whole row; None for DeBERTa without absolute positions."""
-        if not getattr(self.model.config, "position_biased_input", True):
-            return None
-        used = 0 if self.padding_position is None else self.padding_position + 1
-        return int(self.model.config.max_position_embeddings) - used
 
     def freeze_unread(self, readout: Readout) -> None:
         """The classifier's last layer; for `mean` all that follows the last hidden states."""
@@ -202,6 +200,14 @@ def _input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         handle.remove()
+
+
+def _positions(config: PretrainedConfig, padding_position: int | None) -> int | None:
+    """The longest row; None for DeBERTa without absolute positions."""
+    if not getattr(config, "position_biased_input", True):
+        return None
+    used = 0 if padding_position is None else padding_position + 1
+    return int(config.max_position_embeddings) - used
 
 
 def _after_the_states(model: PreTrainedModel) -> dict[str, nn.Parameter]:

@@ -51,21 +51,17 @@ class Network(ABC, Generic[S]):
     Attributes:
         family: Which kind of transformer it is.
         model: The weights.
+        max_tokens: The longest row that its table of positions allows; None: it has no table.
     """
 
     family: Family
     model: PreTrainedModel
+    max_tokens: int | None = None
 
     @property
     @abstractmethod
     def width(self) -> int:
         """d, the size of a state."""
-
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest row that its positions allow; None: relative positions, no limit."""
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        return None if limit is None else int(limit)
 
     @property
     def vocabulary(self) -> int:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
-from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import build_scratch
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.pretrained import load_pretrained
 from westofn.models.tokenizer import train_tokenizer
@@ -63,19 +63,11 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         return Policy(backbone, encoder)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
-    encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
-    torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
-    model = build_scratch(
-        vocabulary=len(tokenizer),
-        width=scratch.width,
-        layers=scratch.layers,
-        heads=scratch.heads,
-        feed_forward=scratch.feed_forward,
-        dropout=scratch.dropout,
-        pad_id=encoder.pad_id,
-        eos_id=encoder.eos_id,
+    encoder = Encoder(
+        tokenizer, params.max_prompt_tokens, params.max_response_tokens, scratch.family
     )
-    return Policy(model, encoder)
+    torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
+    return Policy(build_scratch(scratch, encoder), encoder)
 
 
 def train_sft(
