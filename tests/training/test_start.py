@@ -176,6 +176,7 @@ def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
     trained = _train(str(tmp_path / "t5"), policy, tmp_path / "scratch", _pairs(60, seed=1))
     assert trained.scorer.encoder.template == other.template
     assert trained.scorer.model.network.width == 24
+    assert trained.facts["start"] == "t5"
     # Byte-level BPE needs more tokens for some responses than words, of which 8 are allowed.
     assert int(trained.facts["human_pairs"]) + int(trained.facts["human_dropped_too_long"]) == 60
 

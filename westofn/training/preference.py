@@ -191,6 +191,8 @@ def train_reward_model(
         "validation_accuracy": round(accuracy(margins.numpy()), 4),
         "validation_calibrated_loss": round(calibrated_loss(margins), 4),
     }
+    if start.model != "policy":
+        facts["start"] = Path(start.model).name
     return TrainedReward(scorer, facts)
 
 
