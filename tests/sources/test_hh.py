@@ -330,12 +330,14 @@ class TestBadFiles:
         assert "no such file or folder; mend prepare.path" in refusal(tmp_path / "x.jsonl")
 
     def test_a_folder_without_such_files(self, tmp_path: Path) -> None:
-        (tmp_path / "x.csv").touch()
-        assert "no file that ends with .jsonl, .jsonl.gz, .parquet" in refusal(tmp_path)
+        (tmp_path / "x.txt").touch()
+        assert "no file that ends with .jsonl, .jsonl.gz, .json, .csv, .parquet" in refusal(
+            tmp_path
+        )
 
     def test_another_kind_of_file(self, tmp_path: Path) -> None:
-        (tmp_path / "x.csv").touch()
-        assert "needs a name that ends with .jsonl" in refusal(tmp_path / "x.csv")
+        (tmp_path / "x.txt").touch()
+        assert "needs a name that ends with .jsonl" in refusal(tmp_path / "x.txt")
 
     @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
     @pytest.mark.parametrize("rows", [0, 3])

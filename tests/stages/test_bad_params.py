@@ -19,7 +19,10 @@ def fresh(tmp_path: Path) -> Tiny:
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown": ({"filter": {"qantile": 0.1}}, ("filter.qantile", "did you mean quantile?")),
     "unknown section": ({"sfft": 1}, ("sfft is not a parameter", "did you mean sft?")),
-    "nothing like it": ({"sample": {"zzz": 1}}, ("sample.zzz", "known keys: n_candidates")),
+    "nothing like it": (
+        {"sample": {"zzz": 1}},
+        ("sample.zzz", "known keys: engine, path, n_candidates"),
+    ),
     "too large": ({"filter": {"quantile": 1.5}}, ("filter.quantile is 1.5, needs", "less than 1")),
     "too small": ({"sample": {"n_candidates": 1}}, ("sample.n_candidates is 1", "equal to 2")),
     "negative": ({"seed": -1}, ("seed is -1", "greater than or equal to 0")),
@@ -28,7 +31,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "boolean": ({"sft": {"steps": True}}, ("sft.steps is True", "valid integer")),
     "null": ({"sft": {"learning_rate": None}}, ("sft.learning_rate is None", "valid number")),
     "nan": ({"sft": {"learning_rate": float("nan")}}, ("learning_rate is nan", "finite number")),
-    "list": ({"prepare": {"source": ["hh"]}}, ("prepare.source is ['hh']", "'world' or 'hh'")),
+    "list": (
+        {"prepare": {"source": ["hh"]}},
+        ("prepare.source is ['hh']", "'world', 'tldr', 'hh', 'ultrafeedback' or 'files'"),
+    ),
     "word": ({"base_rm": {"comparator": "cross"}}, ("comparator is 'cross'", "'joint'")),
     "odd batch": ({"sft": {"batch_size": 15}}, ("sft.batch_size is 15", "multiple of 2")),
     "width": ({"sft": {"scratch": {"heads": 3}}}, ("width 16", "heads 3")),
