@@ -50,6 +50,22 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"won_select": {"pessimism": 1.0}},
         ("won_select.pessimism is 1", "base_rm.members is 1", "at least 2"),
     ),
+    "a branch of the hub": (
+        {"prepare": {"source": "hh", "hub": {"name": "nobody/pairs", "revision": "main"}}},
+        ("prepare.hub", "revision is main, which does not pin nobody/pairs", "commit's hash"),
+    ),
+    "an example for data": (
+        {"prepare": {"source": "files", "unlabeled": "both"}},
+        ("prepare", "unlabeled is both", "docs/examples/prompts.jsonl", "of your own"),
+    ),
+    "an example for pools": (
+        {"sample": {"engine": "file"}},
+        ("sample", "engine is file", "docs/examples/pools.jsonl", "of your own pools"),
+    ),
+    "a world from files": (
+        {"prepare": {"sft": "file", "sft_path": "x"}},
+        ("source world writes all of its data", "sft cannot be set", "source files"),
+    ),
     "rloo of one": (
         {"rlhf": {"algorithm": "rloo", "samples_per_prompt": 1}},
         ("rlhf", "samples_per_prompt is 1", "at least 2"),

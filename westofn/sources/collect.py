@@ -132,11 +132,11 @@ def recognise(row: Row, formats: Sequence[Format]) -> Format:
         return found[0]
     if len(formats) == 1:
         return formats[0]  # which says what it lacks
-    nearest = min(formats, key=lambda form: _distance(row, form))
+    nearest = min(reversed(formats), key=lambda form: _distance(row, form))
     lacks = [" or ".join(names) + _near(row, names) for names in _missing(row, nearest)]
     raise DataError(
         f"{row.where}: found columns {show(', '.join(row.values))}, which fit no form of "
-        f"preferences; the nearest is {nearest.name}, which needs {', '.join(lacks)}: rename the "
+        f"preferences; the nearest is “{nearest.name}”, which needs {', '.join(lacks)}: rename the "
         f"columns, or see docs/data.md"
     )
 

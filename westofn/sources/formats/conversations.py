@@ -38,7 +38,7 @@ class Conversations(Format):
         label_source: who labelled.
     """
 
-    name = "conversations: chosen and rejected as lists of messages"
+    name = "conversations"
     columns = (("chosen",), ("rejected",))
     drops = (SIDES_DIFFER, EQUAL_SCORES)
 

@@ -42,7 +42,7 @@ _NEEDS_ROWS = "prompt, response, score"
 class RatedLists(Format):
     """A prompt a row, with its responses and their scores."""
 
-    name = "ratings: a prompt with lists of responses and scores"
+    name = "rated lists"
     columns = (("prompt",), _LISTS)
     drops = (EQUAL_SCORES, ONE_RESPONSE)
 
@@ -65,7 +65,7 @@ class RatedLists(Format):
 class RatedRows(Format):
     """A response a row; the rows of one prompt make one pair, wherever they stand."""
 
-    name = "ratings: one response and its score a row"
+    name = "rated rows"
     columns = (("prompt",), ("response", "completion"), _SCORES)
     drops = (EQUAL_SCORES, ONE_RESPONSE)
 

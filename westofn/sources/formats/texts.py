@@ -39,7 +39,7 @@ class Texts(Format):
         dialogues_only: whether sides without a prompt must be dialogues, as in HH.
     """
 
-    name = "texts: prompt, chosen, rejected, or chosen and rejected with a shared beginning"
+    name = "texts"
     columns = (("chosen",), ("rejected",))
 
     def __init__(self, *, dialogues_only: bool) -> None:

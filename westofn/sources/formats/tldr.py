@@ -33,7 +33,7 @@ _LOWEST, _SURE, _HIGHEST = 1, 8, 9
 class Comparisons(Format):
     """Rows of OpenAI's comparisons; `batch` is the subset."""
 
-    name = "TL;DR comparisons: info, summaries, choice"
+    name = "TL;DR comparisons"
     columns = (("info",), ("summaries",), ("choice",))
     drops = (NO_POST,)
 

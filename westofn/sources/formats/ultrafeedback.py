@@ -22,7 +22,7 @@ _NO_SCORE = (None, "", "N/A")
 class UltraFeedback(Format):
     """Rows of UltraFeedback's own files; `source` is the subset."""
 
-    name = "UltraFeedback: instruction and rated completions"
+    name = "UltraFeedback"
     columns = (("instruction",), ("completions",))
     drops = (EQUAL_SCORES, ONE_RESPONSE)
     label_source = "ai_judge"
