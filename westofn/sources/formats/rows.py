@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from westofn.artifacts.table import did_you_mean, show
@@ -22,7 +23,7 @@ SIDES_DIFFER = "dropped_sides_differ_before_last_turn"
 ALWAYS = (EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pair:
     """One usable preference.
 
@@ -44,12 +45,12 @@ class Pair:
     p_chosen: float | None = None
     label_source: str = "human"
 
-    @property
+    @cached_property
     def prompt_id(self) -> str:
         """Name of the prompt."""
         return prompt_id(self.prompt)
 
-    @property
+    @cached_property
     def pair_id(self) -> str:
         """What the data calls the pair, else a name made of its content."""
         return self.given_id or stable_id("h", normalise(self.prompt), self.chosen, self.rejected)
