@@ -171,6 +171,15 @@ class TestUnlabeled:
         }
         assert data.hf50().equals(plain.hf50())
 
+    def test_near_copies_of_the_pairs_prompts_move_no_pair(self, load: Load) -> None:
+        rows = [{"prompt": f"{row['prompt']} please"} for row in PAIRS]
+        data, plain = load(unlabeled="both", unlabeled_path=rows), load()
+        assert data.counts["prompt_groups"] == plain.counts["prompt_groups"]
+        assert data.preferences.equals(plain.preferences)
+        assert data.hf50().equals(plain.hf50())
+        train = prompts_in(plain, "train")
+        assert data.counts["unlabeled_rows_out"] == len(train)
+
     def test_a_near_copy_of_a_test_prompt_is_dropped(self, load: Load) -> None:
         test = sorted(prompts_in(load(), "test"))[0]
         rows = [*self.ROWS, {"prompt": f"{test} please"}]

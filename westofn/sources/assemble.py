@@ -9,7 +9,8 @@ responses of HF50 alone. Both may come from elsewhere, see `Extras`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -66,7 +67,10 @@ def assemble(
     extras = extras or Extras()
     texts = {pair.prompt for pair in pairs}
     every = texts | extras.texts()
-    groups = group_prompts(every, {text: normalise(opening(text)) for text in every})
+    groups = _named_by_pairs(
+        group_prompts(every, {text: normalise(opening(text)) for text in every}),
+        {pair.prompt_id for pair in pairs},
+    )
     fractions = SplitFractions(
         params.validation_fraction, params.test_fraction, params.autorater_fraction
     )
@@ -100,6 +104,17 @@ def assemble(
             **_group_counts(groups),
         },
         where=where,
+    )
+
+
+def _named_by_pairs(groups: PromptGroups, labelled: Set[str]) -> PromptGroups:
+    """Name each group by its smallest prompt of a pair, so that extras move no pair's split."""
+    name_of: dict[str, str] = {}
+    for name in sorted(labelled):
+        name_of.setdefault(groups.group_of[name], name)
+    return replace(
+        groups,
+        group_of={name: name_of.get(group, group) for name, group in groups.group_of.items()},
     )
 
 
