@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from westofn.core.dialogue import opening
 from westofn.errors import DataError
 from westofn.sources.collect import Part, collect_pairs, recognise
-from westofn.sources.dialogue import opening
 from westofn.sources.formats.demonstrations import demonstration, prompt_of
 from westofn.sources.formats.rows import Pair, column, listed
 from westofn.sources.preferences import SOURCES

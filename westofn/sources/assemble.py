@@ -19,9 +19,9 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
+from westofn.core.dialogue import opening
 from westofn.params import FilesParams
 from westofn.sources.data import SourceData, labeled_half
-from westofn.sources.dialogue import opening
 from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
 from westofn.sources.formats.rows import Pair
 from westofn.sources.splits import (

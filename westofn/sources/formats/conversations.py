@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from westofn.artifacts.table import show
+from westofn.core.dialogue import Message, Role, to_text
 from westofn.errors import DataError
-from westofn.sources.dialogue import Message, Role, to_text
 from westofn.sources.formats.rows import (
     EQUAL_SCORES,
     SIDES_DIFFER,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from westofn.core.dialogue import Message, to_text
 from westofn.errors import DataError
-from westofn.sources.dialogue import Message, to_text
 from westofn.sources.formats.conversations import messages
 from westofn.sources.formats.ratings import prompt_text
 from westofn.sources.formats.rows import column, text

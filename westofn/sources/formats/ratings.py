@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from westofn.artifacts.table import show
+from westofn.core.dialogue import to_text
 from westofn.errors import DataError
-from westofn.sources.dialogue import to_text
 from westofn.sources.formats.conversations import messages
 from westofn.sources.formats.rows import (
     EMPTY_PROMPT,

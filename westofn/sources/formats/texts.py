@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from westofn.artifacts.table import did_you_mean
+from westofn.core.dialogue import ASSISTANT, HUMAN
 from westofn.errors import DataError
-from westofn.sources.dialogue import ASSISTANT, HUMAN
 from westofn.sources.formats.rows import (
     SIDES_DIFFER,
     Format,

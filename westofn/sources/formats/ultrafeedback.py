@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from westofn.artifacts.table import show
+from westofn.core.dialogue import Message, to_text
 from westofn.errors import DataError
-from westofn.sources.dialogue import Message, to_text
 from westofn.sources.formats.ratings import ONE_RESPONSE, best_against_other
 from westofn.sources.formats.rows import EQUAL_SCORES, Format, Outcome, column, listed, number, text
 from westofn.sources.reading import Row
