@@ -322,6 +322,13 @@ class TestTldr:
             [0.5, 0.8, 0.8429], 1e-3
         )
 
+    def test_of_annotators_who_agree_the_least_sure_counts(self, tmp_path: Path) -> None:
+        rows = [self.row(1, stated) for stated in (None, 9, 8)]
+        for order in (rows, rows[::-1]):
+            found = collect(order, tmp_path, "tldr")
+            assert [pair.p_chosen for pair in found.pairs] == [pytest.approx(0.8)]
+            assert dropped(found) == {"dropped_duplicate_pair": 2}
+
     def test_articles_are_dropped(self, tmp_path: Path) -> None:
         article = self.row(post=None, title="News", subreddit=None, site="cnn", article="Long.")
         found = collect([self.row(), article], tmp_path, "tldr")

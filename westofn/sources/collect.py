@@ -174,10 +174,16 @@ def _check_subsets(wanted: Sequence[str], seen: set[str], where: Path | str) -> 
 
 
 def _distinct(pairs: Sequence[Pair]) -> list[Pair]:
-    """Keep one row for each (prompt, chosen, rejected), whatever the order of the rows."""
-    ordered = sorted(
-        pairs, key=lambda pair: (pair.chosen, pair.rejected, pair.prompt, pair.subset, pair.pair_id)
-    )
+    """Keep one row for each (prompt, chosen, rejected), whatever the order of the rows.
+
+    Of annotators who agree, the least sure one counts; one who did not say how sure comes last.
+    """
+
+    def order(pair: Pair) -> tuple[str, str, str, str, str, float]:
+        sure = 1.0 if pair.p_chosen is None else pair.p_chosen
+        return pair.chosen, pair.rejected, pair.prompt, pair.subset, pair.pair_id, sure
+
+    ordered = sorted(pairs, key=order)
     kept: dict[tuple[str, str, str], Pair] = {}
     for pair in ordered:
         kept.setdefault((pair.prompt_id, pair.chosen, pair.rejected), pair)

@@ -63,7 +63,7 @@ class RatedLists(Format):
 
 
 class RatedRows(Format):
-    """A response a row; the rows of one prompt make one pair, wherever they stand."""
+    """A response a row; the rows of one prompt in a file make one pair, wherever they stand."""
 
     name = "rated rows"
     columns = (("prompt",), ("response", "completion"), _SCORES)
