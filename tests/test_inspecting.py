@@ -33,13 +33,19 @@ def pair(prompt: str, chosen: str = "yes it is", rejected: str = "no") -> dict[s
 
 
 def test_counts_lengths_and_length_bias(tmp_path: Path) -> None:
-    rows = [pair("a b"), pair("c d e"), pair("A B", "no", "yes it is"), pair("f", "x", "x")]
+    rows = [
+        pair("a b"),
+        {**pair("c d e"), "subset": "sums"},
+        pair("A B", "no", "yes it is"),
+        pair("f", "x", "x"),
+    ]
     found = inspect_files([save(rows, tmp_path / "x.jsonl")], "files", 0)
     (file,) = found.files
     assert file.form == "texts"
     assert (file.counts["rows_in"], file.counts["rows_out"]) == (4, 3)
     assert file.counts["dropped_identical_responses"] == 1
     assert (found.prompts, found.repeated) == (2, 1)
+    assert file.subsets == {"": 2, "sums": 1}
     assert found.longer_chosen == pytest.approx(2 / 3)
     assert any("67%" in line for line in warnings_of(found))
 

@@ -6,6 +6,7 @@ It is read by the code that `prepare` reads it with, so what is refused there is
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
@@ -18,7 +19,7 @@ from westofn.core.dialogue import opening
 from westofn.errors import DataError
 from westofn.sources.collect import Part, collect_pairs, recognise
 from westofn.sources.formats.demonstrations import demonstration, prompt_of
-from westofn.sources.formats.rows import Pair, column, listed
+from westofn.sources.formats.rows import column, listed
 from westofn.sources.preferences import SOURCES
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
 from westofn.sources.splits import group_prompts, normalise, prompt_id
@@ -40,6 +41,7 @@ class FileReport:
         counts: rows_in, rows_out and the reasons between them.
         texts: by column (prompt, and chosen and rejected or response), row by row.
         note: why it was taken for something other than preferences, "" where it was not.
+        subsets: pairs by subset, "" for those without one.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FileReport:
     counts: Mapping[str, int]
     texts: Mapping[str, Sequence[str]]
     note: str = ""
+    subsets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,12 @@ def _report(file: Path, folder: str, source: str, limit: int) -> FileReport:
     found = collect_pairs(
         [Part(folder, iter(every))], SOURCES[source](), subsets=(), seed=0, where=str(file)
     )
-    texts = {name: [getattr(pair, name) for pair in found.pairs] for name in _COLUMNS}
-    return FileReport(str(file), ", ".join(found.formats), found.counts, texts)
-
-
-_COLUMNS = tuple(Pair.__dataclass_fields__)[:3]
+    texts = {
+        name: [getattr(pair, name) for pair in found.pairs]
+        for name in ("prompt", "chosen", "rejected")
+    }
+    subsets = Counter(pair.subset for pair in found.pairs)
+    return FileReport(str(file), ", ".join(found.formats), found.counts, texts, subsets=subsets)
 
 
 def _other_than_preferences(
@@ -215,8 +219,12 @@ def print_inspection(found: Inspection, rows: int, console: Console) -> None:
         if file.note:
             console.print(file.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
         console.print(_counts(file))
+        if named := {name: count for name, count in sorted(file.subsets.items()) if name}:
+            shown = ", ".join(f"{name} {count:,}" for name, count in named.items())
+            console.print(f"  subsets: {shown}", markup=False, highlight=False, soft_wrap=True)
         console.print(_lengths(file))
-        for index in range(min(rows, len(file.texts["prompt"]))):
+        count = len(file.texts["prompt"])
+        for index in (number * count // rows for number in range(min(rows, count))):
             for name, texts in file.texts.items():
                 shown = _shortened(texts[index])
                 console.print(
