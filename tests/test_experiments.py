@@ -208,5 +208,33 @@ class TestRunAll:
             run_all(some("a", "bad"), 2)
         assert ended == ["a"]
 
+    def test_an_experiment_waits_for_those_before_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        runs = Runs(monkeypatch)
+        last = Experiment("last", {}, after=("a", "b"))
+        run_all([last, *some("a", "b")], 1)
+        assert runs.started == ["a", "b", "last"]
+
+    def test_while_one_waits_the_next_that_may_start_does(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = Runs(monkeypatch, together=2)  # each waits for another
+        pairs = [
+            Experiment(f"{half}{seed}", {}, after=(f"main{seed}",) if half != "main" else ())
+            for seed in (0, 1)
+            for half in ("main", "left", "right")
+        ]
+        run_all(pairs, 2)
+        assert set(runs.started[:2]) == {"main0", "main1"}
+        assert set(runs.started[2:4]) == {"left0", "right0"}
+
+    @pytest.mark.parametrize("after", [("b",), ("nobody",)])
+    def test_waiting_for_what_never_ends_is_told(
+        self, after: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Runs(monkeypatch)
+        stuck = [Experiment("a", {}, after=after), Experiment("b", {}, after=("a",))]
+        with pytest.raises(ExperimentError, match="a, b wait for what never ends"):
+            run_all(stuck)
+
     def test_none_is_nothing(self) -> None:
         run_all([], 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
@@ -216,6 +217,7 @@ class TestStudy:
         assert [seed["main"]["hf50"]["accuracy"] for seed in found["runs"]] == accuracies
         printed = capsys.readouterr().out
         assert "seed 2 done, 1 of 3" in printed
+        assert "main-2 done" in printed
         assert "written: study.json, results.md" in printed
 
     def test_the_page_stands_beside_the_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,19 +226,28 @@ class TestStudy:
         assert "`make study SEEDS=3`" in page
         assert "| HF50 | 71.0 ± 2.5 |" in page  # 4.303 × 1 / sqrt(3)
 
-    def test_a_seed_runs_everything_with_three_rounds(
+    def test_a_seed_is_the_main_pipeline_two_halves_and_the_whole(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
-        (experiment,) = self.asked
-        assert experiment.everything
-        assert not experiment.targets
-        assert experiment.settings == {
-            "seed": 0,
-            "loop.k1": "{prev: k0}",  # params.yaml has it
-            "+loop.k2": "{prev: k1}",
-            "+loop.k3": "{prev: k2}",
-        }
+        main, *parts, whole = self.asked
+        assert main.targets == ("dvc.yaml", "study/dvc.yaml:study_judge")
+        assert {part.after for part in parts} == {(main.name,)}
+        assert whole.after == tuple(part.name for part in parts)
+        assert whole.everything
+        assert not whole.targets
+        rounds = {"loop.k1": "{prev: k0}", "+loop.k2": "{prev: k1}", "+loop.k3": "{prev: k2}"}
+        for experiment in self.asked:
+            assert experiment.settings == {"seed": 0, **rounds}  # params.yaml has k1
+
+    def test_the_halves_are_all_that_is_on_top_of_the_judge(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.study(monkeypatch, "--seeds", "1") == 0
+        halves = [target for part in self.asked[1:-1] for target in part.targets]
+        stages = YAML(typ="safe").load((ROOT / "study/dvc.yaml").read_text())["stages"]
+        before = {"study_pools", "study_judge"}
+        assert sorted(halves) == sorted(f"study/dvc.yaml:{name}" for name in {*stages} - before)
 
     def test_a_seed_that_fails_is_one_line_and_leaves_the_files(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -11,10 +11,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from westofn.errors import WestofnError
 
@@ -35,12 +34,15 @@ class Experiment:
         settings: Dotted key of params.yaml -> value.
         targets: The stages to bring up to date, with all that they need; empty means all stages.
         everything: All stages of every pipeline file, study/dvc.yaml too; then without targets.
+        after: Names of experiments that end before this one starts, as it takes their outputs from
+            the cache.
     """
 
     name: str
     settings: Mapping[str, float | str]
     targets: tuple[str, ...] = ()
     everything: bool = False
+    after: tuple[str, ...] = ()
 
 
 def run_experiment(
@@ -76,37 +78,41 @@ def run_all(
     jobs: int = 1,
     finished: Callable[[Experiment, str], None] = lambda experiment, revision: None,
 ) -> None:
-    """Run experiments side by side.
+    """Run experiments side by side; of those that may start, the first in order does.
 
     Args:
-        experiments: Their names differ.
+        experiments: Their names differ; `after` names some of them.
         jobs: How many at a time.
         finished: Called in this thread with every experiment and its revision, as they end.
 
     Raises:
-        ExperimentError: The first failure; those that run meanwhile end, no other starts.
+        ExperimentError: The first failure; those that run meanwhile end, no other starts. Or
+            experiments that wait for each other, or for one that is not here.
     """
-    stop = Event()
-
-    def attempt(experiment: Experiment) -> str | None:
-        if stop.is_set():
-            return None
-        try:
-            return run_experiment(
-                experiment.name, experiment.settings, experiment.targets, experiment.everything
-            )
-        except BaseException:
-            stop.set()
-            raise
-
+    waiting = list(experiments)
+    running: dict[Future[str], Experiment] = {}
+    ended: set[str] = set()
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(attempt, experiment): experiment for experiment in experiments}
-        try:
-            for future in as_completed(running):
-                if (revision := future.result()) is not None:
-                    finished(running[future], revision)
-        finally:
-            stop.set()
+        while waiting or running:
+            for experiment in [e for e in waiting if ended.issuperset(e.after)]:
+                if len(running) == jobs:
+                    break
+                waiting.remove(experiment)
+                running[pool.submit(_attempt, experiment)] = experiment
+            if not running:
+                names = ", ".join(experiment.name for experiment in waiting)
+                raise ExperimentError(f"experiments {names} wait for what never ends; mend `after`")
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                experiment = running.pop(future)
+                finished(experiment, future.result())
+                ended.add(experiment.name)
+
+
+def _attempt(experiment: Experiment) -> str:
+    return run_experiment(
+        experiment.name, experiment.settings, experiment.targets, experiment.everything
+    )
 
 
 def remove_experiments(names: Iterable[str]) -> None:

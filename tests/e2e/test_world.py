@@ -86,6 +86,9 @@ def test_the_study_is_left_out_and_goes_on_from_what_is_there(clone: Clone) -> N
     assert not (clone.root / "data/study").exists()
     first = "study/dvc.yaml:study_pools"
     assert ran(clone.run("dvc", "repro", "--dry", first)) == {first}
+    # As `make study` asks for the main pipeline: the targets of both files in one command.
+    judge = "study/dvc.yaml:study_judge"
+    assert ran(clone.run("dvc", "repro", "--dry", "dvc.yaml", judge)) == {first, judge}
 
 
 def test_scratch_is_empty_after_a_run(clone: Clone) -> None:

@@ -10,6 +10,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import AutoraterJudge
+from westofn.evaluation.pools import judge_pool
 from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of, preference_frame, text
@@ -97,6 +98,15 @@ def test_a_pairwise_base_has_no_best_of_n_and_no_pool_scores(gold, untrained, co
     assert set(found.metrics) == ALL | ON_POLICY
     assert set(found.curves) == {"reliability", "length"}
     assert POOL_SCORES.validate(found.pool_scores, "here").height == 0
+
+
+def test_rewards_that_the_judge_gave_before_change_nothing(gold, planted, monkeypatch):
+    asked = evaluate("hf50", planted(1.0), gold)
+    rewards = judge_pool(gold, pool_of(*VALUES))
+    monkeypatch.setattr("westofn.evaluation.arms.judge_pool", None)  # it is not asked again
+    told = evaluate("hf50", planted(1.0), gold, judged=rewards)
+    assert told.metrics == asked.metrics
+    assert told.pool_scores.equals(asked.pool_scores)
 
 
 def test_an_ensemble_is_measured_by_its_mean(gold, planted):

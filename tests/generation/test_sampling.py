@@ -23,7 +23,7 @@ NAMES = ["p0", "p1", "p2", "p3"]
 def small_policy(small_encoder: Encoder) -> Policy:
     """A policy that ends a response at about every fifth token."""
     policy = tiny_policy(small_encoder)
-    decoder = policy.decoder
+    decoder = policy.network
     prompts = pad(small_encoder.prompts(PROMPTS), small_encoder.pad_id)
     with torch.no_grad():
         states = decoder.prompt_states(prompts.ids, prompts.mask)
@@ -149,7 +149,7 @@ def test_a_stopped_sample_has_the_log_likelihood_of_its_text(small_policy: Polic
 def test_a_small_temperature_takes_the_likeliest_token_each_time(small_policy: Policy) -> None:
     samples = _draw(small_policy, temperature=1e-5, indices=range(3))
     never = hf.never_drawn(small_policy)
-    decoder, encoder = small_policy.decoder, small_policy.encoder
+    decoder, encoder = small_policy.network, small_policy.encoder
     for row, pool in enumerate(_rows(samples)):
         assert pool[0] == pool[1] == pool[2]
         prompt = pad(encoder.prompts([PROMPTS[row]]), encoder.pad_id)
@@ -169,9 +169,9 @@ def _first_token_statistic(
     samples = _draw(policy, [1], range(count), temperature=drawn_at)
     prompt = pad(policy.encoder.prompts([PROMPTS[1]]), policy.encoder.pad_id)
     with torch.no_grad():
-        states = policy.decoder.prompt_states(prompt.ids, prompt.mask)
+        states = policy.network.prompt_states(prompt.ids, prompt.mask)
         start = torch.zeros(1, 1, 0, dtype=torch.long)
-        logits = policy.decoder.logits(policy.decoder.hidden(states, start))[0, 0, 0]
+        logits = policy.network.logits(policy.network.hidden(states, start))[0, 0, 0]
     logits[hf.never_drawn(policy)] = -math.inf
     expected = (logits.double() / expected_at).softmax(-1) * count
     observed = torch.bincount(samples.ids[0, :, 0], minlength=len(expected)).double()

@@ -17,7 +17,7 @@ from transformers import BertConfig
 
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES
 from westofn.errors import ModelError
-from westofn.models.encoder_decoder import load_backbone
+from westofn.models.families import load_backbone
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
 from westofn.models.reward import Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tests.stages.pipeline import Tiny
 from westofn.errors import ModelError
 from westofn.models import hub
-from westofn.models.encoder_decoder import load_backbone
+from westofn.models.families import load_backbone
 from westofn.models.tokenizer import load_pretrained_tokenizer
 
 POLICY = "data/loop/k0/policy"

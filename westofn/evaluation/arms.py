@@ -43,6 +43,7 @@ def evaluate_arm(
     pool: Pool,
     judge: Judge,
     seed: int,
+    judged: FloatArray | None = None,
     synthetic: SyntheticInputs | None = None,
 ) -> ArmEvaluation:
     """Measure one model on all that there is to measure it on.
@@ -58,6 +59,7 @@ def evaluate_arm(
         pool: The SFT policy's candidates on test prompts.
         judge: The independent judge.
         seed: The run's seed. Draws and resamples do not depend on the model.
+        judged: (P, N) the judge's rewards of `pool`, where several models are measured on it.
         synthetic: The iteration's synthetic pairs.
 
     Raises:
@@ -72,7 +74,7 @@ def evaluate_arm(
         pair_scores=held_out.scores,
         pool_scores=POOL_SCORES.empty(),
     )
-    judged = judge_pool(judge, pool)
+    judged = judge_pool(judge, pool) if judged is None else judged
     rewards = score_pool(model, ensemble, pool) if ensemble.comparator == "pointwise" else None
     if judge.name == "gold":
         drawn = on_policy_pairs(pool, judged, seed=seed)

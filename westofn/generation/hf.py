@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from westofn.core.seeds import prompt_keys, uniforms
-from westofn.models.encoder_decoder import StepCache
 from westofn.models.encoding import pad
+from westofn.models.network import Cache
 from westofn.models.policy import Policy, chosen_logprobs
 
 # Below this share of live rows the finished ones are dropped; dropping copies the cache.
@@ -62,12 +62,12 @@ def sample(
         seed: The run's seed.
     """
     policy.model.eval()
-    encoder, decoder, device = policy.encoder, policy.decoder, policy.device
+    encoder, network, device = policy.encoder, policy.network, policy.device
     limit = encoder.template.max_response_tokens
     count, per_prompt = len(prompts), len(indices)
     padded = pad(encoder.prompts(prompts), encoder.pad_id)
-    states = decoder.prompt_states(padded.ids.to(device), padded.mask.to(device))
-    cache = StepCache(decoder, states, per_prompt, limit + 1)
+    states = network.prompt_states(padded.ids.to(device), padded.mask.to(device))
+    cache = network.cache(states, per_prompt, limit + 1)
     keys = np.repeat(prompt_keys(prompt_ids), per_prompt)
     draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
     never = torch.tensor(never_drawn(policy), dtype=torch.long, device=device)
@@ -78,9 +78,9 @@ def sample(
     live = torch.arange(total, device=device).view(count, per_prompt)  # place in the cache -> row
     running = torch.ones(total, dtype=torch.bool, device=device)
     lengths = torch.zeros(total, dtype=torch.long, device=device)
-    tokens = torch.full_like(live, decoder.start_id)
+    tokens = states.start.unsqueeze(-1).expand_as(live)
     for step in range(limit + 1):
-        logits = decoder.step(cache, tokens).float()
+        logits = network.step(cache, tokens).float()
         if step == limit:  # the limit counts without the end token, which may still come here
             drawn = torch.full_like(live, encoder.eos_id)
             ended = _draw(logits, never, temperature, draws.at(step, live)) == encoder.eos_id
@@ -135,7 +135,7 @@ class _Draws:
 def never_drawn(policy: Policy) -> list[int]:
     """Special tokens other than the end token, and padded vocabulary: no text spells them."""
     special = set(policy.tokenizer.all_special_ids) - {policy.encoder.eos_id}
-    beyond = range(len(policy.tokenizer), policy.model.config.vocab_size)
+    beyond = range(len(policy.tokenizer), policy.network.vocabulary)
     return sorted(special | set(beyond))
 
 
@@ -149,9 +149,7 @@ def _draw(logits: Tensor, never: Tensor, temperature: float, uniform: Tensor) ->
     return drawn.clamp_max(logits.shape[-1] - 1)
 
 
-def _compact(
-    cache: StepCache, live: Tensor, tokens: Tensor, alive: Tensor
-) -> tuple[Tensor, Tensor]:
+def _compact(cache: Cache, live: Tensor, tokens: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     """Keep prompts with live rows, and of each as many rows as the prompt with most has.
 
     Finished rows that fill the gaps go on decoding; what they draw is never written.

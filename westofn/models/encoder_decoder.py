@@ -11,19 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AutoConfig, T5Config, T5ForConditionalGeneration
-from transformers.utils import logging as transformers_logging
+from transformers import T5Config, T5ForConditionalGeneration
 
-from westofn.errors import ModelError
-from westofn.models.hub import is_local
-
-# Bars for loading and writing a few tensors would drown the stages' own.
-transformers_logging.disable_progress_bar()
-
-SUPPORTED = ("t5",)
+from westofn.models.network import Generator
 
 
 def build_scratch(
@@ -55,41 +47,6 @@ def build_scratch(
     return T5ForConditionalGeneration(T5Config(**settings))
 
 
-def load_backbone(name: str) -> T5ForConditionalGeneration:
-    """A T5 from a folder or a hub name.
-
-    Args:
-        name: Folder with config.json and safetensors, or a hub name.
-
-    Raises:
-        ModelError: It cannot be found or reached, or it is of another family.
-    """
-    local = is_local(name)
-    try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
-    except (OSError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise ModelError(
-            f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
-            "model.safetensors, or a hub name that this machine can reach"
-        ) from None
-    if config.model_type not in SUPPORTED:
-        raise ModelError(
-            f"model {name!r} is of family {config.model_type}; supported: {', '.join(SUPPORTED)}; "
-            "give sft.model one of these"
-        )
-    try:
-        return T5ForConditionalGeneration.from_pretrained(
-            name, use_safetensors=True, local_files_only=local
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).split("\n")[0]
-        raise ModelError(
-            f"weights of {name!r} cannot be loaded: {reason}; give the whole folder, or rerun the "
-            "stage that writes it"
-        ) from None
-
-
 @dataclass(frozen=True)
 class PromptStates:
     """What the decoder needs of P prompts: per layer keys and values, and the padding bias.
@@ -98,11 +55,13 @@ class PromptStates:
         keys: One tensor a decoder layer, (P, heads, S, d_kv).
         values: The same shape as keys.
         bias: (P, 1, 1, S), 0 at real prompt tokens and −inf at padding.
+        start: (P,) the decoder's start token.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     bias: Tensor
+    start: Tensor
 
     def select(self, rows: Tensor) -> PromptStates:
         """The states of some of the prompts."""
@@ -110,11 +69,15 @@ class PromptStates:
             tuple(key[rows] for key in self.keys),
             tuple(value[rows] for value in self.values),
             self.bias[rows],
+            self.start[rows],
         )
 
 
-class SharedDecoder:
+class SharedDecoder(Generator[PromptStates, "StepCache"]):
     """A T5's decoder over K responses a prompt; holds no weights of its own."""
+
+    family = "encoder_decoder"
+    model: T5ForConditionalGeneration
 
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         self.model = model
@@ -123,6 +86,11 @@ class SharedDecoder:
         self.start_id = int(config.decoder_start_token_id)
         # Untyped: transformers builds its blocks from nn.Module attributes.
         self.stack: Any = model.decoder
+
+    @property
+    def width(self) -> int:
+        """d_model."""
+        return int(self.model.config.d_model)
 
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PromptStates:
         """Run the encoder and project its states for every cross-attention.
@@ -137,7 +105,7 @@ class SharedDecoder:
         cross = [block.layer[1].EncDecAttention for block in self.stack.block]
         keys = tuple(self._heads(layer.k(encoded)).contiguous() for layer in cross)
         values = tuple(self._heads(layer.v(encoded)).contiguous() for layer in cross)
-        return PromptStates(keys, values, bias)
+        return PromptStates(keys, values, bias, ids.new_full((len(ids),), self.start_id))
 
     def hidden(self, states: PromptStates, responses: Tensor) -> Tensor:
         """Decoder states of whole responses (teacher forcing).
@@ -178,6 +146,10 @@ class SharedDecoder:
         first: Any = self.stack.block[0].layer[0].SelfAttention
         bias: Tensor = first.compute_bias(length, length)
         return bias
+
+    def cache(self, states: PromptStates, per_prompt: int, max_length: int) -> StepCache:
+        """Room for the keys and values of `max_length` tokens of every row."""
+        return StepCache(self, states, per_prompt, max_length)
 
     def step(self, cache: StepCache, tokens: Tensor) -> Tensor:
         """Decode one token for every live row.

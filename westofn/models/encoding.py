@@ -1,7 +1,8 @@
 """The one function by which every stage turns (prompt, response) into token ids.
 
-A prompt that is too long loses its beginning; a response is never cut. Both end with the
-end-of-sequence token, and special tokens that a text spells out stay plain text.
+A prompt that is too long loses its beginning; a response is never cut, and its end token is part
+of it. Which special tokens stand around both is the family's `Layout`; special tokens that a text
+spells out stay plain text.
 """
 
 from __future__ import annotations
@@ -13,6 +14,27 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The special tokens around a prompt and after a response.
+
+    Attributes:
+        before_prompt: Ids, kept when a prompt is trimmed.
+        after_prompt: Ids.
+        end: The id that ends a response.
+    """
+
+    before_prompt: tuple[int, ...]
+    after_prompt: tuple[int, ...]
+    end: int
+
+
+def encoder_decoder_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
+    """T5's: prompt and response end with the end token."""
+    end = int(tokenizer.eos_token_id)
+    return Layout((), (end,), end)
 
 
 @dataclass(frozen=True)
@@ -40,16 +62,18 @@ class Encoder:
         max_response_tokens: int,
     ) -> None:
         self.tokenizer = tokenizer
+        self.layout = encoder_decoder_layout(tokenizer)
         self.pad_id = int(tokenizer.pad_token_id)
-        self.eos_id = int(tokenizer.eos_token_id)
+        self.eos_id = self.layout.end
         self.template = Template(
             max_prompt_tokens, max_response_tokens, vocabulary_digest(tokenizer)
         )
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt, at most `max_prompt_tokens` with the end token, trimmed left."""
-        keep = self.template.max_prompt_tokens - 1
-        return [[*ids[-keep:], self.eos_id] for ids in self._ids(texts)]
+        """Ids of each prompt, at most `max_prompt_tokens` with its special ones, trimmed left."""
+        before, after = self.layout.before_prompt, self.layout.after_prompt
+        keep = self.template.max_prompt_tokens - len(before) - len(after)
+        return [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each response and the end token; never cut, see `fits`."""

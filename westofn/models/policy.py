@@ -9,21 +9,22 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.models.card import Card, check_canaries, read_card
-from westofn.models.encoder_decoder import SharedDecoder, load_backbone
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import generator_of, load_backbone
 from westofn.models.folder import load_encoder, write_model
+from westofn.models.network import AnyGenerator
 
 SCORING_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Policy:
-    """π(y|x): model, encoder, and the decoder that shares prompts."""
+    """π(y|x): model, encoder, and the network that shares prompts."""
 
-    model: T5ForConditionalGeneration
+    model: PreTrainedModel
     encoder: Encoder
 
     @property
@@ -32,9 +33,9 @@ class Policy:
         return self.encoder.tokenizer
 
     @property
-    def decoder(self) -> SharedDecoder:
-        """The decoder over K responses a prompt."""
-        return SharedDecoder(self.model)
+    def network(self) -> AnyGenerator:
+        """The network over K responses a prompt."""
+        return generator_of(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -53,10 +54,10 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
     Returns:
         (P, K, T), 0 at padding.
     """
-    decoder = policy.decoder
-    states = decoder.prompt_states(prompts.ids, prompts.mask)
-    hidden = decoder.hidden(states, responses.ids[..., :-1])
-    chosen = chosen_logprobs(decoder.logits(hidden), responses.ids)
+    network = policy.network
+    states = network.prompt_states(prompts.ids, prompts.mask)
+    hidden = network.hidden(states, responses.ids[..., :-1])
+    chosen = chosen_logprobs(network.logits(hidden), responses.ids)
     return chosen.masked_fill(~responses.mask, 0.0)
 
 
@@ -114,7 +115,7 @@ def save_policy(
         folder,
         Card(
             role="policy",
-            family="encoder_decoder",
+            family=policy.network.family,
             template=policy.encoder.template.to_json(),
             training=training,
         ),

@@ -1,8 +1,7 @@
 """Reward and preference models: a backbone that reads (prompt, response), and a small fp32 head.
 
-The prompt goes through the encoder, the response through the decoder. The head reads the mean of
-the decoder's states over the response (`mean`) or its state at the response's end token (`last`),
-found by the mask and never by a token id.
+The head reads the mean of the backbone's states over the response (`mean`) or its state at the
+response's end token (`last`), found by the mask and never by a token id.
 
 | comparator | head | margin of a over b |
 |---|---|---|
@@ -22,13 +21,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.models.card import Card, check_canaries, read_card
-from westofn.models.encoder_decoder import PromptStates, SharedDecoder, load_backbone
 from westofn.models.encoding import Encoder, Padded
+from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
+from westofn.models.network import AnyNetwork, States, freeze_vocabulary_projection
 from westofn.params import Comparator, Readout
 
 HEAD = "head.safetensors"
@@ -41,7 +41,7 @@ class RewardModel(nn.Module):
 
     def __init__(
         self,
-        backbone: T5ForConditionalGeneration,
+        backbone: PreTrainedModel,
         comparator: Comparator,
         planes: int,
         readout: Readout = "mean",
@@ -49,13 +49,11 @@ class RewardModel(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        # The vocabulary projection is not read here; frozen unless it shares the embedding.
-        if self.backbone.lm_head.weight is not self.backbone.shared.weight:
-            self.backbone.lm_head.requires_grad_(False)
+        freeze_vocabulary_projection(backbone)
         self.comparator: Comparator = comparator
         self.planes = planes if comparator == "embedding" else 0
         self.readout: Readout = readout
-        width = backbone.config.d_model
+        width = self.network.width
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
         # Of the read-out alone: dropout in every layer costs more than half a step again.
         self.dropout = nn.Dropout(dropout)
@@ -64,11 +62,17 @@ class RewardModel(nn.Module):
         nn.init.normal_(self.head.weight, std=PLANES_START * (width + 1) ** -0.5)
         nn.init.zeros_(self.head.weight[0])
 
-    def prompt_states(self, prompts: Padded) -> PromptStates:
-        """Encode P prompts once, for any number of responses."""
-        return SharedDecoder(self.backbone).prompt_states(prompts.ids, prompts.mask)
+    @property
+    def network(self) -> AnyNetwork:
+        """The network that reads prompts and responses with the backbone's weights."""
+        return network_of(self.backbone)
 
-    def features(self, states: PromptStates, responses: Padded) -> Tensor:
+    def prompt_states(self, prompts: Padded) -> States:
+        """Encode P prompts once, for any number of responses."""
+        states: States = self.network.prompt_states(prompts.ids, prompts.mask)
+        return states
+
+    def features(self, states: States, responses: Padded) -> Tensor:
         """The head's outputs.
 
         Args:
@@ -78,8 +82,8 @@ class RewardModel(nn.Module):
         Returns:
             (P, K, 1 + 2·planes) fp32: the reward, then u_1 … u_L, w_1 … w_L.
         """
-        hidden = SharedDecoder(self.backbone).hidden(states, responses.ids)
-        features: Tensor = self.head(self.dropout(self._read_out(hidden, responses.mask).float()))
+        read = self.network.read_out(states, responses, self.readout)
+        features: Tensor = self.head(self.dropout(read.float()))
         return features
 
     @torch.no_grad()
@@ -87,15 +91,6 @@ class RewardModel(nn.Module):
         """Multiply every margin by a positive factor."""
         self.head.weight[0] *= factor
         self.head.weight[1:] *= factor**0.5  # planes are multiplied by each other
-
-    def _read_out(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """(P, K, T + 1, d) states and (P, K, T) mask -> (P, K, d); state t has read y_1 … y_t."""
-        if self.readout == "mean":
-            weight = mask.unsqueeze(-1).to(hidden.dtype)
-            return (hidden[:, :, 1:] * weight).sum(2) / weight.sum(2)
-        last = mask.sum(-1)
-        index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
-        return hidden.gather(2, index).squeeze(2)
 
     @property
     def device(self) -> torch.device:
@@ -152,7 +147,7 @@ def save_reward_model(
 
     card = Card(
         role="reward_model",
-        family="encoder_decoder",
+        family=model.network.family,
         template=scorer.encoder.template.to_json(),
         comparator=model.comparator,
         planes=model.planes,

@@ -154,6 +154,7 @@ class Lab:
             pool=inputs.test_pool,
             judge=inputs.judge,
             seed=inputs.seed,
+            judged=inputs.test_pool_judged,
         )
         return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,12 @@ from westofn.report.study_results import Run
 from westofn.study.results import collect
 
 ROUNDS = ("k1", "k2", "k3")
+STUDY = "study/dvc.yaml"
+PARTS = (
+    ("study_baselines", "study_synthetic_bases", "study_size", "study_overoptimisation"),
+    ("study_selection", "study_teachers", "study_data", "study_iterations"),
+)
+"""The stages on top of pools and verdicts, in halves of about equal length: two share a seed."""
 
 
 def run_study(
@@ -21,8 +27,10 @@ def run_study(
 ) -> list[Run]:
     """Run the seeds side by side, one thread each; what has run before comes from DVC's cache.
 
-    Every seed is an experiment in a temporary copy of the repository, with its own world, models
-    and test set, and a loop of three rounds. A killed run goes on where it stopped.
+    Every seed has its own world, models and test set, and a loop of three rounds. It is four
+    experiments in temporary copies of the repository: the main pipeline with the study's pools and
+    verdicts, two halves of the study on top, and the whole, which finds all in the cache. A killed
+    run goes on where it stopped.
 
     Args:
         seeds: Values of `seed`.
@@ -38,21 +46,39 @@ def run_study(
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
-    experiments = [
-        Experiment(f"study-{seed}", {"seed": seed, **rounds}, everything=True) for seed in seeds
-    ]
+    experiments = [one for seed in seeds for one in _of_seed({"seed": seed, **rounds})]
     runs: dict[int, Run] = {}
 
     def finished(experiment: Experiment, revision: str) -> None:
         seed = int(experiment.settings["seed"])
+        if not experiment.everything:
+            console.print(f"{experiment.name} done")
+            return
         runs[seed] = collect(lambda path: read_output(revision, path), ROUNDS)
         # After every seed: what is measured is not lost with those that fail or are stopped.
         done = sorted(runs)
         write_study(done, [runs[seed] for seed in done], out)
-        console.print(f"seed {seed} done, {len(done)} of {len(experiments)}: {out}")
+        console.print(f"seed {seed} done, {len(done)} of {len(seeds)}: {out}")
 
     run_all(experiments, jobs, finished)
     return [runs[seed] for seed in seeds]
+
+
+def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
+    """The experiments of one seed, in the order in which they may start."""
+    seed = settings["seed"]
+    main = Experiment(f"main-{seed}", settings, ("dvc.yaml", f"{STUDY}:study_judge"))
+    parts = [
+        Experiment(
+            f"study-{seed}-{place}",
+            settings,
+            tuple(f"{STUDY}:{stage}" for stage in stages),
+            after=(main.name,),
+        )
+        for place, stages in enumerate(PARTS)
+    ]
+    names = tuple(part.name for part in parts)
+    return [main, *parts, Experiment(f"study-{seed}", settings, everything=True, after=names)]
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import ModelError, TrainingError
-from westofn.models.encoder_decoder import build_scratch, load_backbone
+from westofn.models.encoder_decoder import build_scratch
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import load_backbone, network_of
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
 from westofn.params import SftParams
@@ -54,9 +55,10 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     if params.model != "scratch":
         backbone = load_backbone(params.model)
         tokenizer = load_pretrained_tokenizer(params.model)
-        if len(tokenizer) > backbone.config.vocab_size:
+        known = network_of(backbone).vocabulary
+        if len(tokenizer) > known:
             raise ModelError(
-                f"model {params.model!r} has embeddings for {backbone.config.vocab_size} tokens, "
+                f"model {params.model!r} has embeddings for {known} tokens, "
                 f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
                 "together"
             )

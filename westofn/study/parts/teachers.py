@@ -58,21 +58,22 @@ INPUTS = (
 
 def run(lab: Lab) -> None:
     """Teachers one by one."""
-    _comparators(lab)
+    joint = _comparators(lab)["joint"]
     _ensembles(lab)
-    _tournaments(lab)
+    _tournaments(lab, joint)
     if isinstance(lab.inputs.judge, GoldJudge):
         _theorem(lab)
 
 
-def _comparators(lab: Lab) -> None:
+def _comparators(lab: Lab) -> dict[Comparator, Ensemble]:
     """embedding, pointwise, joint: as teachers, and what their pairs teach a student."""
+    teachers: dict[Comparator, Ensemble] = {}
     inputs, base = lab.inputs, lab.inputs.params.base_rm
     comparators: tuple[Comparator, ...] = ("embedding", "pointwise", "joint")
     for comparator in comparators:
         same = comparator == base.comparator
         head = Head(comparator, base.planes)
-        teacher = (
+        teacher = teachers[comparator] = (
             inputs.base
             if same
             else Ensemble.of(
@@ -97,6 +98,7 @@ def _comparators(lab: Lab) -> None:
         }
         pairs = from_selection(inputs.unlabeled, found.pairs)
         lab.student(f"by_{comparator}", lab.labeled, pairs, note=facts)
+    return teachers
 
 
 def _ensembles(lab: Lab) -> None:
@@ -156,7 +158,7 @@ def _select(features: Tensor, weight: float) -> BestWorst:
     )
 
 
-def _tournaments(lab: Lab) -> None:
+def _tournaments(lab: Lab, joint: Ensemble) -> None:
     """How far an elimination tournament stays from the exact argmax, and cycles."""
     inputs = lab.inputs
     pools = inputs.unlabeled
@@ -167,10 +169,9 @@ def _tournaments(lab: Lab) -> None:
         responses=[pool[:JOINT_N] for pool in pools.responses[:JOINT_POOLS]],
     )
     base = inputs.params.base_rm
-    joint = lab.train("joint-teacher", lab.labeled, head=Head("joint"), params=base).scorer
     for name, all_margins in (
         (base.comparator, mean_margins(inputs.base, pools)),
-        ("joint", mean_margins(Ensemble.of(joint), few)),
+        ("joint", mean_margins(joint, few)),
     ):
         prompts, count = all_margins.shape[:2]
         brackets = selector_draws(inputs.seed, pools.prompt_ids[:prompts], count)

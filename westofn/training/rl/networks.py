@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from westofn.errors import ModelError, TrainingError
-from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder, Padded
+from westofn.models.families import generator_of
 from westofn.models.reward import Scorer
 from westofn.training.rl.processes import Accelerator
 
@@ -48,9 +48,9 @@ class ValueNetwork(nn.Module):
         Returns:
             (P, K, T) fp32; meaningless at padding.
         """
-        decoder = SharedDecoder(self.backbone)
-        states = decoder.prompt_states(prompts.ids, prompts.mask)
-        hidden = decoder.hidden(states, actions.ids[..., :-1])
+        network = generator_of(self.backbone)
+        states = network.prompt_states(prompts.ids, prompts.mask)
+        hidden: Tensor = network.hidden(states, actions.ids[..., :-1])
         if self.readout == "mean":
             hidden = _running_mean(hidden)
         values: Tensor = self.head(hidden.float()).squeeze(-1)

@@ -47,9 +47,9 @@ class TemperedPolicy(nn.Module):
         return self._logits(prompts, actions.ids).log_softmax(-1)
 
     def _logits(self, prompts: Padded, ids: Tensor) -> Tensor:
-        decoder = self.policy.decoder
-        states = decoder.prompt_states(prompts.ids, prompts.mask)
-        logits = decoder.logits(decoder.hidden(states, ids[..., :-1])).float()
+        network = self.policy.network
+        states = network.prompt_states(prompts.ids, prompts.mask)
+        logits = network.logits(network.hidden(states, ids[..., :-1])).float()
         never = self._never.to(logits.device)
         return (logits / self.temperature).index_fill(-1, never, _IMPOSSIBLE)
 

@@ -1,0 +1,155 @@
+"""What every model family offers to policies, reward models and sampling: responses of a prompt.
+
+A network reads P prompts once (`prompt_states`) and then K responses of each. It walks a
+transformers model and holds no weights of its own, so configuration, weights and files stay
+transformers'.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from westofn.models.encoding import Padded
+from westofn.params import Readout
+
+Family = Literal["encoder_decoder", "causal", "encoder"]
+
+
+class States(Protocol):
+    """What a network keeps of P prompts."""
+
+    def select(self, rows: Tensor) -> Self:
+        """The states of some of the prompts."""
+
+
+class GeneratingStates(States, Protocol):
+    """States that a response can be continued from."""
+
+    @property
+    def start(self) -> Tensor:
+        """(P,) long: the token that is read before a response's first."""
+
+
+class Cache(Protocol):
+    """What P·K rows have read so far; `Generator.step` extends it."""
+
+    def keep(self, prompt_rows: Tensor, rows: Tensor) -> None:
+        """Drop finished rows: keep these prompts and these of the P·K rows, in this order."""
+
+
+S = TypeVar("S", bound=States)
+G = TypeVar("G", bound=GeneratingStates)
+C = TypeVar("C", bound=Cache)
+
+
+class Network(ABC, Generic[S]):
+    """A transformers model that reads responses in the light of their prompts.
+
+    Attributes:
+        family: Which kind of transformer it is.
+        model: The weights.
+    """
+
+    family: Family
+    model: PreTrainedModel
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """d, the size of a state."""
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the tokens that the model has embeddings for."""
+        embedding: Any = self.model.get_input_embeddings()
+        return int(embedding.weight.shape[0])
+
+    @abstractmethod
+    def prompt_states(self, ids: Tensor, mask: Tensor) -> S:
+        """Read the prompts.
+
+        Args:
+            ids: (P, S) long, right-padded.
+            mask: (P, S) bool, True at real tokens.
+        """
+
+    @abstractmethod
+    def read_out(self, states: S, responses: Padded, readout: Readout) -> Tensor:
+        """One state for every response, which a reward head reads.
+
+        Args:
+            states: Of P prompts.
+            responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
+            readout: `mean` over the response, or its `last` token; found by the mask alone.
+
+        Returns:
+            (P, K, d).
+        """
+
+
+class Generator(Network[G], Generic[G, C]):
+    """A network that reads from left to right, so that it can be sampled too."""
+
+    @abstractmethod
+    def hidden(self, states: G, responses: Tensor) -> Tensor:
+        """States of whole responses (teacher forcing).
+
+        Args:
+            states: Of P prompts.
+            responses: (P, K, T) ids, right-padded.
+
+        Returns:
+            (P, K, T + 1, d); position t has read y_1 … y_t, so it predicts y_{t+1}.
+        """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Vocabulary logits of states, (…, d) -> (…, V)."""
+
+    @abstractmethod
+    def cache(self, states: G, per_prompt: int, max_length: int) -> C:
+        """The empty history of K rows a prompt, for at most `max_length` steps."""
+
+    @abstractmethod
+    def step(self, cache: C, tokens: Tensor) -> Tensor:
+        """Read one token more for every live row.
+
+        Args:
+            cache: The rows' history; it is extended in place.
+            tokens: (P, K) the tokens read at this step, first `states.start`.
+
+        Returns:
+            (P, K, V) logits of the next token.
+        """
+
+    def read_out(self, states: G, responses: Padded, readout: Readout) -> Tensor:
+        """See `Network.read_out`; state t has read y_1 … y_t."""
+        hidden = self.hidden(states, responses.ids)
+        if readout == "mean":
+            weight = responses.mask.unsqueeze(-1).to(hidden.dtype)
+            return (hidden[:, :, 1:] * weight).sum(2) / weight.sum(2)
+        last = responses.mask.sum(-1)
+        index = last[..., None, None].expand(*last.shape, 1, hidden.shape[-1])
+        return hidden.gather(2, index).squeeze(2)
+
+
+AnyNetwork = Network[Any]
+AnyGenerator = Generator[Any, Any]
+
+
+def freeze_vocabulary_projection(model: PreTrainedModel) -> None:
+    """Keep a projection that no reward reads out of training, unless it shares the embedding."""
+    projection: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    if projection is not None and projection.weight is not embedding.weight:
+        projection.requires_grad_(False)
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """Where the weights lie."""
+    return next(model.parameters()).device
