@@ -7,6 +7,7 @@
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
 | score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
+| export rm DIR | puts a reward model into a folder of its own, with a model card |
 | study | runs main pipeline and study over several seeds: study.json, docs/results.md |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 """
@@ -218,6 +219,21 @@ def export_pairs(
     done = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
     counts = ", ".join(f"{count:,} {source}" for source, count in done.counts.items())
     typer.echo(f"written: {out} ({counts}), {done.card}", err=True)
+
+
+@export.command("rm")
+def export_rm(
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export there is replaced")],
+    model: Annotated[Path, typer.Option(help="folder of a reward model")] = Path("data/loop/k1/rm"),
+    metrics: Annotated[
+        Path | None, typer.Option(help="of eval; without it what dvc.lock knows to be this model's")
+    ] = None,
+) -> None:
+    """Put a reward model into a folder that says what it is, with a model card."""
+    from westofn.exporting.reward_model import export_reward_model
+
+    export_reward_model(out, model=model, metrics=metrics)
+    typer.echo(f"written: {out}", err=True)
 
 
 def _git() -> tuple[bool, str, str]:

@@ -17,10 +17,9 @@ import torch
 from tests.small_models import PROMPTS, RESPONSES, tiny_scorer
 from westofn import __main__ as command
 from westofn.errors import ModelError
-from westofn.models.card import member_folder, write_ensemble
 from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble
-from westofn.models.reward import Scorer, save_reward_model
+from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator
 from westofn.scoring.rows import Row
@@ -34,20 +33,6 @@ LONG = " ".join(["cat"] * 9)  # the limit is 8
 @pytest.fixture(autouse=True)
 def _device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WESTOFN_DEVICE", "cpu")
-
-
-@pytest.fixture(scope="session")
-def folders(scorers: Build, small_encoder: Encoder, tmp_path_factory: Any) -> Path:
-    """A saved model of each comparator, and an ensemble of two pointwise ones."""
-    root = Path(tmp_path_factory.mktemp("models"))
-    canaries = [(PROMPTS[0], RESPONSES[0])]
-    comparators: tuple[Comparator, ...] = ("pointwise", "embedding", "joint")
-    for comparator in comparators:
-        save_reward_model(scorers(comparator), root / comparator, canaries, {})
-    for index, member in enumerate(members(scorers, small_encoder)):
-        save_reward_model(member, member_folder(root / "ensemble", index), canaries, {})
-    write_ensemble(root / "ensemble", 2)
-    return root
 
 
 def members(scorers: Build, encoder: Encoder) -> list[Scorer]:
@@ -73,12 +58,12 @@ SINGLE = [
 
 
 def test_stdin_to_stdout_gives_the_models_rewards_in_order(
-    folders: Path,
+    saved_models: Path,
     scorers: Build,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "--model", folders / "pointwise", stdin=lines(*SINGLE)) == 0
+    assert run(monkeypatch, "--model", saved_models / "pointwise", stdin=lines(*SINGLE)) == 0
     captured = capsys.readouterr()
     written = [json.loads(line) for line in captured.out.splitlines()]
     expected = score_rows(scorers("pointwise"), PROMPTS, RESPONSES)[:, 0]
@@ -89,13 +74,13 @@ def test_stdin_to_stdout_gives_the_models_rewards_in_order(
 
 
 def test_lists_of_responses_get_a_reward_each(
-    folders: Path, scorers: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved_models: Path, scorers: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = tmp_path / "in.jsonl", tmp_path / "deep" / "out.jsonl"
     source.write_text(lines({"prompt": PROMPTS[0], "responses": RESPONSES}, {
         "prompt": PROMPTS[1], "responses": RESPONSES[:1]
     }))  # fmt: skip
-    assert run(monkeypatch, source, "--model", folders / "pointwise", "--out", out) == 0
+    assert run(monkeypatch, source, "--model", saved_models / "pointwise", "--out", out) == 0
     first, second = map(json.loads, out.read_text().splitlines())
     expected = score_rows(scorers("pointwise"), [PROMPTS[0]] * 4, RESPONSES)[:, 0].tolist()
     assert first["reward"] == pytest.approx(expected, abs=1e-5)
@@ -105,7 +90,7 @@ def test_lists_of_responses_get_a_reward_each(
 @pytest.mark.parametrize("comparator", ["pointwise", "embedding", "joint"])
 def test_pairs_get_the_margin_of_every_comparator(
     comparator: Comparator,
-    folders: Path,
+    saved_models: Path,
     scorers: Build,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -113,7 +98,7 @@ def test_pairs_get_the_margin_of_every_comparator(
     rows = [
         {"prompt": prompt, "chosen": RESPONSES[1], "rejected": RESPONSES[2]} for prompt in PROMPTS
     ]
-    assert run(monkeypatch, "--model", folders / comparator, stdin=lines(*rows)) == 0
+    assert run(monkeypatch, "--model", saved_models / comparator, stdin=lines(*rows)) == 0
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = pair_margins(
         scorers(comparator), PROMPTS, [RESPONSES[1]] * 4, [RESPONSES[2]] * 4
@@ -123,13 +108,13 @@ def test_pairs_get_the_margin_of_every_comparator(
 
 
 def test_an_ensemble_gives_mean_and_deviation(
-    folders: Path,
+    saved_models: Path,
     scorers: Build,
     small_encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "--model", folders / "ensemble", stdin=lines(*SINGLE)) == 0
+    assert run(monkeypatch, "--model", saved_models / "ensemble", stdin=lines(*SINGLE)) == 0
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     a, b = (
         score_rows(member, PROMPTS, RESPONSES)[:, 0] for member in members(scorers, small_encoder)
@@ -143,11 +128,11 @@ def test_an_ensemble_gives_mean_and_deviation(
 @pytest.mark.parametrize("comparator", ["embedding", "joint"])
 def test_a_pairwise_model_has_no_reward_of_one_response(
     comparator: str,
-    folders: Path,
+    saved_models: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "--model", folders / comparator, stdin=lines(*SINGLE)) == 2
+    assert run(monkeypatch, "--model", saved_models / comparator, stdin=lines(*SINGLE)) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert line.startswith("westofn: stdin:1: a reward of one response needs a pointwise model")
@@ -156,13 +141,13 @@ def test_a_pairwise_model_has_no_reward_of_one_response(
 
 
 def test_a_long_response_is_scored_whole_and_marked(
-    folders: Path,
+    saved_models: Path,
     scorers: Build,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [{"prompt": "sun", "response": text} for text in (LONG, "good")]
-    assert run(monkeypatch, "--model", folders / "pointwise", stdin=lines(*rows)) == 0
+    assert run(monkeypatch, "--model", saved_models / "pointwise", stdin=lines(*rows)) == 0
     captured = capsys.readouterr()
     long, short = map(json.loads, captured.out.splitlines())
     assert long["beyond_limit"] is True
@@ -173,7 +158,7 @@ def test_a_long_response_is_scored_whole_and_marked(
 
 
 def test_a_bad_row_leaves_an_earlier_file_as_it_was(
-    folders: Path,
+    saved_models: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -181,7 +166,7 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     out.write_text("earlier\n")
     source.write_text(lines(*SINGLE * 3) + "oops\n")
-    arguments = (source, "--model", folders / "pointwise", "--out", out, "--batch", 1)
+    arguments = (source, "--model", saved_models / "pointwise", "--out", out, "--batch", 1)
     assert run(monkeypatch, *arguments) == 2
     assert capsys.readouterr().err.startswith(f"westofn: {source}:13: not JSON")
     assert out.read_text() == "earlier\n"
@@ -200,11 +185,11 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
 def test_a_wrong_path_is_one_line(
     arguments: tuple[str, ...],
     needed: str,
-    folders: Path,
+    saved_models: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(folders)
+    monkeypatch.chdir(saved_models)
     assert run(monkeypatch, *arguments, stdin=lines(*SINGLE)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"westofn: {needed}")
@@ -282,14 +267,16 @@ def test_an_answer_that_is_not_finite_is_refused(small_encoder: Encoder) -> None
         )
 
 
-def test_a_reader_that_leaves_is_no_traceback(folders: Path, tmp_path: Path) -> None:
+def test_a_reader_that_leaves_is_no_traceback(saved_models: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text(lines(*SINGLE * 2000))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     scoring = subprocess.Popen(
-        [sys.executable, "-m", "westofn", "score", str(source), "--model", folders / "pointwise"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-    )  # fmt: skip
+        [sys.executable, "-m", "westofn", "score", source, "--model", saved_models / "pointwise"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
     assert scoring.stdout
     assert scoring.stderr
     with scoring.stderr as errors:

@@ -48,7 +48,7 @@ def lineage_of(output: Path, lock: Path = LOCK) -> Lineage:
         DataError: The record is damaged.
     """
     digest = dvc_digest(output)
-    stages = _stages(lock)
+    stages = recorded_stages(lock)
     for stage in stages.values():
         if any(out.get("md5") == digest for out in stage.get("outs", [])):
             try:
@@ -73,7 +73,12 @@ def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _stages(lock: Path) -> dict[str, Any]:
+def recorded_stages(lock: Path) -> dict[str, Any]:
+    """dvc.lock's stages by name; none where there is no such file.
+
+    Raises:
+        DataError: It is damaged.
+    """
     if not lock.is_file():
         return {}
     try:
