@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from tests.exporting.conftest import DIALOGUE
+from tests.exporting.run import DIALOGUE
 from westofn import __main__ as command
 from westofn.errors import DataError, ParameterError
 from westofn.exporting.forms import Form, turns
@@ -127,6 +127,16 @@ def test_the_card_states_counts_thresholds_and_origin(data: Path, tmp_path: Path
     ):
         assert line in text, line
     assert str(tmp_path) not in text
+
+
+def test_the_folder_is_a_data_set_of_the_hub(data: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    for suffix in (".jsonl", ".parquet"):
+        out = tmp_path / "out" / suffix / f"pairs{suffix}"
+        export(data, out, "conversational", "mixed")
+        loaded = load_dataset(str(out.parent), split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded.to_list() == rows(out)
 
 
 def test_equal_runs_give_equal_bytes(data: Path, tmp_path: Path) -> None:
