@@ -222,6 +222,37 @@ def test_rows_are_read_a_chunk_at_a_time(scorers: Build) -> None:
     assert read_at_write == list(range(8, 1001, 8))
 
 
+def test_a_prompt_of_several_rows_is_read_once_and_no_pool_exceeds_the_batch(
+    scorers: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from westofn.scoring import stream
+
+    pools: list[tuple[str, int]] = []
+    real = stream.score_pools
+
+    def counting(scorer: Scorer, prompts: Any, responses: Any, batch: int) -> Any:
+        pools.extend(zip(prompts, map(len, responses), strict=True))
+        return real(scorer, prompts, responses, batch)
+
+    monkeypatch.setattr(stream, "score_pools", counting)
+    rows = [
+        Row(f"-:{number}", "{}", "response", PROMPTS[number % 2], [RESPONSES[number % 3]])
+        for number in range(6)
+    ] + [Row("-:6", "{}", "response", "sun", RESPONSES[:1])]
+    written: list[bytes] = []
+    ensemble = Ensemble.of(scorers("pointwise"))
+    score_stream(ensemble, rows, batch=2, write=written.append, advance=len_of_nothing)
+    assert pools == [(PROMPTS[0], 2), (PROMPTS[1], 2), (PROMPTS[0], 1), (PROMPTS[1], 1), ("sun", 1)]
+    found = [float(line.split(b" ")[-1][:-1]) for line in b"".join(written).splitlines()]
+    texts = [row.responses[0] for row in rows]
+    expected = score_rows(scorers("pointwise"), [row.prompt for row in rows], texts)[:, 0]
+    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def len_of_nothing(rows: int) -> None:
+    """Nobody looks at how far it is."""
+
+
 def test_memory_that_runs_out_changes_no_line(
     scorers: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 
 import torch
 from torch import Tensor
@@ -116,16 +116,36 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
 
 def _answers(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[Tensor]:
     """A row's rewards (members, N) or (members, 1), or margins (members, 1), for every row."""
-    prompts = [row.prompt for row in rows]
     if rows[0].form != "pair":
-        pools = [row.responses for row in rows]
-        scored = [score_pools(member, prompts, pools, batch) for member in ensemble.members]
-        return [torch.stack(of_row)[..., 0] for of_row in zip(*scored, strict=True)]
+        rewards = _rewards(ensemble, rows, batch)
+        ends = accumulate((len(row.responses) for row in rows), initial=0)
+        return [rewards[:, start:end] for start, end in pairwise(ends)]
+    prompts = [row.prompt for row in rows]
     chosen, rejected = ([row.responses[side] for row in rows] for side in (0, 1))
     margins = [
         pair_margins(member, prompts, chosen, rejected, batch) for member in ensemble.members
     ]
     return list(torch.stack(margins).T.unsqueeze(-1))
+
+
+def _rewards(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> Tensor:
+    """(members, responses of all rows); a prompt that stands in several rows is read once."""
+    texts = [(row.prompt, response) for row in rows for response in row.responses]
+    pools: list[list[int]] = []
+    of_prompt: dict[str, list[int]] = {}
+    for index, (prompt, _) in enumerate(texts):
+        if len(of_prompt.get(prompt, ())) in (0, batch):  # a pool is read in one forward pass
+            of_prompt[prompt] = []
+            pools.append(of_prompt[prompt])
+        of_prompt[prompt].append(index)
+    prompts = [texts[pool[0]][0] for pool in pools]
+    responses = [[texts[index][1] for index in pool] for pool in pools]
+    rewards = torch.empty(len(ensemble.members), len(texts))
+    for place, member in zip(rewards, ensemble.members, strict=True):
+        scored = score_pools(member, prompts, responses, batch)
+        for pool, features in zip(pools, scored, strict=True):
+            place[pool] = features[:, 0]
+    return rewards
 
 
 def _beyond_limit(ensemble: Ensemble, rows: Sequence[Row]) -> list[bool]:
