@@ -75,6 +75,7 @@ def sft_params(**changes: Any) -> SftParams:
     settings: dict[str, Any] = {
         "model": "scratch",
         "scratch": ScratchModel(
+            family="encoder_decoder",
             width=16,
             layers=2,
             heads=2,

@@ -75,8 +75,9 @@ class PrepareParams(Section):
 
 
 class ScratchModel(Section):
-    """The T5-style encoder-decoder that is built when `sft.model` is `scratch`."""
+    """The model that is built when `sft.model` is `scratch`: a small T5 or a small Llama."""
 
+    family: Literal["encoder_decoder", "causal"]
     width: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
     heads: Count
@@ -89,6 +90,11 @@ class ScratchModel(Section):
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.family == "causal" and self.width // self.heads % 2:
+            raise ValueError(
+                f"width {self.width} over heads {self.heads} is {self.width // self.heads}, needs "
+                "an even number: a causal model turns pairs of a head's numbers by their position"
+            )
         return self
 
 

@@ -9,26 +9,34 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, tiny_policy
 from westofn.generation import hf
 from westofn.generation.hf import Samples, decode, sample
 from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import FAMILY_OF
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 
 NAMES = ["p0", "p1", "p2", "p3"]
 
 
-@pytest.fixture(scope="module")
-def small_policy(small_encoder: Encoder) -> Policy:
+@pytest.fixture(scope="module", params=["t5", "bart", "llama", "mistral", "gpt2", "gemma2"])
+def small_policy(request: pytest.FixtureRequest, words: PreTrainedTokenizerFast) -> Policy:
     """A policy that ends a response at about every fifth token."""
-    policy = tiny_policy(small_encoder)
+    encoder = Encoder(words, 10, 8, FAMILY_OF[request.param])
+    policy = tiny_policy(encoder)
+    if request.param != "t5":
+        policy = Policy(tiny_model(request.param, encoder), encoder)
     decoder = policy.network
-    prompts = pad(small_encoder.prompts(PROMPTS), small_encoder.pad_id)
+    prompts = pad(encoder.prompts(PROMPTS), encoder.pad_id)
     with torch.no_grad():
         states = decoder.prompt_states(prompts.ids, prompts.mask)
         usual = decoder.hidden(states, torch.arange(3, 35).view(4, 1, 8)).flatten(0, 2).mean(0)
-        policy.model.shared.weight[small_encoder.eos_id] = 3 * usual / usual.norm()
+        # A T5 scales its states down before it asks for the next token.
+        length = 3.0 if request.param == "t5" else 2 / usual.norm()
+        end = policy.model.get_output_embeddings().weight[encoder.eos_id]
+        end.copy_(length * usual / usual.norm())
     return policy
 
 

@@ -66,18 +66,19 @@ def as_yaml(value: Mapping[str, object]) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[tuple[str, object]]) -> str:
-    """A markdown table of names and numbers.
+    r"""A markdown table of names and values.
 
-    >>> print(table(("pairs", "count"), [("kept", 1200)]))
+    >>> print(table(("pairs", "count"), [("kept", 1200), ("layout", "x | y")]))
     | pairs | count |
     |---|---:|
     | kept | 1,200 |
+    | layout | x \| y |
     """
     lines = ["| " + " | ".join(heads) + " |", "|---|---:|"]
     for name, value in rows:
-        lines.append(
-            f"| {name} | {value:,} |" if isinstance(value, int) else f"| {name} | {value} |"
-        )
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        escaped = text.replace("|", r"\|")
+        lines.append(f"| {name} | {escaped} |")
     return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ class Card:
 
     Attributes:
         role: What the model is for.
-        family: `encoder_decoder`.
+        family: Of its network, see `encoding.Family`.
         comparator: Of a reward model: embedding, joint or pointwise.
         planes: Of the embedding comparator's skew-symmetric part.
         readout: Of a reward model: mean or last.
@@ -151,6 +151,15 @@ def check_template(folder: Path, card: Card, template: dict[str, int | str]) -> 
                 f"{folder}: {key} of the tokenizer is {template.get(key)!r}, the card says "
                 f"{needed!r}; the model's files do not belong together, rerun its stage"
             )
+
+
+def check_family(folder: Path, card: Card, family: str) -> None:
+    """Refuse a model whose configuration is of another family than its card."""
+    if family != card.family:
+        raise ModelError(
+            f"{folder}: config.json is of a model of family {family}, the card says {card.family}; "
+            "the model's files do not belong together, rerun its stage"
+        )
 
 
 def check_canaries(

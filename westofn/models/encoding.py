@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
+
+Family = Literal["encoder_decoder", "causal", "encoder"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,33 @@ class Layout:
     after_prompt: tuple[int, ...]
     end: int
 
+    @property
+    def name(self) -> str:
+        """What stands where, for cards: in `2 x | y 1` id 2 is before a prompt, 1 after a response."""
+        prompt = " ".join([*map(str, self.before_prompt), "x", *map(str, self.after_prompt)])
+        return f"{prompt} | y {self.end}"
 
-def encoder_decoder_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
-    """T5's: prompt and response end with the end token."""
+
+def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
+    """What stands around the texts of a family of models.
+
+    | family | prompt | response |
+    |---|---|---|
+    | encoder_decoder | [start] x end | y end |
+    | causal | [start] x | y end |
+
+    The start token is there if and only if the tokenizer itself puts one before a text.
+    """
     end = int(tokenizer.eos_token_id)
-    return Layout((), (end,), end)
+    after = (end,) if family == "encoder_decoder" else ()
+    return Layout(_start_of(tokenizer), after, end)
+
+
+def _start_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """The start token, where the tokenizer adds one; asked by use, as settings may lie."""
+    start = tokenizer.bos_token_id
+    first = tokenizer("a", verbose=False).input_ids[:1]
+    return (int(start),) if start is not None and first == [start] else ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,8 @@ class Template:
     max_prompt_tokens: int
     max_response_tokens: int
     vocabulary: str
+    family: Family
+    layout: str
     trim: str = "prompt-left"
     version: int = 1
 
@@ -60,20 +87,35 @@ class Encoder:
         tokenizer: PreTrainedTokenizerFast,
         max_prompt_tokens: int,
         max_response_tokens: int,
+        family: Family = "encoder_decoder",
     ) -> None:
         self.tokenizer = tokenizer
-        self.layout = encoder_decoder_layout(tokenizer)
+        self.layout = layout_of(tokenizer, family)
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
         self.template = Template(
-            max_prompt_tokens, max_response_tokens, vocabulary_digest(tokenizer)
+            max_prompt_tokens,
+            max_response_tokens,
+            vocabulary_digest(tokenizer),
+            family,
+            self.layout.name,
         )
 
+    @property
+    def max_tokens(self) -> int:
+        """Of the longest row: a prompt and, for the joint comparator, two responses."""
+        return self.template.max_prompt_tokens + 2 * (self.template.max_response_tokens + 1)
+
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt, at most `max_prompt_tokens` with its special ones, trimmed left."""
+        """Ids of each prompt, at most `max_prompt_tokens` with its special ones, trimmed left.
+
+        A prompt without any token is read as the end token alone: something must stand before a
+        response's first token, and the end token is what texts follow in pretraining.
+        """
         before, after = self.layout.before_prompt, self.layout.after_prompt
         keep = self.template.max_prompt_tokens - len(before) - len(after)
-        return [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]
+        rows = [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]
+        return [row or [self.eos_id] for row in rows]
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each response and the end token; never cut, see `fits`."""
@@ -87,7 +129,11 @@ class Encoder:
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts of generated ids, without special tokens."""
         return list(
-            self.tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True)
+            self.tokenizer.batch_decode(
+                [list(row) for row in rows],
+                skip_special_tokens=True,
+                clean_up_tokenization_spaces=False,  # it would move spaces before punctuation
+            )
         )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, T5ForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from westofn.errors import ModelError
+from westofn.models import causal, encoder_decoder
+from westofn.models.bart import BartNetwork
+from westofn.models.causal import CausalNetwork
 from westofn.models.encoder_decoder import SharedDecoder
+from westofn.models.encoding import Encoder, Family
 from westofn.models.hub import is_local
-from westofn.models.network import AnyGenerator, AnyNetwork, Family, Generator
+from westofn.models.network import AnyGenerator, AnyNetwork, Generator
+from westofn.params import ScratchModel
 
 # Bars for loading and writing a few tensors would drown the stages' own.
 transformers_logging.disable_progress_bar()
 
-FAMILY_OF: dict[str, Family] = {"t5": "encoder_decoder"}
+FAMILY_OF: dict[str, Family] = {
+    "t5": "encoder_decoder",
+    "bart": "encoder_decoder",
+    "llama": "causal",
+    "qwen2": "causal",
+    "qwen3": "causal",
+    "mistral": "causal",
+    "gemma": "causal",
+    "gemma2": "causal",
+    "gemma3_text": "causal",
+    "phi3": "causal",
+    "gpt2": "causal",
+}
 """transformers' `model_type` -> family."""
+
+_LOADER_OF: dict[Family, Any] = {
+    "encoder_decoder": AutoModelForSeq2SeqLM,
+    "causal": AutoModelForCausalLM,
+}
+_NETWORK_OF: dict[str, Callable[[Any], AnyNetwork]] = {"t5": SharedDecoder, "bart": BartNetwork}
+# Their angles change with the longest row of a batch, so scores would depend on neighbours.
+_UNSTEADY_POSITIONS = ("dynamic", "longrope")
 
 
 def network_of(model: PreTrainedModel) -> AnyNetwork:
     """The network that walks this model."""
-    assert isinstance(model, T5ForConditionalGeneration)
-    return SharedDecoder(model)
+    return _NETWORK_OF.get(model.config.model_type, CausalNetwork)(model)
 
 
 def generator_of(model: PreTrainedModel) -> AnyGenerator:
@@ -55,7 +89,33 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
             f"model {name!r} is of family {config.model_type}; supported: {', '.join(FAMILY_OF)}; "
             f"give {key} one of these"
         )
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = {
+        str(part.get("rope_type")) for part in (rope, *rope.values()) if isinstance(part, dict)
+    }
+    if unsteady := kinds & set(_UNSTEADY_POSITIONS):
+        raise ModelError(
+            f"model {name!r} has rope_type {', '.join(unsteady)}, by which a score depends on the "
+            f"longest row of its batch; give {key} a model with another"
+        )
     return FAMILY_OF[config.model_type]
+
+
+def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
+    """A model of random weights for this encoder's tokens; the caller seeds torch."""
+    settings: dict[str, Any] = {
+        "vocabulary": len(encoder.tokenizer),
+        "width": scratch.width,
+        "layers": scratch.layers,
+        "heads": scratch.heads,
+        "feed_forward": scratch.feed_forward,
+        "dropout": scratch.dropout,
+        "pad_id": encoder.pad_id,
+        "eos_id": encoder.eos_id,
+    }
+    if scratch.family == "encoder_decoder":
+        return encoder_decoder.build_scratch(**settings)
+    return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 
 
 def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
@@ -77,11 +137,12 @@ def load_backbone(name: str, key: str = "sft.model") -> PreTrainedModel:
             f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
             "model.safetensors, or a hub name that this machine can reach"
         ) from None
-    family_of(name, config, key)
+    family = family_of(name, config, key)
     try:
-        return T5ForConditionalGeneration.from_pretrained(
-            name, use_safetensors=True, local_files_only=local
+        model: PreTrainedModel = _LOADER_OF[family].from_pretrained(
+            name, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=local
         )
+        return model
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(

@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from transformers import PreTrainedTokenizerFast
 
 from westofn.models.card import Canary, Card, check_template
-from westofn.models.encoding import Encoder
+from westofn.models.encoding import Encoder, Family
 from westofn.models.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
@@ -59,6 +60,7 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
         load_tokenizer(folder),
         int(card.template["max_prompt_tokens"]),
         int(card.template["max_response_tokens"]),
+        cast(Family, card.family),
     )
     check_template(folder, card, encoder.template.to_json())
     return encoder

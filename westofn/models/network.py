@@ -8,16 +8,14 @@ transformers'.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from westofn.models.encoding import Padded
+from westofn.models.encoding import Family, Padded
 from westofn.params import Readout
-
-Family = Literal["encoder_decoder", "causal", "encoder"]
 
 
 class States(Protocol):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from westofn.models.card import Card, check_canaries, read_card
+from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.families import generator_of, load_backbone
 from westofn.models.folder import load_encoder, write_model
@@ -138,6 +138,7 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
     model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
     model.eval()
     policy = Policy(model, encoder)
+    check_family(folder, card, policy.network.family)
     check_canaries(folder, card, partial(_answer, policy))
     return policy
 

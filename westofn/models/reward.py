@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
-from westofn.models.card import Card, check_canaries, read_card
+from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
@@ -181,6 +181,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
     readout: Readout = card.readout  # type: ignore[assignment]  # checked above
     model = RewardModel(load_backbone(str(folder)), comparator, card.planes, readout)
+    check_family(folder, card, model.network.family)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -76,11 +76,18 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer of a pretrained model, by path or hub name; needs padding and end tokens."""
+    """The tokenizer of a pretrained model, by path or hub name; needs an end token.
+
+    One without a padding token pads with the end token: what is padding is said by masks alone.
+    """
     tokenizer = load_fast_tokenizer(name, "sft.model")
-    for role in ("pad_token", "eos_token"):
-        if getattr(tokenizer, role) is None:
-            raise ModelError(f"{name}: the tokenizer has no {role}, which training needs")
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{name}: the tokenizer has no eos_token, which ends a response; give sft.model a "
+            "folder whose tokenizer_config.json names one"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 

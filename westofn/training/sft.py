@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import ModelError, TrainingError
-from westofn.models.encoder_decoder import build_scratch
-from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import load_backbone, network_of
+from westofn.models.encoding import Encoder, Family, Padded, pad
+from westofn.models.families import build_scratch, generator_of, load_backbone
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
 from westofn.params import SftParams
@@ -52,33 +52,27 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         texts: What a tokenizer from scratch learns from.
         seed: Of random weights.
     """
+
+    def encoder_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Encoder:
+        return Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens, family)
+
     if params.model != "scratch":
         backbone = load_backbone(params.model)
         tokenizer = load_pretrained_tokenizer(params.model)
-        known = network_of(backbone).vocabulary
+        network = generator_of(backbone)
+        known = network.vocabulary
         if len(tokenizer) > known:
             raise ModelError(
                 f"model {params.model!r} has embeddings for {known} tokens, "
                 f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
                 "together"
             )
-        encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
-        return Policy(backbone, encoder)
+        return Policy(backbone, encoder_of(tokenizer, network.family))
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
-    encoder = Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens)
+    encoder = encoder_of(tokenizer, scratch.family)
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
-    model = build_scratch(
-        vocabulary=len(tokenizer),
-        width=scratch.width,
-        layers=scratch.layers,
-        heads=scratch.heads,
-        feed_forward=scratch.feed_forward,
-        dropout=scratch.dropout,
-        pad_id=encoder.pad_id,
-        eos_id=encoder.eos_id,
-    )
-    return Policy(model, encoder)
+    return Policy(build_scratch(scratch, encoder), encoder)
 
 
 def train_sft(
