@@ -1,8 +1,12 @@
 """A reward model in a folder for others: what it needs to be loaded, and a model card.
 
+| family | the folder is loaded by |
+|---|---|
+| causal | plain transformers, as a classifier with one label; see `classifier` |
+| encoder–decoder | `load_reward_models`, with the card whose canaries are checked at every load |
+
 An encoder–decoder reads the prompt by its encoder and the response by its decoder, which no
-classifier of transformers does. Its folder is read by `load_reward_model`, with weights, head,
-tokenizer, and the card whose canaries are checked at every load.
+classifier of transformers does.
 """
 
 from __future__ import annotations
@@ -11,10 +15,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from westofn.errors import DataError
+from westofn.errors import DataError, ModelError
 from westofn.exporting.cards import CARD, check_card, write_card
+from westofn.exporting.classifier import require_classifier, write_classifier
 from westofn.exporting.lineage import LOCK, lineage_of
 from westofn.exporting.model_card import About, about_model, body, header
+from westofn.models.card import member_folder
 from westofn.models.ensemble import load_reward_models
 from westofn.models.folder import put
 
@@ -31,18 +37,32 @@ def export_reward_model(
         lock: DVC's record of the run.
 
     Raises:
-        ModelError: The model is missing, damaged, or changed since it was saved.
+        ModelError: The model is missing, damaged, or changed since it was saved; or it is causal
+            and no classifier of transformers can be it.
         DataError: `out` is there and is no export, or a file cannot be read.
     """
     _check_place(out)
-    load_reward_models(model)
+    members = load_reward_models(model).members
     about = about_model(model, out.name, lineage_of(model, lock), metrics, lock)
+    plain = about.card.family != "encoder_decoder"
+    if plain and len(members) > 1:
+        raise ModelError(
+            f"{model} is an ensemble of {len(members)}, a classifier of transformers is one model; "
+            f"export a member, such as {member_folder(model, 0)}"
+        )
+    if plain:
+        require_classifier(members[0], model)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
         place = Path(name) / out.name
-        shutil.copytree(model, place)
-        (place / CARD).unlink(missing_ok=True)  # of an export that is exported again
-        write_card(place, out.name, header(["westofn"]), body(about, _use(about)))
+        if plain:
+            write_classifier(members[0], about.card.canaries, place)
+            tags = header(library_name="transformers", pipeline_tag="text-classification")
+            write_card(place, out.name, tags, body(about, _plain_use(about)))
+        else:
+            shutil.copytree(model, place)
+            (place / CARD).unlink(missing_ok=True)  # of an export that is exported again
+            write_card(place, out.name, header(["westofn"]), body(about, _use(about)))
         put(place, out)
 
 
@@ -66,4 +86,22 @@ def _use(about: About) -> list[str]:
         f"from westofn.models.ensemble import load_reward_models, {name}\n"
         f'model = load_reward_models(Path("{about.name}"))\n{call}\n```',
         f"Or for rows of JSONL: `python -m westofn score rows.jsonl --model {about.name}`.",
+    ]
+
+
+def _plain_use(about: About) -> list[str]:
+    """How to load it with transformers, and what a plain tokenizer does not do."""
+    limit = about.card.template["max_prompt_tokens"]
+    return [
+        "```python\nimport torch\n"
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("{about.name}")\n'
+        f'model = AutoModelForSequenceClassification.from_pretrained("{about.name}").eval()\n'
+        'rows = tokenizer([prompt], [response], padding=True, return_tensors="pt")\n'
+        "with torch.no_grad():\n    rewards = model(**rows).logits[:, 0]\n```",
+        "The tokenizer puts the special tokens in their places. It does not trim: prompts of up "
+        f"to {limit} tokens give the rewards of training; of longer ones, training read the last "
+        f"{limit}. A special token that a text spells out is read as one unless "
+        "`split_special_tokens=True` is passed.",
+        f'`pipeline("text-classification", model="{about.name}")` gives the raw reward as score.',
     ]
