@@ -17,9 +17,12 @@ from transformers import (
     pipeline,
 )
 
+from tests.chat_templates import TEMPLATES, chatting
+from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
 from tests.small_models import PROMPTS, RESPONSES, texts
 from westofn.errors import ModelError
+from westofn.exporting.forms import turns
 from westofn.exporting.reward_model import export_reward_model
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.encoding import Encoder
@@ -113,6 +116,32 @@ def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
         trimmed = loaded("a " * 90, "good", truncation="only_first", max_length=20).input_ids
         assert trimmed[-2:] == loaded("x", "good").input_ids[-2:]
         assert (trimmed[0] == loaded.bos_token_id) == (kind == "start")
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_chat_model_reads_what_its_template_writes(
+    kind: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    encoder = Encoder(chatting(spelling, kind), 90, 20, "causal", chat=True)
+    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
+    torch.nn.init.normal_(model.head.weight, std=0.7)
+    scorer = Scorer(model.eval(), encoder)
+    prompts, responses = [PROMPTS[0], DIALOGUE], RESPONSES[:2]
+    expected = score_rows(scorer, prompts, responses)[:, 0]
+    save_reward_model(scorer, tmp_path / "rm", [(DIALOGUE, "good")], {})
+    export_reward_model(tmp_path / "out", model=tmp_path / "rm")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    said = [
+        tokenizer.apply_chat_template(turns(text), tokenize=False, add_generation_prompt=True)
+        for text in prompts
+    ]
+    rows = tokenizer(said, responses, padding=True, return_tensors="pt")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**rows).logits[:, 0], expected, atol=1e-5, rtol=1e-5)
+    assert "`prompt` is what `tokenizer.apply_chat_template" in (
+        tmp_path / "out" / "README.md"
+    ).read_text("utf-8")
 
 
 def test_a_pipeline_gives_the_raw_reward(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 transformers' classifier of a causal model reads the last token that is not padding, which it tells
 by its id. So the read-out must be `last`, and padding must not be the end token. The tokenizer's
 post-processor puts the special tokens where training had them: `tokenizer(prompt, response)` gives
-the ids that the encoder gives.
+the ids that the encoder gives. Of a model that reads a chat template, the prompt is what
+`apply_chat_template` writes up to where the assistant speaks.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from westofn.core.dialogue import to_messages
 from westofn.errors import ModelError
 from westofn.models.card import Canary
+from westofn.models.chat import VARIABLES
 from westofn.models.encoding import Encoder
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_rows
@@ -73,14 +76,15 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     _classifier(scorer, tokenizer).save_pretrained(place)
     tokenizer.save_pretrained(place)
     loaded = AutoTokenizer.from_pretrained(place)
+    texts = [_as_given(encoder, loaded, prompt) for prompt in prompts]
     both = zip(encoder.prompts(prompts), encoder.responses(responses), strict=True)
-    if loaded(prompts, responses).input_ids != [prompt + response for prompt, response in both]:
+    if loaded(texts, responses).input_ids != [prompt + response for prompt, response in both]:
         raise ModelError(
             f"transformers reads this tokenizer as {type(loaded).__name__} beside a "
             f"{scorer.model.backbone.config.model_type}, and then it gives other ids; start from a "
             "pretrained model with its own tokenizer"
         )
-    found = _rewards(place, loaded, prompts, responses)
+    found = _rewards(place, loaded, texts, responses)
     worst = float(((found - rewards).abs() / rewards.abs().clamp_min(1.0)).max())
     if not worst <= TOLERANCE:
         raise ModelError(
@@ -90,10 +94,26 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
 
 
 def _whole(encoder: Encoder, canaries: Sequence[Canary]) -> list[Canary]:
-    """The rows whose prompt is not trimmed, which is the caller's to do with a plain tokenizer."""
+    """The rows that a plain tokenizer reads as it is told: not trimmed, and turn by turn."""
     lengths = map(len, encoder.prompts([canary.prompt for canary in canaries]))
     limit = encoder.template.max_prompt_tokens
-    return [canary for canary, length in zip(canaries, lengths, strict=True) if length < limit]
+    rows = [row for row, length in zip(canaries, lengths, strict=True) if length < limit]
+    if encoder.chat is None:
+        return rows
+    return [row for row in rows if _alternates([m.role for m in to_messages(row.prompt)])]
+
+
+def _alternates(roles: Sequence[str]) -> bool:
+    return roles == [("user", "assistant")[index % 2] for index in range(len(roles) | 1)]
+
+
+def _as_given(encoder: Encoder, tokenizer: Any, prompt: str) -> str:
+    """What a plain tokenizer is given as the prompt."""
+    if encoder.chat is None:
+        return prompt
+    messages = [{"role": m.role, "content": m.content.strip()} for m in to_messages(prompt)]
+    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return str(written)
 
 
 def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
@@ -107,11 +127,15 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
         for ids in (layout.before_prompt, layout.after_prompt, (layout.end,))
     )
     ids = [*layout.before_prompt, *layout.after_prompt, layout.end]
+    chat = encoder.chat
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=[*before, "$A", *end],
+        single=["$A"] if chat else [*before, "$A", *end],  # a template ends its turns itself
         pair=[*before, "$A", *after, "$B:0", *(f"{token}:0" for token in end)],
         special_tokens=sorted(set(zip([*before, *after, *end], ids, strict=True))),
     )
+    if chat:
+        fixed = "".join(f"{{% set {name} = {value!r} %}}" for name, value in VARIABLES.items())
+        tokenizer.chat_template = fixed + chat.source
     tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     limits = encoder.template

@@ -1,4 +1,4 @@
-r"""Preference pairs in the forms that TRL documents.
+"""Preference pairs in the forms that TRL documents.
 
 | form | columns |
 |---|---|
@@ -7,24 +7,22 @@ r"""Preference pairs in the forms that TRL documents.
 | conversational | prompt, chosen, rejected: lists of {role, content} |
 
 TRL joins prompt and response as they stand. So in the first two forms a response begins with a
-space where neither it nor the prompt has white space at the seam. In the third, a dialogue in
-Anthropic HH's form ("\n\nHuman: …\n\nAssistant:") becomes its turns, and any other prompt is one
-message of the user.
+space where neither it nor the prompt has white space at the seam. In the third, a dialogue
+(`core.dialogue`) becomes its turns, and any other prompt is one message of the user.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from typing import Literal
 
 import polars as pl
 
+from westofn.core.dialogue import to_messages
+
 Form = Literal["explicit", "implicit", "conversational"]
 SUFFIXES = (".jsonl", ".parquet")
 
-_TURN = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
 _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
@@ -52,20 +50,17 @@ def _after_prompt(side: str) -> pl.Expr:
 
 
 def turns(prompt: str) -> list[dict[str, str]]:
-    r"""Messages of a prompt.
+    r"""Messages of a prompt, of which the last is not the assistant's.
 
     >>> turns("\n\nHuman: Why?\n\nAssistant: Why not?\n\nHuman: Oh.\n\nAssistant:")[1:]
     [{'role': 'assistant', 'content': 'Why not?'}, {'role': 'user', 'content': 'Oh.'}]
     >>> turns("Why?")
     [{'role': 'user', 'content': 'Why?'}]
     """
-    before, *rest = _TURN.split(prompt)
-    speakers, texts = rest[::2], [text.strip() for text in rest[1::2]]
-    # What stands before the first turn, or a last turn that is not left open, is no dialogue.
-    if before.strip() or len(texts) < 2 or (speakers[-1], texts[-1]) != ("Assistant", ""):
+    messages = to_messages(prompt)
+    if not messages or messages[-1].role == "assistant":
         return [_message("user", prompt)]
-    spoken = zip(speakers[:-1], texts[:-1], strict=True)
-    return [_message(_ROLES[speaker], text) for speaker, text in spoken]
+    return [_message(message.role, message.content) for message in messages]
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -189,7 +189,7 @@ def _threshold(kept: Mapping[str, Any], name: str) -> str:
 
 def _seam(form: Form) -> str:
     if form == "conversational":
-        return "Roles are `user` and `assistant`."
+        return "Roles are `system`, `user` and `assistant`."
     return (
         "Prompt and response join as they stand: a response begins with a space where neither "
         "had white space at the seam."

@@ -19,7 +19,8 @@ from westofn.errors import DataError, ModelError
 from westofn.exporting.cards import CARD, check_card, write_card
 from westofn.exporting.classifier import require_classifier, write_classifier
 from westofn.exporting.lineage import LOCK, lineage_of
-from westofn.exporting.model_card import About, about_model, body, header
+from westofn.exporting.model_card import about_model, body, header
+from westofn.exporting.usage import use_by_transformers, use_by_westofn
 from westofn.models.card import member_folder
 from westofn.models.ensemble import load_reward_models
 from westofn.models.folder import put
@@ -58,11 +59,11 @@ def export_reward_model(
         if plain:
             write_classifier(members[0], about.card.canaries, place)
             tags = header(library_name="transformers", pipeline_tag="text-classification")
-            write_card(place, out.name, tags, body(about, _plain_use(about)))
+            write_card(place, out.name, tags, body(about, use_by_transformers(about)))
         else:
             shutil.copytree(model, place)
             (place / CARD).unlink(missing_ok=True)  # of an export that is exported again
-            write_card(place, out.name, header(["westofn"]), body(about, _use(about)))
+            write_card(place, out.name, header(["westofn"]), body(about, use_by_westofn(about)))
         put(place, out)
 
 
@@ -73,35 +74,3 @@ def _check_place(out: Path) -> None:
     if not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file()):
         raise DataError(f"{out} is there and is no export; give a folder that is not there yet")
     check_card(out / CARD, out.name)
-
-
-def _use(about: About) -> list[str]:
-    """How to load it, in five lines."""
-    if about.card.comparator == "pointwise":
-        name, call = "mean_rewards", "mean_rewards(model, [prompt], [[response, another]])"
-    else:
-        name, call = "mean_pair_margins", "mean_pair_margins(model, [prompt], [one], [another])"
-    return [
-        "```python\nfrom pathlib import Path\n"
-        f"from westofn.models.ensemble import load_reward_models, {name}\n"
-        f'model = load_reward_models(Path("{about.name}"))\n{call}\n```',
-        f"Or for rows of JSONL: `python -m westofn score rows.jsonl --model {about.name}`.",
-    ]
-
-
-def _plain_use(about: About) -> list[str]:
-    """How to load it with transformers, and what a plain tokenizer does not do."""
-    limit = about.card.template["max_prompt_tokens"]
-    return [
-        "```python\nimport torch\n"
-        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("{about.name}")\n'
-        f'model = AutoModelForSequenceClassification.from_pretrained("{about.name}").eval()\n'
-        'rows = tokenizer([prompt], [response], padding=True, return_tensors="pt")\n'
-        "with torch.no_grad():\n    rewards = model(**rows).logits[:, 0]\n```",
-        "The tokenizer puts the special tokens in their places. It does not trim: prompts of up "
-        f"to {limit} tokens give the rewards of training; of longer ones, training read the last "
-        f"{limit}. A special token that a text spells out is read as one unless "
-        "`split_special_tokens=True` is passed.",
-        f'`pipeline("text-classification", model="{about.name}")` gives the raw reward as score.',
-    ]

@@ -110,8 +110,10 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
             f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=local)
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, use_fast=True, local_files_only=local, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "

@@ -12,9 +12,12 @@ from transformers import PreTrainedTokenizerFast
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import ModelError, TrainingError
+from westofn.models.adapters import add_adapters, facts_of, frozen_names, merge_adapters
 from westofn.models.encoding import Encoder, Family, Padded, pad
-from westofn.models.families import build_scratch, generator_of, load_backbone
+from westofn.models.families import build_scratch, generator_of, load_backbone, require_positions
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
+from westofn.models.precision import DTYPES, rounded
+from westofn.models.recompute import recomputing
 from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
 from westofn.params import SftParams
 from westofn.runtime import Runtime
@@ -54,10 +57,19 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     """
 
     def encoder_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Encoder:
-        return Encoder(tokenizer, params.max_prompt_tokens, params.max_response_tokens, family)
+        return Encoder(
+            tokenizer,
+            params.max_prompt_tokens,
+            params.max_response_tokens,
+            family,
+            chat=params.chat_template == "model",
+        )
 
+    mixed = params.precision == "bf16"
     if params.model != "scratch":
-        backbone = load_backbone(params.model)
+        # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
+        dtype = DTYPES[params.precision if params.lora.rank else "fp32"]
+        backbone = load_backbone(params.model, dtype=dtype)
         tokenizer = load_pretrained_tokenizer(params.model)
         network = generator_of(backbone)
         known = network.vocabulary
@@ -67,12 +79,17 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
                 f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
                 "together"
             )
-        return Policy(backbone, encoder_of(tokenizer, network.family))
+        encoder = encoder_of(tokenizer, network.family)
+        require_positions(backbone, encoder)
+        if params.lora.rank:
+            torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
+            add_adapters(backbone, params.lora, "sft.lora", params.lora.dropout)
+        return Policy(backbone, encoder, mixed)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
     encoder = encoder_of(tokenizer, scratch.family)
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
-    return Policy(build_scratch(scratch, encoder), encoder)
+    return Policy(build_scratch(scratch, encoder), encoder, mixed)
 
 
 def train_sft(
@@ -104,9 +121,10 @@ def train_sft(
         tokens = float(likelihood.n_tokens.sum())
         return {"loss_per_token": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
 
+    module, adapted = _Likelihood(policy), bool(params.lora.rank)
     job = Job(
         name="sft",
-        module=_Likelihood(policy),
+        module=module,
         rows=rows,
         collate=lambda some: _collate(some, policy.encoder.pad_id),
         plan=plan_batches(
@@ -118,14 +136,23 @@ def train_sft(
         evaluations=5,
         seed=derive_seed(seed, "sft", "dropout"),
         scratch=scratch,
+        constant=frozen_names(module, policy.model) if adapted else frozenset(),
     )
-    history = run(job, runtime)
-    policy.model.eval()
+    with recomputing(policy.model, runtime.gradient_checkpointing):
+        history = run(job, runtime)
+    last = history.evaluations[-1]
+    adapters = facts_of(policy.model, params.lora)
+    if adapted:
+        merge_adapters(policy.model)
+    policy = Policy(rounded(policy.model, params.precision).eval(), policy.encoder)
+    if adapted or params.precision == "bf16":  # both round: measure what is kept
+        last = evaluate()
     facts: dict[str, float | int | str] = {
         "train_examples": len(rows),
         "dropped_too_long": dropped,
         "steps": params.steps,
-        "validation_loss_per_token": round(history.evaluations[-1]["loss_per_token"], 4),
+        "validation_loss_per_token": round(last["loss_per_token"], 4),
+        **adapters,
     }
     return SftResult(policy, facts)
 
