@@ -93,6 +93,21 @@ def test_plain_transformers_gives_the_same_rewards(
     torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
+    scorer = scorer_of("llama")
+    scorer.model.backbone.bfloat16()
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    assert "differ by bf16's rounding" in (tmp_path / "out" / "README.md").read_text()
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    rounded = score_rows(scorer, prompts, responses)[:, 0]
+    found = plain_rewards(tmp_path / "out")
+    assert found.dtype == torch.float32
+    assert 1e-5 < (found - rounded).abs().max() < 0.5
+    scorer.model.backbone.float()
+    exact = score_rows(scorer, prompts, responses)[:, 0]
+    torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-5)
+
+
 def test_the_side_of_padding_does_not_matter(tmp_path: Path) -> None:
     export_reward_model(
         tmp_path / "out", model=saved(scorer_of("llama", "shared"), tmp_path / "rm")

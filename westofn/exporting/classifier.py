@@ -69,6 +69,8 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     Raises:
         ModelError: What transformers loads reads other ids, or gives other scores.
     """
+    # A classifier's weights are all of one kind, and the head is fp32.
+    scorer.model.backbone.float()
     encoder, rows = scorer.encoder, [*_whole(scorer.encoder, canaries), PROBE]
     prompts, responses = [row.prompt for row in rows], [row.response for row in rows]
     rewards = score_rows(scorer, prompts, responses)[:, 0]
@@ -89,7 +91,7 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     if not worst <= TOLERANCE:
         raise ModelError(
             f"the model that transformers loads gives rewards that differ by {worst:.2g}, needs "
-            f"{TOLERANCE:g}; export on a CPU in fp32"
+            f"{TOLERANCE:g}; report this with the model's type"
         )
 
 

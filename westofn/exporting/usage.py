@@ -32,6 +32,14 @@ def use_by_transformers(about: About) -> list[str]:
             "gives, whose messages have no white space around them."
         ]
     )
+    bf16 = (
+        []
+        if about.card.precision == "fp32"
+        else [
+            "Weights are written in fp32, since the head is. The pipeline computes this model in "
+            "bf16, so that its own rewards differ by bf16's rounding."
+        ]
+    )
     return [
         "```python\nimport torch\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
@@ -40,6 +48,7 @@ def use_by_transformers(about: About) -> list[str]:
         'rows = tokenizer([prompt], [response], padding=True, return_tensors="pt")\n'
         "with torch.no_grad():\n    rewards = model(**rows).logits[:, 0]\n```",
         *chat,
+        *bf16,
         "The tokenizer puts the special tokens in their places. It does not trim: prompts of up "
         f"to {limit} tokens give the rewards of training; of longer ones, training read the last "
         f"{limit}. A special token that a text spells out is read as one unless "
