@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
+from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, RESPONSES, tiny_scorer
 from westofn import __main__ as command
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble
-from westofn.models.reward import Scorer
+from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator
 from westofn.scoring.rows import Row
@@ -295,6 +297,22 @@ def test_an_answer_that_is_not_finite_is_refused(small_encoder: Encoder) -> None
     with pytest.raises(ModelError, match=r"-:0: the model's reward is nan, needs a finite"):
         score_stream(
             Ensemble.of(broken), endless("sun", "good", []), batch=1, write=len, advance=print
+        )
+
+
+def test_a_row_that_a_model_has_no_positions_for_is_named(words: PreTrainedTokenizerFast) -> None:
+    encoder = Encoder(words, 10, 8, "causal")
+    model = RewardModel(tiny_model("gpt2", encoder), "pointwise", 0)
+    rows = [
+        Row(f"in.jsonl:{number}", "{}", "response", "sun", [text])
+        for number, text in enumerate(["good", "bad", "cat " * 80, "good"], 1)
+    ]
+    needed = (
+        r"in\.jsonl:3: a prompt and its response have 83 tokens, this gpt2 has positions for 64"
+    )
+    with pytest.raises(ModelError, match=needed):
+        score_stream(
+            Ensemble.of(Scorer(model.eval(), encoder)), rows, batch=8, write=len, advance=print
         )
 
 

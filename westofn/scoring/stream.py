@@ -58,13 +58,26 @@ def score_stream(
     done = beyond = 0
     for chunk in _chunks(rows, CHUNK_BATCHES * batch):
         _require_rewards(ensemble, chunk[0])
-        columns = in_halves(chunk, lambda part: _columns(ensemble, part, batch))
+        columns = _placed(ensemble, chunk, batch)
         lines = (row.with_columns(new) for row, new in zip(chunk, columns, strict=True))
         write("".join(lines).encode())
         done += len(chunk)
         beyond += sum("beyond_limit" in new for new in columns)
         advance(len(chunk))
     return Scored(done, beyond)
+
+
+def _placed(ensemble: Ensemble, rows: list[Row], batch: int) -> list[dict[str, object]]:
+    """`_columns` with smaller batches where memory runs out; an error names the row it is about."""
+    try:
+        return in_halves(rows, lambda part: _columns(ensemble, part, batch))
+    except ModelError:
+        for row in rows:
+            try:
+                _columns(ensemble, [row], batch)
+            except ModelError as error:
+                raise ModelError(f"{row.place}: {error}") from None
+        raise
 
 
 def _chunks(rows: Iterable[Row], responses: int) -> Iterator[list[Row]]:
@@ -99,10 +112,10 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
         ):
             place.append(numbers.tolist() if rows[0].form == "responses" else numbers.item())
     columns: list[dict[str, object]] = []
-    for row, mean, std, is_long in zip(rows, *found, long, strict=True):
+    for mean, std, is_long in zip(*found, long, strict=True):
         if not all(map(math.isfinite, mean if isinstance(mean, list) else [mean])):
             raise ModelError(
-                f"{row.place}: the model's {name} is {mean}, needs a finite number; the model is "
+                f"the model's {name} is {mean}, needs a finite number; the model is "
                 "damaged or diverged: retrain it"
             )
         new: dict[str, object] = {name: mean}
