@@ -13,6 +13,7 @@ from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
 from westofn.params import (
     Comparator,
+    LoraParams,
     Readout,
     RewardModelParams,
     RewardStartParams,
@@ -42,6 +43,7 @@ VOCABULARY = [
 PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue cat hid on the sun"]
 RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
 READOUTS: tuple[Readout, ...] = ("mean", "last")
+NO_LORA = LoraParams(rank=0, alpha=16.0, targets="all-linear", dropout=0.0)
 COMPARATORS: tuple[Comparator, ...] = ("embedding", "joint", "pointwise")
 
 
@@ -82,6 +84,7 @@ def tiny_scorer(
 def sft_params(**changes: Any) -> SftParams:
     settings: dict[str, Any] = {
         "model": "scratch",
+        "chat_template": "none",
         "scratch": ScratchModel(
             family="encoder_decoder",
             width=16,
@@ -92,6 +95,8 @@ def sft_params(**changes: Any) -> SftParams:
             tokenizer="words",
             vocabulary=64,
         ),
+        "precision": "fp32",
+        "lora": NO_LORA,
         "max_prompt_tokens": 12,
         "max_response_tokens": 8,
         "steps": 6,
@@ -105,6 +110,7 @@ def sft_params(**changes: Any) -> SftParams:
 
 def reward_params(**changes: Any) -> RewardModelParams:
     settings: dict[str, Any] = {
+        "lora": NO_LORA,
         "steps": 6,
         "batch_size": 8,
         "learning_rate": 1e-2,

@@ -81,6 +81,17 @@ BAD: list[tuple[str, Any, str]] = [
     ("prepare__path", 3, "prepare.path is 3, needs a valid string"),
     ("prepare__world__sft_examples", 19, "prepare.world.sft_examples is 19, needs greater than"),
     ("prepare__world__annotator_temperature", 0, "is 0, needs greater than 0"),
+    ("sft__precision", "fp16", "sft.precision is 'fp16', needs 'fp32' or 'bf16'"),
+    ("sft__lora__rank", -1, "sft.lora.rank is -1, needs greater than or equal to 0"),
+    (
+        "sft__lora__rank",
+        8,
+        "sft: lora.rank is 8 and model is scratch, whose random weights have to learn; give model "
+        "a pretrained one, or set lora.rank to 0",
+    ),
+    ("base_rm__lora__alpha", 0, "base_rm.lora.alpha is 0, needs greater than 0"),
+    ("student_rm__lora__dropout", 1.0, "student_rm.lora.dropout is 1.0, needs less than 1"),
+    ("rlhf__lora__dropout", 0.1, "rlhf.lora.dropout is not a parameter"),
     (
         "prepare__files__test_fraction",
         0.5,
@@ -92,6 +103,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("sft__scratch__heads", 3, "sft.scratch: width 64 is not a multiple of heads 3"),
     ("sft__scratch__dropout", 1.0, "sft.scratch.dropout is 1.0, needs less than 1"),
     ("sft__scratch__tokenizer", "chars", "sft.scratch.tokenizer is 'chars', needs 'words' or"),
+    ("sft__scratch__family", "rnn", "sft.scratch.family is 'rnn', needs 'encoder_decoder' or"),
+    ("sft__chat_template", True, "sft.chat_template is True, needs 'none' or 'model'"),
+    ("sft__chat_template", "model", "sft: chat_template is model, but a model from scratch has no"),
     (
         "sft__max_response_tokens",
         1,
@@ -142,6 +156,13 @@ BAD: list[tuple[str, Any, str]] = [
         "loop.k2 leads back to itself",
     ),
 ]
+
+
+def test_a_head_of_odd_width_is_refused_for_causal_models_alone(changed: Change) -> None:
+    odd = {"sft__scratch__width": 24, "sft__scratch__heads": 8}
+    assert load_params(changed(**odd)).sft.scratch.heads == 8
+    message = _message(changed(**odd, sft__scratch__family="causal"))
+    assert message.startswith("sft.scratch: width 24 over heads 8 is 3, needs an even number")
 
 
 @pytest.mark.parametrize(("key", "value", "message"), BAD)

@@ -11,6 +11,7 @@ from westofn.errors import ParameterError
 from westofn.runtime import Runtime, load_runtime, set_up_torch
 
 NAMES = ("WESTOFN_DEVICE", "WESTOFN_MICRO_BATCH", "OMP_NUM_THREADS")
+SWITCH = "WESTOFN_GRADIENT_CHECKPOINTING"
 JUDGE = (
     "WESTOFN_JUDGE_URL",
     "WESTOFN_JUDGE_KEY_VARIABLE",
@@ -21,7 +22,7 @@ JUDGE = (
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*NAMES, *JUDGE):
+    for name in (*NAMES, *JUDGE, SWITCH):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -58,6 +59,32 @@ def test_the_judge_s_server_is_a_setting_of_the_machine(
     for name, value in zip(JUDGE, ("http://b/v1", "KEY_B", "3", "7"), strict=True):
         monkeypatch.setenv(name, value)
     assert load_runtime(path) == Runtime("", 0, 0, "http://b/v1", "KEY_B", 3, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "variable", "on"),
+    [
+        ("", "", False),
+        ("gradient_checkpointing = true", "", True),
+        ("gradient_checkpointing = true", "false", False),
+        ("gradient_checkpointing = false", "1", True),
+    ],
+)
+def test_gradient_checkpointing_is_a_switch(
+    content: str, variable: str, on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(content)
+    monkeypatch.setenv(SWITCH, variable)
+    assert load_runtime(path).gradient_checkpointing is on
+
+
+@pytest.mark.parametrize("value", ["2", '"yes"'])
+def test_a_switch_is_true_or_false(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(f"gradient_checkpointing = {value}")
+    with pytest.raises(ParameterError, match=r"gradient_checkpointing is .*, needs true or false"):
+        load_runtime(path)
 
 
 def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

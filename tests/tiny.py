@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def change(params: Path, changes: dict[str, Any]) -> None:
     _merge(document, changes)
     with params.open("w", encoding="utf-8") as handle:
         yaml.dump(document, handle)
+
+
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Changes of both; where both name a value, the second's."""
+    result = copy.deepcopy(first)
+    for key, value in second.items():
+        inner = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if inner else value
+    return result
 
 
 def _merge(document: Any, changes: dict[str, Any]) -> None:

@@ -27,6 +27,10 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Comparator = Literal["embedding", "joint", "pointwise"]
 Readout = Literal["mean", "last"]
+Precision = Literal["fp32", "bf16"]
+
+ALL_LINEAR = "all-linear"
+"""Adapters on every linear layer but the projection to the vocabulary."""
 
 SCORE_SELECTORS = ("best_below", "best_median", "quartiles")
 """Selectors that rank the candidates of a pool by a score of each."""
@@ -131,13 +135,54 @@ class OptimiserParams(Section):
     weight_decay: NonNegative
 
 
+class AdapterParams(Section):
+    """LoRA; rank 0 trains all weights.
+
+    Attributes:
+        rank: Of what is added to a weight.
+        alpha: What is added is scaled by alpha / rank.
+        targets: `all-linear`, or names of linear layers with commas between them.
+    """
+
+    rank: Annotated[int, Field(ge=0)]
+    alpha: Positive
+    targets: Annotated[str, Field(min_length=1)]
+
+
+class LoraParams(AdapterParams):
+    """LoRA with dropout of what an adapter reads."""
+
+    dropout: Fraction
+
+
 class SftParams(OptimiserParams):
-    """The supervised policy."""
+    """The supervised policy; reward models and RL take its precision over."""
 
     model: str
+    chat_template: Literal["none", "model"]
     scratch: ScratchModel
+    precision: Precision
+    lora: LoraParams
     max_prompt_tokens: Annotated[int, Field(ge=4)]
     max_response_tokens: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _only_pretrained_models_have_chat_templates(self) -> Self:
+        if self.chat_template == "model" and self.model == "scratch":
+            raise ValueError(
+                "chat_template is model, but a model from scratch has no chat template; set "
+                "chat_template to none, or model to an instruct model"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_something_to_adapt(self) -> Self:
+        if self.model == "scratch" and self.lora.rank:
+            raise ValueError(
+                f"lora.rank is {self.lora.rank} and model is scratch, whose random weights have to "
+                "learn; give model a pretrained one, or set lora.rank to 0"
+            )
+        return self
 
 
 class RewardStartParams(Section):
@@ -157,6 +202,7 @@ class RewardStartParams(Section):
 class RewardModelParams(OptimiserParams):
     """What base_rm, student_rm and reference_rm share: one training function, one recipe."""
 
+    lora: LoraParams
     readout: Readout
     dropout: Fraction
     average_decay: Fraction
@@ -222,6 +268,7 @@ class RlhfParams(Section):
     """Reinforcement learning of the policy against the student's standardised reward."""
 
     algorithm: Literal["ppo", "rloo"]
+    lora: AdapterParams
     steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]
     samples_per_prompt: Count
@@ -435,6 +482,20 @@ class Params(Section):
                 "model that reads from left to right: set it to rloo, or reward_start.model to "
                 "policy"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _random_weights_learn(self) -> Self:
+        ranks = {
+            "base_rm.lora.rank": self.base_rm.lora.rank,
+            "student_rm.lora.rank": self.student_rm.lora.rank,
+        }
+        for key, rank in ranks.items():
+            if self.reward_start.model == "scratch" and rank:
+                raise ValueError(
+                    f"{key} is {rank} and reward_start.model is scratch, whose random weights have "
+                    f"to learn; set {key} to 0, or reward_start.model to policy or a pretrained one"
+                )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ that moving to another machine does not invalidate a cache:
 |---|---|---|---|
 | device | WESTOFN_DEVICE | torch device | cuda where there is one, else cpu |
 | micro_batch | WESTOFN_MICRO_BATCH | rows in one training forward pass | the whole batch |
+| gradient_checkpointing | WESTOFN_GRADIENT_CHECKPOINTING | compute activations again | false |
 | threads | OMP_NUM_THREADS | CPU threads | physical cores |
 | judge_url | WESTOFN_JUDGE_URL | address of a judge's OpenAI-compatible server | none |
 | judge_key_variable | WESTOFN_JUDGE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
@@ -30,6 +31,7 @@ KEYS = (
     "device",
     "micro_batch",
     "threads",
+    "gradient_checkpointing",
     "judge_url",
     "judge_key_variable",
     "judge_workers",
@@ -48,6 +50,7 @@ class Runtime:
     judge_key_variable: str = ""
     judge_workers: int = 0
     judge_timeout: int = 0
+    gradient_checkpointing: bool = False
 
 
 def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
@@ -73,6 +76,7 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         judge_key_variable=_text("judge_key_variable", raw),
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
         judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
+        gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
     )
 
 
@@ -87,6 +91,15 @@ def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> in
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ParameterError(f"{path} or the environment: {key} is {value!r}, needs a whole number ≥ 0")
+
+
+def _switch(key: str, raw: dict[str, object], path: Path) -> bool:
+    value = os.environ.get(f"WESTOFN_{key.upper()}") or raw.get(key, False)
+    if value in (True, "true", "1"):
+        return True
+    if value in (False, "false", "0"):
+        return False
+    raise ParameterError(f"{path} or the environment: {key} is {value!r}, needs true or false")
 
 
 def set_up_torch(runtime: Runtime | None = None) -> str:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import T5ForConditionalGeneration
 
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import ENCODERS
@@ -252,6 +254,40 @@ class TestPretrained:
         (tiny / "t5" / "model.safetensors").unlink()
         tiny.change({"sft": {"model": "t5"}})
         tiny.fail("sft", "weights of 't5' cannot be loaded", "model.safetensors")
+
+    def test_a_folder_with_pickled_weights_only(self, tiny: Tiny) -> None:
+        shutil.copytree(tiny / POLICY, tiny / "t5")
+        weights = load_file(tiny / "t5" / "model.safetensors")
+        torch.save(weights, tiny / "t5" / "pytorch_model.bin")
+        (tiny / "t5" / "model.safetensors").unlink()
+        tiny.change({"sft": {"model": "t5"}})
+        tiny.fail("sft", "weights of 't5' cannot be loaded", "model.safetensors", "whole folder")
+
+    @pytest.mark.parametrize("known", [False, True])
+    def test_code_in_a_folder_is_never_run(self, known: bool, tiny: Tiny) -> None:
+        shutil.copytree(tiny / POLICY, tiny / "t5")
+        marker = tiny / "ran"
+        for name in ("configuration_own.py", "modeling_own.py"):
+            (tiny / "t5" / name).write_text(f"open({str(marker)!r}, 'w')\n")
+        path = tiny / "t5" / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["auto_map"] = {
+            "AutoConfig": "configuration_own.OwnConfig",
+            "AutoModelForSeq2SeqLM": "modeling_own.OwnModel",
+        }
+        config |= {} if known else {"model_type": "own"}
+        path.write_text(json.dumps(config), encoding="utf-8")
+        if known:  # transformers' own class is taken
+            assert type(load_backbone(str(tiny / "t5"))) is T5ForConditionalGeneration
+        else:
+            tiny.change({"sft": {"model": "t5"}})
+            tiny.fail("sft", "model 't5' needs code of its own", "never run", "sft.model")
+        assert not marker.exists()
+
+    def test_adapters_on_layers_that_are_not_there(self, tiny: Tiny) -> None:
+        shutil.copytree(tiny / POLICY, tiny / "t5")
+        tiny.change({"sft": {"model": "t5", "lora": {"rank": 2, "targets": "q_proj"}}})
+        tiny.fail("sft", "sft.lora.targets names 'q_proj'", "k, o, q, v", "all-linear")
 
     def test_a_folder_without_a_tokenizer(self, tiny: Tiny) -> None:
         (tiny / "t5").mkdir()

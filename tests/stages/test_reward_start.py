@@ -74,6 +74,17 @@ def test_ppo_and_a_start_from_scratch_are_refused_by_check(tiny: Tiny) -> None:
     tiny.fail("check", "reward_start.model scratch is encoder-only", "rlhf.algorithm ppo", "rloo")
 
 
+def test_adapters_of_random_weights_are_refused_by_check(tiny: Tiny) -> None:
+    tiny.change(
+        {
+            "reward_start": {"model": "scratch"},
+            "rlhf": {"algorithm": "rloo"},
+            "student_rm": {"lora": {"rank": 4}},
+        }
+    )
+    tiny.fail("check", "student_rm.lora.rank is 4", "reward_start.model is scratch", "set")
+
+
 def test_a_start_from_scratch_trains_an_arm(tiny: Tiny) -> None:
     tiny.change({"reward_start": {"model": "scratch"}, "rlhf": {"algorithm": "rloo"}})
     tiny.succeed("base_rm", "won_select@k1")
@@ -90,4 +101,4 @@ def test_a_start_that_is_not_there_ends_every_arm(stage: str, tiny: Tiny) -> Non
 def test_positions_that_end_before_the_limits_end_every_arm(stage: str, tiny: Tiny) -> None:
     write_encoder("bert", tiny / "bert")
     tiny.change({"reward_start": {"model": "bert"}})
-    tiny.fail(stage, "positions for 96 tokens", "rows of 129", "sft.max_prompt_tokens 96")
+    tiny.fail(stage, "may have 129 tokens", "bert is made for 96", "sft.max_prompt_tokens 96")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import COMPARATORS, VOCABULARY, reward_params, start_params, tiny_policy
+from tests.small_models import COMPARATORS, reward_params, start_params, tiny_policy
+from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.errors import TrainingError
+from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
 from westofn.models.reward import RewardModel, load_reward_model, save_reward_model
@@ -25,25 +26,7 @@ from westofn.training.loop import History, Job, _Progress
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 
 CPU = Runtime(device="cpu")
-FILLERS = [word for word in VOCABULARY if word not in ("good", "bad")]
-
-
-def _pairs(count: int, seed: int, shuffled: bool = False) -> Preferences:
-    """The response with "good" in it is chosen over the one with "bad", or either if shuffled."""
-    chance = random.Random(seed)
-    prompts, chosen, rejected = [], [], []
-    for _ in range(count):
-        prompts.append(" ".join(chance.choices(FILLERS, k=3)))
-        pair = []
-        for word in ("good", "bad"):
-            text = chance.choices(FILLERS, k=chance.randint(1, 3))
-            text.insert(chance.randint(0, len(text)), word)
-            pair.append(" ".join(text))
-        if shuffled and chance.random() < 0.5:
-            pair.reverse()
-        chosen.append(pair[0])
-        rejected.append(pair[1])
-    return Preferences(prompts, chosen, rejected, [1.0] * count)
+RECOMPUTES = Runtime(device="cpu", gradient_checkpointing=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +51,9 @@ def _train(
 ) -> TrainedReward:
     return train_reward_model(
         "student_rm",
-        _pairs(24, seed=1) if human is None else human,
+        planted_pairs(24, seed=1) if human is None else human,
         synthetic,
-        _pairs(16, seed=2) if validation is None else validation,
+        planted_pairs(16, seed=2) if validation is None else validation,
         policy=policy,
         start=start_params(start),
         head=Head(comparator, planes=2),
@@ -102,19 +85,19 @@ LEARN = {
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
-def test_a_planted_preference_is_learned_on_new_pairs(
+def test_a_planted_preference_is_learned_on_newplanted_pairs(
     comparator: Comparator, policy: Path, tmp_path: Path
 ) -> None:
     trained = _train(
         policy,
         tmp_path,
-        _pairs(300, seed=1),
-        validation=_pairs(200, seed=2),
+        planted_pairs(300, seed=1),
+        validation=planted_pairs(200, seed=2),
         comparator=comparator,
         **LEARN,
     )
     assert float(trained.facts["validation_accuracy"]) > 0.95
-    fresh = _pairs(200, seed=3)
+    fresh = planted_pairs(200, seed=3)
     margins = pair_margins(trained.scorer, fresh.prompts, fresh.chosen, fresh.rejected)
     assert float((margins > 0).float().mean()) > 0.95
 
@@ -123,8 +106,8 @@ def test_shuffled_labels_stay_near_chance(policy: Path, tmp_path: Path) -> None:
     trained = _train(
         policy,
         tmp_path,
-        _pairs(300, seed=1, shuffled=True),
-        validation=_pairs(400, seed=2, shuffled=True),
+        planted_pairs(300, seed=1, shuffled=True),
+        validation=planted_pairs(400, seed=2, shuffled=True),
         **LEARN,
     )
     # 400 fair coins have a standard deviation of 0.025, and the best of 3 evaluations was taken.
@@ -148,8 +131,8 @@ def test_the_checkpoint_of_the_smallest_calibrated_loss_is_kept(
 ) -> None:
     # Right for a while, then turned round: what is learned last is wrong on validation.
     histories = _spy_history(monkeypatch)
-    validation = _pairs(100, seed=2)
-    noisy = _pairs(12, seed=6, shuffled=True)
+    validation = planted_pairs(100, seed=2)
+    noisy = planted_pairs(12, seed=6, shuffled=True)
     trained = _train(
         policy,
         tmp_path,
@@ -176,8 +159,8 @@ def test_margins_are_scaled_to_what_validation_says_of_them(
     comparator: Comparator, policy: Path, tmp_path: Path
 ) -> None:
     # Right in about three pairs of four, so that no learning rate can make it sure with reason.
-    validation = _pairs(60, seed=2)
-    turned = _pairs(20, seed=3)
+    validation = planted_pairs(60, seed=2)
+    turned = planted_pairs(20, seed=3)
     validation = Preferences(
         [*validation.prompts, *turned.prompts],
         [*validation.chosen, *turned.rejected],
@@ -187,7 +170,7 @@ def test_margins_are_scaled_to_what_validation_says_of_them(
     trained = _train(
         policy,
         tmp_path,
-        _pairs(24, seed=1),
+        planted_pairs(24, seed=1),
         validation=validation,
         comparator=comparator,
         steps=40,
@@ -227,12 +210,33 @@ def test_the_weights_of_several_runs_are_averaged(
     assert torch.allclose(ratio, ratio.mean().expand_as(ratio), rtol=1e-3)
 
 
+def test_recomputed_activations_train_the_same_model(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, runs = SharedDecoder._block, 0
+
+    def counted(self: SharedDecoder, *inputs: Any) -> Tensor:
+        nonlocal runs
+        runs += 1
+        return blocks(self, *inputs)
+
+    monkeypatch.setattr(SharedDecoder, "_block", counted)
+    changes: dict[str, Any] = {"evaluations": 1, "dropout": 0.2, "learning_rate": 1e-4}
+    kept = _train(policy, tmp_path / "kept", **changes)
+    once, runs = runs, 0
+    again = _train(policy, tmp_path / "again", runtime=RECOMPUTES, **changes)
+    assert runs == once + 6 * 2  # 6 steps, 2 layers
+    for name, weight in _weights(again).items():
+        torch.testing.assert_close(weight, _weights(kept)[name], atol=1e-6, rtol=1e-5)
+    assert not again.scorer.model.backbone.is_activation_checkpointing
+
+
 @pytest.mark.parametrize(("comparator", "micro_batch"), [("embedding", 1), ("joint", 2)])
 def test_micro_batches_train_as_the_whole_batch_does(
     comparator: Comparator, micro_batch: int, policy: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {"learning_rate": 1e-4, "comparator": comparator}
-    changes |= {"synthetic": _pairs(10, seed=8), "evaluations": 1}
+    changes |= {"synthetic": planted_pairs(10, seed=8), "evaluations": 1}
     whole = _train(policy, tmp_path / "whole", **changes)
     divided = Runtime(device="cpu", micro_batch=micro_batch)
     parts = _train(policy, tmp_path / "parts", runtime=divided, **changes)
@@ -311,7 +315,7 @@ def test_pairs_that_are_too_long_are_dropped_and_counted_by_origin(
     policy: Path, tmp_path: Path
 ) -> None:
     long = "so" + " so" * 8  # 9 tokens; the policy takes 8
-    human, synthetic = _pairs(10, seed=1), _pairs(6, seed=2)
+    human, synthetic = planted_pairs(10, seed=1), planted_pairs(6, seed=2)
     human.chosen[0], human.rejected[1] = long, long
     synthetic.rejected[3] = long
     trained = _train(policy, tmp_path, human, synthetic=synthetic, steps=1)
@@ -328,7 +332,7 @@ def test_pairs_that_are_too_long_are_dropped_and_counted_by_origin(
 def test_a_set_without_a_fitting_pair_is_refused_by_name(
     which: str, policy: Path, tmp_path: Path
 ) -> None:
-    spoilt = _pairs(3, seed=1)
+    spoilt = planted_pairs(3, seed=1)
     spoilt.chosen[:] = ["so" + " so" * 8] * 3
     wanted = {"human": "human training pairs", "synthetic": "synthetic pairs"}
     match = f"^student_rm: none of 3 {wanted.get(which, 'validation pairs')} fits"
@@ -347,18 +351,18 @@ def test_every_batch_holds_as_many_synthetic_pairs_as_human_ones(
         return original(job, runtime)
 
     monkeypatch.setattr(preference, "run", spied)
-    _train(policy, tmp_path, _pairs(20, seed=1), synthetic=_pairs(5, seed=2), steps=5)
+    _train(policy, tmp_path, planted_pairs(20, seed=1), synthetic=planted_pairs(5, seed=2), steps=5)
     (job,) = jobs
     assert len(job.rows) == 25
     assert ((job.plan < 20).sum(1) == 4).all()
     assert ((job.plan >= 20).sum(1) == 4).all()
 
 
-def test_the_statistics_are_of_both_responses_of_the_human_training_pairs(
+def test_the_statistics_are_of_both_responses_of_the_human_trainingplanted_pairs(
     policy: Path, tmp_path: Path
 ) -> None:
-    human = _pairs(24, seed=1)
-    trained = _train(policy, tmp_path / "scratch", human, synthetic=_pairs(10, seed=9))
+    human = planted_pairs(24, seed=1)
+    trained = _train(policy, tmp_path / "scratch", human, synthetic=planted_pairs(10, seed=9))
     rewards = score_rows(trained.scorer, human.prompts * 2, [*human.chosen, *human.rejected])[:, 0]
     assert trained.scorer.reward_mean == pytest.approx(float(rewards.mean()), abs=1e-5)
     assert trained.scorer.reward_std == pytest.approx(float(rewards.std()), rel=1e-5)

@@ -16,11 +16,12 @@ from torch import Tensor
 from tests.small_models import tiny_backbone, tiny_policy
 from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
+from westofn.models.encoder_decoder import SharedDecoder
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.tokenizer import train_tokenizer
-from westofn.params import Readout, RlhfParams
+from westofn.params import AdapterParams, Readout, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.rl.networks import ValueNetwork
@@ -38,6 +39,7 @@ PROMPTS = Prompts(
 )
 PARAMS = RlhfParams(
     algorithm="ppo",
+    lora=AdapterParams(rank=0, alpha=16.0, targets="all-linear"),
     steps=6,
     batch_size=16,
     samples_per_prompt=2,
@@ -285,6 +287,35 @@ def test_a_start_policy_with_nan_weights_is_refused(
         policy.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="kl is nan at step 0"):
         _train(policy, scorer, tmp_path)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_recomputed_activations_do_not_change_the_result(
+    algorithm: str,
+    policy: Policy,
+    scorer: Scorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The policy has dropout, which stays off, although blocks recompute in training mode only.
+    blocks, runs = SharedDecoder._block, 0
+
+    def counted(self: SharedDecoder, *inputs: Any) -> Tensor:
+        nonlocal runs
+        runs += 1
+        return blocks(self, *inputs)
+
+    monkeypatch.setattr(SharedDecoder, "_block", counted)
+    params = _with(algorithm=algorithm, steps=3, learning_rate=1e-3)
+    kept = _train(policy, scorer, tmp_path / "kept", params)
+    once, runs = runs, 0
+    runtime = Runtime(device="cpu", gradient_checkpointing=True)
+    again = _train(policy, scorer, tmp_path / "again", params, runtime=runtime)
+    learned = 1 * 2 + 3 * 2 if algorithm == "ppo" else 3 * 2  # minibatches of policy and value
+    assert runs == once + 2 * learned
+    _assert_alike(again, kept)
+    assert kept.history[-1]["reward"] == again.history[-1]["reward"]
+    assert policy.model.decoder.dropout.p == 0.1  # the start policy keeps its own
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo"])

@@ -87,6 +87,19 @@ def test_micro_batches_train_as_the_whole_batch_does(micro_batch: int, tmp_path:
     assert moved > 3e-4
 
 
+def test_recomputed_activations_train_the_same_model(tmp_path: Path) -> None:
+    changes = {"learning_rate": 1e-4, **_dropout(0.2)}
+    kept = _train(tmp_path / "kept", **changes)
+    runtime = Runtime(device="cpu", micro_batch=4, gradient_checkpointing=True)
+    divided = Runtime(device="cpu", micro_batch=4)
+    parts = _train(tmp_path / "parts", divided, **changes)
+    again = _train(tmp_path / "again", runtime, **changes)
+    for name, weight in _weights(again.policy).items():  # masks are a micro-batch's
+        torch.testing.assert_close(weight, _weights(parts.policy)[name], atol=1e-6, rtol=1e-5)
+    assert not _equal(kept.policy, again.policy)
+    assert not again.policy.model.is_activation_checkpointing
+
+
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"sft: batch_size 8 is not a multiple of micro_batch 3"):
         _train(tmp_path, Runtime(device="cpu", micro_batch=3))

@@ -19,16 +19,19 @@ from tests.small_models import (
     tiny_policy,
 )
 from tests.tiny_encoders import ENCODERS, write_encoder
-from tests.training.test_preference import CPU, _pairs
+from tests.training.planted import planted_pairs
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
+from westofn.models.precision import rounded
 from westofn.models.reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
-from westofn.params import Comparator
+from westofn.params import Comparator, LoraParams
+from westofn.runtime import Runtime
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 from westofn.training.start import reward_start
 
+CPU = Runtime(device="cpu")
 CANARIES = [("the cat", "good")]
 
 
@@ -57,9 +60,9 @@ def _train(
 ) -> TrainedReward:
     return train_reward_model(
         "student_rm",
-        human or _pairs(24, seed=1),
+        human or planted_pairs(24, seed=1),
         None,
-        validation or _pairs(16, seed=2),
+        validation or planted_pairs(16, seed=2),
         policy=policy,
         start=start_params(start),
         head=Head(comparator, planes=2),
@@ -83,13 +86,13 @@ def test_an_encoder_learns_a_planted_preference(
         bert if start == "bert" else start,
         policy,
         tmp_path / "scratch",
-        _pairs(300, seed=1),
-        _pairs(200, seed=2),
+        planted_pairs(300, seed=1),
+        planted_pairs(200, seed=2),
         readout=readout,
         **LEARN,
     )
     save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
-    fresh = _pairs(200, seed=3)
+    fresh = planted_pairs(200, seed=3)
     margins = pair_margins(
         load_reward_model(tmp_path / "rm"), fresh.prompts, fresh.chosen, fresh.rejected
     )
@@ -99,8 +102,10 @@ def test_an_encoder_learns_a_planted_preference(
 def test_an_encoder_finds_nothing_in_shuffled_labels(
     bert: str, policy: Path, tmp_path: Path
 ) -> None:
-    human = _pairs(300, seed=1, shuffled=True)
-    trained = _train(bert, policy, tmp_path, human, _pairs(400, seed=2, shuffled=True), **LEARN)
+    human = planted_pairs(300, seed=1, shuffled=True)
+    trained = _train(
+        bert, policy, tmp_path, human, planted_pairs(400, seed=2, shuffled=True), **LEARN
+    )
     # 400 fair coins have a standard deviation of 0.025, and the best of 3 evaluations was taken.
     assert abs(float(trained.facts["validation_accuracy"]) - 0.5) < 0.08
 
@@ -123,7 +128,7 @@ def test_a_start_keeps_its_tokenizer_and_the_policys_limits(
     kind: str, policy: Path, tmp_path: Path
 ) -> None:
     folder = write_encoder(kind, tmp_path / kind)
-    start = reward_start(start_params(str(folder)), policy, "joint", seed=0)
+    start = reward_start(start_params(str(folder)), policy, 0, adapted=False)
     own = AutoTokenizer.from_pretrained(folder)
     assert start.encoder.tokenizer.get_vocab() == own.get_vocab()
     assert start.encoder.template.max_prompt_tokens == 10
@@ -132,17 +137,14 @@ def test_a_start_keeps_its_tokenizer_and_the_policys_limits(
 
 
 @pytest.mark.parametrize("name", ["bert", "scratch"])
-def test_arms_of_one_seed_start_alike_whatever_their_comparator(
-    name: str, bert: str, policy: Path
-) -> None:
+def test_arms_of_one_seed_start_alike(name: str, bert: str, policy: Path) -> None:
     params = start_params(bert if name == "bert" else name)
 
-    def weights(comparator: Comparator, seed: int) -> dict[str, Tensor]:
-        torch.manual_seed(123 + seed)  # what happened before does not matter
-        return dict(reward_start(params, policy, comparator, seed).model.state_dict())
+    def weights(seed: int) -> dict[str, Tensor]:
+        torch.rand(3)  # what happened before does not matter
+        return dict(reward_start(params, policy, seed, adapted=False).model.state_dict())
 
-    base, student = weights("embedding", 0), weights("pointwise", 0)
-    other = weights("pointwise", 1)
+    base, student, other = weights(0), weights(0), weights(1)
     assert base.keys() == student.keys()
     assert all(torch.equal(base[key], student[key]) for key in base)
     assert any(not torch.equal(other[key], student[key]) for key in other)
@@ -151,21 +153,20 @@ def test_arms_of_one_seed_start_alike_whatever_their_comparator(
 def test_a_start_from_scratch_reads_the_policys_tokenizer(
     policy: Path, small_encoder: Encoder
 ) -> None:
-    start = reward_start(start_params("scratch"), policy, "joint", seed=0)
+    start = reward_start(start_params("scratch"), policy, 0, adapted=False)
     assert start.encoder.template.vocabulary == small_encoder.template.vocabulary
     # The longest row of two responses: 10 + 2 · (8 + 1).
     assert start.model.config.max_position_embeddings == 28
     assert start.model.config.hidden_size == 16
 
 
-def test_a_joint_row_beyond_the_positions_is_refused_before_training(
+def test_rows_beyond_the_positions_are_refused_before_training(
     policy: Path, tmp_path: Path
 ) -> None:
-    folder = str(write_encoder("bert", tmp_path / "short", max_position_embeddings=20))
-    params = start_params(folder)
-    reward_start(params, policy, "pointwise", seed=0)  # 10 + 9
-    with pytest.raises(ModelError, match=r"positions for 20 tokens, .* rows of 28: .*lower them"):
-        reward_start(params, policy, "joint", seed=0)
+    short = str(write_encoder("bert", tmp_path / "short", max_position_embeddings=20))
+    _train(short, policy, tmp_path / "scratch", steps=1)  # 10 + 9
+    with pytest.raises(ModelError, match=r"two responses may have 28 tokens, .* made for 20; low"):
+        _train(short, policy, tmp_path / "scratch", comparator="joint")
 
 
 def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
@@ -173,7 +174,7 @@ def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
 ) -> None:
     other = Encoder(spelling, 10, 8)
     save_policy(tiny_policy(other, width=24), tmp_path / "t5", CANARIES, {})
-    trained = _train(str(tmp_path / "t5"), policy, tmp_path / "scratch", _pairs(60, seed=1))
+    trained = _train(str(tmp_path / "t5"), policy, tmp_path / "scratch", planted_pairs(60, seed=1))
     assert trained.scorer.encoder.template == other.template
     assert trained.scorer.model.network.width == 24
     assert trained.facts["start"] == "t5"
@@ -183,7 +184,7 @@ def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
 
 def test_a_start_that_is_not_there_is_refused_by_its_key(policy: Path) -> None:
     with pytest.raises(ModelError, match=r"no such folder.*reward_start\.model"):
-        reward_start(start_params("nowhere/none/bert"), policy, "pointwise", seed=0)
+        reward_start(start_params("nowhere/none/bert"), policy, 0, adapted=False)
 
 
 def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_path: Path) -> None:
@@ -191,4 +192,33 @@ def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_pa
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes((Path(bert) / name).read_bytes())
     with pytest.raises(ModelError, match=r"embeddings for \d+ tokens, its tokenizer has "):
-        reward_start(start_params(str(folder)), policy, "pointwise", seed=0)
+        reward_start(start_params(str(folder)), policy, 0, adapted=False)
+
+
+@pytest.mark.parametrize("lora", [LoraParams(rank=2, alpha=4.0, dropout=0.0, targets="all-linear")])
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_adapters_of_an_encoder_are_merged_into_it(
+    readout: str, lora: LoraParams, bert: str, policy: Path, tmp_path: Path
+) -> None:
+    trained = _train(bert, policy, tmp_path / "scratch", readout=readout, lora=lora)
+    start = reward_start(start_params(bert), policy, 0, adapted=True).model.state_dict()
+    weights = trained.scorer.model.backbone.state_dict()
+    assert weights.keys() == start.keys()
+    moved = {key for key in weights if not torch.equal(weights[key], start[key])}
+    assert any("attention.self.query" in key for key in moved)
+    assert not [key for key in moved if key.startswith("classifier") or "embeddings" in key]
+    assert ("bert.pooler.dense.weight" in moved) == (readout == "last")
+
+
+def test_a_start_in_bf16_keeps_the_policys_precision(
+    small_encoder: Encoder, bert: str, tmp_path: Path
+) -> None:
+    half = tiny_policy(small_encoder, seed=4)
+    rounded(half.model, "bf16")
+    save_policy(half, tmp_path / "policy", CANARIES, {})
+    trained = _train(bert, tmp_path / "policy", tmp_path / "scratch", readout="last")
+    assert trained.scorer.model.backbone.dtype == torch.bfloat16
+    save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
+    again = load_reward_model(tmp_path / "rm")
+    assert again.model.backbone.dtype == torch.bfloat16
+    assert again.model.head.weight.dtype == torch.float32

@@ -41,7 +41,6 @@ class Samples:
     stopped: Tensor
 
 
-@torch.inference_mode()
 def sample(
     policy: Policy,
     prompts: Sequence[str],
@@ -62,6 +61,18 @@ def sample(
         seed: The run's seed.
     """
     policy.model.eval()
+    with torch.inference_mode(), policy.computing():
+        return _sample(policy, prompts, prompt_ids, indices, temperature, seed)
+
+
+def _sample(
+    policy: Policy,
+    prompts: Sequence[str],
+    prompt_ids: Sequence[str],
+    indices: Sequence[int],
+    temperature: float,
+    seed: int,
+) -> Samples:
     encoder, network, device = policy.encoder, policy.network, policy.device
     limit = encoder.template.max_response_tokens
     count, per_prompt = len(prompts), len(indices)
@@ -134,9 +145,11 @@ class _Draws:
 
 def never_drawn(policy: Policy) -> list[int]:
     """Special tokens other than the end token, and padded vocabulary: no text spells them."""
-    special = set(policy.tokenizer.all_special_ids) - {policy.encoder.eos_id}
-    beyond = range(len(policy.tokenizer), policy.network.vocabulary)
-    return sorted(special | set(beyond))
+    tokenizer = policy.tokenizer
+    # Chat templates write special tokens without a role, which the list of roles lacks.
+    added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = range(len(tokenizer), policy.network.vocabulary)
+    return sorted(({*tokenizer.all_special_ids} | added | {*beyond}) - {policy.encoder.eos_id})
 
 
 def _draw(logits: Tensor, never: Tensor, temperature: float, uniform: Tensor) -> Tensor:

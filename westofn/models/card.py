@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from westofn.errors import ModelError
+from westofn.params import Precision
 
 FORMAT = 1
 CARD = "card.json"
 ENSEMBLE = "ensemble.json"
-CANARY_TOLERANCE = 1e-3  # absolute; other hardware sums in another order
+# Other hardware sums in another order, and in bf16 rounds to 3 digits on the way.
+CANARY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Card:
         template: The encoder's identity, see `encoding.Template`.
         reward_mean: Of a pointwise model over its human training pairs, both responses.
         reward_std: The same.
+        precision: Of the weights: fp32 or bf16.
         canaries: See the module.
         training: What made it: counts, best step, validation accuracy.
     """
@@ -54,6 +57,7 @@ class Card:
     readout: str | None = None
     reward_mean: float = 0.0
     reward_std: float = 1.0
+    precision: Precision = "fp32"
     canaries: list[Canary] = field(default_factory=list)
     training: dict[str, float | int | str] = field(default_factory=dict)
     format: int = FORMAT
@@ -87,6 +91,11 @@ def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
         raise ModelError(
             f"{path} has format {card.format}, this version reads {FORMAT}; rerun the stage that "
             "writes it"
+        )
+    if card.precision not in CANARY_TOLERANCE:
+        raise ModelError(
+            f"{path}: precision is {card.precision!r}, needs {' or '.join(CANARY_TOLERANCE)}; "
+            "rerun the stage that writes it"
         )
     if card.role != role:
         raise ModelError(
@@ -168,10 +177,11 @@ def check_canaries(
     """Refuse a model that no longer answers as it did when it was saved."""
     if not card.canaries:
         return
+    tolerance = CANARY_TOLERANCE[card.precision]
     outputs = recompute([c.prompt for c in card.canaries], [c.response for c in card.canaries])
     for canary, output in zip(card.canaries, outputs, strict=True):
         for now, then in zip(output, canary.output, strict=True):
-            if abs(now - then) > CANARY_TOLERANCE * max(1.0, abs(then)):
+            if abs(now - then) > tolerance * max(1.0, abs(then)):
                 raise ModelError(
                     f"{folder}: a canary gives {now:.5f}, at save it gave {then:.5f}; weights, "
                     "head or tokenizer were changed, rerun the stage that writes this model"

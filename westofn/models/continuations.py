@@ -63,11 +63,16 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
     local = is_local(name, key)
     tokenizer = load_fast_tokenizer(name, key)
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         _require_writer(name, config.model_type, key)
         family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = family.from_pretrained(
-            name, config=config, dtype="auto", use_safetensors=True, local_files_only=local
+            name,
+            config=config,
+            dtype="auto",
+            use_safetensors=True,
+            local_files_only=local,
+            trust_remote_code=False,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]

@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import T5Config, T5ForConditionalGeneration
 
 from westofn.models.network import Generator
+from westofn.models.recompute import recomputes, run_block
 
 
 def build_scratch(
@@ -126,20 +127,28 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         bias = self.self_bias(length)
         future = torch.ones(length, length, dtype=torch.bool, device=rows.device).triu(1)
         bias = bias.masked_fill(future, torch.finfo(bias.dtype).min)
+        again = recomputes(self.model)
         for index, block in enumerate(self.stack.block):
-            layer = block.layer[0]
-            normed, attention = layer.layer_norm(state), layer.SelfAttention
-            mixed = self._attend(
-                self._heads(attention.q(normed)),
-                self._heads(attention.k(normed)),
-                self._heads(attention.v(normed)),
-                bias,
-            )
-            state = state + self._drop(attention.o(mixed))
-            state = self._cross(state, block, states, index, prompts)
-            state = block.layer[2](state)
+            state = run_block(again, self._block, state, block, states, index, bias)
         state = self._drop(self.stack.final_layer_norm(state))
         return state.view(prompts, per_prompt, length, -1)
+
+    def _block(
+        self, state: Tensor, block: Any, states: PromptStates, index: int, bias: Tensor
+    ) -> Tensor:
+        """One layer over whole responses, (P·K, T + 1, d_model) to the same."""
+        layer = block.layer[0]
+        normed, attention = layer.layer_norm(state), layer.SelfAttention
+        mixed = self._attend(
+            self._heads(attention.q(normed)),
+            self._heads(attention.k(normed)),
+            self._heads(attention.v(normed)),
+            bias,
+        )
+        state = state + self._drop(attention.o(mixed))
+        state = self._cross(state, block, states, index, states.bias.shape[0])
+        result: Tensor = block.layer[2](state)
+        return result
 
     def self_bias(self, length: int) -> Tensor:
         """Relative position bias of the decoder's self-attention, (1, heads, length, length)."""

@@ -120,7 +120,7 @@ class EncoderNetwork(Network[PromptTokens]):
                 layer of the family's sequence classifier reads, such as BERT's pooled [CLS].
 
         Returns:
-            (P, K, d).
+            (P, K, d) fp32.
 
         Raises:
             ModelError: A row is longer than the model's positions allow.
@@ -140,8 +140,8 @@ class EncoderNetwork(Network[PromptTokens]):
         if readout == "last":
             with _input_of(last_linear(self.model)) as seen:
                 self.model(**inputs)
-            return seen[0]
-        hidden: Tensor = self.body(**inputs).last_hidden_state
+            return seen[0].float()
+        hidden: Tensor = self.body(**inputs).last_hidden_state.float()
         weight = rows.response.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1)
 
@@ -220,8 +220,8 @@ def _after_the_states(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     }
 
 
-def load_classifier(name: str, local: bool) -> PreTrainedModel:
-    """An encoder from a folder or a hub name as a sequence classifier of one label, in fp32.
+def load_classifier(name: str, local: bool, dtype: torch.dtype) -> PreTrainedModel:
+    """An encoder from a folder or a hub name as a sequence classifier of one label.
 
     What a plain pretrained encoder has no weights for, between its last states and the logits, is
     random: the caller seeds torch. The layer of the logits is zero.
@@ -235,9 +235,10 @@ def load_classifier(name: str, local: bool) -> PreTrainedModel:
     model, found = auto.from_pretrained(
         name,
         num_labels=1,
-        dtype=torch.float32,
+        dtype=dtype,
         use_safetensors=True,
         local_files_only=local,
+        trust_remote_code=False,
         ignore_mismatched_sizes=True,  # a classifier of more labels; looked at below
         output_loading_info=True,
     )

@@ -1,8 +1,8 @@
 """The one function by which every stage turns (prompt, response) into token ids.
 
 A prompt that is too long loses its beginning; a response is never cut, and its end token is part
-of it. Which special tokens stand around both is the family's `Layout`; special tokens that a text
-spells out stay plain text.
+of it. Which special tokens stand around both is the family's `Layout`, or the model's own chat
+template (`chat`); special tokens that a text spells out stay plain text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
+from westofn.models.chat import ChatTemplate
 from westofn.models.tokenizer import plain_ids
 
 Family = Literal["encoder_decoder", "causal", "encoder"]
+NO_CHAT = "none"
+"""`Template.chat` of models that read prompts as they are."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """What stands where, for cards: in `2 x | y 1` id 2 begins a prompt, 1 ends a response."""
+        """For cards: in `2 x | y 1`, id 2 stands before a prompt and 1 after a response."""
         prompt = " ".join([*map(str, self.before_prompt), "x", *map(str, self.after_prompt)])
         return f"{prompt} | y {self.end}"
 
@@ -104,6 +107,7 @@ class Template:
     vocabulary: str
     family: Family
     layout: str
+    chat: str = NO_CHAT
     trim: str = "prompt-left"
     version: int = 1
 
@@ -113,7 +117,18 @@ class Template:
 
 
 class Encoder:
-    """Token ids of prompts and responses for one tokenizer and one template."""
+    """Token ids of prompts and responses for one tokenizer and one template.
+
+    Args:
+        tokenizer: The model's.
+        max_prompt_tokens: Special ones included.
+        max_response_tokens: The end token not counted.
+        family: Of the model.
+        chat: Whether prompts are written in the tokenizer's chat template.
+
+    Raises:
+        ModelError: The chat template cannot be used, or the family has none.
+    """
 
     def __init__(
         self,
@@ -121,9 +136,19 @@ class Encoder:
         max_prompt_tokens: int,
         max_response_tokens: int,
         family: Family = "encoder_decoder",
+        chat: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.layout = layout_of(tokenizer, family)
+        self.chat: ChatTemplate | None = None
+        if chat:
+            if family != "causal":
+                raise ModelError(
+                    f"sft.chat_template is model, but the model is of family {family}; only "
+                    "causal models have chat templates: set sft.chat_template to none"
+                )
+            self.chat = ChatTemplate(tokenizer, max_prompt_tokens)
+            self.layout = Layout((), (), self.chat.end)  # the template writes its own start token
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
         self.template = Template(
@@ -132,6 +157,7 @@ class Encoder:
             vocabulary_digest(tokenizer),
             family,
             self.layout.name,
+            self.chat.digest if self.chat else NO_CHAT,
         )
 
     @property
@@ -145,6 +171,8 @@ class Encoder:
         A prompt without any token is read as the end token alone: something must stand before a
         response's first token, and the end token is what texts follow in pretraining.
         """
+        if self.chat:
+            return self.chat.prompts(texts)
         before, after = self.layout.before_prompt, self.layout.after_prompt
         keep = self.template.max_prompt_tokens - len(before) - len(after)
         rows = [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]

@@ -123,14 +123,50 @@ def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
     return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 
 
+def require_positions(model: PreTrainedModel, encoder: Encoder, responses: int = 1) -> None:
+    """Refuse texts that may be longer than a model was made for.
+
+    Args:
+        model: The model.
+        encoder: Its limits are those of texts.
+        responses: How many of them the model reads in one row.
+
+    Raises:
+        ModelError: A prompt and so many responses may have more tokens than there are positions.
+    """
+    network = network_of(model)
+    limit = getattr(model.config, "max_position_embeddings", None)  # None: relative positions
+    if network.family == "encoder":
+        limit = network.max_tokens  # some have fewer than their configuration says, or no table
+    prompt = encoder.template.max_prompt_tokens
+    answers = responses * (encoder.template.max_response_tokens + 1)
+    if model.config.is_encoder_decoder:
+        answers += 2  # what a decoder reads before a response
+        needed = max(prompt, answers)
+    else:
+        needed = prompt + answers
+    if limit is not None and needed > limit:
+        what = "a prompt and its response" if responses == 1 else "a prompt and two responses"
+        raise ModelError(
+            f"{what} may have {needed} tokens, a model of type {model.config.model_type} is made "
+            f"for {limit}; lower sft.max_prompt_tokens {prompt} or sft.max_response_tokens "
+            f"{encoder.template.max_response_tokens}"
+        )
+
+
 def load_backbone(
-    name: str, key: str = "sft.model", *, must_write: bool = False
+    name: str,
+    key: str = "sft.model",
+    dtype: torch.dtype = torch.float32,
+    *,
+    must_write: bool = False,
 ) -> PreTrainedModel:
-    """A model from a folder or a hub name, in safetensors.
+    """A model from a folder or a hub name, in safetensors; no code of the folder's own is run.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
         key: The parameter that a message says to mend.
+        dtype: Of the weights, whatever the file's.
         must_write: Whether it is to be sampled, which an encoder-only model cannot be.
 
     Raises:
@@ -138,8 +174,13 @@ def load_backbone(
     """
     local = is_local(name, key)
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
+        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model {name!r} needs code of its own (auto_map in config.json), which is never "
+                f"run; give {key} a model of a type that transformers has"
+            ) from None
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
@@ -155,9 +196,14 @@ def load_backbone(
         )
     try:
         if family == "encoder":
-            return encoder_only.load_classifier(name, local)
+            return encoder_only.load_classifier(name, local, dtype)
         model: PreTrainedModel = _LOADER_OF[family].from_pretrained(
-            name, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=local
+            name,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=local,
+            trust_remote_code=False,
         )
         return model
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

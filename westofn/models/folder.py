@@ -12,7 +12,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerFast
 
 from westofn.models.card import Canary, Card, check_template
-from westofn.models.encoding import Encoder, Family
+from westofn.models.encoding import NO_CHAT, Encoder, Family
 from westofn.models.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
@@ -61,6 +61,7 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
         int(card.template["max_prompt_tokens"]),
         int(card.template["max_response_tokens"]),
         cast(Family, card.family),
+        chat=card.template.get("chat", NO_CHAT) != NO_CHAT,
     )
     check_template(folder, card, encoder.template.to_json())
     return encoder

@@ -134,7 +134,7 @@ class Generator(Network[G], Generic[G, C]):
 
     def read_out(self, states: G, responses: Padded, readout: Readout) -> Tensor:
         """See `Network.read_out`; state t has read y_1 … y_t."""
-        hidden = self.hidden(states, responses.ids)
+        hidden = self.hidden(states, responses.ids).float()
         if readout == "mean":
             weight = responses.mask.unsqueeze(-1).to(hidden.dtype)
             return (hidden[:, :, 1:] * weight).sum(2) / weight.sum(2)

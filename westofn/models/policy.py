@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,24 @@ from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.families import generator_of, load_backbone
 from westofn.models.folder import load_encoder, write_model
 from westofn.models.network import AnyGenerator
+from westofn.models.precision import DTYPES, computing, precision_of
 
 SCORING_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Policy:
-    """π(y|x): model, encoder, and the network that shares prompts."""
+    """π(y|x): model, encoder, and the network that shares prompts.
+
+    Attributes:
+        model: The weights.
+        encoder: How it reads text.
+        mixed: In training, to be bf16: matrix products of fp32 weights are taken in bf16.
+    """
 
     model: PreTrainedModel
     encoder: Encoder
+    mixed: bool = False
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -42,6 +51,10 @@ class Policy:
         """Where the weights lie."""
         return self.model.device
 
+    def computing(self) -> AbstractContextManager[object]:
+        """Where its network is to be used; one forward pass, see `precision.computing`."""
+        return computing(self.device, self.mixed)
+
 
 def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
     """Log π(y_t | x, y_<t) at temperature 1, with gradient.
@@ -52,12 +65,13 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
         responses: (P, K, T) ids that end with the end token, and their mask.
 
     Returns:
-        (P, K, T), 0 at padding.
+        (P, K, T) fp32, 0 at padding.
     """
     network = policy.network
-    states = network.prompt_states(prompts.ids, prompts.mask)
-    hidden = network.hidden(states, responses.ids[..., :-1])
-    chosen = chosen_logprobs(network.logits(hidden), responses.ids)
+    with policy.computing():
+        states = network.prompt_states(prompts.ids, prompts.mask)
+        logits = network.logits(network.hidden(states, responses.ids[..., :-1]))
+    chosen = chosen_logprobs(logits.float(), responses.ids)
     return chosen.masked_fill(~responses.mask, 0.0)
 
 
@@ -117,6 +131,7 @@ def save_policy(
             role="policy",
             family=policy.network.family,
             template=policy.encoder.template.to_json(),
+            precision=precision_of(policy.model),
             training=training,
         ),
         tokenizer=policy.tokenizer,
@@ -134,7 +149,7 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
     """
     card = read_card(folder, "policy")
     encoder = load_encoder(folder, card)
-    model = load_backbone(str(folder))
+    model = load_backbone(str(folder), dtype=DTYPES[card.precision])
     model.to(device)  # type: ignore[arg-type]  # transformers wraps it without types
     model.eval()
     policy = Policy(model, encoder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
-from westofn.models.families import load_backbone, network_of
-from westofn.models.limits import require_room
+from westofn.models.families import load_backbone, network_of, require_positions
 from westofn.models.network import AnyNetwork
 from westofn.models.tokenizer import load_fast_tokenizer, load_pretrained_tokenizer
 
@@ -18,8 +18,9 @@ def load_pretrained(
     *,
     max_prompt_tokens: int,
     max_response_tokens: int,
+    dtype: torch.dtype = torch.float32,
+    chat: bool = False,
     must_write: bool = False,
-    responses: int = 1,
 ) -> tuple[PreTrainedModel, Encoder]:
     """A pretrained model with its own tokenizer; where weights are missing, torch's seed decides.
 
@@ -28,14 +29,16 @@ def load_pretrained(
         key: The parameter that a message says to mend.
         max_prompt_tokens: Of this tokenizer, special ones included.
         max_response_tokens: Of this tokenizer, the end token not counted.
+        dtype: Of the weights.
+        chat: Whether prompts are written in the tokenizer's chat template; what does not write
+            reads them plainly where its family has none.
         must_write: Whether it is to be sampled.
-        responses: Responses that stand in one row; the joint comparator reads two.
 
     Raises:
-        ModelError: Model or tokenizer cannot be loaded or do not belong together, or its positions
-            end before the limits.
+        ModelError: Model or tokenizer cannot be loaded or do not belong together, or the model's
+            positions end before the limits.
     """
-    model = load_backbone(name, key, must_write=must_write)
+    model = load_backbone(name, key, dtype, must_write=must_write)
     network = network_of(model)
     tokenizer = _tokenizer_for(network, name, key)
     if len(tokenizer) > network.vocabulary:
@@ -43,16 +46,10 @@ def load_pretrained(
             f"model {name!r} has embeddings for {network.vocabulary} tokens, its tokenizer has "
             f"{len(tokenizer)}; give {key} a folder whose files belong together"
         )
-    if network.family != "encoder_decoder":  # which reads prompt and response apart
-        require_room(
-            network,
-            name,
-            key,
-            prompt=max_prompt_tokens,
-            response=max_response_tokens,
-            responses=responses,
-        )
-    return model, Encoder(tokenizer, max_prompt_tokens, max_response_tokens, network.family)
+    chat = chat and (must_write or network.family == "causal")
+    encoder = Encoder(tokenizer, max_prompt_tokens, max_response_tokens, network.family, chat=chat)
+    require_positions(model, encoder)
+    return model, encoder
 
 
 def _tokenizer_for(network: AnyNetwork, name: str, key: str) -> PreTrainedTokenizerFast:

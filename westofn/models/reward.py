@@ -30,7 +30,8 @@ from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
 from westofn.models.network import AnyNetwork, States
-from westofn.params import Comparator, Readout
+from westofn.models.precision import DTYPES, computing, precision_of, rounded
+from westofn.params import Comparator, Precision, Readout
 
 HEAD = "head.safetensors"
 NO_SPREAD = 1e-6  # reward_std of a model that gives every response the same reward
@@ -47,9 +48,11 @@ class RewardModel(nn.Module):
         planes: int,
         readout: Readout = "mean",
         dropout: float = 0.0,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.mixed = mixed  # in training, to be bf16: products of fp32 weights are taken in bf16
         self.comparator: Comparator = comparator
         self.planes = planes if comparator == "embedding" else 0
         self.readout: Readout = readout
@@ -70,7 +73,8 @@ class RewardModel(nn.Module):
 
     def prompt_states(self, prompts: Padded) -> States:
         """Encode P prompts once, for any number of responses."""
-        states: States = self.network.prompt_states(prompts.ids, prompts.mask)
+        with computing(self.device, self.mixed):
+            states: States = self.network.prompt_states(prompts.ids, prompts.mask)
         return states
 
     def features(self, states: States, responses: Padded) -> Tensor:
@@ -83,9 +87,15 @@ class RewardModel(nn.Module):
         Returns:
             (P, K, 1 + 2·planes) fp32: the reward, then u_1 … u_L, w_1 … w_L.
         """
-        read = self.network.read_out(states, responses, self.readout)
+        with computing(self.device, self.mixed):
+            read = self.network.read_out(states, responses, self.readout)
         features: Tensor = self.head(self.dropout(read.float()))
         return features
+
+    def finish(self, precision: Precision) -> None:
+        """End training: the backbone computes as it is saved from now on, the head stays fp32."""
+        rounded(self.backbone, precision)
+        self.mixed = False
 
     @torch.no_grad()
     def rescale(self, factor: float) -> None:
@@ -155,6 +165,7 @@ def save_reward_model(
         readout=model.readout,
         reward_mean=scorer.reward_mean,
         reward_std=scorer.reward_std,
+        precision=precision_of(model.backbone),
         training=training,
     )
     write_model(
@@ -181,7 +192,8 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
         raise ModelError(f"{folder}: the card names an unknown readout {card.readout!r}")
     comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
     readout: Readout = card.readout  # type: ignore[assignment]  # checked above
-    model = RewardModel(load_backbone(str(folder)), comparator, card.planes, readout)
+    backbone = load_backbone(str(folder), dtype=DTYPES[card.precision])
+    model = RewardModel(backbone, comparator, card.planes, readout)
     check_family(folder, card, model.network.family)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))

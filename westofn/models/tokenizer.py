@@ -113,8 +113,10 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
             f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, local_files_only=local)
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, use_fast=True, local_files_only=local, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower
         reason = str(error).split("\n")[0]
         mend = "give a folder with the model's tokenizer.json"
         if any((folder / file).is_file() for file in _SENTENCEPIECE_FILES):

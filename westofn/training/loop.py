@@ -54,6 +54,7 @@ class Job:
         seed: Of dropout.
         scratch: Folder for checkpoints.
         after_step: Called after every optimiser step.
+        constant: Names of weights that do not change; checkpoints do not hold them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Job:
     seed: int
     scratch: Path
     after_step: Callable[[], None] = lambda: None
+    constant: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,13 @@ class _Trainer(Trainer):
     ) -> None:
         # safetensors refuses tensors that share memory, such as T5's embeddings.
         state = self.job.module.state_dict() if state_dict is None else state_dict
-        super()._save(output_dir, {key: value.clone() for key, value in state.items()})
+        learned = {k: value.clone() for k, value in state.items() if k not in self.job.constant}
+        super()._save(output_dir, learned)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # What a checkpoint leaves out by intention is no news.
+        missing = [key for key in load_result.missing_keys if key not in self.job.constant]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
 
 class _StopOnNan(TrainerCallback):

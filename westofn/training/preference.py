@@ -7,15 +7,12 @@ two code paths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.comparators import pair_margin
@@ -23,11 +20,22 @@ from westofn.core.losses import bradley_terry_loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
+from westofn.models.adapters import (
+    add_adapters,
+    copy_sharing_frozen,
+    facts_of,
+    frozen_names,
+    learned_weights,
+    merge_adapters,
+)
 from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import require_positions
+from westofn.models.recompute import recomputing
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator, RewardModelParams, RewardStartParams
 from westofn.runtime import Runtime
+from westofn.training.average import MovingAverage
 from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run
 from westofn.training.start import reward_start
@@ -110,13 +118,26 @@ def train_reward_model(
         runtime: Hardware settings.
 
     Raises:
-        ModelError: The start cannot be loaded, or its positions end before the limits.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
+        ModelError: The start cannot be loaded, or what the comparator reads in one row may not fit
+            its positions.
     """
-    origin = reward_start(start, policy, head.comparator, seed)
+    adapted = bool(params.lora.rank)
+    origin = reward_start(start, policy, seed, adapted)
     encoder = origin.encoder
+    if head.comparator == "joint":
+        require_positions(origin.model, encoder, responses=2)
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    first = RewardModel(origin.model, head.comparator, head.planes, params.readout, params.dropout)
+    first = RewardModel(
+        origin.model if adapted else origin.model.float(),
+        head.comparator,
+        head.planes,
+        params.readout,
+        params.dropout,
+        mixed=origin.precision == "bf16",
+    )
+    if adapted:
+        add_adapters(first.backbone, params.lora, f"{name}: lora", params.lora.dropout)
     human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")
     sets = [human_rows]
     shares: tuple[int, ...] = (params.batch_size,)
@@ -140,7 +161,7 @@ def train_reward_model(
 
     def train(index: int) -> _Run:
         """One run from the common start."""
-        module = _PreferenceLoss(deepcopy(first), params.centering, params.average_decay)
+        module = _PreferenceLoss(copy_sharing_frozen(first), params.centering, params.average_decay)
 
         def evaluate() -> dict[str, float]:
             margins = validation_margins(module.kept)
@@ -167,14 +188,23 @@ def train_reward_model(
             seed=derive_seed(seed, "reward", "dropout", index),
             scratch=scratch / f"run-{index}",
             after_step=module.follow,
+            constant=frozen_names(module, module.model) if adapted else frozenset(),
         )
-        history = run(job, runtime)
-        weights = {key: value.cpu() for key, value in module.kept.state_dict().items()}
+        with recomputing(module.model.backbone, runtime.gradient_checkpointing):
+            history = run(job, runtime)
+        kept = module.kept.state_dict()
+        weights = {key: kept[key].cpu() for key in (learned if adapted else kept)}
         return _Run(weights, module.kept.device, history.best_step)
 
+    learned = learned_weights(first)
+    adapters = facts_of(first, params.lora)
     runs = [train(index) for index in range(params.runs)]
     model = first.to(runs[0].device).eval()
-    model.load_state_dict(_mean_weights(runs))
+    if adapted:
+        merge_adapters(model, [one.weights for one in runs])
+    else:
+        model.load_state_dict(_mean_weights(runs))
+    model.finish(origin.precision)
     margins = validation_margins(model)
     scale = calibrating_scale(margins)
     model.rescale(scale)
@@ -190,6 +220,7 @@ def train_reward_model(
         "temperature": float(f"{1 / scale:.4g}"),
         "validation_accuracy": round(accuracy(margins.numpy()), 4),
         "validation_calibrated_loss": round(calibrated_loss(margins), 4),
+        **adapters,
     }
     if start.model != "policy":
         facts["start"] = Path(start.model).name
@@ -223,24 +254,19 @@ class _PreferenceLoss(nn.Module):
     def __init__(self, model: RewardModel, centering: float, decay: float) -> None:
         super().__init__()
         self.model, self.centering = model, centering
-        self.average = None
-        if decay:
-            self.average = AveragedModel(model, multi_avg_fn=partial(_follow, decay))
-            self.average.requires_grad_(False)
+        self.average = MovingAverage(model, decay) if decay else None
 
     @property
     def kept(self) -> RewardModel:
         """The model that validation sees and that is kept."""
         if self.average is None:
             return self.model
-        kept = self.average.module
-        assert isinstance(kept, RewardModel)
-        return kept
+        return self.average.module
 
     def follow(self) -> None:
         """Let the average follow; to be called after every optimiser step."""
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.follow(self.model)
 
     def forward(
         self,
@@ -262,18 +288,6 @@ class _PreferenceLoss(nn.Module):
         if self.centering:
             loss = loss + self.centering * centering_penalty(chosen[:, 0], rejected[:, 0])
         return {"loss": loss}
-
-
-@torch.no_grad()
-def _follow(
-    decay: float, average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
-) -> None:
-    """One step of the average with a decay that warms up, min(decay, (1 + t) / (10 + t)).
-
-    With a constant decay a checkpoint of the first 1 / (1 − decay) steps is mostly the start.
-    """
-    warm = (1 + int(updates)) / (10 + int(updates))
-    torch._foreach_lerp_(list(average), list(current), 1 - min(decay, warm))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
+from westofn.models.adapters import add_adapters, facts_of, frozen_names, merge_adapters
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.families import build_scratch
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
+from westofn.models.precision import DTYPES, rounded
 from westofn.models.pretrained import load_pretrained
+from westofn.models.recompute import recomputing
 from westofn.models.tokenizer import train_tokenizer
 from westofn.params import SftParams
 from westofn.runtime import Runtime
@@ -52,22 +55,33 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         texts: What a tokenizer from scratch learns from.
         seed: Of random weights.
     """
+    mixed, chat = params.precision == "bf16", params.chat_template == "model"
     if params.model != "scratch":
         backbone, encoder = load_pretrained(
             params.model,
             "sft.model",
             max_prompt_tokens=params.max_prompt_tokens,
             max_response_tokens=params.max_response_tokens,
+            # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
+            dtype=DTYPES[params.precision if params.lora.rank else "fp32"],
+            chat=chat,
             must_write=True,
         )
-        return Policy(backbone, encoder)
+        if params.lora.rank:
+            torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
+            add_adapters(backbone, params.lora, "sft.lora", params.lora.dropout)
+        return Policy(backbone, encoder, mixed)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
     encoder = Encoder(
-        tokenizer, params.max_prompt_tokens, params.max_response_tokens, scratch.family
+        tokenizer,
+        params.max_prompt_tokens,
+        params.max_response_tokens,
+        scratch.family,
+        chat=chat,
     )
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
-    return Policy(build_scratch(scratch, encoder), encoder)
+    return Policy(build_scratch(scratch, encoder), encoder, mixed)
 
 
 def train_sft(
@@ -99,9 +113,10 @@ def train_sft(
         tokens = float(likelihood.n_tokens.sum())
         return {"loss_per_token": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
 
+    module, adapted = _Likelihood(policy), bool(params.lora.rank)
     job = Job(
         name="sft",
-        module=_Likelihood(policy),
+        module=module,
         rows=rows,
         collate=lambda some: _collate(some, policy.encoder.pad_id),
         plan=plan_batches(
@@ -113,14 +128,23 @@ def train_sft(
         evaluations=5,
         seed=derive_seed(seed, "sft", "dropout"),
         scratch=scratch,
+        constant=frozen_names(module, policy.model) if adapted else frozenset(),
     )
-    history = run(job, runtime)
-    policy.model.eval()
+    with recomputing(policy.model, runtime.gradient_checkpointing):
+        history = run(job, runtime)
+    last = history.evaluations[-1]
+    adapters = facts_of(policy.model, params.lora)
+    if adapted:
+        merge_adapters(policy.model)
+    policy = Policy(rounded(policy.model, params.precision).eval(), policy.encoder)
+    if adapted or params.precision == "bf16":  # both round: measure what is kept
+        last = evaluate()
     facts: dict[str, float | int | str] = {
         "train_examples": len(rows),
         "dropped_too_long": dropped,
         "steps": params.steps,
-        "validation_loss_per_token": round(history.evaluations[-1]["loss_per_token"], 4),
+        "validation_loss_per_token": round(last["loss_per_token"], 4),
+        **adapters,
     }
     return SftResult(policy, facts)
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
+from westofn.models.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
 Record = dict[str, float]
@@ -44,7 +45,8 @@ def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
     final = folder / f"step-{state.step:08d}"
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".step-"))
     for learner in learners:
-        save_model(learner.network, str(temporary / f"{learner.name}.safetensors"))
+        # What is frozen is there without a checkpoint.
+        save_file(learned_weights(learner.network), temporary / f"{learner.name}.safetensors")
         torch.save(learner.optimiser.state_dict(), temporary / f"{learner.name}.optimiser.pt")
     records = {"curve": state.curve, "history": state.history}
     (temporary / "records.json").write_text(json.dumps(records), encoding="utf-8")
@@ -60,7 +62,10 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
         return State()
     last = finished[-1]
     for learner in learners:
-        load_model(learner.network, str(last / f"{learner.name}.safetensors"))
+        saved = load_file(last / f"{learner.name}.safetensors")
+        with torch.no_grad():
+            for name, weight in learned_weights(learner.network).items():
+                weight.copy_(saved[name])
         # On the CPU: AdamW refuses step counts that lie on a GPU; the rest follows the weights.
         path = last / f"{learner.name}.optimiser.pt"
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -9,14 +9,18 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from westofn.errors import ModelError, TrainingError
+from westofn.models.adapters import adapted_copy
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import generator_of
 from westofn.models.network import Generator
 from westofn.models.policy import Policy
+from westofn.models.precision import computing, precision_of
+from westofn.models.recompute import silence_dropout, start_recomputing
 from westofn.models.reward import NO_SPREAD, Scorer
-from westofn.params import RlhfParams
+from westofn.params import AdapterParams, RlhfParams
 from westofn.training.rl.processes import Accelerator
 
 MAX_GRADIENT_NORM = 1.0
@@ -31,9 +35,14 @@ class ValueNetwork(nn.Module):
     that learning V leaves the policy alone.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, lora: AdapterParams | None = None) -> None:
         super().__init__()
-        self.backbone = copy.deepcopy(scorer.model.backbone)
+        backbone = scorer.model.backbone
+        self.mixed = precision_of(backbone) == "bf16"
+        if lora is None or not lora.rank:
+            self.backbone = copy.deepcopy(backbone).float()
+        else:
+            self.backbone = adapted_copy(backbone, lora, "rlhf.lora")
         self.readout = scorer.model.readout
         weight = scorer.model.head.weight
         self.head = nn.Linear(weight.shape[1], 1, dtype=torch.float32, device=weight.device)
@@ -52,11 +61,13 @@ class ValueNetwork(nn.Module):
             (P, K, T) fp32; meaningless at padding.
         """
         network = generator_of(self.backbone)
-        states = network.prompt_states(prompts.ids, prompts.mask)
-        hidden: Tensor = network.hidden(states, actions.ids[..., :-1])
+        with computing(self.head.weight.device, self.mixed):
+            states = network.prompt_states(prompts.ids, prompts.mask)
+            hidden: Tensor = network.hidden(states, actions.ids[..., :-1])
+        hidden = hidden.float()
         if self.readout == "mean":
             hidden = _running_mean(hidden)
-        values: Tensor = self.head(hidden.float()).squeeze(-1)
+        values: Tensor = self.head(hidden).squeeze(-1)
         return values
 
 
@@ -106,6 +117,7 @@ class Learner:
     Attributes:
         network: The bare module.
         module: The same, as accelerate wraps it for several processes.
+        recomputes: Whether blocks are computed again in the backward pass.
     """
 
     def __init__(
@@ -116,6 +128,7 @@ class Learner:
         *,
         learning_rate: float,
         warmup_steps: int,
+        recompute: PreTrainedModel | None = None,
     ) -> None:
         self.name, self.network, self.accelerator = name, network, accelerator
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
@@ -124,6 +137,10 @@ class Learner:
         # towards the start policy.
         optimiser = torch.optim.AdamW(self.weights, learning_rate, BETAS, weight_decay=0.0)
         network.eval()
+        self.recomputes = recompute is not None
+        if recompute is not None:
+            silence_dropout(network)
+            start_recomputing(recompute)
         self.module, self.optimiser = accelerator.prepare(network, optimiser)
 
     def warm_up(self, step: int) -> None:
@@ -147,12 +164,14 @@ class Learner:
             TrainingError: The loss or its gradient is not finite; the weights are as they were.
         """
         total = torch.zeros((), device=self.accelerator.device)
+        self.module.train(self.recomputes)  # blocks ask for it; dropout is silent
         for place, part in enumerate(parts):
             last = place == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 values = part()
                 self.accelerator.backward(values[0])
             total = total + values.detach()
+        self.module.eval()
         whole: list[float] = self.accelerator.reduce(total, "mean").tolist()
         require_finite(f"{self.name} loss", whole[0], step)
         norm = self.accelerator.clip_grad_norm_(self.weights, MAX_GRADIENT_NORM)

@@ -48,8 +48,10 @@ class TemperedPolicy(nn.Module):
 
     def _logits(self, prompts: Padded, ids: Tensor) -> Tensor:
         network = self.policy.network
-        states = network.prompt_states(prompts.ids, prompts.mask)
-        logits = network.logits(network.hidden(states, ids[..., :-1])).float()
+        with self.policy.computing():
+            states = network.prompt_states(prompts.ids, prompts.mask)
+            logits = network.logits(network.hidden(states, ids[..., :-1]))
+        logits = logits.float()
         never = self._never.to(logits.device)
         return (logits / self.temperature).index_fill(-1, never, _IMPOSSIBLE)
 

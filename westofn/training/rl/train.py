@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.progress import Progress, TaskID
+from transformers import PreTrainedModel
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import is_first
 from westofn.execution.progress import bar
+from westofn.models.adapters import adapted_copy, facts_of, merge_adapters
 from westofn.models.policy import Policy
+from westofn.models.precision import precision_of, rounded
 from westofn.models.reward import Scorer
-from westofn.params import RlhfParams
+from westofn.params import Precision, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
 from westofn.training.rl.checkpoint import Record, State, load_state, save_state
@@ -108,7 +111,8 @@ def train_rl(
                 break
             state = run.advance(state)
             _show(progress, task, state)
-    return RlResult(run.trained, state.curve, state.history, run.facts(state))
+    facts = run.facts(state)
+    return RlResult(run.finished(precision_of(policy.model)), state.curve, state.history, facts)
 
 
 def evaluation_steps(steps: int, evaluations: int) -> list[int]:
@@ -148,20 +152,24 @@ class _Run:
         accelerator = Accelerator(cpu=on_cpu)
         per_batch = params.batch_size // params.samples_per_prompt
         _check_sizes(len(prompts), per_batch, params, accelerator.num_processes)
-        reference = TemperedPolicy(start, params.temperature)
+        known = _in_training(start, params)
+        reference = TemperedPolicy(known, params.temperature)
         for module in (reference, scorer.model):
             module.eval().to(accelerator.device)
-        trained = Policy(copy.deepcopy(start.model), start.encoder)
+        if params.lora.rank:
+            torch.manual_seed(derive_seed(seed, "rl", "adapters") % 2**32)
+        trained = replace(known, model=_learning_copy(known.model, params))
         actor = TemperedPolicy(trained, params.temperature)
         chunk = per_batch
         if runtime.micro_batch:
             chunk = max(1, runtime.micro_batch // params.samples_per_prompt)
         value = None
         if params.algorithm == "ppo":
-            value = _learner("value", ValueNetwork(scorer), accelerator, params)
+            critic = ValueNetwork(scorer, params.lora)
+            value = _learner("value", critic, critic.backbone, accelerator, params, runtime)
         return cls(
             Crew(actor, reference, scorer, accelerator, chunk),
-            _learner("policy", actor, accelerator, params),
+            _learner("policy", actor, actor.model, accelerator, params, runtime),
             value,
             prompts,
             plan_batches(
@@ -249,11 +257,24 @@ class _Run:
             "prompts": len(self.prompts),
             "responses": responses,
             "cut_by_limit": int(cut),
+            **facts_of(self.trained.model, self.params.lora),
         }
+
+    def finished(self, precision: Precision) -> Policy:
+        """The policy without what only training needs; afterwards the run is over."""
+        model = self.trained.model
+        if self.params.lora.rank:
+            merge_adapters(model)
+        return Policy(rounded(model, precision), self.trained.encoder)
 
 
 def _learner(
-    name: str, network: torch.nn.Module, accelerator: Accelerator, params: RlhfParams
+    name: str,
+    network: torch.nn.Module,
+    backbone: PreTrainedModel,
+    accelerator: Accelerator,
+    params: RlhfParams,
+    runtime: Runtime,
 ) -> Learner:
     return Learner(
         name,
@@ -261,7 +282,22 @@ def _learner(
         accelerator,
         learning_rate=params.learning_rate,
         warmup_steps=math.ceil(params.warmup_fraction * params.steps),
+        recompute=backbone if runtime.gradient_checkpointing else None,
     )
+
+
+def _in_training(start: Policy, params: RlhfParams) -> Policy:
+    """The start policy as it is computed beside the one that learns, so that both begin equal."""
+    if precision_of(start.model) == "fp32":
+        return start
+    model = start.model if params.lora.rank else copy.deepcopy(start.model).float()
+    return Policy(model, start.encoder, mixed=True)
+
+
+def _learning_copy(model: PreTrainedModel, params: RlhfParams) -> PreTrainedModel:
+    if params.lora.rank:
+        return adapted_copy(model, params.lora, "rlhf.lora")
+    return copy.deepcopy(model)
 
 
 def _check_sizes(prompts: int, per_batch: int, params: RlhfParams, processes: int) -> None:
