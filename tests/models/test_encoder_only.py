@@ -19,7 +19,7 @@ from westofn.errors import ModelError
 from westofn.models import encoder_only
 from westofn.models.encoder_only import EncoderNetwork, PromptTokens, join, last_linear
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import generator_of, load_backbone, require_positions
+from westofn.models.families import generator_of, load_backbone
 from westofn.models.pretrained import load_pretrained
 from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_pools, score_rows
@@ -326,17 +326,25 @@ def test_a_classifier_of_more_labels_lends_all_but_its_last_layer(tmp_path: Path
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_limits_beyond_the_positions_are_refused_by_number(kind: str, folders: Folders) -> None:
-    # 40 + 56 are the 96 positions.
-    scorer = _scorer(folders(kind), prompt=40, response=55)
+    def load(response: int, responses: int) -> object:
+        return load_pretrained(
+            str(folders(kind)),
+            "reward_start.model",
+            max_prompt_tokens=40,
+            max_response_tokens=response,
+            responses=responses,
+        )
+
+    # 40 + 56 and 40 + 2 · 28 are the 96 positions.
+    load(55, 1)
+    load(27, 2)
     if kind == "deberta-v2":  # as published: relative positions alone
-        _scorer(folders(kind), prompt=400, response=400)
+        load(500, 2)
         return
-    with pytest.raises(
-        ModelError, match=rf"may have 97 tokens, .* {kind} is made for {POSITIONS};"
-    ):
-        _scorer(folders(kind), prompt=40, response=56)
-    with pytest.raises(ModelError, match=r"two responses may have 152 tokens"):
-        require_positions(scorer.model.backbone, scorer.encoder, responses=2)
+    with pytest.raises(ModelError, match=rf"positions for {POSITIONS} .* rows of 97: .* 40, \("):
+        load(56, 1)
+    with pytest.raises(ModelError, match=r"rows of 98: .* 40, 2 × \(.*reward_start\.model"):
+        load(28, 2)
 
 
 def test_a_row_beyond_the_positions_is_refused_and_not_cut(folders: Folders) -> None:

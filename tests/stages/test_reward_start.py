@@ -101,4 +101,4 @@ def test_a_start_that_is_not_there_ends_every_arm(stage: str, tiny: Tiny) -> Non
 def test_positions_that_end_before_the_limits_end_every_arm(stage: str, tiny: Tiny) -> None:
     write_encoder("bert", tiny / "bert")
     tiny.change({"reward_start": {"model": "bert"}})
-    tiny.fail(stage, "may have 129 tokens", "bert is made for 96", "sft.max_prompt_tokens 96")
+    tiny.fail(stage, "positions for 96 tokens", "rows of 129", "sft.max_prompt_tokens 96")

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from tests.chat_templates import chatting
+from tests.small_families import tiny_model
 from tests.small_models import (
     COMPARATORS,
     PROMPTS,
@@ -20,18 +22,17 @@ from tests.small_models import (
 )
 from tests.tiny_encoders import ENCODERS, write_encoder
 from tests.training.planted import planted_pairs
+from tests.training.test_preference import CPU
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
-from westofn.models.policy import save_policy
+from westofn.models.policy import Policy, save_policy
 from westofn.models.precision import rounded
 from westofn.models.reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
 from westofn.params import Comparator, LoraParams
-from westofn.runtime import Runtime
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 from westofn.training.start import reward_start
 
-CPU = Runtime(device="cpu")
 CANARIES = [("the cat", "good")]
 
 
@@ -128,7 +129,7 @@ def test_a_start_keeps_its_tokenizer_and_the_policys_limits(
     kind: str, policy: Path, tmp_path: Path
 ) -> None:
     folder = write_encoder(kind, tmp_path / kind)
-    start = reward_start(start_params(str(folder)), policy, 0, adapted=False)
+    start = reward_start(start_params(str(folder)), policy, "joint", seed=0)
     own = AutoTokenizer.from_pretrained(folder)
     assert start.encoder.tokenizer.get_vocab() == own.get_vocab()
     assert start.encoder.template.max_prompt_tokens == 10
@@ -137,14 +138,17 @@ def test_a_start_keeps_its_tokenizer_and_the_policys_limits(
 
 
 @pytest.mark.parametrize("name", ["bert", "scratch"])
-def test_arms_of_one_seed_start_alike(name: str, bert: str, policy: Path) -> None:
+def test_arms_of_one_seed_start_alike_whatever_their_comparator(
+    name: str, bert: str, policy: Path
+) -> None:
     params = start_params(bert if name == "bert" else name)
 
-    def weights(seed: int) -> dict[str, Tensor]:
-        torch.rand(3)  # what happened before does not matter
-        return dict(reward_start(params, policy, seed, adapted=False).model.state_dict())
+    def weights(comparator: Comparator, seed: int) -> dict[str, Tensor]:
+        torch.manual_seed(123 + seed)  # what happened before does not matter
+        return dict(reward_start(params, policy, comparator, seed).model.state_dict())
 
-    base, student, other = weights(0), weights(0), weights(1)
+    base, student = weights("embedding", 0), weights("pointwise", 0)
+    other = weights("pointwise", 1)
     assert base.keys() == student.keys()
     assert all(torch.equal(base[key], student[key]) for key in base)
     assert any(not torch.equal(other[key], student[key]) for key in other)
@@ -153,20 +157,21 @@ def test_arms_of_one_seed_start_alike(name: str, bert: str, policy: Path) -> Non
 def test_a_start_from_scratch_reads_the_policys_tokenizer(
     policy: Path, small_encoder: Encoder
 ) -> None:
-    start = reward_start(start_params("scratch"), policy, 0, adapted=False)
+    start = reward_start(start_params("scratch"), policy, "joint", seed=0)
     assert start.encoder.template.vocabulary == small_encoder.template.vocabulary
     # The longest row of two responses: 10 + 2 · (8 + 1).
     assert start.model.config.max_position_embeddings == 28
     assert start.model.config.hidden_size == 16
 
 
-def test_rows_beyond_the_positions_are_refused_before_training(
+def test_a_joint_row_beyond_the_positions_is_refused_before_training(
     policy: Path, tmp_path: Path
 ) -> None:
-    short = str(write_encoder("bert", tmp_path / "short", max_position_embeddings=20))
-    _train(short, policy, tmp_path / "scratch", steps=1)  # 10 + 9
-    with pytest.raises(ModelError, match=r"two responses may have 28 tokens, .* made for 20; low"):
-        _train(short, policy, tmp_path / "scratch", comparator="joint")
+    folder = str(write_encoder("bert", tmp_path / "short", max_position_embeddings=20))
+    params = start_params(folder)
+    reward_start(params, policy, "pointwise", seed=0)  # 10 + 9
+    with pytest.raises(ModelError, match=r"positions for 20 tokens, .* rows of 28: .*lower them"):
+        reward_start(params, policy, "joint", seed=0)
 
 
 def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
@@ -184,7 +189,7 @@ def test_a_start_from_another_encoder_decoder_keeps_its_own_tokens(
 
 def test_a_start_that_is_not_there_is_refused_by_its_key(policy: Path) -> None:
     with pytest.raises(ModelError, match=r"no such folder.*reward_start\.model"):
-        reward_start(start_params("nowhere/none/bert"), policy, 0, adapted=False)
+        reward_start(start_params("nowhere/none/bert"), policy, "pointwise", seed=0)
 
 
 def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_path: Path) -> None:
@@ -192,33 +197,53 @@ def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_pa
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes((Path(bert) / name).read_bytes())
     with pytest.raises(ModelError, match=r"embeddings for \d+ tokens, its tokenizer has "):
-        reward_start(start_params(str(folder)), policy, 0, adapted=False)
+        reward_start(start_params(str(folder)), policy, "pointwise", seed=0)
 
 
-@pytest.mark.parametrize("lora", [LoraParams(rank=2, alpha=4.0, dropout=0.0, targets="all-linear")])
 @pytest.mark.parametrize("readout", ["mean", "last"])
 def test_adapters_of_an_encoder_are_merged_into_it(
-    readout: str, lora: LoraParams, bert: str, policy: Path, tmp_path: Path
+    readout: str, bert: str, policy: Path, tmp_path: Path
 ) -> None:
+    lora = LoraParams(rank=2, alpha=4.0, dropout=0.0, targets="all-linear")
     trained = _train(bert, policy, tmp_path / "scratch", readout=readout, lora=lora)
-    start = reward_start(start_params(bert), policy, 0, adapted=True).model.state_dict()
-    weights = trained.scorer.model.backbone.state_dict()
-    assert weights.keys() == start.keys()
-    moved = {key for key in weights if not torch.equal(weights[key], start[key])}
+    start = reward_start(start_params(bert), policy, "pointwise", 0, adapted=True).model
+    before, after = start.state_dict(), trained.scorer.model.backbone.state_dict()
+    assert after.keys() == before.keys()
+    moved = {key for key in after if not torch.equal(after[key], before[key])}
     assert any("attention.self.query" in key for key in moved)
     assert not [key for key in moved if key.startswith("classifier") or "embeddings" in key]
     assert ("bert.pooler.dense.weight" in moved) == (readout == "last")
 
 
-def test_a_start_in_bf16_keeps_the_policys_precision(
-    small_encoder: Encoder, bert: str, tmp_path: Path
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_a_start_keeps_the_policys_precision(
+    readout: str, small_encoder: Encoder, bert: str, tmp_path: Path
 ) -> None:
     half = tiny_policy(small_encoder, seed=4)
     rounded(half.model, "bf16")
     save_policy(half, tmp_path / "policy", CANARIES, {})
-    trained = _train(bert, tmp_path / "policy", tmp_path / "scratch", readout="last")
-    assert trained.scorer.model.backbone.dtype == torch.bfloat16
+    trained = _train(bert, tmp_path / "policy", tmp_path / "scratch", readout=readout)
     save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
-    again = load_reward_model(tmp_path / "rm")
-    assert again.model.backbone.dtype == torch.bfloat16
-    assert again.model.head.weight.dtype == torch.float32
+    again = load_reward_model(tmp_path / "rm").model
+    assert again.backbone.dtype == torch.bfloat16
+    assert again.head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["causal", "bert"])
+def test_a_chat_template_is_the_starts_own_or_none(
+    kind: str, bert: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    policy = _chatting_policy(spelling, "chatml", tmp_path / "policy")
+    other = _chatting_policy(spelling, "gemma", tmp_path / "other")
+    params = start_params(str(other) if kind == "causal" else bert)
+    encoder = reward_start(params, policy, "pointwise", 0).encoder
+    read = encoder.tokenizer.decode(encoder.prompts(["the cat"])[0])
+    assert "<|im_start|>" not in read
+    assert ("<start_of_turn>user" in read) == (kind == "causal")
+
+
+def _chatting_policy(spelling: PreTrainedTokenizerFast, kind: str, folder: Path) -> Path:
+    encoder = Encoder(chatting(spelling, kind), 60, 20, "causal", chat=True)
+    model = tiny_model("llama", encoder, max_position_embeddings=128)
+    save_policy(Policy(model, encoder), folder, CANARIES, {})
+    return folder

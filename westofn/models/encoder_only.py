@@ -95,6 +95,11 @@ class EncoderNetwork(Network[PromptTokens]):
         self.max_tokens = _positions(model.config, self.padding_position)
 
     @property
+    def made_for(self) -> int | None:
+        """What its positions allow; a DeBERTa without absolute ones reads rows of any length."""
+        return self.max_tokens
+
+    @property
     def width(self) -> int:
         """Of the last hidden states, and of what the classifier's last layer reads."""
         return int(self.model.config.hidden_size)

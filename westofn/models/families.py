@@ -123,37 +123,6 @@ def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
     return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 
 
-def require_positions(model: PreTrainedModel, encoder: Encoder, responses: int = 1) -> None:
-    """Refuse texts that may be longer than a model was made for.
-
-    Args:
-        model: The model.
-        encoder: Its limits are those of texts.
-        responses: How many of them the model reads in one row.
-
-    Raises:
-        ModelError: A prompt and so many responses may have more tokens than there are positions.
-    """
-    network = network_of(model)
-    limit = getattr(model.config, "max_position_embeddings", None)  # None: relative positions
-    if network.family == "encoder":
-        limit = network.max_tokens  # some have fewer than their configuration says, or no table
-    prompt = encoder.template.max_prompt_tokens
-    answers = responses * (encoder.template.max_response_tokens + 1)
-    if model.config.is_encoder_decoder:
-        answers += 2  # what a decoder reads before a response
-        needed = max(prompt, answers)
-    else:
-        needed = prompt + answers
-    if limit is not None and needed > limit:
-        what = "a prompt and its response" if responses == 1 else "a prompt and two responses"
-        raise ModelError(
-            f"{what} may have {needed} tokens, a model of type {model.config.model_type} is made "
-            f"for {limit}; lower sft.max_prompt_tokens {prompt} or sft.max_response_tokens "
-            f"{encoder.template.max_response_tokens}"
-        )
-
-
 def load_backbone(
     name: str,
     key: str = "sft.model",

@@ -69,6 +69,12 @@ class Network(ABC, Generic[S]):
         embedding: Any = self.model.get_input_embeddings()
         return int(embedding.weight.shape[0])
 
+    @property
+    def made_for(self) -> int | None:
+        """The longest row by the configuration; None: relative positions, no limit."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
     def freeze_unread(self, readout: Readout) -> None:
         """Keep weights that no reward reads out of training."""
         freeze_vocabulary_projection(self.model)

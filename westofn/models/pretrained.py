@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
-from westofn.models.families import load_backbone, network_of, require_positions
+from westofn.models.families import load_backbone, network_of
+from westofn.models.limits import require_room
 from westofn.models.network import AnyNetwork
+from westofn.models.precision import DTYPES
 from westofn.models.tokenizer import load_fast_tokenizer, load_pretrained_tokenizer
+from westofn.params import Precision
 
 
 def load_pretrained(
@@ -18,9 +20,10 @@ def load_pretrained(
     *,
     max_prompt_tokens: int,
     max_response_tokens: int,
-    dtype: torch.dtype = torch.float32,
-    chat: bool = False,
     must_write: bool = False,
+    responses: int = 1,
+    chat: bool = False,
+    precision: Precision = "fp32",
 ) -> tuple[PreTrainedModel, Encoder]:
     """A pretrained model with its own tokenizer; where weights are missing, torch's seed decides.
 
@@ -29,16 +32,17 @@ def load_pretrained(
         key: The parameter that a message says to mend.
         max_prompt_tokens: Of this tokenizer, special ones included.
         max_response_tokens: Of this tokenizer, the end token not counted.
-        dtype: Of the weights.
-        chat: Whether prompts are written in the tokenizer's chat template; what does not write
-            reads them plainly where its family has none.
         must_write: Whether it is to be sampled.
+        responses: Responses that stand in one row; the joint comparator reads two.
+        chat: Whether prompts are written in its own chat template. What need not write reads them
+            as they are where its family has none.
+        precision: Of the weights in memory.
 
     Raises:
-        ModelError: Model or tokenizer cannot be loaded or do not belong together, or the model's
-            positions end before the limits.
+        ModelError: Model or tokenizer cannot be loaded or do not belong together, or its positions
+            end before the limits.
     """
-    model = load_backbone(name, key, dtype, must_write=must_write)
+    model = load_backbone(name, key, DTYPES[precision], must_write=must_write)
     network = network_of(model)
     tokenizer = _tokenizer_for(network, name, key)
     if len(tokenizer) > network.vocabulary:
@@ -48,7 +52,7 @@ def load_pretrained(
         )
     chat = chat and (must_write or network.family == "causal")
     encoder = Encoder(tokenizer, max_prompt_tokens, max_response_tokens, network.family, chat=chat)
-    require_positions(model, encoder)
+    require_room(network, encoder, name, key, responses)
     return model, encoder
 
 

@@ -29,7 +29,6 @@ from westofn.models.adapters import (
     merge_adapters,
 )
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import require_positions
 from westofn.models.recompute import recomputing
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
@@ -118,15 +117,12 @@ def train_reward_model(
         runtime: Hardware settings.
 
     Raises:
+        ModelError: The start cannot be loaded, or its positions end before the limits.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
-        ModelError: The start cannot be loaded, or what the comparator reads in one row may not fit
-            its positions.
     """
     adapted = bool(params.lora.rank)
-    origin = reward_start(start, policy, seed, adapted)
-    encoder = origin.encoder
-    if head.comparator == "joint":
-        require_positions(origin.model, encoder, responses=2)
+    origin = reward_start(start, policy, head.comparator, seed, adapted=adapted)
+    encoder, precision = origin.encoder, origin.precision
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
     first = RewardModel(
         origin.model if adapted else origin.model.float(),
@@ -134,7 +130,7 @@ def train_reward_model(
         head.planes,
         params.readout,
         params.dropout,
-        mixed=origin.precision == "bf16",
+        mixed=precision == "bf16",
     )
     if adapted:
         add_adapters(first.backbone, params.lora, f"{name}: lora", params.lora.dropout)
@@ -204,7 +200,7 @@ def train_reward_model(
         merge_adapters(model, [one.weights for one in runs])
     else:
         model.load_state_dict(_mean_weights(runs))
-    model.finish(origin.precision)
+    model.finish(precision)
     margins = validation_margins(model)
     scale = calibrating_scale(margins)
     model.rescale(scale)

@@ -15,7 +15,7 @@ from westofn.models.adapters import add_adapters, facts_of, frozen_names, merge_
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.families import build_scratch
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
-from westofn.models.precision import DTYPES, rounded
+from westofn.models.precision import rounded
 from westofn.models.pretrained import load_pretrained
 from westofn.models.recompute import recomputing
 from westofn.models.tokenizer import train_tokenizer
@@ -55,17 +55,17 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         texts: What a tokenizer from scratch learns from.
         seed: Of random weights.
     """
-    mixed, chat = params.precision == "bf16", params.chat_template == "model"
+    mixed = params.precision == "bf16"
     if params.model != "scratch":
         backbone, encoder = load_pretrained(
             params.model,
             "sft.model",
             max_prompt_tokens=params.max_prompt_tokens,
             max_response_tokens=params.max_response_tokens,
-            # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
-            dtype=DTYPES[params.precision if params.lora.rank else "fp32"],
-            chat=chat,
             must_write=True,
+            chat=params.chat_template == "model",
+            # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
+            precision=params.precision if params.lora.rank else "fp32",
         )
         if params.lora.rank:
             torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
@@ -74,11 +74,7 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
     encoder = Encoder(
-        tokenizer,
-        params.max_prompt_tokens,
-        params.max_response_tokens,
-        scratch.family,
-        chat=chat,
+        tokenizer, params.max_prompt_tokens, params.max_response_tokens, scratch.family
     )
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
     return Policy(build_scratch(scratch, encoder), encoder, mixed)
