@@ -554,6 +554,20 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _random_weights_learn(self) -> Self:
+        ranks = {
+            "base_rm.lora.rank": self.base_rm.lora.rank,
+            "student_rm.lora.rank": self.student_rm.lora.rank,
+        }
+        for key, rank in ranks.items():
+            if self.reward_start.model == "scratch" and rank:
+                raise ValueError(
+                    f"{key} is {rank} and reward_start.model is scratch, whose random weights have "
+                    f"to learn; set {key} to 0, or reward_start.model to policy or a pretrained one"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pessimism_has_members_to_compare(self) -> Self:
         if self.won_select.pessimism and self.base_rm.members == 1:
             raise ValueError(
