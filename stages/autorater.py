@@ -33,6 +33,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         HumanData.read(prepared).held_out("autorater"),
         synthetic=None,
         policy=policy,
+        start=params.reward_start,
         head=Head("pointwise"),
         params=params.student_rm,
         seed=params.seed + 1,  # other initial weights than the models it judges

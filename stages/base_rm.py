@@ -21,6 +21,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         HumanData.read(prepared).labeled_half(),
         synthetic=None,
         policy=policy,
+        start=params.reward_start,
         head=Head(params.base_rm.comparator, params.base_rm.planes),
         params=params.base_rm,
         seed=params.seed,

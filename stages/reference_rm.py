@@ -33,6 +33,7 @@ def main(
         human.labeled_half() if data == "hf50" else human,
         synthetic=None,
         policy=policy,
+        start=params.reward_start,
         head=Head("pointwise"),
         params=params.student_rm,
         seed=params.seed,

@@ -28,14 +28,15 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
     from westofn.models.policy import load_policy, save_policy
     from westofn.models.reward import load_reward_model
     from westofn.runtime import load_runtime, set_up_torch
-    from westofn.training.rl import Prompts, train_rl
+    from westofn.training.rl import Prompts, require_learnable, train_rl
 
     params, runtime = load_params(), load_runtime()
     device = set_up_torch(runtime)
     source = prepared / "prompts.parquet"
     prompts = PROMPTS.read(source)
     learn = prompts.filter(pl.col("split") == "unlabeled")
-    scorer = load_reward_model(rm, device)
+    start, scorer = load_policy(sft, device), load_reward_model(rm, device)
+    require_learnable(start, scorer, params.rlhf)
     probe = PolicyProbe(
         prompts.filter(pl.col("split") == "test"),
         scorer,
@@ -43,7 +44,6 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
         params.rlhf.temperature,
         params.seed,
     )
-    start = load_policy(sft, device)
     reference = probe.measure(start, "sft")
     settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
     name = f"rlhf-{out.parent.name}"

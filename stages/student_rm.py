@@ -24,6 +24,7 @@ def main(prepared: In, synthetic: In, policy: In, out: Out) -> None:
         HumanData.read(prepared).labeled_half(),
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
         policy=policy,
+        start=params.reward_start,
         head=Head("pointwise"),
         params=params.student_rm,
         seed=params.seed,

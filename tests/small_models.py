@@ -16,6 +16,8 @@ from westofn.params import (
     LoraParams,
     Readout,
     RewardModelParams,
+    RewardStartParams,
+    ScratchEncoder,
     ScratchModel,
     SftParams,
 )
@@ -122,3 +124,8 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "centering": 0.01,
     }
     return RewardModelParams(**(settings | changes))
+
+
+def start_params(model: str = "policy") -> RewardStartParams:
+    size = ScratchEncoder(width=16, layers=2, heads=2, feed_forward=32, dropout=0.0)
+    return RewardStartParams(model=model, scratch=size)

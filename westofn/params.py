@@ -136,27 +136,50 @@ class PrepareParams(Section):
         return self
 
 
-class ScratchModel(Section):
-    """The model that is built when `sft.model` is `scratch`: a small T5 or a small Llama."""
+class ModelSize(Section):
+    """The size of a transformer that is built from random weights."""
 
-    family: Literal["encoder_decoder", "causal"]
     width: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
     heads: Count
     feed_forward: Count
     dropout: Fraction
-    tokenizer: Literal["words", "bytes"]
-    vocabulary: Annotated[int, Field(ge=64)]
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.family == "causal" and self.width // self.heads % 2:
+        return self
+
+    def require_even_heads(self, kind: str) -> None:
+        """Refuse heads of an odd width for a model with rotary positions."""
+        if self.width // self.heads % 2:
             raise ValueError(
                 f"width {self.width} over heads {self.heads} is {self.width // self.heads}, needs "
-                "an even number: a causal model turns pairs of a head's numbers by their position"
+                f"an even number: {kind} turns pairs of a head's numbers by their position"
             )
+
+
+class ScratchModel(ModelSize):
+    """The model that is built when `sft.model` is `scratch`: a small T5 or a small Llama."""
+
+    family: Literal["encoder_decoder", "causal"]
+    tokenizer: Literal["words", "bytes"]
+    vocabulary: Annotated[int, Field(ge=64)]
+
+    @model_validator(mode="after")
+    def _positions_turn_pairs(self) -> Self:
+        if self.family == "causal":
+            self.require_even_heads("a causal model")
+        return self
+
+
+class ScratchEncoder(ModelSize):
+    """The ModernBERT that is built when `reward_start.model` is `scratch`."""
+
+    @model_validator(mode="after")
+    def _positions_turn_pairs(self) -> Self:
+        self.require_even_heads("a ModernBERT")
         return self
 
 
@@ -218,6 +241,20 @@ class SftParams(OptimiserParams):
                 "learn; give model a pretrained one, or set lora.rank to 0"
             )
         return self
+
+
+class RewardStartParams(Section):
+    """Where every reward model starts, so that arms differ in their data alone.
+
+    Attributes:
+        model: `policy`: the SFT policy's weights and tokenizer; `scratch`: an encoder-only model
+            that reads the policy's tokenizer; else the path or name of a pretrained model of any
+            family, with its own tokenizer.
+        scratch: Its size.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    scratch: ScratchEncoder
 
 
 class RewardModelParams(OptimiserParams):
@@ -468,6 +505,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0)]
     prepare: PrepareParams
     sft: SftParams
+    reward_start: RewardStartParams
     base_rm: BaseRmParams
     sample: SampleParams
     won_select: WonSelectParams
@@ -502,6 +540,16 @@ class Params(Section):
             raise ValueError(
                 f"won_select.selector {selector} needs a score per candidate; base_rm.comparator "
                 "joint has none: use embedding or pointwise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reward_model_lends_ppo_its_weights(self) -> Self:
+        if self.reward_start.model == "scratch" and self.rlhf.algorithm == "ppo":
+            raise ValueError(
+                "reward_start.model scratch is encoder-only, rlhf.algorithm ppo needs a reward "
+                "model that reads from left to right: set it to rloo, or reward_start.model to "
+                "policy"
             )
         return self
 

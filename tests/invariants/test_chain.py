@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from tests.small_models import PROMPTS, VOCABULARY, reward_params, sft_params
+from tests.small_models import PROMPTS, VOCABULARY, reward_params, sft_params, start_params
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.preferences import PREFERENCES
@@ -67,6 +67,7 @@ def _chain(root: Path) -> dict[str, bytes]:
             synthetic,
             held_out,
             policy=root / "policy",
+            start=start_params(),
             head=head,
             params=reward_params(dropout=0.1),
             synthetic_fraction=0.5,

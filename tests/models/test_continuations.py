@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,13 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.judging.test_llm import FAMILIES, tiny
-from westofn.models.continuations import LanguageModel, continuation_logprobs
+from tests.tiny_encoders import ENCODERS, write_encoder
+from westofn.errors import ModelError
+from westofn.models.continuations import (
+    LanguageModel,
+    continuation_logprobs,
+    load_language_model,
+)
 
 ROWS = [([5, 9, 4], [7]), ([8], [3, 6, 11]), ([5, 9, 4], [12]), ([4] * 9, [5, 5]), ([8], [3, 6, 2])]
 
@@ -57,3 +64,10 @@ def test_a_row_without_tokens_is_refused(spelling: PreTrainedTokenizerFast) -> N
 def test_the_longest_input_is_the_model_s(spelling: PreTrainedTokenizerFast) -> None:
     limits = [LanguageModel(tiny(family, 300), spelling).max_tokens for family in FAMILIES]
     assert limits == [256, 256, 256, None]
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_cannot_answer(kind: str, tmp_path: Path) -> None:
+    write_encoder(kind, tmp_path / kind)
+    with pytest.raises(ModelError, match=rf"is a {kind}, which is encoder-only .* judge\.key"):
+        load_language_model(str(tmp_path / kind), "cpu", "judge.key")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.small_models import COMPARATORS, VOCABULARY, tiny_policy
+from tests.small_models import COMPARATORS, VOCABULARY, texts, tiny_policy
 from westofn.errors import ModelError
 from westofn.models.card import Card, check_template
 from westofn.models.encoding import Encoder, pad, vocabulary_digest
@@ -98,6 +100,56 @@ def test_typed_special_tokens_stay_text_after_another_caller_tokenised(
     assert encoder.eos_id in spelling("a </s> b", add_special_tokens=False).input_ids
     assert encoder.prompts(["a </s> b"]) == before
     assert before[0].count(encoder.eos_id) == 1
+
+
+@pytest.fixture(scope="module")
+def unigrams() -> PreTrainedTokenizerFast:
+    """As T5's: a unigram model that has its special tokens among its pieces."""
+    raw = Tokenizer(models.Unigram())
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    raw.train_from_iterator([*texts(), "< / > pads unk </s>"], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.mark.parametrize("text", TYPED)
+def test_typed_special_tokens_stay_text_where_they_are_pieces(
+    text: str, unigrams: PreTrainedTokenizerFast
+) -> None:
+    encoder = _encoder(unigrams)
+    naive = unigrams(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    if "</s>" in text:
+        assert encoder.eos_id in naive  # there was something to mend
+    for ids in (encoder.prompts([text])[0], encoder.responses([text])[0]):
+        assert ids.index(encoder.eos_id) == len(ids) - 1
+        assert encoder.pad_id not in ids
+    if encoder.eos_id not in naive and encoder.pad_id not in naive:
+        assert encoder.responses([text]) == [[*naive, encoder.eos_id]]
+
+
+def test_typed_special_tokens_keep_their_characters(unigrams: PreTrainedTokenizerFast) -> None:
+    (ids,) = _encoder(unigrams).responses(["a cat</s>dog <</s>/s>"])
+    text = "".join(unigrams.convert_ids_to_tokens(ids[:-1])).replace("\u2581", "")
+    assert text == "acat</s>dog<</s>/s>"
+
+
+def test_a_special_token_that_a_normaliser_makes_is_left_out(
+    unigrams: PreTrainedTokenizerFast,
+) -> None:
+    folded = deepcopy(unigrams)
+    folded.backend_tokenizer.normalizer = normalizers.NFKC()
+    wide = "a cat \uff1c/s\uff1e dog"
+    naive = folded(wide, add_special_tokens=False, split_special_tokens=True).input_ids
+    encoder = _encoder(folded)
+    assert encoder.eos_id in naive
+    assert encoder.responses([wide])[0].count(encoder.eos_id) == 1
 
 
 @settings(max_examples=60, deadline=None)

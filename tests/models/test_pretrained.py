@@ -16,7 +16,8 @@ from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, RESPONSES, sft_params, texts
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
-from westofn.models.families import require_positions
+from westofn.models.families import network_of
+from westofn.models.limits import require_room
 from westofn.models.policy import load_policy, log_likelihood, save_policy
 from westofn.models.tokenizer import load_pretrained_tokenizer
 from westofn.params import SftParams
@@ -165,14 +166,20 @@ def test_texts_that_may_be_longer_than_the_model_is_made_for_are_refused(
 ) -> None:
     encoder = Encoder(load_pretrained_tokenizer(str(hub_folder(model_type, tmp_path))), 40, 8)
     key = "n_positions" if model_type == "gpt2" else "max_position_embeddings"
-    require_positions(tiny_model(model_type, encoder, **{key: positions}), encoder, responses)
-    with pytest.raises(ModelError, match=f"may have {needed} tokens, .* made for {needed - 1}"):
-        require_positions(tiny_model(model_type, encoder, **{key: needed - 1}), encoder, responses)
+
+    def ask(limit: int) -> None:
+        network = network_of(tiny_model(model_type, encoder, **{key: limit}))
+        require_room(network, encoder, "a model", "sft.model", responses)
+
+    ask(positions)
+    message = f"positions for {needed - 1} tokens, the limits allow rows of {needed}"
+    with pytest.raises(ModelError, match=message):
+        ask(needed - 1)
 
 
 def test_a_pretrained_model_that_is_too_short_is_refused_at_once(tmp_path: Path) -> None:
     folder = hub_folder("gpt2", tmp_path)
-    with pytest.raises(ModelError, match=r"may have 109 tokens, a model of type gpt2 is made for"):
+    with pytest.raises(ModelError, match="the limits allow rows of 109: "):
         build_policy(_params(folder, max_prompt_tokens=100), [], seed=0)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig
+from transformers import BertConfig, ViTConfig
 
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES
 from westofn.errors import ModelError
@@ -110,8 +110,11 @@ def _pickle_only(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+
+
 def _other_family(folder: Path) -> None:
-    BertConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1).save_pretrained(folder)
+    ViTConfig(**SMALL).save_pretrained(folder)
 
 
 def _truncate(path: Path) -> None:
@@ -150,7 +153,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         r"a canary gives .*, at save it gave",
     ),
-    "another family": (_other_family, r"is of family bert; supported: t5"),
+    "another family": (_other_family, r"is of family vit; supported: t5"),
+    "an encoder-only family": (
+        lambda f: BertConfig(**SMALL).save_pretrained(f),
+        r"weights of .* lack .* rerun",
+    ),
     "no configuration": (lambda f: (f / "config.json").unlink(), r"cannot be loaded"),
 }
 HEAD_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -228,7 +235,7 @@ def test_a_backbone_that_is_nowhere_is_refused_in_one_line(tmp_path: Path) -> No
 
 def test_a_backbone_of_another_family_is_refused(tmp_path: Path) -> None:
     _other_family(tmp_path)
-    _refused(lambda path: load_backbone(str(path)), tmp_path, "family bert; supported: t5")
+    _refused(lambda path: load_backbone(str(path)), tmp_path, "family vit; supported: t5")
 
 
 def test_a_save_that_fails_leaves_the_earlier_model(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import T5ForConditionalGeneration
 
 from tests.stages.pipeline import Tiny
+from tests.tiny_encoders import ENCODERS
 from westofn.errors import ModelError
 from westofn.models import hub
 from westofn.models.families import load_backbone
@@ -231,10 +232,22 @@ class TestPretrained:
             assert hub.hub_answers()
 
     def test_a_folder_of_another_family(self, tiny: Tiny) -> None:
-        (tiny / "bert").mkdir()
-        (tiny / "bert" / "config.json").write_text('{"model_type": "bert"}')
-        tiny.change({"sft": {"model": "bert"}})
-        tiny.fail("sft", "'bert' is of family bert; supported: t5", "sft.model")
+        (tiny / "vit").mkdir()
+        (tiny / "vit" / "config.json").write_text('{"model_type": "vit"}')
+        tiny.change({"sft": {"model": "vit"}})
+        tiny.fail("sft", "'vit' is of family vit; supported: t5", "sft.model")
+
+    @pytest.mark.parametrize("kind", ENCODERS)
+    def test_a_folder_that_cannot_write(self, kind: str, tiny: Tiny) -> None:
+        (tiny / "encoder").mkdir()
+        (tiny / "encoder" / "config.json").write_text(json.dumps({"model_type": kind}))
+        tiny.change({"sft": {"model": "encoder"}})
+        tiny.fail(
+            "sft",
+            f"model 'encoder' is a {kind}, which is encoder-only and cannot write responses",
+            "give sft.model one of t5",
+            "reward_start.model",
+        )
 
     def test_a_folder_without_weights(self, tiny: Tiny) -> None:
         shutil.copytree(tiny / POLICY, tiny / "t5")

@@ -262,3 +262,28 @@ def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> 
     assert ((read["logprob"] - sampled["logprob"]).abs() < 1e-3).any()
     tiny.change({"sample": {"n_candidates": 9}})
     tiny.fail("sample@k1", "pools.jsonl:1", "has 8 responses", "needs 9", "sample.n_candidates")
+
+
+def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
+    made: Tiny, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WESTOFN_GRADIENT_CHECKPOINTING", "true")
+    shutil.copytree(made / "data/loop/k0/policy", tiny / "pretrained")
+    adapters = {"lora": {"rank": 2}}
+    tiny.change(
+        {
+            "sft": {"model": "pretrained", "precision": "bf16"} | adapters,
+            "base_rm": adapters,
+            "student_rm": adapters,
+            "rlhf": adapters,
+        }
+    )
+    trained = ("sft", "base_rm", "reference_rm@hf50", "student_rm@k1", "rlhf@k1")
+    stages = [*trained[:3], "sample@k1", "won_select@k1", "filter@k1", *trained[3:]]
+    tiny.succeed("check", *stages, "eval@k1")
+    for name in trained:
+        folder = tiny / next(out for out in tiny.stage(name).outs if "/rl" not in out)
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        assert card["precision"] == "bf16", name
+        assert card["training"]["lora_rank"] == 2, name
+        assert {path.name for path in folder.iterdir()} <= set(REWARD_MODEL), name

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.small_models import VOCABULARY, reward_params, tiny_policy
+from tests.small_models import VOCABULARY, reward_params, start_params, tiny_policy
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import TrainingError
@@ -60,6 +60,7 @@ def _train(root: Path, out: str, members: int) -> None:
         HumanData.read(root / "prepared"),
         synthetic=None,
         policy=root / "policy",
+        start=start_params(),
         head=Head("embedding", 2),
         params=reward_params(dropout=0.1),
         seed=0,

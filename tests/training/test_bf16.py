@@ -17,6 +17,7 @@ from tests.small_models import (
     VOCABULARY,
     reward_params,
     sft_params,
+    start_params,
     tiny_policy,
 )
 from tests.training.planted import planted_pairs
@@ -62,6 +63,7 @@ def _train(policy: Path, scratch: Path, comparator: Comparator, **changes: Any) 
         None,
         planted_pairs(100, seed=2),
         policy=policy,
+        start=start_params(),
         head=Head(comparator, planes=2),
         params=reward_params(**(learn | changes)),
         synthetic_fraction=0.5,

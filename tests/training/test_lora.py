@@ -21,6 +21,7 @@ from tests.small_models import (
     RESPONSES,
     reward_params,
     sft_params,
+    start_params,
     tiny_policy,
 )
 from tests.training.planted import planted_pairs
@@ -57,6 +58,7 @@ def _train(policy: Path, scratch: Path, comparator: Comparator, **changes: Any) 
         None,
         planted_pairs(100, seed=2),
         policy=policy,
+        start=start_params(),
         head=Head(comparator, planes=2),
         params=reward_params(**({"lora": LORA} | LEARN | changes)),
         synthetic_fraction=0.5,

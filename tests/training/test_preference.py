@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import COMPARATORS, reward_params, tiny_policy
+from tests.small_models import COMPARATORS, reward_params, start_params, tiny_policy
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.errors import TrainingError
@@ -46,6 +46,7 @@ def _train(
     comparator: Comparator = "pointwise",
     runtime: Runtime = CPU,
     seed: int = 0,
+    start: str = "policy",
     **changes: Any,
 ) -> TrainedReward:
     return train_reward_model(
@@ -54,6 +55,7 @@ def _train(
         synthetic,
         planted_pairs(16, seed=2) if validation is None else validation,
         policy=policy,
+        start=start_params(start),
         head=Head(comparator, planes=2),
         params=reward_params(**changes),
         synthetic_fraction=0.5,

@@ -52,6 +52,7 @@ class BartNetwork(Generator[EncodedPrompts, "BartCache"]):
 
     family = "encoder_decoder"
     model: BartForConditionalGeneration
+    max_tokens: int
 
     def __init__(self, model: BartForConditionalGeneration) -> None:
         self.model = model

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from westofn.errors import ModelError
+from westofn.models.encoder_only import LAST_LINEAR
 from westofn.models.encoding import pad
 from westofn.models.hub import is_local
 from westofn.models.policy import chosen_logprobs
@@ -63,6 +64,7 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
     tokenizer = load_fast_tokenizer(name, key)
     try:
         config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+        _require_writer(name, config.model_type, key)
         family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = family.from_pretrained(
             name,
@@ -79,6 +81,15 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
             "language model with safetensors"
         ) from None
     return LanguageModel(model.to(device).eval(), tokenizer)
+
+
+def _require_writer(name: str, model_type: str, key: str) -> None:
+    """Refuse encoders, which transformers would load as causal models that see ahead."""
+    if model_type in LAST_LINEAR:
+        raise ModelError(
+            f"model {name!r} is a {model_type}, which is encoder-only and cannot answer; give "
+            f"{key} a causal or encoder-decoder language model"
+        )
 
 
 @torch.inference_mode()

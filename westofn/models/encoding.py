@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.models.chat import ChatTemplate
+from westofn.models.tokenizer import plain_ids
 
 Family = Literal["encoder_decoder", "causal", "encoder"]
 NO_CHAT = "none"
@@ -52,9 +53,12 @@ def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
     |---|---|---|
     | encoder_decoder | [start] x end | y end |
     | causal | [start] x | y end |
+    | encoder | [CLS] x [SEP] | y [SEP] |
 
     The start token is there if and only if the tokenizer itself puts one before a text.
     """
+    if family == "encoder":
+        return _encoder_only_layout(tokenizer)
     end = int(tokenizer.eos_token_id)
     after = (end,) if family == "encoder_decoder" else ()
     return Layout(_start_of(tokenizer), after, end)
@@ -65,6 +69,33 @@ def _start_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     start = tokenizer.bos_token_id
     first = tokenizer("a", verbose=False).input_ids[:1]
     return (int(start),) if start is not None and first == [start] else ()
+
+
+def _encoder_only_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
+    """What the tokenizer puts around a pair of texts: [CLS] x [SEP] y [SEP] for BERT.
+
+    One that puts nothing there, as those that are trained here, lends its end token to all places.
+
+    Raises:
+        ModelError: A pair has no place for one of them.
+    """
+    (text,) = tokenizer(["a"], add_special_tokens=False).input_ids
+    (pair,) = tokenizer(["a"], ["a"]).input_ids
+    if pair == [*text, *text] and tokenizer.eos_token_id is not None:
+        end = int(tokenizer.eos_token_id)
+        return Layout((end,), (end,), end)
+    size = len(text)
+    places = [i for i in range(len(pair) - size + 1) if pair[i : i + size] == text]
+    if size and len(places) == 2:
+        first, second = places
+        before, after = pair[:first], pair[first + size : second]
+        if before and after and len(rest := pair[second + size :]) == 1:
+            return Layout(tuple(before), tuple(after), int(rest[0]))
+    raise ModelError(
+        f"a pair of texts gets no special token before, between and behind them from the tokenizer "
+        f"{type(tokenizer).__name__} ({pair}), an encoder-only model needs them; give a folder "
+        "whose tokenizer.json has the model's post-processor"
+    )
 
 
 @dataclass(frozen=True)
@@ -167,13 +198,7 @@ class Encoder:
         )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        # A "</s>" that somebody typed must not end the prompt: it is split like any other text.
-        ids = self.tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
-        ).input_ids
-        return [list(row) for row in ids]
+        return plain_ids(self.tokenizer, texts)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from westofn.errors import ModelError
-from westofn.models import causal, encoder_decoder
+from westofn.models import causal, encoder_decoder, encoder_only
 from westofn.models.bart import BartNetwork
 from westofn.models.causal import CausalNetwork
 from westofn.models.encoder_decoder import SharedDecoder
@@ -41,6 +41,7 @@ FAMILY_OF: dict[str, Family] = {
     "gemma3_text": "causal",
     "phi3": "causal",
     "gpt2": "causal",
+    **dict.fromkeys(encoder_only.LAST_LINEAR, "encoder"),
 }
 """transformers' `model_type` -> family."""
 
@@ -48,7 +49,11 @@ _LOADER_OF: dict[Family, Any] = {
     "encoder_decoder": AutoModelForSeq2SeqLM,
     "causal": AutoModelForCausalLM,
 }
-_NETWORK_OF: dict[str, Callable[[Any], AnyNetwork]] = {"t5": SharedDecoder, "bart": BartNetwork}
+_NETWORK_OF: dict[str, Callable[[Any], AnyNetwork]] = {
+    "t5": SharedDecoder,
+    "bart": BartNetwork,
+    **dict.fromkeys(encoder_only.LAST_LINEAR, encoder_only.EncoderNetwork),
+}
 # Their angles change with the longest row of a batch, so scores would depend on neighbours.
 _UNSTEADY_POSITIONS = ("dynamic", "longrope")
 
@@ -118,36 +123,12 @@ def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
     return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 
 
-def require_positions(model: PreTrainedModel, encoder: Encoder, responses: int = 1) -> None:
-    """Refuse texts that may be longer than a model was made for.
-
-    Args:
-        model: The model.
-        encoder: Its limits are those of texts.
-        responses: How many of them the model reads in one row.
-
-    Raises:
-        ModelError: A prompt and so many responses may have more tokens than there are positions.
-    """
-    limit = getattr(model.config, "max_position_embeddings", None)  # None: relative positions
-    prompt = encoder.template.max_prompt_tokens
-    answers = responses * (encoder.template.max_response_tokens + 1)
-    if model.config.is_encoder_decoder:
-        answers += 2  # what a decoder reads before a response
-        needed = max(prompt, answers)
-    else:
-        needed = prompt + answers
-    if limit is not None and needed > limit:
-        what = "a prompt and its response" if responses == 1 else "a prompt and two responses"
-        raise ModelError(
-            f"{what} may have {needed} tokens, a model of type {model.config.model_type} is made "
-            f"for {limit}; lower sft.max_prompt_tokens {prompt} or sft.max_response_tokens "
-            f"{encoder.template.max_response_tokens}"
-        )
-
-
 def load_backbone(
-    name: str, key: str = "sft.model", dtype: torch.dtype = torch.float32
+    name: str,
+    key: str = "sft.model",
+    dtype: torch.dtype = torch.float32,
+    *,
+    must_write: bool = False,
 ) -> PreTrainedModel:
     """A model from a folder or a hub name, in safetensors; no code of the folder's own is run.
 
@@ -155,9 +136,10 @@ def load_backbone(
         name: Folder with config.json and safetensors, or a hub name.
         key: The parameter that a message says to mend.
         dtype: Of the weights, whatever the file's.
+        must_write: Whether it is to be sampled, which an encoder-only model cannot be.
 
     Raises:
-        ModelError: It cannot be found or reached, or it is of no known family.
+        ModelError: It cannot be found or reached, it is of no known family, or it cannot write.
     """
     local = is_local(name, key)
     try:
@@ -174,7 +156,16 @@ def load_backbone(
             "model.safetensors, or a hub name that this machine can reach"
         ) from None
     family = family_of(name, config, key)
+    if must_write and family == "encoder":
+        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
+        raise ModelError(
+            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot write "
+            f"responses; give {key} one of {able}, and reward_start.model this one if reward "
+            "models shall start from it"
+        )
     try:
+        if family == "encoder":
+            return encoder_only.load_classifier(name, local, dtype)
         model: PreTrainedModel = _LOADER_OF[family].from_pretrained(
             name,
             config=config,

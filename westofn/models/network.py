@@ -51,10 +51,12 @@ class Network(ABC, Generic[S]):
     Attributes:
         family: Which kind of transformer it is.
         model: The weights.
+        max_tokens: The longest row that its table of positions allows; None: it has no table.
     """
 
     family: Family
     model: PreTrainedModel
+    max_tokens: int | None = None
 
     @property
     @abstractmethod
@@ -66,6 +68,16 @@ class Network(ABC, Generic[S]):
         """V, the tokens that the model has embeddings for."""
         embedding: Any = self.model.get_input_embeddings()
         return int(embedding.weight.shape[0])
+
+    @property
+    def made_for(self) -> int | None:
+        """The longest row by the configuration; None: relative positions, no limit."""
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
+    def freeze_unread(self, readout: Readout) -> None:
+        """Keep weights that no reward reads out of training."""
+        freeze_vocabulary_projection(self.model)
 
     @abstractmethod
     def prompt_states(self, ids: Tensor, mask: Tensor) -> S:
@@ -84,6 +96,7 @@ class Network(ABC, Generic[S]):
             states: Of P prompts.
             responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
             readout: `mean` over the response, or its `last` token; found by the mask alone.
+                An encoder-only model has a meaning of its own for `last`.
 
         Returns:
             (P, K, d).

@@ -1,7 +1,8 @@
 """Reward and preference models: a backbone that reads (prompt, response), and a small fp32 head.
 
 The head reads the mean of the backbone's states over the response (`mean`) or its state at the
-response's end token (`last`), found by the mask and never by a token id.
+response's end token (`last`), found by the mask and never by a token id. An encoder-only model has
+its own classifier's input for `last`, see `encoder_only`.
 
 | comparator | head | margin of a over b |
 |---|---|---|
@@ -28,7 +29,7 @@ from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
-from westofn.models.network import AnyNetwork, States, freeze_vocabulary_projection
+from westofn.models.network import AnyNetwork, States
 from westofn.models.precision import DTYPES, computing, precision_of, rounded
 from westofn.params import Comparator, Precision, Readout
 
@@ -52,10 +53,10 @@ class RewardModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.mixed = mixed  # in training, to be bf16: products of fp32 weights are taken in bf16
-        freeze_vocabulary_projection(backbone)
         self.comparator: Comparator = comparator
         self.planes = planes if comparator == "embedding" else 0
         self.readout: Readout = readout
+        self.network.freeze_unread(readout)
         width = self.network.width
         self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
         # Of the read-out alone: dropout in every layer costs more than half a step again.

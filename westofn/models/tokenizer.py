@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +15,8 @@ from westofn.errors import ModelError
 from westofn.models.hub import is_local
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
-_TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+_SENTENCEPIECE_FILES = ("spiece.model", "spm.model")
+_TOKENIZER_FILES = ("tokenizer.json", *_SENTENCEPIECE_FILES, "vocab.txt", "vocab.json")
 # A word keeps the space before it, so that decoding gives the text back exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -75,15 +78,15 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
+def load_pretrained_tokenizer(name: str, key: str = "sft.model") -> PreTrainedTokenizerFast:
     """The tokenizer of a pretrained model, by path or hub name; needs an end token.
 
     One without a padding token pads with the end token: what is padding is said by masks alone.
     """
-    tokenizer = load_fast_tokenizer(name, "sft.model")
+    tokenizer = load_fast_tokenizer(name, key)
     if tokenizer.eos_token is None:
         raise ModelError(
-            f"{name}: the tokenizer has no eos_token, which ends a response; give sft.model a "
+            f"{name}: the tokenizer has no eos_token, which ends a response; give {key} a "
             "folder whose tokenizer_config.json names one"
         )
     if tokenizer.pad_token is None:
@@ -115,13 +118,48 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
         )
     except Exception as error:  # the tokenizers library raises nothing narrower
         reason = str(error).split("\n")[0]
-        raise ModelError(
-            f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
-            "tokenizer.json"
-        ) from None
+        mend = "give a folder with the model's tokenizer.json"
+        if any((folder / file).is_file() for file in _SENTENCEPIECE_FILES):
+            mend += (
+                ", or `pip install protobuf`, with which transformers reads a sentencepiece model"
+            )
+        raise ModelError(f"tokenizer of {name!r} cannot be loaded: {reason}; {mend}") from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
     return tokenizer
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts without special tokens; those that a text spells out stay text.
+
+    A "</s>" that somebody typed must not end a prompt. Most tokenizers split it when told to; a
+    unigram model (T5's, DeBERTa's) has special tokens among its pieces and would still find them.
+    """
+    if not texts:
+        return []
+    rows = _split_ids(tokenizer, texts)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    spelled = [index for index, row in enumerate(rows) if not special.isdisjoint(row)]
+    if not spelled:
+        return rows
+    # Between the first and the second character of each, as no piece begins in one part of a text
+    # and ends in another; `(?=…)` finds those that overlap.
+    tokens = tokenizer.convert_ids_to_tokens(sorted(special))
+    start = re.compile(f"(?={'|'.join(map(re.escape, tokens))})")
+    for index in spelled:
+        text = texts[index]
+        cuts = [0, *(match.start() + 1 for match in start.finditer(text)), len(text)]
+        parts = _split_ids(tokenizer, [text[a:b] for a, b in pairwise(cuts)])
+        # A normaliser may make one of other characters; nothing is left of those.
+        rows[index] = [token for part in parts for token in part if token not in special]
+    return rows
+
+
+def _split_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    ids = tokenizer(
+        list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
+    ).input_ids
+    return [list(row) for row in ids]
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:

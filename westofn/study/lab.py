@@ -125,6 +125,7 @@ class Lab:
             None if synthetic is None else synthetic.preferences,
             preferences_from(inputs.human.validation),
             policy=policy or inputs.policy_folder,
+            start=inputs.params.reward_start,
             head=head,
             params=params or inputs.params.student_rm,
             synthetic_fraction=(

@@ -18,7 +18,7 @@ from westofn.execution.scratch import scratch
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.folder import put
 from westofn.models.reward import save_reward_model
-from westofn.params import RewardModelParams
+from westofn.params import RewardModelParams, RewardStartParams
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half
 from westofn.training.preference import Head, Preferences, train_reward_model
@@ -70,6 +70,7 @@ def train_arm(
     *,
     synthetic: pl.DataFrame | None,
     policy: Path,
+    start: RewardStartParams,
     head: Head,
     params: RewardModelParams,
     seed: int,
@@ -86,7 +87,9 @@ def train_arm(
         name: Of the arm, for its scratch folder and errors.
         human: D_L.
         synthetic: D_L' (table preferences), or None.
-        policy: Folder of the policy whose weights it starts from.
+        policy: Folder of the policy whose limits it keeps, and whose weights it starts from by
+            default.
+        start: The section `reward_start`, the same for all arms.
         head: The comparator.
         params: Optimiser, dropout, centering.
         seed: The run's seed.
@@ -99,6 +102,7 @@ def train_arm(
     settings = {
         "seed": seed,
         "params": params.model_dump(),
+        "start": start.model_dump(),
         "head": [head.comparator, head.planes],
         "fraction": synthetic_fraction,
         "train": human.train["pair_id"].to_list(),
@@ -116,6 +120,7 @@ def train_arm(
             None if synthetic is None else preferences_from(synthetic),
             preferences_from(validation),
             policy=policy,
+            start=start,
             head=head,
             params=params,
             synthetic_fraction=synthetic_fraction,
@@ -127,7 +132,10 @@ def train_arm(
             save_reward_model(trained.scorer, place, canaries, trained.facts)
 
     where = f"{name}-{out.parent.name}"
-    with scratch(where, settings, [*human.files, policy], together=True) as folder:
+    inputs = [*human.files, policy]
+    if Path(start.model).is_dir():
+        inputs.append(Path(start.model))
+    with scratch(where, settings, inputs, together=True) as folder:
         if members == 1:
             train(name, seed, folder, out)
         else:

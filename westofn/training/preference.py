@@ -29,17 +29,15 @@ from westofn.models.adapters import (
     merge_adapters,
 )
 from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import require_positions
-from westofn.models.policy import load_policy
-from westofn.models.precision import precision_of
 from westofn.models.recompute import recomputing
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator, RewardModelParams
+from westofn.params import Comparator, RewardModelParams, RewardStartParams
 from westofn.runtime import Runtime
 from westofn.training.average import MovingAverage
 from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run
+from westofn.training.start import reward_start
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class TrainedReward:
 
 @dataclass(frozen=True)
 class Head:
-    """Which comparator to put on the policy's weights."""
+    """Which comparator to put on the weights that a reward model starts from."""
 
     comparator: Comparator
     planes: int = 0
@@ -87,6 +85,7 @@ def train_reward_model(
     validation: Preferences,
     *,
     policy: Path,
+    start: RewardStartParams,
     head: Head,
     params: RewardModelParams,
     synthetic_fraction: float,
@@ -94,7 +93,7 @@ def train_reward_model(
     scratch: Path,
     runtime: Runtime,
 ) -> TrainedReward:
-    """Train a reward model from a policy's weights.
+    """Train a reward model from a policy's weights, or from where `reward_start` says.
 
     Every run keeps its validation-best checkpoint. The weights of `params.runs` runs, which start
     alike and differ in the order of batches and in dropout, are averaged (Ramé et al. 2024, arXiv
@@ -107,7 +106,9 @@ def train_reward_model(
         human: D_L.
         synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it.
         validation: Human pairs that pick checkpoints and temperature.
-        policy: Folder of the policy whose weights, tokenizer and limits are taken over.
+        policy: Folder of the policy whose limits are taken over, and by default its weights and
+            tokenizer.
+        start: The section `reward_start`.
         head: The comparator.
         params: Optimiser, dropout, centering, runs.
         synthetic_fraction: See synthetic.
@@ -116,17 +117,15 @@ def train_reward_model(
         runtime: Hardware settings.
 
     Raises:
+        ModelError: The start cannot be loaded, or its positions end before the limits.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
-        ModelError: The joint comparator's two responses may not fit the model's positions.
     """
-    start = load_policy(policy)
-    encoder, precision = start.encoder, precision_of(start.model)
     adapted = bool(params.lora.rank)
-    if head.comparator == "joint":
-        require_positions(start.model, encoder, responses=2)
+    origin = reward_start(start, policy, head.comparator, seed, adapted=adapted)
+    encoder, precision = origin.encoder, origin.precision
     torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
     first = RewardModel(
-        start.model if adapted else start.model.float(),
+        origin.model if adapted else origin.model.float(),
         head.comparator,
         head.planes,
         params.readout,
@@ -219,6 +218,8 @@ def train_reward_model(
         "validation_calibrated_loss": round(calibrated_loss(margins), 4),
         **adapters,
     }
+    if start.model != "policy":
+        facts["start"] = Path(start.model).name
     return TrainedReward(scorer, facts)
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
 
 from westofn.core.seeds import derive_seed
-from westofn.errors import ModelError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.adapters import add_adapters, facts_of, frozen_names, merge_adapters
-from westofn.models.encoding import Encoder, Family, Padded, pad
-from westofn.models.families import build_scratch, generator_of, load_backbone, require_positions
+from westofn.models.encoding import Encoder, Padded, pad
+from westofn.models.families import build_scratch
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
-from westofn.models.precision import DTYPES, rounded
+from westofn.models.precision import rounded
+from westofn.models.pretrained import load_pretrained
 from westofn.models.recompute import recomputing
-from westofn.models.tokenizer import load_pretrained_tokenizer, train_tokenizer
+from westofn.models.tokenizer import train_tokenizer
 from westofn.params import SftParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
@@ -55,39 +55,27 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         texts: What a tokenizer from scratch learns from.
         seed: Of random weights.
     """
-
-    def encoder_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Encoder:
-        return Encoder(
-            tokenizer,
-            params.max_prompt_tokens,
-            params.max_response_tokens,
-            family,
-            chat=params.chat_template == "model",
-        )
-
     mixed = params.precision == "bf16"
     if params.model != "scratch":
-        # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
-        dtype = DTYPES[params.precision if params.lora.rank else "fp32"]
-        backbone = load_backbone(params.model, dtype=dtype)
-        tokenizer = load_pretrained_tokenizer(params.model)
-        network = generator_of(backbone)
-        known = network.vocabulary
-        if len(tokenizer) > known:
-            raise ModelError(
-                f"model {params.model!r} has embeddings for {known} tokens, "
-                f"its tokenizer has {len(tokenizer)}; give sft.model a folder whose files belong "
-                "together"
-            )
-        encoder = encoder_of(tokenizer, network.family)
-        require_positions(backbone, encoder)
+        backbone, encoder = load_pretrained(
+            params.model,
+            "sft.model",
+            max_prompt_tokens=params.max_prompt_tokens,
+            max_response_tokens=params.max_response_tokens,
+            must_write=True,
+            chat=params.chat_template == "model",
+            # Adapters are small enough for fp32; what is frozen needs no more digits than it keeps.
+            precision=params.precision if params.lora.rank else "fp32",
+        )
         if params.lora.rank:
             torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
             add_adapters(backbone, params.lora, "sft.lora", params.lora.dropout)
         return Policy(backbone, encoder, mixed)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
-    encoder = encoder_of(tokenizer, scratch.family)
+    encoder = Encoder(
+        tokenizer, params.max_prompt_tokens, params.max_response_tokens, scratch.family
+    )
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
     return Policy(build_scratch(scratch, encoder), encoder, mixed)
 

@@ -37,6 +37,13 @@ def run(lab: Lab) -> None:
 
 def _wide_policy(lab: Lab) -> Path:
     sft, width = lab.inputs.params.sft, lab.inputs.params.study.wide
+    start = lab.inputs.params.reward_start.model
+    if start != "policy":
+        raise ParameterError(
+            f"study.wide {width} lends a wider policy's weights to the students, "
+            f"reward_start.model is {start!r}; leave stage study_size out, or set "
+            "reward_start.model to policy"
+        )
     if sft.model != "scratch":
         raise ParameterError(
             f"study.wide {width} builds a policy from scratch, sft.model is {sft.model!r}; leave "

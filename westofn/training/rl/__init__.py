@@ -14,7 +14,8 @@
 
 from __future__ import annotations
 
+from westofn.training.rl.networks import require_learnable
 from westofn.training.rl.rollout import Prompts
 from westofn.training.rl.train import RlResult, train_rl
 
-__all__ = ["Prompts", "RlResult", "train_rl"]
+__all__ = ["Prompts", "RlResult", "require_learnable", "train_rl"]

@@ -15,10 +15,12 @@ from westofn.errors import ModelError, TrainingError
 from westofn.models.adapters import adapted_copy
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import generator_of
+from westofn.models.network import Generator
+from westofn.models.policy import Policy
 from westofn.models.precision import computing, precision_of
 from westofn.models.recompute import silence_dropout, start_recomputing
-from westofn.models.reward import Scorer
-from westofn.params import AdapterParams
+from westofn.models.reward import NO_SPREAD, Scorer
+from westofn.params import AdapterParams, RlhfParams
 from westofn.training.rl.processes import Accelerator
 
 MAX_GRADIENT_NORM = 1.0
@@ -76,13 +78,36 @@ def _running_mean(hidden: Tensor) -> Tensor:
     return torch.cat([hidden[:, :, :1], read.cumsum(2) / count], dim=2)
 
 
-def require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
-    """The value network reads the policy's token ids with the reward model's weights."""
+def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> None:
+    """Refuse models that cannot be trained with each other.
+
+    Raises:
+        ModelError: The reward model is not pointwise; or, for ppo, encoder-only or of other tokens.
+        TrainingError: The reward model gives every response the same reward.
+    """
+    scorer.require_pointwise("rlhf")
+    if scorer.reward_std <= NO_SPREAD:
+        raise TrainingError(
+            "rlhf: the reward model gives all its training pairs one reward, so there is "
+            "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
+        )
+    if params.algorithm == "ppo":
+        _require_same_tokens(policy.encoder, scorer)
+
+
+def _require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
+    """The value network reads the policy's tokens one by one with the reward model's weights."""
+    if not isinstance(scorer.model.network, Generator):
+        raise ModelError(
+            f"rlhf: the reward model is an encoder-only {scorer.model.backbone.config.model_type}, "
+            "of which ppo can make no value network: it needs one that reads from left to right; "
+            "set rlhf.algorithm to rloo, or reward_start.model to policy"
+        )
     ours, theirs = encoder.template.vocabulary, scorer.encoder.template.vocabulary
     if ours != theirs:
         raise ModelError(
             f"rlhf: the policy's vocabulary is {ours}, the reward model's {theirs}; ppo needs one: "
-            "train the reward model from this policy's weights, or set rlhf.algorithm to rloo"
+            "set reward_start.model to policy, or rlhf.algorithm to rloo"
         )
 
 

@@ -20,12 +20,12 @@ from westofn.execution.progress import bar
 from westofn.models.adapters import adapted_copy, facts_of, merge_adapters
 from westofn.models.policy import Policy
 from westofn.models.precision import precision_of, rounded
-from westofn.models.reward import NO_SPREAD, Scorer
+from westofn.models.reward import Scorer
 from westofn.params import Precision, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
 from westofn.training.rl.checkpoint import Record, State, load_state, save_state
-from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_same_tokens
+from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_learnable
 from westofn.training.rl.probe import PROBE_PROMPTS, probe
 from westofn.training.rl.processes import Accelerator
 from westofn.training.rl.rollout import Crew, Prompts, Rollout, in_chunks, roll_out
@@ -146,12 +146,7 @@ class _Run:
         seed: int,
         runtime: Runtime,
     ) -> _Run:
-        scorer.require_pointwise("rlhf")
-        if scorer.reward_std <= NO_SPREAD:
-            raise TrainingError(
-                "rlhf: the reward model gives all its training pairs one reward, so there is "
-                "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
-            )
+        require_learnable(start, scorer, params)
         # Unless it is told, accelerate looks for no other processes on a machine without CUDA.
         on_cpu = runtime.device == "cpu" or not torch.cuda.is_available()
         accelerator = Accelerator(cpu=on_cpu)
@@ -170,7 +165,6 @@ class _Run:
             chunk = max(1, runtime.micro_batch // params.samples_per_prompt)
         value = None
         if params.algorithm == "ppo":
-            require_same_tokens(start.encoder, scorer)
             critic = ValueNetwork(scorer, params.lora)
             value = _learner("value", critic, critic.backbone, accelerator, params, runtime)
         return cls(
