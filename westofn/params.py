@@ -485,6 +485,19 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _adapters_have_pretrained_weights_to_adapt(self) -> Self:
+        for name, rank in (
+            ("base_rm", self.base_rm.lora.rank),
+            ("student_rm", self.student_rm.lora.rank),
+        ):
+            if self.reward_start.model == "scratch" and rank:
+                raise ValueError(
+                    f"{name}.lora.rank is {rank} and reward_start.model is scratch, whose random "
+                    "weights have to learn; set the rank to 0, or reward_start.model to policy"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pessimism_has_members_to_compare(self) -> Self:
         if self.won_select.pessimism and self.base_rm.members == 1:
             raise ValueError(
