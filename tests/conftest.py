@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from tests.small_models import texts, tiny_policy, tiny_scorer
+from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, texts, tiny_policy, tiny_scorer
+from westofn.models.card import member_folder, write_ensemble
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
-from westofn.models.reward import Scorer
+from westofn.models.reward import Scorer, save_reward_model
 from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Comparator
 
@@ -56,3 +58,22 @@ def scorers(small_encoder: Encoder) -> Callable[[Comparator], Scorer]:
         return made[comparator]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def saved_models(
+    scorers: Callable[[Comparator], Scorer],
+    small_encoder: Encoder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder of a model of each comparator, and `ensemble`, the pointwise one and another."""
+    root = tmp_path_factory.mktemp("models")
+    canaries = list(zip(PROMPTS[:2], RESPONSES[:2], strict=True))
+    training: dict[str, float | int | str] = {"human_pairs": 30, "synthetic_pairs": 28}
+    for comparator in COMPARATORS:
+        save_reward_model(scorers(comparator), root / comparator, canaries, training)
+    members = [scorers("pointwise"), tiny_scorer(small_encoder, "pointwise", seed=4)]
+    for index, member in enumerate(members):
+        save_reward_model(member, member_folder(root / "ensemble", index), canaries, training)
+    write_ensemble(root / "ensemble", len(members))
+    return root

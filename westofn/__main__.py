@@ -5,6 +5,10 @@
 | summary | prints the result table again and where the report lies |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
+| inspect FILE | says what data of one's own holds: form, drops, lengths, duplicates, leakage |
+| score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
+| export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
+| export rm DIR | puts a reward model into a folder of its own, with a model card |
 | study | runs main pipeline and study over several seeds: study.json, docs/results.md |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 """
@@ -17,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -29,6 +33,8 @@ from westofn.errors import DataError, ParameterError, WestofnError
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 tune = typer.Typer(help="Choose settings by validation data alone, in DVC experiments.")
 app.add_typer(tune, name="tune")
+export = typer.Typer(help="Results for other tools, with a card that says what they are.")
+app.add_typer(export, name="export")
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
 FREE_GIB = 3
 
@@ -62,6 +68,24 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
     console.print(table.description)
     with pl.Config(tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
         console.print(str(frame.head(rows)), markup=False, highlight=False)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="files or folders, before prepare")],
+    source: Annotated[str, typer.Option(help="whose forms: files, hh, tldr, ultrafeedback")] = (
+        "files"
+    ),
+    rows: Annotated[int, typer.Option(min=0, help="shown of each file")] = 3,
+    limit: Annotated[int, typer.Option(min=0, help="read of each file; 0: all")] = 0,
+) -> None:
+    """Say what data of your own is recognised as, and what it is like."""
+    from westofn.inspecting import inspect_files, print_inspection
+    from westofn.sources.preferences import SOURCES
+
+    if source not in SOURCES:
+        raise ParameterError(f"--source: {source!r} is none of {', '.join(SOURCES)}")
+    print_inspection(inspect_files(files, source, limit), rows, Console())
 
 
 @app.command()
@@ -106,6 +130,27 @@ def doctor() -> None:
     Console().print(table)
     if not all(good for good, _, _ in findings):
         raise typer.Exit(2)
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Option(help="folder of a reward model, as data/loop/k1/rm")],
+    file: Annotated[Path, typer.Argument(help="JSONL; - is stdin")] = Path("-"),
+    out: Annotated[Path, typer.Option(help="JSONL; - is stdout")] = Path("-"),
+    batch: Annotated[int, typer.Option(min=1, help="responses in a forward pass")] = 512,
+) -> None:
+    """Add rewards to rows of prompt and response(s), margins to prompt, chosen and rejected.
+
+    Rewards are raw scalars. Other columns are carried along, order is kept, and no response is
+    cut: rows with one longer than the model was trained on get `beyond_limit`.
+    """
+    from westofn.scoring.run import score_file
+
+    scored = score_file(file, model, out, batch)
+    said = f"scored {scored.rows:,} {'row' if scored.rows == 1 else 'rows'}"
+    if scored.beyond_limit:
+        said += f"; {scored.beyond_limit:,} with a response beyond the model's limit (beyond_limit)"
+    typer.echo(said, err=True)
 
 
 @app.command()
@@ -169,6 +214,45 @@ def tune_filter(
     else:
         said = "params.yaml says so already"
     console.print(f"{winner}: {said}", markup=False, highlight=False)
+
+
+@export.command("pairs")
+def export_pairs(
+    out: Annotated[Path, typer.Argument(help=".jsonl or .parquet; README.md goes beside it")],
+    iteration: Annotated[str, typer.Option(help="whose synthetic pairs")] = "k1",
+    form: Annotated[
+        Literal["explicit", "implicit", "conversational"], typer.Option(help="of TRL's")
+    ] = "explicit",
+    include: Annotated[
+        Literal["synthetic", "mixed"], typer.Option(help="mixed: the human half too")
+    ] = "synthetic",
+    data: Annotated[Path, typer.Option(help="the pipeline's outputs")] = Path("data"),
+) -> None:
+    """Write an iteration's preference pairs for TRL, and a dataset card.
+
+    explicit has columns prompt, chosen, rejected; implicit has chosen and rejected with the prompt
+    in both; conversational has lists of messages.
+    """
+    from westofn.exporting.pairs import export_pairs
+
+    done = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
+    counts = ", ".join(f"{count:,} {source}" for source, count in done.counts.items())
+    typer.echo(f"written: {out} ({counts}), {done.card}", err=True)
+
+
+@export.command("rm")
+def export_rm(
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export there is replaced")],
+    model: Annotated[Path, typer.Option(help="folder of a reward model")] = Path("data/loop/k1/rm"),
+    metrics: Annotated[
+        Path | None, typer.Option(help="of eval; without it what dvc.lock knows to be this model's")
+    ] = None,
+) -> None:
+    """Put a reward model into a folder that says what it is, with a model card."""
+    from westofn.exporting.reward_model import export_reward_model
+
+    export_reward_model(out, model=model, metrics=metrics)
+    typer.echo(f"written: {out}", err=True)
 
 
 def _git() -> tuple[bool, str, str]:

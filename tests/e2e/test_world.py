@@ -82,6 +82,22 @@ def test_a_second_repro_does_nothing(clone: Clone) -> None:
     assert ran(clone.run("dvc", "repro")) == set()
 
 
+def test_cards_of_exports_know_the_parameters_and_measures_of_the_run(clone: Clone) -> None:
+    clone.run("python", "-m", "westofn", "export", "pairs", "../exports/pairs/k1.jsonl")
+    clone.run("python", "-m", "westofn", "export", "rm", "../exports/student")
+    pairs, student = (
+        (clone.root.parent / "exports" / name / "README.md").read_text()
+        for name in ("pairs", "student")
+    )
+    for text in (pairs, student):
+        assert "As dvc.lock records them for this content" in text
+        assert "n_candidates: 8" in text
+        assert "algorithm: ppo" not in text  # of rlhf, which made neither
+    assert "synthetic_fraction: 0.5" in student
+    accuracy = json.loads((clone.root / "data/eval/k1/metrics.json").read_text())["accuracy"]
+    assert f"| held-out preferences, accuracy | {accuracy:.4f} (" in student
+
+
 def test_the_study_is_left_out_and_goes_on_from_what_is_there(clone: Clone) -> None:
     assert not (clone.root / "data/study").exists()
     first = "study/dvc.yaml:study_pools"

@@ -24,7 +24,14 @@ README = ROOT / "README.md"
 METHOD = ROOT / "docs" / "method.md"
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text("utf-8"))
 # Made by a run or by the user, hence in no clone.
-MADE = ("metrics.json", "dvc.lock", "runtime.toml", "runs/stages.jsonl", "ensemble.json")
+MADE = (
+    "metrics.json",
+    "dvc.lock",
+    "runtime.toml",
+    "runs/stages.jsonl",
+    "ensemble.json",
+    "card.json",
+)
 TREES = ("stages/", "westofn/", "tests/", "docs/", ".ci/", "benchmarks/")
 
 _FENCE = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -21,7 +21,7 @@ from westofn.errors import ModelError
 
 # Variables that some templates read. The date is Llama 3's own default: today's would change ids
 # overnight. Responses to be learnt hold no thoughts.
-_VARIABLES: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
+VARIABLES: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
 _BETWEEN = "\n\n"  # of messages that become one
 
 
@@ -187,7 +187,7 @@ class ChatTemplate:
                 [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)],
                 tokenize=False,
                 add_generation_prompt=asks,
-                **_VARIABLES,
+                **VARIABLES,
             )
         except (TemplateError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
@@ -208,9 +208,10 @@ class ChatTemplate:
         return (*pieces, rest)
 
     def _takes_system(self) -> bool:
-        """Whether the template has a place for a system message; else the user says it."""
+        """Whether the template begins with a system message; else the user says it."""
         try:
             self._frame(("system", "user"))
+            self._frame(("system", "user", "assistant", "user"))  # some put it before the last
         except ModelError:
             return False
         return True

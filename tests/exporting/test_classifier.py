@@ -1,0 +1,222 @@
+"""A causal reward model leaves as a classifier that plain transformers loads, scores and all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
+
+from tests.chat_templates import TEMPLATES, chatting
+from tests.exporting.run import DIALOGUE
+from tests.small_families import CAUSAL, tiny_model
+from tests.small_models import PROMPTS, RESPONSES, texts
+from westofn.errors import ModelError
+from westofn.exporting.forms import turns
+from westofn.exporting.reward_model import export_reward_model
+from westofn.models.card import member_folder, write_ensemble
+from westofn.models.encoding import Encoder
+from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
+from westofn.models.scoring import score_rows
+from westofn.models.tokenizer import train_tokenizer
+from westofn.params import Comparator, Readout
+
+ROWS = [(prompt, response) for prompt in PROMPTS for response in RESPONSES]
+
+
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    """`plain`; `shared`, whose padding is the end token; `start`, which begins texts with <s>."""
+    made = train_tokenizer(texts(), "bytes", 300)
+    if kind == "shared":
+        made.pad_token = made.eos_token
+    if kind == "start":
+        made.add_special_tokens({"bos_token": "<s>"})
+        made.backend_tokenizer.post_processor = TemplateProcessing(
+            single=["<s>", "$A"],
+            pair=["<s>", "$A", "<s>:1", "$B:1"],
+            special_tokens=[("<s>", made.bos_token_id)],
+        )
+    return made
+
+
+def scorer_of(
+    model_type: str,
+    kind: str = "plain",
+    comparator: Comparator = "pointwise",
+    readout: Readout = "last",
+) -> Scorer:
+    encoder = Encoder(tokenizer_of(kind), 40, 20, "causal")
+    model = RewardModel(tiny_model(model_type, encoder), comparator, 2, readout)
+    torch.nn.init.normal_(model.head.weight, std=0.7)
+    return Scorer(model.eval(), encoder)
+
+
+def saved(scorer: Scorer, folder: Path) -> Path:
+    save_reward_model(scorer, folder, ROWS[:3], {"human_pairs": 30, "synthetic_pairs": 28})
+    return folder
+
+
+@torch.inference_mode()
+def plain_rewards(folder: Path, side: str = "right") -> Tensor:
+    """By transformers alone, of all rows in one padded batch."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    rows = tokenizer(prompts, responses, padding=True, padding_side=side, return_tensors="pt")
+    assert not rows.attention_mask.bool().all()
+    logits: Tensor = model(**rows).logits
+    return logits[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind"),
+    [*((name, "shared") for name in CAUSAL), ("llama", "plain"), ("llama", "start")],
+)
+def test_plain_transformers_gives_the_same_rewards(
+    model_type: str, kind: str, tmp_path: Path
+) -> None:
+    scorer = scorer_of(model_type, kind)
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    expected = score_rows(scorer, prompts, responses)[:, 0]
+    assert expected.std() > 0.1
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
+    scorer = scorer_of("llama")
+    scorer.model.backbone.bfloat16()
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    assert "differ by bf16's rounding" in (tmp_path / "out" / "README.md").read_text()
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    loaded = load_reward_model(tmp_path / "rm")
+    rounded = score_rows(loaded, prompts, responses)[:, 0]
+    found = plain_rewards(tmp_path / "out")
+    assert found.dtype == torch.float32
+    assert 1e-5 < (found - rounded).abs().max() < 0.5
+    loaded.model.backbone.float()
+    exact = score_rows(loaded, prompts, responses)[:, 0]
+    torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-5)
+
+
+def test_the_side_of_padding_does_not_matter(tmp_path: Path) -> None:
+    export_reward_model(
+        tmp_path / "out", model=saved(scorer_of("llama", "shared"), tmp_path / "rm")
+    )
+    right, left = (plain_rewards(tmp_path / "out", side) for side in ("right", "left"))
+    torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
+    for kind in ("plain", "shared", "start"):
+        scorer = scorer_of("llama", kind)
+        export_reward_model(tmp_path / kind, model=saved(scorer, tmp_path / f"rm-{kind}"))
+        loaded = AutoTokenizer.from_pretrained(tmp_path / kind)
+        # An empty prompt is read as the end token, where the tokenizer has none that starts a text.
+        empty = [("", "good")] if kind == "start" else []
+        for prompt, response in [*ROWS, ("sun", ""), *empty]:
+            (x,), (y,) = scorer.encoder.prompts([prompt]), scorer.encoder.responses([response])
+            assert loaded(prompt, response).input_ids == x + y
+        assert loaded.pad_token_id != loaded.eos_token_id
+        assert loaded(" sun").input_ids[-1] == loaded.eos_token_id
+        trimmed = loaded("a " * 90, "good", truncation="only_first", max_length=20).input_ids
+        assert trimmed[-2:] == loaded("x", "good").input_ids[-2:]
+        assert (trimmed[0] == loaded.bos_token_id) == (kind == "start")
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_chat_model_reads_what_its_template_writes(
+    kind: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    encoder = Encoder(chatting(spelling, kind), 90, 20, "causal", chat=True)
+    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
+    torch.nn.init.normal_(model.head.weight, std=0.7)
+    scorer = Scorer(model.eval(), encoder)
+    prompts, responses = [PROMPTS[0], DIALOGUE], RESPONSES[:2]
+    expected = score_rows(scorer, prompts, responses)[:, 0]
+    save_reward_model(scorer, tmp_path / "rm", [(DIALOGUE, "good")], {})
+    export_reward_model(tmp_path / "out", model=tmp_path / "rm")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    said = [
+        tokenizer.apply_chat_template(turns(text), tokenize=False, add_generation_prompt=True)
+        for text in prompts
+    ]
+    rows = tokenizer(said, responses, padding=True, return_tensors="pt")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**rows).logits[:, 0], expected, atol=1e-5, rtol=1e-5)
+    assert "`prompt` is what `tokenizer.apply_chat_template" in (
+        tmp_path / "out" / "README.md"
+    ).read_text("utf-8")
+
+
+def test_a_pipeline_gives_the_raw_reward(tmp_path: Path) -> None:
+    scorer = scorer_of("llama", "shared")
+    expected = score_rows(scorer, PROMPTS, RESPONSES)[:, 0]
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    classify: Any = pipeline("text-classification", model=str(tmp_path / "out"), device="cpu")
+    rows = [{"text": x, "text_pair": y} for x, y in zip(PROMPTS, RESPONSES, strict=True)]
+    found = classify(rows, batch_size=4)
+    assert [row["label"] for row in found] == ["reward"] * 4
+    assert [row["score"] for row in found] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_the_cards_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = scorer_of("llama")
+    expected = float(score_rows(scorer, [PROMPTS[0]], [RESPONSES[0]])[0, 0])
+    export_reward_model(tmp_path / "out" / "student", model=saved(scorer, tmp_path / "rm"))
+    text = (tmp_path / "out" / "student" / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in text
+    monkeypatch.chdir(tmp_path / "out")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {"prompt": PROMPTS[0], "response": RESPONSES[0]}
+    exec(block, names)
+    assert names["rewards"].tolist() == pytest.approx([expected], abs=1e-5)
+
+
+def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    for comparator, readout, needed in (
+        ("embedding", "last", "comparator is embedding, .* set base_rm.comparator to pointwise"),
+        ("joint", "last", "comparator is joint, .* set base_rm.comparator to pointwise"),
+        ("pointwise", "mean", r"read-out is mean, .* \(student_rm.readout, base_rm.readout\) to"),
+    ):
+        scorer = scorer_of("llama", "plain", comparator, readout)
+        model = saved(scorer, tmp_path / f"{comparator}-{readout}")
+        with pytest.raises(ModelError, match=needed):
+            export_reward_model(tmp_path / "out", model=model)
+        assert not (tmp_path / "out").exists()
+
+
+def test_of_an_ensemble_a_member_is_exported(tmp_path: Path) -> None:
+    ensemble = tmp_path / "rm"
+    for index in range(2):
+        saved(scorer_of("llama"), member_folder(ensemble, index))
+    write_ensemble(ensemble, 2)
+    with pytest.raises(
+        ModelError, match=r"an ensemble of 2, .* export a member, such as .*member-0"
+    ):
+        export_reward_model(tmp_path / "out", model=ensemble)
+    export_reward_model(tmp_path / "out", model=ensemble / "member-0")
+    assert plain_rewards(tmp_path / "out").isfinite().all()
+
+
+def test_a_tokenizer_that_transformers_would_rebuild_is_refused(
+    words: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    # Beside a Qwen2, AutoTokenizer takes any tokenizer.json for Qwen2's kind: words become bytes.
+    encoder = Encoder(words, 40, 20, "causal")
+    model = RewardModel(tiny_model("qwen2", encoder), "pointwise", 0, "last")
+    folder = saved(Scorer(model.eval(), encoder), tmp_path / "rm")
+    with pytest.raises(ModelError, match="reads this tokenizer as Qwen2Tokenizer beside a qwen2"):
+        export_reward_model(tmp_path / "out", model=folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rm"]

@@ -1,0 +1,105 @@
+"""README.md beside an export: a header that a hub reads, then what it is in plain words."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from westofn.artifacts.atomic import write_bytes
+from westofn.errors import DataError
+from westofn.exporting.lineage import Lineage
+
+CARD = "README.md"
+PACKAGES = ("westofn", "torch", "transformers", "tokenizers", "polars")
+PAPER = (
+    "West-of-N ([arXiv 2401.12086](https://arxiv.org/abs/2401.12086)): for each unlabeled prompt, "
+    "N responses are sampled from the policy, a base preference model finds the best and the worst "
+    "of them, and the pair becomes a synthetic preference."
+)
+
+
+def write_card(folder: Path, about: str, header: Mapping[str, object], body: Iterable[str]) -> None:
+    """Write README.md into a folder, over an earlier card of the same export alone.
+
+    Args:
+        folder: Of the export.
+        about: The name of what it describes; the card says it, so that it is known again.
+        header: For the hub.
+        body: Paragraphs.
+
+    Raises:
+        DataError: README.md is there and is not the card of this export, or the disk refuses.
+    """
+    path = folder / CARD
+    check_card(path, about)
+    text = f"---\n{as_yaml(header)}---\n{_mark(about)}\n\n" + "\n\n".join(body) + "\n"
+    write_bytes(text.encode(), path)
+
+
+def check_card(path: Path, about: str) -> None:
+    """Refuse to write a card over a README.md that is not this export's.
+
+    Raises:
+        DataError: See `write_card`.
+    """
+    if not path.exists():
+        return
+    if path.is_dir() or _mark(about) not in path.read_text(encoding="utf-8", errors="replace"):
+        raise DataError(
+            f"{path} is there and is no card of {about}, which would go there; export into a "
+            "folder of its own"
+        )
+
+
+def as_yaml(value: Mapping[str, object]) -> str:
+    """A mapping in YAML's block style, in its own order."""
+    yaml = YAML()
+    yaml.width = 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(dict(value), stream)
+    return stream.getvalue()
+
+
+def table(heads: Iterable[str], rows: Iterable[tuple[str, object]]) -> str:
+    r"""A markdown table of names and values.
+
+    >>> print(table(("pairs", "count"), [("kept", 1200), ("layout", "x | y")]))
+    | pairs | count |
+    |---|---:|
+    | kept | 1,200 |
+    | layout | x \| y |
+    """
+    lines = ["| " + " | ".join(heads) + " |", "|---|---:|"]
+    for name, value in rows:
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        escaped = text.replace("|", r"\|")
+        lines.append(f"| {name} | {escaped} |")
+    return "\n".join(lines)
+
+
+def parameters(lineage: Lineage) -> str:
+    """The parameters of a run in a block, or that they are not recorded."""
+    if not lineage.params:
+        return (
+            "The run's parameters are not recorded: dvc.lock does not know this content "
+            f"({lineage.digest})."
+        )
+    return (
+        f"As dvc.lock records them for this content ({lineage.digest}):\n\n"
+        f"```yaml\n{as_yaml(lineage.params)}```"
+    )
+
+
+def versions() -> str:
+    """What was installed at export."""
+    return "Exported with " + ", ".join(f"{name} {version(name)}" for name in PACKAGES) + "."
+
+
+def _mark(about: str) -> str:
+    """The line by which a card is known again."""
+    return f"<!-- {about}: written by `python -m westofn export` -->"

@@ -1,0 +1,178 @@
+"""A pointwise reward model as the classifier that transformers knows, for any tool that loads one.
+
+transformers' classifier of a causal model reads the last token that is not padding, which it tells
+by its id. So the read-out must be `last`, and padding must not be the end token. The tokenizer's
+post-processor puts the special tokens where training had them: `tokenizer(prompt, response)` gives
+the ids that the encoder gives. Of a model that reads a chat template, the prompt is what
+`apply_chat_template` writes up to where the assistant speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from westofn.core.dialogue import to_messages
+from westofn.errors import ModelError
+from westofn.models.card import Canary
+from westofn.models.chat import VARIABLES
+from westofn.models.encoding import Encoder
+from westofn.models.reward import Scorer
+from westofn.models.scoring import score_rows
+
+PAD = "<|pad|>"
+TOLERANCE = 1e-5  # absolute, and relative for rewards above 1
+PROBE = Canary("a question, and one more", "an answer", [])
+
+
+def require_classifier(scorer: Scorer, model: Path) -> None:
+    """Refuse a model that no classifier of transformers can be.
+
+    Raises:
+        ModelError: It is pairwise, or its read-out is the mean.
+    """
+    if scorer.comparator != "pointwise":
+        raise ModelError(
+            f"{model}: comparator is {scorer.comparator}, which compares two responses; a "
+            "classifier of transformers gives one number for one: export a student or reference, "
+            "or set base_rm.comparator to pointwise and rerun"
+        )
+    if scorer.model.readout != "last":
+        raise ModelError(
+            f"{model}: read-out is {scorer.model.readout}, a classifier of transformers reads the "
+            "last token alone; set the stage's readout (student_rm.readout, base_rm.readout) to "
+            "last and rerun"
+        )
+
+
+def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) -> None:
+    """Write configuration, weights and tokenizer, and load them again as anybody would.
+
+    Args:
+        scorer: A model that `require_classifier` lets pass; it is taken apart.
+        canaries: Rows on which scores are compared.
+        place: A new folder.
+
+    Raises:
+        ModelError: What transformers loads reads other ids, or gives other scores.
+    """
+    # A classifier's weights are all of one kind, and the head is fp32.
+    scorer.model.backbone.float()
+    encoder, rows = scorer.encoder, [*_whole(scorer.encoder, canaries), PROBE]
+    prompts, responses = [row.prompt for row in rows], [row.response for row in rows]
+    rewards = score_rows(scorer, prompts, responses)[:, 0]
+    tokenizer = _tokenizer(encoder)
+    _classifier(scorer, tokenizer).save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    loaded = AutoTokenizer.from_pretrained(place)
+    texts = [_as_given(encoder, loaded, prompt) for prompt in prompts]
+    both = zip(encoder.prompts(prompts), encoder.responses(responses), strict=True)
+    if loaded(texts, responses).input_ids != [prompt + response for prompt, response in both]:
+        raise ModelError(
+            f"transformers reads this tokenizer as {type(loaded).__name__} beside a "
+            f"{scorer.model.backbone.config.model_type}, and then it gives other ids; start from a "
+            "pretrained model with its own tokenizer"
+        )
+    found = _rewards(place, loaded, texts, responses)
+    worst = float(((found - rewards).abs() / rewards.abs().clamp_min(1.0)).max())
+    if not worst <= TOLERANCE:
+        raise ModelError(
+            f"the model that transformers loads gives rewards that differ by {worst:.2g}, needs "
+            f"{TOLERANCE:g}; report this with the model's type"
+        )
+
+
+def _whole(encoder: Encoder, canaries: Sequence[Canary]) -> list[Canary]:
+    """The rows that a plain tokenizer reads as it is told: not trimmed, and turn by turn."""
+    lengths = map(len, encoder.prompts([canary.prompt for canary in canaries]))
+    limit = encoder.template.max_prompt_tokens
+    rows = [row for row, length in zip(canaries, lengths, strict=True) if length < limit]
+    if encoder.chat is None:
+        return rows
+    return [row for row in rows if _alternates([m.role for m in to_messages(row.prompt)])]
+
+
+def _alternates(roles: Sequence[str]) -> bool:
+    return roles == [("user", "assistant")[index % 2] for index in range(len(roles) | 1)]
+
+
+def _as_given(encoder: Encoder, tokenizer: Any, prompt: str) -> str:
+    """What a plain tokenizer is given as the prompt."""
+    if encoder.chat is None:
+        return prompt
+    messages = [{"role": m.role, "content": m.content.strip()} for m in to_messages(prompt)]
+    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return str(written)
+
+
+def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
+    """The tokenizer that puts the special tokens in their places by itself."""
+    tokenizer = deepcopy(encoder.tokenizer)
+    layout = encoder.layout
+    if tokenizer.pad_token_id == layout.end:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    before, after, end = (
+        list(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
+        for ids in (layout.before_prompt, layout.after_prompt, (layout.end,))
+    )
+    ids = [*layout.before_prompt, *layout.after_prompt, layout.end]
+    chat = encoder.chat
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=["$A"] if chat else [*before, "$A", *end],  # a template ends its turns itself
+        pair=[*before, "$A", *after, "$B:0", *(f"{token}:0" for token in end)],
+        special_tokens=sorted(set(zip([*before, *after, *end], ids, strict=True))),
+    )
+    if chat:
+        fixed = "".join(f"{{% set {name} = {value!r} %}}" for name, value in VARIABLES.items())
+        tokenizer.chat_template = fixed + chat.source
+    tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    limits = encoder.template
+    tokenizer.model_max_length = limits.max_prompt_tokens + limits.max_response_tokens + 1
+    return tokenizer
+
+
+def _classifier(scorer: Scorer, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The family's classifier around the backbone's own layers, with the head's weight."""
+    backbone = scorer.model.backbone
+    config: Any = deepcopy(backbone.config)
+    config.num_labels, config.id2label, config.label2id = 1, {0: "reward"}, {"reward": 0}
+    config.problem_type = "regression"  # so that pipelines apply no sigmoid
+    with torch.device("meta"):  # its random weights would be thrown away
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    setattr(model, model.base_model_prefix, backbone.base_model)
+    head: Any = model.get_submodule("score")
+    head.weight = scorer.model.head.weight
+    if len(tokenizer) > scorer.model.network.vocabulary:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    # The classifier takes the last token that is not this one for a row's end.
+    model.config.pad_token_id = int(tokenizer.pad_token_id)
+    model.eval()
+    return model
+
+
+@torch.inference_mode()
+def _rewards(
+    place: Path,
+    tokenizer: Callable[..., BatchEncoding],
+    prompts: list[str],
+    responses: list[str],
+) -> Tensor:
+    """Rewards by plain transformers, (rows,)."""
+    model = AutoModelForSequenceClassification.from_pretrained(place).eval()
+    rows = tokenizer(prompts, responses, padding=True, return_tensors="pt")
+    logits: Tensor = model(**rows).logits[:, 0]
+    return logits.float()

@@ -1,0 +1,85 @@
+"""From a file or stdin to a file or stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from westofn.artifacts.stream import whole_file
+from westofn.errors import DataError
+from westofn.execution.progress import bar
+from westofn.models.ensemble import load_reward_models
+from westofn.runtime import load_runtime, set_up_torch
+from westofn.scoring.rows import read_rows
+from westofn.scoring.stream import Scored, score_stream
+
+STANDARD = Path("-")
+"""Stands for stdin or stdout."""
+
+
+def score_file(source: Path, model: Path, out: Path, batch: int) -> Scored:
+    """Score the rows of a JSONL file.
+
+    A file appears whole or not at all; stdout is given every chunk as soon as it is scored.
+
+    Args:
+        source: JSONL, or `STANDARD`.
+        model: Folder of a reward model or an ensemble.
+        out: Where the scored rows go, or `STANDARD`.
+        batch: Responses in one forward pass.
+
+    Raises:
+        DataError: A file cannot be read or written, or a row is not as `read_rows` needs it.
+        ModelError: The folder holds no reward model, or not one for these rows.
+    """
+    with _opened(source) as lines:
+        ensemble = load_reward_models(model, set_up_torch(load_runtime()))
+        name = "stdin" if source == STANDARD else str(source)
+        with _written(out) as sink, bar("rows") as progress:
+            total = None if progress.disable else _count(source)
+            task = progress.add_task("scoring", total=total)
+
+            def write(chunk: bytes) -> None:
+                sink.write(chunk)
+                sink.flush()
+
+            return score_stream(
+                ensemble,
+                read_rows(lines, name),
+                batch=batch,
+                write=write,
+                advance=lambda rows: progress.advance(task, rows),
+            )
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    if source == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        handle = source.open("rb")
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror}); give a JSONL file") from None
+    with handle:
+        yield handle
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[BinaryIO]:
+    if out == STANDARD:
+        yield sys.stdout.buffer
+        return
+    with whole_file(out) as handle:
+        yield handle
+
+
+def _count(source: Path) -> int | None:
+    """Rows of a file, blank lines included; of a stream nobody knows."""
+    if source == STANDARD or not source.is_file():
+        return None
+    with source.open("rb") as lines:
+        return sum(1 for _ in lines)
