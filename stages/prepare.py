@@ -1,12 +1,10 @@
 """Stage 1 of 9, `prepare`: a source -> SFT examples, preferences, prompts, and the world's facts.
 
-reads   prepare.path
+reads   prepare.path, prepare.sft_path, prepare.unlabeled_path, or the hub
 writes  data/prepared/{sft,preferences,prompts}.parquet, counts.json; data/world/world.parquet
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from stages.common import Out, run
 from westofn.artifacts.json_file import write_json
@@ -34,9 +32,9 @@ def _load(params: Params) -> SourceData:
         from westofn.sources.world import load_world
 
         return load_world(section.world, params.seed)
-    from westofn.sources.hh import load_hh
+    from westofn.sources.preferences import load_preferences
 
-    return load_hh(Path(section.path), section.files, params.seed)
+    return load_preferences(section, params.seed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Stage 4 of 9, `sample`: N candidates for every unlabeled prompt, with their log-likelihoods.
 
-reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy
+reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy, sample.path
 writes  data/loop/k1/candidates.parquet
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
@@ -18,8 +19,12 @@ from westofn.params import load_params
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
-    """Sample the previous iteration's policy on D_U."""
-    sample_split(f"sample-{out.parent.name}", "unlabeled", prepared, policy, out)
+    """Sample the previous iteration's policy on D_U, or read pools that were made elsewhere."""
+    name = f"sample-{out.parent.name}"
+    if load_params().sample.engine == "file":
+        read_split(name, "unlabeled", prepared, policy, out)
+    else:
+        sample_split(name, "unlabeled", prepared, policy, out)
 
 
 def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> None:
@@ -32,15 +37,39 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
 
     params, device = load_params(), set_up_torch()
     source = prepared / "prompts.parquet"
-    prompts = PROMPTS.read(source).filter(pl.col("split") == split)
-    if not prompts.height:
-        raise DataError(f"{source}: no prompt has split {split}, needs at least 1; rerun prepare")
+    prompts = prompts_of(source, split)
     draw = Draw(
         params.sample.n_candidates, params.sample.temperature, derive_seed(params.seed, name)
     )
     with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
         frame = sample_pool(load_policy(policy, device), prompts, draw, folder, name)
         CANDIDATES.write(frame, out)
+
+
+def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> None:
+    """Read pools for the prompts of a split and score them; `name` keys the scratch folder."""
+    from westofn.execution.scratch import scratch
+    from westofn.generation.file import read_pools, score_pools
+    from westofn.models.policy import load_policy
+    from westofn.runtime import set_up_torch
+
+    params, device = load_params(), set_up_torch()
+    source, pools = prepared / "prompts.parquet", Path(params.sample.path)
+    prompts = prompts_of(source, split)
+    model = load_policy(policy, device)
+    found = read_pools(pools, prompts, params.sample.n_candidates, model)
+    if unused := {what: count for what, count in found.counts.items() if count}:
+        typer.echo(f"sample: not used of {pools}: {unused}")
+    with scratch(name, [params.sample.n_candidates, split], [source, policy, pools]) as folder:
+        CANDIDATES.write(score_pools(model, prompts, found, folder, name), out)
+
+
+def prompts_of(source: Path, split: str) -> pl.DataFrame:
+    """The prompts of a split, of which there must be some."""
+    prompts = PROMPTS.read(source).filter(pl.col("split") == split)
+    if not prompts.height:
+        raise DataError(f"{source}: no prompt has split {split}, needs at least 1; rerun prepare")
+    return prompts
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("seed", -1, "seed is -1, needs greater than or equal to 0"),
     ("seed", 1.5, "seed is 1.5, needs a valid integer"),
     ("seed", True, "seed is True, needs a valid integer"),
-    ("prepare__source", "hf", "prepare.source is 'hf', needs 'world' or 'hh'"),
+    ("prepare__source", "hf", "prepare.source is 'hf', needs 'world', 'tldr', 'hh'"),
     ("prepare__path", 3, "prepare.path is 3, needs a valid string"),
     ("prepare__world__sft_examples", 19, "prepare.world.sft_examples is 19, needs greater than"),
     ("prepare__world__annotator_temperature", 0, "is 0, needs greater than 0"),
@@ -179,7 +179,7 @@ def test_a_bad_value_is_told_with_its_key_and_what_is_needed(
         ("sampel", "sampel is not a parameter; did you mean sample?"),
         ("sft__scratch__widht", "sft.scratch.widht is not a parameter; did you mean width?"),
         ("loop__k1__previous", "loop.k1.previous is not a parameter; did you mean prev?"),
-        ("sample__zzz", "sample.zzz is not a parameter; known keys: n_candidates, temperature"),
+        ("sample__zzz", "sample.zzz is not a parameter; known keys: engine, path, n_candidates,"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(

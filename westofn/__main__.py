@@ -5,6 +5,7 @@
 | summary | prints the result table again and where the report lies |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
+| inspect FILE | says what data of one's own holds: form, drops, lengths, duplicates, leakage |
 | score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
@@ -67,6 +68,24 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
     console.print(table.description)
     with pl.Config(tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
         console.print(str(frame.head(rows)), markup=False, highlight=False)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="files or folders, before prepare")],
+    source: Annotated[str, typer.Option(help="whose forms: files, hh, tldr, ultrafeedback")] = (
+        "files"
+    ),
+    rows: Annotated[int, typer.Option(min=0, help="shown of each file")] = 3,
+    limit: Annotated[int, typer.Option(min=0, help="read of each file; 0: all")] = 0,
+) -> None:
+    """Say what data of your own is recognised as, and what it is like."""
+    from westofn.inspecting import inspect_files, print_inspection
+    from westofn.sources.preferences import SOURCES
+
+    if source not in SOURCES:
+        raise ParameterError(f"--source: {source!r} is none of {', '.join(SOURCES)}")
+    print_inspection(inspect_files(files, source, limit), rows, Console())
 
 
 @app.command()

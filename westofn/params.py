@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from westofn.errors import ParameterError
 
 PARAMS_FILE = Path("params.yaml")
+EXAMPLES = "docs/examples/"
 JUDGE_FIELDS = ("prompt", "first", "second")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -69,13 +70,70 @@ class FilesParams(Section):
         return () if self.subset == "all" else tuple(self.subset.split(","))
 
 
-class PrepareParams(Section):
-    """Where preferences and prompts come from."""
+class HubParams(Section):
+    """A data set on the hub; `none` stands for what is not there.
 
-    source: Literal["world", "hh"]
+    Attributes:
+        name: Such as Anthropic/hh-rlhf; none: `prepare.path` is read.
+        revision: A commit's hash or a tag.
+        config: One of the data set's configurations.
+        folder: One of its folders.
+        split: Names with commas between, or all.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    config: Annotated[str, Field(min_length=1)]
+    folder: Annotated[str, Field(min_length=1)]
+    split: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _revision_is_pinned(self) -> Self:
+        if self.name != "none" and self.revision in ("none", "main"):
+            raise ValueError(
+                f"revision is {self.revision}, which does not pin {self.name}; needs a commit's "
+                "hash or a tag, since DVC cannot see that a branch moved"
+            )
+        return self
+
+
+class PrepareParams(Section):
+    """Where preferences, demonstrations and prompts come from."""
+
+    source: Literal["world", "tldr", "hh", "ultrafeedback", "files"]
     path: str
+    sft: Literal["chosen", "file"]
+    sft_path: str
+    unlabeled: Literal["half", "file", "both"]
+    unlabeled_path: str
+    hub: HubParams
     world: WorldParams
     files: FilesParams
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> Self:
+        wanted = {
+            "sft": (self.sft, self.sft_path),
+            "unlabeled": (self.unlabeled, self.unlabeled_path),
+        }
+        for key, (choice, path) in wanted.items():
+            if choice in ("file", "both") and path.startswith(EXAMPLES):
+                raise ValueError(
+                    f"{key} is {choice}, and {key}_path is the example {path}; give a file or "
+                    f"folder of your own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _world_is_whole(self) -> Self:
+        given = {"sft": self.sft != "chosen", "unlabeled": self.unlabeled != "half"}
+        given["hub.name"] = self.hub.name != "none"
+        if self.source == "world" and (asked := [key for key, is_set in given.items() if is_set]):
+            raise ValueError(
+                f"source world writes all of its data, so {', '.join(asked)} cannot be set; use "
+                "source files"
+            )
+        return self
 
 
 class ModelSize(Section):
@@ -226,10 +284,21 @@ class StudentRmParams(RewardModelParams):
 
 
 class SampleParams(Section):
-    """Candidates from the policy."""
+    """Candidates from the policy, or from a file of pools for the prompts of D_U."""
 
+    engine: Literal["local", "file"]
+    path: str
     n_candidates: Annotated[int, Field(ge=2)]
     temperature: Positive
+
+    @model_validator(mode="after")
+    def _file_is_named(self) -> Self:
+        if self.engine == "file" and self.path.startswith(EXAMPLES):
+            raise ValueError(
+                f"engine is file, and path is the example {self.path}; give a file or folder of "
+                "your own pools"
+            )
+        return self
 
 
 class WonSelectParams(Section):
@@ -482,6 +551,20 @@ class Params(Section):
                 "model that reads from left to right: set it to rloo, or reward_start.model to "
                 "policy"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _random_weights_learn(self) -> Self:
+        ranks = {
+            "base_rm.lora.rank": self.base_rm.lora.rank,
+            "student_rm.lora.rank": self.student_rm.lora.rank,
+        }
+        for key, rank in ranks.items():
+            if self.reward_start.model == "scratch" and rank:
+                raise ValueError(
+                    f"{key} is {rank} and reward_start.model is scratch, whose random weights have "
+                    f"to learn; set {key} to 0, or reward_start.model to policy or a pretrained one"
+                )
         return self
 
     @model_validator(mode="after")

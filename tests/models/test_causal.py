@@ -95,6 +95,13 @@ def test_recomputed_layers_give_the_same_states_and_gradients(
         hidden.square().sum().backward()
         states.append(hidden.detach())
     torch.testing.assert_close(states[0], states[1], **EXACT)
+    # The same for prompts that were read before the layers began to be recomputed.
+    network, prompts = _network(recomputed.eval()), pad(ROWS, pad_id=1)
+    with torch.no_grad():
+        early = network.prompt_states(prompts.ids, prompts.mask)
+        recomputed.train()
+        late = network.hidden(early, torch.tensor(ANSWERS))
+    torch.testing.assert_close(late, states[0], **EXACT)
     for weight, other in zip(usual.parameters(), recomputed.parameters(), strict=True):
         if weight.grad is not None:
             assert other.grad is not None

@@ -189,6 +189,22 @@ def test_turns_that_do_not_alternate_are_brought_into_order(
     assert _spelt(tokenizer, chat.prompts([to_text(odd)])[0]) == _asked(tokenizer, even)
 
 
+def test_a_system_message_that_the_template_would_move_is_said_by_the_user(
+    spelling: PreTrainedTokenizerFast,
+) -> None:
+    tokenizer = chatting(spelling, "chatml")
+    late = (
+        "{% if messages[0].role == 'system' %}{% set s = messages[0].content %}"
+        "{% set messages = messages[1:] %}{% endif %}{% for m in messages %}"
+        "<|im_start|>{% if loop.last and s is defined %}{{ s }} {% endif %}{{ m.content }}"
+        "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    )
+    tokenizer.chat_template = late
+    ids = ChatTemplate(tokenizer, 200).prompts([to_text([Message("system", "so"), *DIALOGUE])])[0]
+    said = [Message("user", f"so\n\n{DIALOGUE[0].content}"), *DIALOGUE[1:]]
+    assert _spelt(tokenizer, ids) == _asked(tokenizer, said)
+
+
 _SPELLING = train_tokenizer(["the cat sat on the moon"], "bytes", 300)
 _CHATS = {kind: ChatTemplate(chatting(_SPELLING, kind), 60) for kind in KINDS}
 _CONTENT = st.text(max_size=40) | st.sampled_from(TYPED) | st.just("the cat " * 30)

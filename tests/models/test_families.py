@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.small_families import GENERATORS, tiny_model
 from tests.small_models import COMPARATORS, PROMPTS, READOUTS, RESPONSES
 from westofn.errors import ModelError
-from westofn.models.encoding import Encoder
+from westofn.models.encoding import Encoder, Family
 from westofn.models.families import FAMILY_OF, load_backbone
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
 from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
@@ -82,6 +83,44 @@ def test_log_likelihoods_depend_on_their_own_texts_alone(
 
 
 @pytest.mark.parametrize("model_type", GENERATORS)
+def test_log_likelihoods_are_minus_the_loss_of_transformers_own_labels(
+    model_type: str, words: PreTrainedTokenizerFast
+) -> None:
+    encoder = _encoder(model_type, words)
+    model: Any = tiny_model(model_type, encoder)
+    found = log_likelihood(Policy(model, encoder), TYPED, RESPONSES).logprob
+    rows = zip(encoder.prompts(TYPED), encoder.responses(RESPONSES), strict=True)
+    for index, (prompt, response) in enumerate(rows):
+        if FAMILY_OF[model_type] == "causal":
+            labels = torch.tensor([[-100] * len(prompt) + response])
+            loss = model(input_ids=torch.tensor([prompt + response]), labels=labels).loss
+        elif model_type == "bart":  # what it reads first is no label
+            first = [model.config.decoder_start_token_id, model.config.bos_token_id]
+            labels = torch.tensor([[-100, *response]])
+            decoded = torch.tensor([[*first, *response[:-1]]])
+            inputs = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": decoded}
+            loss = model(**inputs, labels=labels).loss
+        else:
+            loss = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([response])).loss
+        torch.testing.assert_close(found[index], -loss * len(response), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["causal", "encoder_decoder"])
+def test_a_prompt_is_cut_on_its_left_and_a_response_never(
+    family: Family, words: PreTrainedTokenizerFast
+) -> None:
+    encoder = Encoder(words, 4, 2, family)
+    prompt, response = "the cat sat on red moon", "so" + " so" * 9
+    end = ["</s>"] if family == "encoder_decoder" else []
+    kept = [" sat", " on", " red", " moon"][len(end) :]
+    assert words.convert_ids_to_tokens(encoder.prompts([prompt])[0]) == kept + end
+    ids = encoder.responses([response])[0]
+    assert (len(ids), ids.count(encoder.eos_id), ids[-1]) == (11, 1, encoder.eos_id)
+    assert encoder.decode([ids]) == [response]
+    assert encoder.fits(["a cat", response]) == [True, False]
+
+
+@pytest.mark.parametrize("model_type", GENERATORS)
 def test_saved_models_answer_as_they_did(
     model_type: str, words: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -102,6 +141,8 @@ def test_saved_models_answer_as_they_did(
     card = json.loads((tmp_path / "rm" / "card.json").read_text())
     assert card["family"] == card["template"]["family"] == FAMILY_OF[model_type]
     loaded = load_reward_model(tmp_path / "rm")
+    assert loaded.encoder.template == encoder.template
+    assert loaded.encoder.responses(TYPED) == again.encoder.responses(TYPED)
     torch.testing.assert_close(
         score_rows(loaded, TYPED, RESPONSES), score_rows(scorer, TYPED, RESPONSES), **EXACT
     )

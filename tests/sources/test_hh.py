@@ -13,6 +13,7 @@ from westofn.errors import DataError
 from westofn.params import FilesParams
 from westofn.sources.data import SourceData
 from westofn.sources.hh import load_hh
+from westofn.sources.preferences import load_pairs
 
 HH_8K = Path(__file__).parents[3] / "shared" / "data" / "hh-rlhf-8k" / "train.jsonl.gz"
 
@@ -330,12 +331,14 @@ class TestBadFiles:
         assert "no such file or folder; mend prepare.path" in refusal(tmp_path / "x.jsonl")
 
     def test_a_folder_without_such_files(self, tmp_path: Path) -> None:
-        (tmp_path / "x.csv").touch()
-        assert "no file that ends with .jsonl, .jsonl.gz, .parquet" in refusal(tmp_path)
+        (tmp_path / "x.txt").touch()
+        assert "no file that ends with .jsonl, .jsonl.gz, .json, .csv, .parquet" in refusal(
+            tmp_path
+        )
 
     def test_another_kind_of_file(self, tmp_path: Path) -> None:
-        (tmp_path / "x.csv").touch()
-        assert "needs a name that ends with .jsonl" in refusal(tmp_path / "x.csv")
+        (tmp_path / "x.txt").touch()
+        assert "needs a name that ends with .jsonl" in refusal(tmp_path / "x.txt")
 
     @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
     @pytest.mark.parametrize("rows", [0, 3])
@@ -509,3 +512,28 @@ def test_the_first_rows_of_hh_become_pairs_without_a_leak() -> None:
     opening = pl.col("prompt").str.split("\n\nAssistant:").list.first()
     splits = data.preferences.group_by(opening).agg(pl.col("split").n_unique())["split"]
     assert splits.max() == 1
+
+
+def test_files_reads_dialogues_as_hh_does(tmp_path: Path) -> None:
+    rows = [
+        {side: f"{row['prompt']}  {row[side]}\n" for side in ("chosen", "rejected")}
+        for row in plain(60)
+    ]
+    assert_alike(save(rows, tmp_path / "x.jsonl"), params())
+
+
+@pytest.mark.skipif(not HH_8K.exists(), reason=f"{HH_8K} is not on this machine")
+def test_files_reads_hh_as_hh_does() -> None:
+    assert_alike(HH_8K, params(limit=200))
+
+
+def assert_alike(path: Path, files: FilesParams) -> None:
+    """Apart from what the column `source` begins with, and reasons that hh has not."""
+    by_name, by_form = load_hh(path, files, 0), load_pairs("files", path, files, 0)
+    renamed = pl.col("source").str.replace("^files", "hh")
+    assert by_form.preferences.with_columns(renamed).equals(by_name.preferences)
+    assert by_form.sft.equals(by_name.sft)
+    assert by_form.prompts.equals(by_name.prompts)
+    extra = by_form.counts.keys() - by_name.counts.keys()
+    assert {name: by_form.counts[name] for name in extra} == {"dropped_no_shared_prompt": 0}
+    assert by_name.counts.items() <= by_form.counts.items()

@@ -188,7 +188,7 @@ class TestPretrained:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr("westofn.hub.PATIENCE_SECONDS", 0.2)
 
         def swallow(*_: object) -> None:
             time.sleep(1)

@@ -19,7 +19,10 @@ def fresh(tmp_path: Path) -> Tiny:
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown": ({"filter": {"qantile": 0.1}}, ("filter.qantile", "did you mean quantile?")),
     "unknown section": ({"sfft": 1}, ("sfft is not a parameter", "did you mean sft?")),
-    "nothing like it": ({"sample": {"zzz": 1}}, ("sample.zzz", "known keys: n_candidates")),
+    "nothing like it": (
+        {"sample": {"zzz": 1}},
+        ("sample.zzz", "known keys: engine, path, n_candidates"),
+    ),
     "too large": ({"filter": {"quantile": 1.5}}, ("filter.quantile is 1.5, needs", "less than 1")),
     "too small": ({"sample": {"n_candidates": 1}}, ("sample.n_candidates is 1", "equal to 2")),
     "negative": ({"seed": -1}, ("seed is -1", "greater than or equal to 0")),
@@ -28,7 +31,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "boolean": ({"sft": {"steps": True}}, ("sft.steps is True", "valid integer")),
     "null": ({"sft": {"learning_rate": None}}, ("sft.learning_rate is None", "valid number")),
     "nan": ({"sft": {"learning_rate": float("nan")}}, ("learning_rate is nan", "finite number")),
-    "list": ({"prepare": {"source": ["hh"]}}, ("prepare.source is ['hh']", "'world' or 'hh'")),
+    "list": (
+        {"prepare": {"source": ["hh"]}},
+        ("prepare.source is ['hh']", "'world', 'tldr', 'hh', 'ultrafeedback' or 'files'"),
+    ),
     "word": ({"base_rm": {"comparator": "cross"}}, ("comparator is 'cross'", "'joint'")),
     "odd batch": ({"sft": {"batch_size": 15}}, ("sft.batch_size is 15", "multiple of 2")),
     "width": ({"sft": {"scratch": {"heads": 3}}}, ("width 16", "heads 3")),
@@ -43,6 +49,22 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "pessimism of one": (
         {"won_select": {"pessimism": 1.0}},
         ("won_select.pessimism is 1", "base_rm.members is 1", "at least 2"),
+    ),
+    "a branch of the hub": (
+        {"prepare": {"source": "hh", "hub": {"name": "nobody/pairs", "revision": "main"}}},
+        ("prepare.hub", "revision is main, which does not pin nobody/pairs", "commit's hash"),
+    ),
+    "an example for data": (
+        {"prepare": {"source": "files", "unlabeled": "both"}},
+        ("prepare", "unlabeled is both", "docs/examples/prompts.jsonl", "of your own"),
+    ),
+    "an example for pools": (
+        {"sample": {"engine": "file"}},
+        ("sample", "engine is file", "docs/examples/pools.jsonl", "of your own pools"),
+    ),
+    "a world from files": (
+        {"prepare": {"sft": "file", "sft_path": "x"}},
+        ("source world writes all of its data", "sft cannot be set", "source files"),
     ),
     "rloo of one": (
         {"rlhf": {"algorithm": "rloo", "samples_per_prompt": 1}},

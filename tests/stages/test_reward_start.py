@@ -74,6 +74,17 @@ def test_ppo_and_a_start_from_scratch_are_refused_by_check(tiny: Tiny) -> None:
     tiny.fail("check", "reward_start.model scratch is encoder-only", "rlhf.algorithm ppo", "rloo")
 
 
+def test_adapters_of_random_weights_are_refused_by_check(tiny: Tiny) -> None:
+    tiny.change(
+        {
+            "reward_start": {"model": "scratch"},
+            "rlhf": {"algorithm": "rloo"},
+            "student_rm": {"lora": {"rank": 4}},
+        }
+    )
+    tiny.fail("check", "student_rm.lora.rank is 4", "reward_start.model is scratch", "set")
+
+
 def test_a_start_from_scratch_trains_an_arm(tiny: Tiny) -> None:
     tiny.change({"reward_start": {"model": "scratch"}, "rlhf": {"algorithm": "rloo"}})
     tiny.succeed("base_rm", "won_select@k1")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from westofn.errors import ParameterError
+from westofn.runtime import Runtime
+from westofn.study.inputs import StudyInputs
+from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
+from westofn.study.parts.size import _wide_policy
 from westofn.study.parts.teachers import equal_bins
 from westofn.training.preference import Preferences
 
@@ -68,3 +75,20 @@ class TestEqualBins:
 
     def test_fewer_rows_than_bins_are_a_bin_each(self) -> None:
         assert [rows.tolist() for rows in equal_bins(np.array([2.0, 1.0]), 10)] == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "needed"),
+    [
+        ("reward_start", {"model": "bert"}, "reward_start.model is 'bert'; leave stage study_size"),
+        ("sft", {"model": "t5"}, "sft.model is 't5'; leave stage study_size out"),
+    ],
+)
+def test_students_of_a_wider_policy_need_one(
+    section: str, changes: dict[str, str], needed: str, inputs: StudyInputs, tmp_path: Path
+) -> None:
+    params = inputs.params
+    changed = getattr(params, section).model_copy(update=changes)
+    other = replace(inputs, params=params.model_copy(update={section: changed}))
+    with pytest.raises(ParameterError, match=needed):
+        _wide_policy(Lab(other, tmp_path, Runtime(device="cpu")))

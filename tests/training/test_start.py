@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from tests.chat_templates import chatting
+from tests.small_families import tiny_model
 from tests.small_models import (
     COMPARATORS,
     PROMPTS,
@@ -23,10 +25,11 @@ from tests.training.planted import planted_pairs
 from tests.training.test_preference import CPU
 from westofn.errors import ModelError
 from westofn.models.encoding import Encoder
-from westofn.models.policy import save_policy
+from westofn.models.policy import Policy, save_policy
+from westofn.models.precision import rounded
 from westofn.models.reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
-from westofn.params import Comparator
+from westofn.params import Comparator, LoraParams
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 from westofn.training.start import reward_start
 
@@ -195,3 +198,52 @@ def test_a_tokenizer_of_another_model_is_refused(bert: str, policy: Path, tmp_pa
         (folder / name).write_bytes((Path(bert) / name).read_bytes())
     with pytest.raises(ModelError, match=r"embeddings for \d+ tokens, its tokenizer has "):
         reward_start(start_params(str(folder)), policy, "pointwise", seed=0)
+
+
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_adapters_of_an_encoder_are_merged_into_it(
+    readout: str, bert: str, policy: Path, tmp_path: Path
+) -> None:
+    lora = LoraParams(rank=2, alpha=4.0, dropout=0.0, targets="all-linear")
+    trained = _train(bert, policy, tmp_path / "scratch", readout=readout, lora=lora)
+    start = reward_start(start_params(bert), policy, "pointwise", 0, adapted=True).model
+    before, after = start.state_dict(), trained.scorer.model.backbone.state_dict()
+    assert after.keys() == before.keys()
+    moved = {key for key in after if not torch.equal(after[key], before[key])}
+    assert any("attention.self.query" in key for key in moved)
+    assert not [key for key in moved if key.startswith("classifier") or "embeddings" in key]
+    assert ("bert.pooler.dense.weight" in moved) == (readout == "last")
+
+
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_a_start_keeps_the_policys_precision(
+    readout: str, small_encoder: Encoder, bert: str, tmp_path: Path
+) -> None:
+    half = tiny_policy(small_encoder, seed=4)
+    rounded(half.model, "bf16")
+    save_policy(half, tmp_path / "policy", CANARIES, {})
+    trained = _train(bert, tmp_path / "policy", tmp_path / "scratch", readout=readout)
+    save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
+    again = load_reward_model(tmp_path / "rm").model
+    assert again.backbone.dtype == torch.bfloat16
+    assert again.head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["causal", "bert"])
+def test_a_chat_template_is_the_starts_own_or_none(
+    kind: str, bert: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    policy = _chatting_policy(spelling, "chatml", tmp_path / "policy")
+    other = _chatting_policy(spelling, "gemma", tmp_path / "other")
+    params = start_params(str(other) if kind == "causal" else bert)
+    encoder = reward_start(params, policy, "pointwise", 0).encoder
+    read = encoder.tokenizer.decode(encoder.prompts(["the cat"])[0])
+    assert "<|im_start|>" not in read
+    assert ("<start_of_turn>user" in read) == (kind == "causal")
+
+
+def _chatting_policy(spelling: PreTrainedTokenizerFast, kind: str, folder: Path) -> Path:
+    encoder = Encoder(chatting(spelling, kind), 60, 20, "causal", chat=True)
+    model = tiny_model("llama", encoder, max_position_embeddings=128)
+    save_policy(Policy(model, encoder), folder, CANARIES, {})
+    return folder

@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from westofn.errors import ModelError
 from westofn.models.network import Generator
 from westofn.models.prefix import KeyValues, growing, repeat, roomy, select
+from westofn.models.recompute import drops_caches
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ class BartNetwork(Generator[EncodedPrompts, "BartCache"]):
         first = rows.new_tensor(self.before).expand(len(rows), 2)
         rows = torch.cat([first, rows], dim=1)
         self._require_room("a response", rows.shape[1])
-        # Where layers are recomputed, transformers drop the cache and project these again.
         encoded, mask = repeat(states.encoded, per_prompt), repeat(states.mask, per_prompt)
-        cache = EncoderDecoderCache(DynamicCache(), growing(states.cross, per_prompt))
+        cache = None  # the decoder projects the encoding again
+        if not drops_caches(self.model):
+            cache = EncoderDecoderCache(DynamicCache(), growing(states.cross, per_prompt))
         state = self._read(rows, encoded, mask, cache)[:, 1:]
         return state.reshape(prompts, per_prompt, length + 1, -1)
 
@@ -145,7 +147,7 @@ class BartNetwork(Generator[EncodedPrompts, "BartCache"]):
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask.long(),
             past_key_values=cache,
-            use_cache=True,
+            use_cache=cache is not None,
         ).last_hidden_state
         return state
 

@@ -20,6 +20,7 @@ from transformers.cache_utils import DynamicCache
 from westofn.errors import ModelError
 from westofn.models.network import Generator
 from westofn.models.prefix import KeyValues, growing, key_values, repeat, roomy, select
+from westofn.models.recompute import drops_caches
 
 
 def build_scratch(
@@ -124,9 +125,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             mask: (P, S) bool, True at real tokens.
         """
         states = PrefixStates(*_left_padded(ids, mask), None)
-        # transformers recompute layers without their caches.
-        recomputing = self.model.training and self.model.is_activation_checkpointing
-        return states if recomputing else self._read_prefix(states)
+        return states if drops_caches(self.model) else self._read_prefix(states)
 
     def hidden(self, states: PrefixStates, responses: Tensor) -> Tensor:
         """States of whole responses (teacher forcing).
@@ -143,7 +142,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         rows = torch.cat([start, responses], dim=2).flatten(0, 1)
         before, mask, positions = _beside(states, per_prompt, length + 1)
         self._require_room(mask.shape[1])
-        if states.prefix is None:
+        if states.prefix is None or drops_caches(self.model):
             rows = torch.cat([before, rows], dim=1)
             state = self._read(rows, mask, positions, None)[:, -length - 1 :]
         else:

@@ -208,9 +208,10 @@ class ChatTemplate:
         return (*pieces, rest)
 
     def _takes_system(self) -> bool:
-        """Whether the template has a place for a system message; else the user says it."""
+        """Whether the template begins with a system message; else the user says it."""
         try:
             self._frame(("system", "user"))
+            self._frame(("system", "user", "assistant", "user"))  # some put it before the last
         except ModelError:
             return False
         return True

@@ -125,7 +125,7 @@ class EncoderNetwork(Network[PromptTokens]):
                 layer of the family's sequence classifier reads, such as BERT's pooled [CLS].
 
         Returns:
-            (P, K, d).
+            (P, K, d) fp32.
 
         Raises:
             ModelError: A row is longer than the model's positions allow.
@@ -145,8 +145,8 @@ class EncoderNetwork(Network[PromptTokens]):
         if readout == "last":
             with _input_of(last_linear(self.model)) as seen:
                 self.model(**inputs)
-            return seen[0]
-        hidden: Tensor = self.body(**inputs).last_hidden_state
+            return seen[0].float()
+        hidden: Tensor = self.body(**inputs).last_hidden_state.float()
         weight = rows.response.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1)
 

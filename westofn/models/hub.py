@@ -1,22 +1,14 @@
-"""Where a pretrained model comes from: a folder, the hub's cache, or the hub, known in seconds.
-
-transformers asks an unreachable hub again and again, for half a minute a file.
-"""
+"""Where a pretrained model comes from: a folder, the hub's cache, or the hub, known in seconds."""
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 from westofn.errors import ModelError
-
-PATIENCE_SECONDS = 3.0
+from westofn.hub import hub_answers, silence
 
 
 def is_local(name: str, key: str = "sft.model") -> bool:
@@ -40,34 +32,8 @@ def is_local(name: str, key: str = "sft.model") -> bool:
         return False
     if cached:
         return True
-    why = "is not asked (HF_HUB_OFFLINE)" if constants.is_offline_mode() else "cannot be reached"
     raise ModelError(
-        f"{missing}, it is not in the hub's cache, and {constants.ENDPOINT} {why}; "
+        f"{missing}, it is not in the hub's cache, and {silence()}; "
         f"run `hf download {name} --local-dir FOLDER` on a connected machine and give the folder "
         f"as {key}"
     )
-
-
-def hub_answers() -> bool:
-    """Whether the hub, or the proxy to it, takes a connection; asks for seconds at most."""
-    if constants.is_offline_mode():
-        return False
-    hub = urlsplit(constants.ENDPOINT)
-    proxy = getproxies().get(hub.scheme)
-    if proxy and not proxy_bypass(hub.hostname or ""):
-        hub = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    address = (hub.hostname or "", hub.port or (80 if hub.scheme == "http" else 443))
-    answered = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection(address, PATIENCE_SECONDS).close()
-        except OSError:
-            return
-        answered.set()
-
-    # In a thread, as the look-up of a host's name takes no time limit.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    return answered.is_set()

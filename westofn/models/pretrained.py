@@ -34,7 +34,8 @@ def load_pretrained(
         max_response_tokens: Of this tokenizer, the end token not counted.
         must_write: Whether it is to be sampled.
         responses: Responses that stand in one row; the joint comparator reads two.
-        chat: Whether prompts are written in its own chat template.
+        chat: Whether prompts are written in its own chat template. What need not write reads them
+            as they are where its family has none.
         precision: Of the weights in memory.
 
     Raises:
@@ -49,6 +50,7 @@ def load_pretrained(
             f"model {name!r} has embeddings for {network.vocabulary} tokens, its tokenizer has "
             f"{len(tokenizer)}; give {key} a folder whose files belong together"
         )
+    chat = chat and (must_write or network.family == "causal")
     encoder = Encoder(tokenizer, max_prompt_tokens, max_response_tokens, network.family, chat=chat)
     require_room(network, encoder, name, key, responses)
     return model, encoder

@@ -57,6 +57,11 @@ def recomputes(model: PreTrainedModel) -> bool:
     return model.training and torch.is_grad_enabled() and model.is_activation_checkpointing
 
 
+def drops_caches(model: PreTrainedModel) -> bool:
+    """Whether transformers' blocks ignore a cache, which they do with or without gradients."""
+    return model.training and model.is_activation_checkpointing
+
+
 def run_block(again: bool, block: Callable[..., Result], *inputs: Any) -> Result:
     """Run a block, and again in the backward pass if `again`; dropout draws the same masks."""
     if not again:

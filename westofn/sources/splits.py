@@ -107,6 +107,11 @@ class SplitFractions:
                 f"needs fractions ≥ 0 whose sum is below 1, so that some groups train"
             )
 
+    @property
+    def held_out(self) -> dict[str, float]:
+        """Share of each split but train, in the order in which they are drawn."""
+        return {"test": self.test, "validation": self.validation, "autorater": self.autorater}
+
 
 def group_prompts(
     prompts: Collection[str],
@@ -158,12 +163,8 @@ def assign_splits(
     Raises:
         DataError: a split of a positive share got no group.
     """
-    shares = {
-        "test": fractions.test,
-        "validation": fractions.validation,
-        "autorater": fractions.autorater,
-    }
-    splits = {group: _split(_uniform(seed, "split", group), shares) for group in groups}
+    shares = fractions.held_out
+    splits = {group: draw_split(group, fractions, seed) for group in groups}
     for split, share in {**shares, "train": 1.0}.items():
         if share > 0 and split not in splits.values():
             raise DataError(
@@ -171,6 +172,11 @@ def assign_splits(
                 f"needs at least 1: give more data or other fractions"
             )
     return splits
+
+
+def draw_split(group: str, fractions: SplitFractions, seed: int) -> str:
+    """Draw the split of a group by its hash."""
+    return _split(_uniform(seed, "split", group), fractions.held_out)
 
 
 def hash_order(names: Collection[str], seed: int, purpose: str) -> list[str]:

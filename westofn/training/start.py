@@ -47,7 +47,8 @@ def reward_start(
 
     Args:
         params: The section `reward_start`.
-        policy: Folder of the SFT policy, whose limits of prompt and response hold for any start.
+        policy: Folder of the SFT policy, whose limits of prompt and response, and use of a chat
+            template, hold for any start.
         comparator: Joint rows hold two responses.
         seed: Of what is random: all of `scratch`, or the layers that a pretrained encoder lacks
             between its last states and the head.
@@ -73,6 +74,7 @@ def reward_start(
             max_prompt_tokens=prompt,
             max_response_tokens=response,
             responses=responses,
+            chat=texts.chat is not None,
             precision=card.precision if adapted else "fp32",
         )
         return Start(model, encoder, card.precision)

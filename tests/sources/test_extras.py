@@ -1,0 +1,265 @@
+"""Demonstrations and unlabeled prompts from elsewhere, and data from the hub."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from westofn.errors import DataError
+from westofn.params import PrepareParams, load_params
+from westofn.sources import hub as hub_module
+from westofn.sources.data import SourceData
+from westofn.sources.preferences import load_preferences
+
+DEFAULTS = load_params(Path(__file__).resolve().parents[2] / "params.yaml").prepare.model_dump()
+
+Load = Callable[..., SourceData]
+
+
+def words(seed: int, count: int = 12) -> str:
+    return " ".join(random.Random(seed).choices([f"word{index}" for index in range(500)], k=count))
+
+
+PAIRS = [
+    {"prompt": words(row), "chosen": f"good {row}", "rejected": f"bad {row}"} for row in range(80)
+]
+
+
+def save(rows: Sequence[object], path: Path) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def prepare(**changes: Any) -> PrepareParams:
+    files = {"validation_fraction": 0.2, "test_fraction": 0.2, "autorater_fraction": 0.2}
+    base = {**DEFAULTS, "source": "files", "files": {**DEFAULTS["files"], **files}}
+    return PrepareParams.model_validate({**base, **changes})
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load PAIRS with changed parameters; lists of rows become files."""
+
+    def load(**changes: Any) -> SourceData:
+        for key, rows in changes.items():
+            if isinstance(rows, list):
+                changes[key] = save(rows, tmp_path / f"{key}.jsonl")
+        path = save(PAIRS, tmp_path / "pairs.jsonl")
+        return load_preferences(prepare(**{"path": path, **changes}), 0)
+
+    return load
+
+
+def prompts_in(data: SourceData, split: str) -> set[str]:
+    return set(data.preferences.filter(split=split)["prompt"])
+
+
+class TestDemonstrations:
+    def test_they_replace_the_chosen_responses(self, load: Load) -> None:
+        rows = [{"prompt": words(1000 + row), "completion": f"said {row}"} for row in range(40)]
+        data, plain = load(sft="file", sft_path=rows), load()
+        assert set(data.sft["response"]) == {row["completion"] for row in rows}
+        assert set(data.sft["split"]) == {"train", "validation"}
+        assert data.preferences.equals(plain.preferences)
+        assert data.prompts.equals(plain.prompts)
+        assert data.counts["sft_rows_in"] == data.counts["sft_rows_out"] == 40
+
+    def test_those_of_held_out_prompts_are_dropped_and_counted(self, load: Load) -> None:
+        split_of = dict(load().preferences.select("prompt", "split").iter_rows())
+        rows = [{"prompt": prompt, "response": "said"} for prompt in split_of]
+        rows += [rows[0], {"prompt": "blank", "response": " "}]
+        data = load(sft="file", sft_path=rows)
+        held_out = sum(split in ("test", "autorater") for split in split_of.values())
+        assert held_out > 0
+        found = dict(data.sft.select("prompt", "split").iter_rows())
+        assert found == {p: s for p, s in split_of.items() if s in ("train", "validation")}
+        counts = {name: n for name, n in data.counts.items() if name.startswith("sft_dropped_")}
+        first_held_out = split_of[str(rows[0]["prompt"])] in ("test", "autorater")
+        assert counts["sft_dropped_held_out"] == held_out + first_held_out
+        assert counts["sft_dropped_empty"] == 1
+        assert data.counts["sft_rows_in"] == data.counts["sft_rows_out"] + sum(counts.values())
+
+    def test_a_near_copy_of_a_held_out_prompt_is_dropped_too(self, load: Load) -> None:
+        test = sorted(prompts_in(load(), "test"))[0]
+        rows = [{"prompt": words(2000 + row), "response": "x"} for row in range(40)]
+        # Of 12 words, so 8 runs of five; one word more makes 9, and 8 / 9 is above 0.8.
+        rows += [{"prompt": f"{test} please", "response": "x"}]
+        data = load(sft="file", sft_path=rows)
+        assert data.counts["sft_dropped_held_out"] == 1
+        assert data.sft.height == 40
+
+    def test_posts_with_their_writers_summaries(self, load: Load) -> None:
+        rows = [
+            {
+                "id": f"t{n}",
+                "subreddit": "pets",
+                "title": "Cat",
+                "post": words(n + 300),
+                "summary": "s",
+            }
+            for n in range(40)
+        ]
+        data = load(sft="file", sft_path=rows)
+        assert data.sft["prompt"].str.starts_with("SUBREDDIT: r/pets\nTITLE: Cat\nPOST: ").all()
+        assert data.sft["prompt"].str.ends_with("\nTL;DR:").all()
+
+    def test_all_forms_of_the_example_are_read(self, load: Load, tmp_path: Path) -> None:
+        example = Path(__file__).resolve().parents[2] / "docs" / "examples" / "sft.jsonl"
+        rows = [json.loads(line) for line in example.read_text().splitlines()]
+        rows += [{"prompt": words(1000 + row), "label": f"said {row}"} for row in range(40)]
+        sft = load(sft="file", sft_path=rows).sft
+        assert sft.height == 45
+        said = dict(sft.select("response", "prompt").iter_rows())
+        assert said["Red."] == "\n\nHuman: Name a colour.\n\nAssistant:"
+        assert said["A pear."] == "\n\nHuman: Name a fruit.\n\nAssistant:"
+
+    @pytest.mark.parametrize(
+        ("row", "needed"),
+        [
+            ({"prompt": "a", "complation": "b"}, "did you mean complation?"),
+            ({"messages": [{"role": "user", "content": "a"}]}, "end with role user"),
+            ({"messages": []}, "messages is empty"),
+            ({"prompt": "a", "completion": None}, "column completion is a null"),
+        ],
+    )
+    def test_a_bad_row_is_named(self, load: Load, row: object, needed: str) -> None:
+        with pytest.raises(DataError) as caught:
+            load(sft="file", sft_path=[row])
+        assert ":1: " in str(caught.value)
+        assert needed in str(caught.value)
+
+    def test_too_few_for_both_splits_are_refused(self, load: Load) -> None:
+        with pytest.raises(DataError, match="demonstrations fell to"):
+            load(sft="file", sft_path=[{"prompt": words(900), "response": "x"}])
+
+
+class TestUnlabeled:
+    ROWS: tuple[dict[str, object], ...] = tuple({"prompt": words(3000 + n)} for n in range(30))
+
+    def test_file_leaves_every_train_pair_labeled(self, load: Load) -> None:
+        data = load(unlabeled="file", unlabeled_path=list(self.ROWS))
+        assert set(data.prompts.filter(split="unlabeled")["prompt"]) == {
+            row["prompt"] for row in self.ROWS
+        }
+        assert data.hf50().equals(data.preferences.filter(split="train"))
+
+    def test_both_adds_to_the_half_and_leaves_hf50_as_it_is(self, load: Load) -> None:
+        data, plain = load(unlabeled="both", unlabeled_path=list(self.ROWS)), load()
+        assert data.hf50().equals(plain.hf50())
+        half = set(plain.prompts.filter(split="unlabeled")["prompt"])
+        given = {row["prompt"] for row in self.ROWS}
+        assert set(data.prompts.filter(split="unlabeled")["prompt"]) == half | given
+
+    def test_prompts_of_pairs_copies_and_blank_ones_are_dropped(self, load: Load) -> None:
+        plain = load()
+        split_of = dict(plain.preferences.select("prompt", "split").iter_rows())
+        rows = [*self.ROWS, self.ROWS[0], {"prompt": " "}, *({"prompt": p} for p in split_of)]
+        data = load(unlabeled="both", unlabeled_path=rows)
+        counts = {n: c for n, c in data.counts.items() if n.startswith("unlabeled_dropped_")}
+        assert counts == {
+            "unlabeled_dropped_empty": 1,
+            "unlabeled_dropped_duplicate": 1,
+            "unlabeled_dropped_held_out": 0,
+            "unlabeled_dropped_in_preferences": len(split_of),
+        }
+        assert data.hf50().equals(plain.hf50())
+
+    def test_near_copies_of_the_pairs_prompts_move_no_pair(self, load: Load) -> None:
+        rows = [{"prompt": f"{row['prompt']} please"} for row in PAIRS]
+        data, plain = load(unlabeled="both", unlabeled_path=rows), load()
+        assert data.counts["prompt_groups"] == plain.counts["prompt_groups"]
+        assert data.preferences.equals(plain.preferences)
+        assert data.hf50().equals(plain.hf50())
+        train = prompts_in(plain, "train")
+        assert data.counts["unlabeled_rows_out"] == len(train)
+
+    def test_a_near_copy_of_a_test_prompt_is_dropped(self, load: Load) -> None:
+        test = sorted(prompts_in(load(), "test"))[0]
+        rows = [*self.ROWS, {"prompt": f"{test} please"}]
+        data = load(unlabeled="both", unlabeled_path=rows)
+        assert data.counts["unlabeled_dropped_held_out"] == 1
+
+    def test_all_forms_of_the_example_are_read(self, load: Load) -> None:
+        example = Path(__file__).resolve().parents[2] / "docs" / "examples" / "prompts.jsonl"
+        rows = [json.loads(line) for line in example.read_text().splitlines()]
+        data = load(unlabeled="file", unlabeled_path=rows)
+        found = set(data.prompts.filter(split="unlabeled")["prompt"])
+        assert "\n\nSystem: Be brief.\n\nHuman: Name a lake.\n\nAssistant:" in found
+        assert len(found) == 5
+
+
+class TestHub:
+    HUB: dict[str, str] = {  # noqa: RUF012
+        "name": "nobody/pairs",
+        "revision": "0123abc",
+        "config": "none",
+        "folder": "none",
+        "split": "all",
+    }
+
+    def test_a_name_without_a_network_fails_at_once(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        started = time.monotonic()
+        with pytest.raises(DataError) as caught:
+            load(hub=self.HUB)
+        assert time.monotonic() - started < 5
+        text = str(caught.value)
+        assert "'nobody/pairs' cannot be read" in text
+        assert "HF_HUB_OFFLINE" in text
+        assert "hf download nobody/pairs --repo-type dataset --revision 0123abc" in text
+        assert "prepare.path" in text
+
+    def test_rows_of_its_splits_are_streamed(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        datasets = pytest.importorskip("datasets")
+        asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def answer(*arguments: Any, **options: Any) -> Any:
+            asked.append((arguments, options))
+            halves = {"train": PAIRS[:50], "test": PAIRS[50:]}
+            return datasets.IterableDatasetDict(
+                {
+                    name: datasets.Dataset.from_list(rows).to_iterable_dataset()
+                    for name, rows in halves.items()
+                }
+            )
+
+        monkeypatch.setattr("westofn.hub.hub_answers", lambda: True)
+        monkeypatch.setattr(datasets, "load_dataset", answer)
+        data, plain = load(hub=self.HUB), load()
+        assert data.preferences.equals(plain.preferences)
+        ((arguments, options),) = asked
+        assert arguments == ("nobody/pairs", None)
+        assert options == {"revision": "0123abc", "data_dir": None, "streaming": True}
+        some = load(hub={**self.HUB, "split": "train", "folder": "sums"})
+        assert some.counts["rows_in"] == 50
+        assert some.preferences["source"].unique().to_list() == ["files/sums"]
+        with pytest.raises(DataError, match="has no split 'dev', it has train, test"):
+            load(hub={**self.HUB, "split": "dev"})
+
+    def test_what_the_library_refuses_is_one_line(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        datasets = pytest.importorskip("datasets")
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise ValueError("BuilderConfig 'x' not found.\nAvailable: ['default']")
+
+        monkeypatch.setattr("westofn.hub.hub_answers", lambda: True)
+        monkeypatch.setattr(datasets, "load_dataset", refuse)
+        with pytest.raises(DataError) as caught:
+            load(hub={**self.HUB, "config": "x"})
+        assert "not found. Available: ['default']; mend prepare.hub" in str(caught.value)
+
+    def test_the_module_never_runs_code_of_a_data_set(self) -> None:
+        assert "trust_remote_code" not in Path(hub_module.__file__).read_text("utf-8")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from westofn.errors import DataError
+from westofn.sources.reading import files_of, rows_of
+
+ROWS = [
+    {"prompt": "a, b", "chosen": 'say "x"', "rejected": "two\nlines"},
+    {"prompt": "ü", "chosen": "", "rejected": "c"},
+]
+QUOTED = 'prompt,chosen,rejected\n"a, b","say ""x""","two\nlines"\nü,,c\n'
+
+
+def values(file: Path) -> list[dict[str, object]]:
+    return [dict(row.values) for row in rows_of(file)]
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        values(file)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(file))
+    return text.removeprefix(str(file))
+
+
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    (tmp_path / "b.json").write_bytes(b"\xef\xbb\xbf" + lines)
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "d.csv").write_text(QUOTED, encoding="utf-8")
+    (tmp_path / "e.csv").write_text(QUOTED.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "f.parquet")
+    files = files_of(tmp_path, "prepare.path")
+    assert len(files) == 6
+    for file in files:
+        found = values(file)
+        found[0]["rejected"] = str(found[0]["rejected"]).replace("\r", "")
+        assert found == ROWS, file
+
+
+def test_a_folder_that_datasets_saved_is_one_file(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved" / "train"))
+    assert files_of(tmp_path, "prepare.path") == [tmp_path / "saved" / "train"]
+    assert values(tmp_path / "saved" / "train") == ROWS
+    assert files_of(tmp_path / "saved" / "train", "prepare.path") == [tmp_path / "saved" / "train"]
+
+
+def test_places_of_csv_rows_are_lines_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text(QUOTED, encoding="utf-8")
+    assert [row.where for row in rows_of(file)] == [f"{file}:2", f"{file}:4"]
+
+
+def test_a_cell_of_csv_may_be_longer_than_the_library_allows(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("prompt\n" + "a" * 200_000 + "\n")
+    assert len(str(values(file)[0]["prompt"])) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "needed"),
+    [
+        (b"a,b\n1,2\n1,2,3\n", ":3: the row has 3 cells, needs 2 ('a, b'); put texts with commas"),
+        (b'a,b\n1,2\n"x"y,2\n', ":3: not CSV"),
+        (b'a,b\n1,2\n1,"2\n', ":3: not CSV"),
+        (b"a,a\n1,2\n", ":1: the header is 'a, a'; needs distinct names"),
+        (b"a,b\n1,\xe9\n", "byte b'\\xe9' is not UTF-8"),
+        (b"a,b\n", ": the file has no rows"),
+        (b"", ": the file has no rows"),
+    ],
+)
+def test_a_bad_csv_is_refused_with_its_line(tmp_path: Path, content: bytes, needed: str) -> None:
+    file = tmp_path / "x.csv"
+    file.write_bytes(content)
+    assert needed in refusal(file)
+
+
+def test_a_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{number} " + "x" * 2000} for number in range(4000)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "a.jsonl").write_text(lines)
+    (tmp_path / "b.csv").write_text("prompt\n" + "".join(f"{row['prompt']}\n" for row in rows))
+    pl.DataFrame(rows).write_parquet(tmp_path / "c.parquet", row_group_size=1000)
+    next(rows_of(tmp_path / "c.parquet"))  # what the import of the library takes
+    for file in files_of(tmp_path, "prepare.path"):
+        tracemalloc.start()
+        count = sum(1 for _ in rows_of(file))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert count == 4000
+        assert peak < len(lines) / 2, file

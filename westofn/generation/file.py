@@ -1,0 +1,164 @@
+"""Pools that were generated elsewhere: texts from a file, log-likelihoods from the policy here.
+
+A row is {prompt or prompt_id, responses: list of texts}. Other columns are not read, another
+engine's log-likelihoods among them: the likelihood filter needs log π(y|x) of the policy at hand,
+by the one scorer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.table import show
+from westofn.errors import DataError
+from westofn.execution.halving import in_halves
+from westofn.execution.shards import run_shards
+from westofn.generation.pool import PROMPTS_A_SHARD
+from westofn.models.policy import Policy, log_likelihood
+from westofn.sources.formats.ratings import prompt_text
+from westofn.sources.formats.rows import column, listed, text
+from westofn.sources.reading import Row, files_of, rows_of
+from westofn.sources.splits import prompt_id
+
+_NEEDS = "prompt (or prompt_id) and responses, a list of texts"
+
+
+@dataclass(frozen=True)
+class FilePools:
+    """N responses for every prompt, and what was not used.
+
+    Attributes:
+        pools: responses by prompt_id, in the order of the file.
+        counts: rows_other_prompts: rows of prompts that are not asked for; responses_too_long: of
+            those asked for; responses_surplus: beyond N.
+    """
+
+    pools: Mapping[str, Sequence[str]]
+    counts: dict[str, int]
+
+
+def read_pools(
+    path: Path, prompts: pl.DataFrame, n_candidates: int, policy: Policy, key: str = "sample.path"
+) -> FilePools:
+    """Read the pools of some prompts; of each the first N responses that fit are taken.
+
+    Args:
+        path: a file, or a folder of files.
+        prompts: rows of table prompts.
+        n_candidates: N.
+        policy: tells which responses fit: one is never cut, so a longer one is left out.
+        key: the parameter that a message says to mend.
+
+    Raises:
+        DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
+    """
+    wanted = set(prompts["prompt_id"])
+    pools: dict[str, list[str]] = {}
+    place_of: dict[str, str] = {}
+    counts = Counter(rows_other_prompts=0, responses_too_long=0, responses_surplus=0)
+    for row in _rows(path, key):
+        name = _name(row)
+        if name not in wanted:
+            counts["rows_other_prompts"] += 1
+            continue
+        if (earlier := place_of.setdefault(name, row.where)) != row.where:
+            raise DataError(
+                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
+                f"put its responses into one list"
+            )
+        pools[name] = _responses(row, name, n_candidates, policy, counts)
+    for name, prompt in prompts.sort("prompt_id").select("prompt_id", "prompt").iter_rows():
+        if name not in pools:
+            raise DataError(
+                f"{path}: {len(wanted - set(pools))} of {len(wanted)} prompts have no pool, first "
+                f"{name} ({show(prompt)}); needs one each: generate for all of D_U "
+                f"(data/prepared/prompts.parquet, split unlabeled), or set sample.engine to local"
+            )
+    return FilePools(pools, dict(counts))
+
+
+def score_pools(
+    policy: Policy, prompts: pl.DataFrame, pools: FilePools, folder: Path, description: str
+) -> pl.DataFrame:
+    """Table candidates: the pools with their log-likelihoods.
+
+    Args:
+        policy: scores.
+        prompts: rows of table prompts.
+        pools: of exactly these prompts.
+        folder: scratch folder of exactly this work; shards found there are kept.
+        description: shown beside the progress bar.
+    """
+    rows = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
+    return run_shards(
+        rows,
+        lambda some: _scored(policy, some, pools.pools),
+        table=CANDIDATES,
+        folder=folder,
+        size=PROMPTS_A_SHARD,
+        description=description,
+    )
+
+
+def _rows(path: Path, key: str) -> Iterator[Row]:
+    for file in files_of(path, key):
+        yield from rows_of(file)
+
+
+def _name(row: Row) -> str:
+    if "prompt_id" in row.values:
+        return text(row.values["prompt_id"], "prompt_id", row.where)
+    column(row, ("prompt",), _NEEDS)
+    return prompt_id(prompt_text(row))
+
+
+def _responses(
+    row: Row, name: str, n_candidates: int, policy: Policy, counts: Counter[str]
+) -> list[str]:
+    key = column(row, ("responses",), _NEEDS)
+    given = [text(entry, key, row.where) for entry in listed(row.values[key], key, row.where)]
+    fitting = [one for one, fits in zip(given, policy.encoder.fits(given), strict=True) if fits]
+    too_long = len(given) - len(fitting)
+    if len(fitting) < n_candidates:
+        raise DataError(
+            f"{row.where}: prompt {name} has {len(given)} responses, {too_long} of them longer "
+            f"than {policy.encoder.template.max_response_tokens} tokens; needs {n_candidates} that "
+            f"fit: give more, or lower sample.n_candidates"
+        )
+    counts["responses_too_long"] += too_long
+    counts["responses_surplus"] += len(fitting) - n_candidates
+    return fitting[:n_candidates]
+
+
+def _scored(
+    policy: Policy, rows: Sequence[tuple[str, str]], pools: Mapping[str, Sequence[str]]
+) -> pl.DataFrame:
+    entries = [
+        (name, prompt, index, response)
+        for name, prompt in rows
+        for index, response in enumerate(pools[name])
+    ]
+
+    def scores(some: Sequence[tuple[str, str, int, str]]) -> list[tuple[float, int]]:
+        found = log_likelihood(policy, [row[1] for row in some], [row[3] for row in some])
+        return list(zip(found.logprob.tolist(), found.n_tokens.tolist(), strict=True))
+
+    found = in_halves(entries, scores)
+    return pl.DataFrame(
+        {
+            "prompt_id": [row[0] for row in entries],
+            "candidate_index": [row[2] for row in entries],
+            "response": [row[3] for row in entries],
+            # A certain token's log-probability may round to just above zero.
+            "logprob": [min(logprob, 0.0) for logprob, _ in found],
+            "n_tokens": [n_tokens for _, n_tokens in found],
+            "finish_reason": ["stop"] * len(entries),
+        },
+        schema=CANDIDATES.columns,
+    )

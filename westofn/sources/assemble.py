@@ -1,0 +1,208 @@
+"""From canonical pairs to `SourceData`: splits by prompt group, halves, demonstrations, prompts.
+
+Half of the train prompt groups are D_U, the unlabeled prompts; the pairs of the other half are D_L,
+the paper's HF50. Demonstrations are the chosen responses of *all* train pairs, as in the paper,
+which fine-tunes on HH's chosen responses. So the policy has seen which responses were chosen for
+D_U's prompts, though no reward model has; to keep even that from it, one would train on the chosen
+responses of HF50 alone. Both may come from elsewhere, see `Extras`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.sft import SFT
+from westofn.artifacts.world import WORLD
+from westofn.core.dialogue import opening
+from westofn.params import FilesParams
+from westofn.sources.data import SourceData, labeled_half
+from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
+from westofn.sources.formats.rows import Pair
+from westofn.sources.splits import (
+    PromptGroups,
+    SplitFractions,
+    assign_splits,
+    first_half,
+    group_prompts,
+    hash_order,
+    normalise,
+    stable_id,
+)
+
+
+def assemble(
+    pairs: Sequence[Pair],
+    source: str,
+    params: FilesParams,
+    seed: int,
+    *,
+    counts: Mapping[str, int],
+    where: Path | str,
+    extras: Extras | None = None,
+) -> SourceData:
+    """Split pairs by prompt group and make the canonical frames.
+
+    Args:
+        pairs: distinct ones.
+        source: what the column `source` begins with.
+        params: fractions of the prompt groups, and the most test prompts (which ones is a matter of
+            hash order).
+        seed: decides the splits and the halves.
+        counts: the account of the rows so far.
+        where: what a message calls the data.
+        extras: demonstrations and unlabeled prompts from elsewhere.
+
+    Returns:
+        Frames whose content does not depend on the order of the pairs. World has 0 rows.
+
+    Raises:
+        DataError: too little is left to fill each split.
+    """
+    extras = extras or Extras()
+    texts = {pair.prompt for pair in pairs}
+    every = texts | extras.texts()
+    groups = _named_by_pairs(
+        group_prompts(every, {text: normalise(opening(text)) for text in every}),
+        {pair.prompt_id for pair in pairs},
+    )
+    fractions = SplitFractions(
+        params.validation_fraction, params.test_fraction, params.autorater_fraction
+    )
+    labelled_groups = {groups.group_of[pair.prompt_id] for pair in pairs}
+    split_of = assign_splits(labelled_groups, fractions, seed, str(where))
+    preferences = _preferences(pairs, source, groups, split_of)
+    outside = unlabeled_prompts(extras, preferences, groups, split_of)
+    prompts = pl.concat(
+        [
+            _prompts(preferences, groups, split_of, params.max_test_prompts, seed, extras.half),
+            outside.frame,
+        ]
+    )
+    if extras.demonstrations is None:
+        sft, found = _chosen(preferences), {}
+    else:
+        taught = demonstrations_frame(
+            extras.demonstrations, groups, split_of, outside.groups, fractions, seed, where
+        )
+        sft, found = taught.frame, taught.counts
+    return SourceData.validated(
+        sft=sft,
+        preferences=preferences,
+        prompts=prompts,
+        world=WORLD.empty(),
+        counts={
+            **counts,
+            **found,
+            **outside.counts,
+            **_split_counts(preferences, prompts, sft),
+            **_group_counts(groups),
+        },
+        where=where,
+    )
+
+
+def _named_by_pairs(groups: PromptGroups, labelled: Set[str]) -> PromptGroups:
+    """Name each group by its smallest prompt of a pair, so that extras move no pair's split."""
+    name_of: dict[str, str] = {}
+    for name in sorted(labelled):
+        name_of.setdefault(groups.group_of[name], name)
+    return replace(
+        groups,
+        group_of={name: name_of.get(group, group) for name, group in groups.group_of.items()},
+    )
+
+
+def _preferences(
+    pairs: Sequence[Pair], source: str, groups: PromptGroups, split_of: Mapping[str, str]
+) -> pl.DataFrame:
+    return PREFERENCES.frame(
+        {
+            "pair_id": [pair.pair_id for pair in pairs],
+            "prompt_id": [pair.prompt_id for pair in pairs],
+            "prompt": [pair.prompt for pair in pairs],
+            "chosen": [pair.chosen for pair in pairs],
+            "rejected": [pair.rejected for pair in pairs],
+            "split": [split_of[groups.group_of[pair.prompt_id]] for pair in pairs],
+            "source": [f"{source}/{pair.subset}" if pair.subset else source for pair in pairs],
+            "label_source": [pair.label_source for pair in pairs],
+            "p_chosen": [pair.p_chosen for pair in pairs],
+        }
+    )
+
+
+def _prompts(
+    preferences: pl.DataFrame,
+    groups: PromptGroups,
+    split_of: Mapping[str, str],
+    max_test_prompts: int,
+    seed: int,
+    half: bool,
+) -> pl.DataFrame:
+    """The test prompts, and those of half of the train groups where `half` says so."""
+    # One prompt_id may stand for several spellings; the smallest is taken, whatever their order.
+    text_of = dict(preferences.group_by("prompt_id").agg(pl.col("prompt").min()).iter_rows())
+    group_of = {name: group for name, group in groups.group_of.items() if name in text_of}
+    train = [group for group, split in split_of.items() if split == "train"]
+    unlabeled_groups = first_half(train, seed) if half else frozenset()
+    unlabeled = [name for name, group in group_of.items() if group in unlabeled_groups]
+    test = [name for name, group in group_of.items() if split_of[group] == "test"]
+    test = hash_order(test, seed, "test prompts")[:max_test_prompts]
+    names = [*unlabeled, *test]
+    return PROMPTS.frame(
+        {
+            "prompt_id": names,
+            "prompt": [text_of[name] for name in names],
+            "split": ["unlabeled"] * len(unlabeled) + ["test"] * len(test),
+        }
+    )
+
+
+def _chosen(preferences: pl.DataFrame) -> pl.DataFrame:
+    """Take each distinct chosen response of the train and validation pairs once."""
+    chosen = (
+        preferences.filter(pl.col("split").is_in(["train", "validation"]))
+        .sort("prompt_id", "chosen", "prompt")
+        .unique(["prompt_id", "chosen"], keep="first", maintain_order=True)
+    )
+    return SFT.frame(
+        {
+            "sft_id": [
+                stable_id("s", name, response)
+                for name, response in chosen.select("prompt_id", "chosen").iter_rows()
+            ],
+            "prompt_id": chosen["prompt_id"],
+            "prompt": chosen["prompt"],
+            "response": chosen["chosen"],
+            "split": chosen["split"],
+        }
+    )
+
+
+def _split_counts(
+    preferences: pl.DataFrame, prompts: pl.DataFrame, sft: pl.DataFrame
+) -> dict[str, int]:
+    counted = {
+        f"pairs_{split}": int((preferences["split"] == split).sum())
+        for split in ("train", "validation", "test", "autorater")
+    }
+    counted["pairs_hf50"] = labeled_half(preferences, prompts).height
+    for split in ("unlabeled", "test"):
+        counted[f"prompts_{split}"] = int((prompts["split"] == split).sum())
+    for split in ("train", "validation"):
+        counted[f"sft_{split}"] = int((sft["split"] == split).sum())
+    return counted
+
+
+def _group_counts(groups: PromptGroups) -> dict[str, int]:
+    return {
+        "prompts": len(groups.group_of),
+        "prompt_groups": len(groups.names),
+        "openings_joined": groups.families_joined,
+        "near_duplicates_joined": groups.near_duplicates_joined,
+    }

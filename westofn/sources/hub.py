@@ -1,0 +1,75 @@
+"""Rows of a data set on the hub, streamed: nothing but the row at hand is kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from westofn.artifacts.table import show
+from westofn.errors import DataError
+from westofn.params import HubParams
+from westofn.sources.reading import Row
+
+
+def hub_rows(hub: HubParams, limit: int = 0) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Yield the name of each split that is asked for, with its rows.
+
+    Args:
+        hub: which data set, at which revision.
+        limit: rows of each split; 0 takes all.
+
+    Raises:
+        DataError: the hub cannot be reached (known in seconds), or has no such data.
+    """
+    from westofn.hub import hub_answers, silence
+
+    if not hub_answers():
+        raise DataError(
+            f"data set {hub.name!r} cannot be read: {silence()}; run `hf download {hub.name} "
+            f"--repo-type dataset --revision {hub.revision} --local-dir FOLDER` on a connected "
+            f"machine, give the folder as prepare.path and set prepare.hub.name to none"
+        )
+    splits = _splits(hub)
+    wanted = list(splits) if hub.split == "all" else hub.split.split(",")
+    for split in wanted:
+        if split not in splits:
+            raise DataError(
+                f"data set {hub.name!r} has no split {show(split)}, it has {', '.join(splits)}; "
+                f"mend prepare.hub.split"
+            )
+        yield split, itertools.islice(_rows(f"{hub.name} {split}", splits[split]), limit or None)
+
+
+def _splits(hub: HubParams) -> dict[str, Any]:
+    import datasets  # type: ignore[import-untyped]
+
+    try:
+        return dict(
+            datasets.load_dataset(
+                hub.name,
+                None if hub.config == "none" else hub.config,
+                revision=hub.revision,
+                data_dir=None if hub.folder == "none" else hub.folder,
+                streaming=True,
+            )
+        )
+    except Exception as error:  # of the library or the network: it names no base of its errors
+        raise _unreadable(hub.name, error) from None
+
+
+def _rows(name: str, rows: Any) -> Iterator[Row]:
+    number = 0
+    try:
+        for number, values in enumerate(rows, 1):
+            yield Row(f"{name}: row {number}", values)
+    except Exception as error:  # as above
+        raise _unreadable(f"{name}: row {number + 1}", error) from None
+
+
+def _unreadable(where: str, error: Exception) -> DataError:
+    found = " ".join(str(error).split())
+    return DataError(
+        f"data set {where} cannot be read: {found[:300]}; mend prepare.hub (name, revision, config "
+        f"or folder)"
+    )

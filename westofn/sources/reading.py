@@ -1,0 +1,219 @@
+"""Raw rows of files, one at a time, each with its place: file and line or row.
+
+JSONL (also gzipped), CSV, Parquet, folders of these, and folders that `datasets` wrote. Nothing
+here knows what the columns mean; see `westofn/sources/formats/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from westofn.artifacts.table import show
+from westofn.errors import DataError
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
+
+_ROWS_AT_ONCE = 1024
+_MAX_CELL = 2**31 - 1
+# What `datasets` and the hub put beside the rows.
+_SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
+_NO_ROWS = (_SAVED, _SAVED_SPLITS, "dataset_info.json", "dataset_infos.json")
+
+
+class Row(NamedTuple):
+    """A raw row and what a message calls its place, such as `pairs.jsonl:17`."""
+
+    where: str
+    values: Mapping[str, object]
+
+
+def files_of(path: Path, key: str) -> list[Path]:
+    """The files of rows at a path, sorted: itself, or those in it at any depth.
+
+    A folder that `datasets` saved counts as one file. Names that begin with a dot are skipped.
+
+    Args:
+        path: a file or folder.
+        key: the parameter that a message says to mend.
+
+    Raises:
+        DataError: there is no such path, or nothing in it that can be read.
+    """
+    if path.is_file():
+        if not path.name.endswith(SUFFIXES):
+            raise DataError(f"{path}: needs a name that ends with {', '.join(SUFFIXES)}")
+        return [path]
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: no such file or folder; mend {key} (a name on the hub goes into "
+            f"prepare.hub.name)"
+        )
+    saved = {state.parent for state in path.rglob(_SAVED)}
+    plain = (
+        file
+        for file in path.rglob("*")
+        if file.name.endswith(SUFFIXES)
+        and file.name not in _NO_ROWS
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and saved.isdisjoint(file.parents)
+    )
+    if found := sorted([*plain, *saved]):
+        return found
+    raise DataError(f"{path}: the folder has no file that ends with {', '.join(SUFFIXES)}")
+
+
+def folder_of(file: Path, path: Path) -> str:
+    """The subfolder of `path` in which a file lies, "" for `path` itself."""
+    folder = file.parent.relative_to(path).as_posix() if path.is_dir() and file != path else "."
+    return "" if folder == "." else folder
+
+
+def rows_of(file: Path, limit: int = 0) -> Iterator[Row]:
+    """Yield the rows of one file of `files_of`, at most `limit` (0: all).
+
+    Raises:
+        DataError: the file or a row cannot be read, or there are no rows.
+    """
+    count = 0
+    for row in itertools.islice(_reader(file), limit or None):
+        count += 1
+        yield row
+    if count == 0:
+        raise DataError(f"{file}: the file has no rows; needs at least 1: copy it again")
+
+
+def _reader(file: Path) -> Iterator[Row]:
+    if file.is_dir():
+        return _saved_rows(file)
+    if file.suffix == ".parquet":
+        return _parquet_rows(file)
+    return _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+
+
+def _json_rows(file: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                if line.strip():
+                    yield Row(f"{file}:{number}", _json_row(line, f"{file}:{number}"))
+    except (EOFError, zlib.error) as error:
+        raise DataError(
+            f"{file}:{number + 1}: the gzip stream is truncated or corrupt ({error}); "
+            f"copy the file again"
+        ) from None
+    except OSError as error:
+        raise _unreadable(f"{file}:{number + 1}", error) from None
+
+
+def _json_row(line: bytes, where: str) -> Mapping[str, object]:
+    try:
+        text = line.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: byte {error.start} is not UTF-8; needs UTF-8 text") from None
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        found = (
+            f"{error.msg}, column {error.colno}"
+            if isinstance(error, json.JSONDecodeError)
+            else str(error)
+        )
+        raise DataError(
+            f"{where}: not JSON ({found}): {show(text[:40])}; needs one object a line: "
+            f"mend or remove the line"
+        ) from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: found a {kind(row)}, needs an object a line")
+    return row
+
+
+def _csv_rows(file: Path) -> Iterator[Row]:
+    csv.field_size_limit(_MAX_CELL)  # the default cuts off at 128 KiB, which a dialogue may have
+    start = 1
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle, strict=True)
+            names = next(reader, [])
+            _check_header(names, file)
+            start = reader.line_num + 1
+            for cells in reader:
+                where, start = f"{file}:{start}", reader.line_num + 1
+                if not cells:
+                    continue
+                if len(cells) != len(names):
+                    raise DataError(
+                        f"{where}: the row has {len(cells)} cells, needs {len(names)} "
+                        f"({show(', '.join(names))}); put texts with commas in double quotes"
+                    )
+                yield Row(where, dict(zip(names, cells, strict=True)))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file}:{start}: byte {show(error.object[error.start : error.start + 1])} is not "
+            f"UTF-8; needs UTF-8 text"
+        ) from None
+    except csv.Error as error:
+        raise DataError(
+            f"{file}:{start}: not CSV ({error}); quote texts with double quotes, and double the "
+            f"quotes in them"
+        ) from None
+    except OSError as error:
+        raise _unreadable(f"{file}:{start}", error) from None
+
+
+def _check_header(names: list[str], file: Path) -> None:
+    if not all(names) or len(set(names)) < len(names):
+        raise DataError(
+            f"{file}:1: the header is {show(', '.join(names))}; needs distinct names, none empty"
+        )
+
+
+def _parquet_rows(file: Path) -> Iterator[Row]:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    numbers = itertools.count(1)
+    try:
+        with file.open("rb") as handle, ParquetFile(handle) as parquet:
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE):
+                for values in batch.to_pylist():
+                    yield Row(f"{file}: row {next(numbers)}", values)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file}: empty, truncated or not Parquet ({show(str(error))}); copy the file again"
+        ) from None
+
+
+def _saved_rows(folder: Path) -> Iterator[Row]:
+    """Rows of a folder that `Dataset.save_to_disk` wrote; they stay on disk until they are read."""
+    import datasets  # type: ignore[import-untyped]
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder}: has {_SAVED}, but `datasets` cannot load it ({show(str(error))}); save it "
+            f"again"
+        ) from None
+    for number, values in enumerate(saved, 1):
+        yield Row(f"{folder}: row {number}", values)
+
+
+def _unreadable(where: str, error: OSError) -> DataError:
+    return DataError(
+        f"{where}: cannot be read ({error.strerror or error}); copy the file again or mend its "
+        f"permissions"
+    )
+
+
+def kind(value: object) -> str:
+    """What a message calls the type of a value."""
+    return "null" if value is None else type(value).__name__
