@@ -186,11 +186,15 @@ def preset(
     default again.
     """
     from westofn.params import PARAMS_FILE
-    from westofn.presets.apply import print_changes, print_presets, write_preset
+    from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
     from westofn.presets.catalogue import preset_named
 
     console = Console()
-    if listed or not name:
+    if listed and name:
+        raise ParameterError(f"--list takes no NAME, found {name!r}; leave one of them out")
+    if not name and (dry_run or force):
+        raise ParameterError("--dry-run and --force need a NAME; `preset` alone lists them")
+    if not name:
         print_presets(console)
         return
     chosen = preset_named(name)
@@ -201,7 +205,8 @@ def preset(
         said = f"written to {PARAMS_FILE}; meant for {chosen.hardware}; see docs/presets.md"
     else:
         said = f"{PARAMS_FILE} says so already"
-    console.print(f"{chosen.name}: {said}", markup=False, highlight=False)
+    for text in (f"{chosen.name}: {said}", *missing_data(chosen)):
+        console.print(text, markup=False, highlight=False)
 
 
 @tune.command("filter")

@@ -53,7 +53,7 @@ def comparisons(folder: Path) -> None:
             }
         )
     news = {"id": "cnn", "article": "so long", "post": None, "title": None, "subreddit": None}
-    write([*rows, rows[0] | {"info": news}], folder / "batch3.json.jsonl")
+    write([*rows, rows[0] | {"info": news}], folder / "batch3.json")
 
 
 def posts(path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_dry_run_says_that_the_file_is_edited(
     assert "params.yaml differs from preset hh-helpful in seed: --force overwrites" in printed
 
 
-@pytest.mark.parametrize("arguments", [(), ("--list",), ("world", "--list")])
+@pytest.mark.parametrize("arguments", [(), ("--list",)])
 def test_the_list_has_every_preset_and_writes_nothing(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,10 +157,36 @@ def test_the_list_has_every_preset_and_writes_nothing(
     assert not PARAMS.exists()
 
 
-def test_an_unknown_name_is_one_line(
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (("wrld",), "NAME: there is no preset 'wrld' (did you mean world?), needs one of world, "),
+        (("world", "--list"), "--list takes no NAME, found 'world'; leave one of them out"),
+        (("--force",), "--dry-run and --force need a NAME; `preset` alone lists them"),
+        (("--dry-run",), "--dry-run and --force need a NAME; `preset` alone lists them"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_writes_nothing(
+    arguments: tuple[str, ...],
+    needed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"westofn: {needed}")
+    assert not PARAMS.exists()
+
+
+def test_data_that_is_not_there_yet_is_named_with_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "wrld") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("westofn: NAME: there is no preset 'wrld' (did you mean world?)")
-    assert not PARAMS.exists()
+    Path("raw/tldr/comparisons").mkdir(parents=True)
+    assert run(monkeypatch, "tldr-qwen") == 0
+    printed = capsys.readouterr().out
+    assert "prepare.sft_path is raw/tldr/posts.jsonl, which is not there yet: put the" in printed
+    assert "prepare.path" not in printed
+    assert run(monkeypatch, "hh-helpful") == 0
+    printed = capsys.readouterr().out
+    assert "prepare.path is raw/hh, which is not there yet: hf download Anthropic/" in printed
+    assert "sft_path" not in printed  # its demonstrations are the chosen responses

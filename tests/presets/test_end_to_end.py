@@ -34,11 +34,19 @@ SIZES: dict[str, Any] = merged(
 
 @dataclass(frozen=True)
 class Case:
-    """What stands in for what a preset names: the type of its model, and its data."""
+    """What stands in for what a preset names.
+
+    Attributes:
+        model_type: Of its model.
+        family: The same.
+        data: Writes its data.
+        read: Whether preferences and demonstrations are what the preset means.
+    """
 
     model_type: str
     family: str
     data: Callable[[Path], None]
+    read: Callable[[pl.DataFrame, pl.DataFrame], bool]
 
 
 def _tldr(root: Path) -> None:
@@ -46,17 +54,49 @@ def _tldr(root: Path) -> None:
     rows.posts(root / "raw/tldr/posts.jsonl")
 
 
+def _hh(root: Path) -> None:
+    rows.hh(root / "raw/hh")
+
+
+def _ultrafeedback(root: Path) -> None:
+    rows.ultrafeedback(root / "raw/ultrafeedback")
+
+
+def _files(root: Path) -> None:
+    rows.conversations(root / "raw/pairs.jsonl")
+
+
+def _summaries(preferences: pl.DataFrame, sft: pl.DataFrame) -> bool:
+    """Demonstrations are the posts, which begin with `so`, and not the chosen summaries."""
+    posts = sft["prompt"].str.contains("POST: so ").all()
+    return posts and not preferences["prompt"].str.contains("POST: so the").any()
+
+
+def _subset(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], bool]:
+    def read(preferences: pl.DataFrame, sft: pl.DataFrame) -> bool:
+        prompts = [*preferences["prompt"], *sft["prompt"]]
+        return len(prompts) > 40 and all(f"Human: {name}" in prompt for prompt in prompts)
+
+    return read
+
+
+def _by_models(preferences: pl.DataFrame, sft: pl.DataFrame) -> bool:
+    best = [*preferences["chosen"], *sft["response"]]
+    labels = set(preferences["label_source"])
+    return labels == {"ai_judge"} and all(text.startswith("good") for text in best)
+
+
+def _dialogues(preferences: pl.DataFrame, sft: pl.DataFrame) -> bool:
+    return all(text.startswith("\n\nHuman: ") for text in [*preferences["prompt"], *sft["prompt"]])
+
+
 CASES = {
-    "tldr-t5-xxl": Case("t5", "encoder_decoder", _tldr),
-    "tldr-qwen": Case("qwen2", "causal", _tldr),
-    "hh-helpful": Case("qwen2", "causal", lambda root: rows.hh(root / "raw/hh")),
-    "hh-harmless": Case("qwen2", "causal", lambda root: rows.hh(root / "raw/hh")),
-    "ultrafeedback-gemma": Case(
-        "gemma", "causal", lambda root: rows.ultrafeedback(root / "raw/ultrafeedback")
-    ),
-    "files-small": Case(
-        "qwen2", "causal", lambda root: rows.conversations(root / "raw/pairs.jsonl")
-    ),
+    "tldr-t5-xxl": Case("t5", "encoder_decoder", _tldr, _summaries),
+    "tldr-qwen": Case("qwen2", "causal", _tldr, _summaries),
+    "hh-helpful": Case("qwen2", "causal", _hh, _subset("helpful")),
+    "hh-harmless": Case("qwen2", "causal", _hh, _subset("harmless")),
+    "ultrafeedback-gemma": Case("gemma", "causal", _ultrafeedback, _by_models),
+    "files-small": Case("qwen2", "causal", _files, _dialogues),
 }
 
 
@@ -83,6 +123,8 @@ def test_a_preset_runs_from_its_data_to_the_report(name: str, tmp_path: Path) ->
     assert {card["template"]["chat"] != "none" for card in cards} == {
         meant.sft.chat_template == "model"
     }
+    preferences = pl.read_parquet(tiny / "data/prepared/preferences.parquet")
+    assert case.read(preferences, pl.read_parquet(tiny / "data/prepared/sft.parquet"))
     pairs = pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")
     assert pairs.height > 5
     metrics = json.loads((tiny / "metrics.json").read_text("utf-8"))

@@ -101,6 +101,19 @@ def edited(current: str) -> str:
     return f"differs from preset {nearest.name} in {', '.join(keys[:_SHOWN])}{more}"
 
 
+def missing_data(preset: Preset) -> list[str]:
+    """What a preset reads and is not there yet, with how to get it."""
+    lines = lines_of(text_of(preset))
+    keys = ["prepare.path"]
+    if lines["prepare.sft"].value == "file":
+        keys.append("prepare.sft_path")
+    return [
+        f"{key} is {lines[key].value}, which is not there yet: {lines[key].comment}"
+        for key in keys
+        if not Path(lines[key].value).exists()
+    ]
+
+
 def print_presets(console: Console) -> None:
     """Print every preset: its name, what it is, and what it is meant for."""
     table = Table(box=None, pad_edge=False)
