@@ -311,3 +311,14 @@ def test_parameters_cannot_be_changed_after_reading() -> None:
     params: Params = load_params(REPOSITORY)
     with pytest.raises(ValidationError, match="frozen"):
         params.sft.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("section", ["base_rm", "student_rm"])
+def test_adapters_need_pretrained_weights(section: str, changed: Change) -> None:
+    path = changed(
+        rlhf__algorithm="rloo", reward_start__model="scratch", **{f"{section}__lora__rank": 4}
+    )
+    assert _message(path) == (
+        f"{section}.lora.rank is 4 and reward_start.model is scratch, whose random weights have to "
+        f"learn; set {section}.lora.rank to 0, or reward_start.model to policy or a pretrained one"
+    )

@@ -1,4 +1,4 @@
-"""A causal reward model leaves as a classifier that plain transformers loads, scores and all."""
+"""Pointwise models leave as classifiers that plain transformers loads, with the same scores."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from tests.chat_templates import TEMPLATES, chatting
 from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
 from tests.small_models import PROMPTS, RESPONSES, texts
+from tests.tiny_encoders import ENCODERS, write_encoder
 from westofn.errors import ModelError
 from westofn.exporting.forms import turns
 from westofn.exporting.reward_model import export_reward_model
 from westofn.models.card import member_folder, write_ensemble
+from westofn.models.encoder_only import build_scratch_encoder
 from westofn.models.encoding import Encoder
+from westofn.models.pretrained import load_pretrained
 from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.models.tokenizer import train_tokenizer
@@ -93,6 +96,50 @@ def test_plain_transformers_gives_the_same_rewards(
     torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_only_model_is_its_own_classifier(kind: str, tmp_path: Path) -> None:
+    model, encoder = load_pretrained(
+        str(write_encoder(kind, tmp_path / kind)),
+        "reward_start.model",
+        max_prompt_tokens=60,
+        max_response_tokens=30,
+    )
+    reward = RewardModel(model, "pointwise", 0, "last")
+    torch.nn.init.normal_(reward.head.weight, std=0.7)
+    scorer = Scorer(reward.eval(), encoder)
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    expected = score_rows(scorer, prompts, responses)[:, 0]
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert ("token_type_ids" in loaded("sun", "good")) == (kind in ("bert", "electra"))
+
+
+def test_a_small_encoder_from_scratch_leaves_too(
+    spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    encoder = Encoder(spelling, 60, 30, "encoder")
+    torch.manual_seed(0)
+    backbone = build_scratch_encoder(
+        vocabulary=len(spelling),
+        width=16,
+        layers=2,
+        heads=2,
+        feed_forward=32,
+        dropout=0.0,
+        max_tokens=encoder.max_tokens,
+        pad_id=encoder.pad_id,
+        end_id=encoder.eos_id,
+    )
+    reward = RewardModel(backbone, "pointwise", 0, "last")
+    torch.nn.init.normal_(reward.head.weight, std=0.7)
+    scorer = Scorer(reward.eval(), encoder)
+    prompts, responses = map(list, zip(*ROWS, strict=True))
+    expected = score_rows(scorer, prompts, responses)[:, 0]
+    export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
+    torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
     scorer = scorer_of("llama")
     scorer.model.backbone.bfloat16()
@@ -129,9 +176,10 @@ def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
             assert loaded(prompt, response).input_ids == x + y
         assert loaded.pad_token_id != loaded.eos_token_id
         assert loaded(" sun").input_ids[-1] == loaded.eos_token_id
-        trimmed = loaded("a " * 90, "good", truncation="only_first", max_length=20).input_ids
-        assert trimmed[-2:] == loaded("x", "good").input_ids[-2:]
-        assert (trimmed[0] == loaded.bos_token_id) == (kind == "start")
+        # As the encoder trims: from the left, the start token stays.
+        (x,), (y,) = scorer.encoder.prompts(["cat dog " * 40]), scorer.encoder.responses(["good"])
+        limits = {"truncation": "only_first", "max_length": len(x + y)}
+        assert loaded("cat dog " * 40, "good", **limits).input_ids == x + y
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)

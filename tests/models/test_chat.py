@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tests.chat_templates import END, TEMPLATES, chatting
@@ -203,6 +205,37 @@ def test_a_system_message_that_the_template_would_move_is_said_by_the_user(
     ids = ChatTemplate(tokenizer, 200).prompts([to_text([Message("system", "so"), *DIALOGUE])])[0]
     said = [Message("user", f"so\n\n{DIALOGUE[0].content}"), *DIALOGUE[1:]]
     assert _spelt(tokenizer, ids) == _asked(tokenizer, said)
+
+
+def _with_spaces_as_letters(style: str) -> PreTrainedTokenizerFast:
+    """A tokenizer as SentencePiece makes them; `first` also puts a space before every text."""
+    raw = Tokenizer(models.BPE(unk_token="<unk>"))
+    spaces = normalizers.Replace(" ", "▁")
+    first = style == "first"
+    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), spaces]) if first else spaces
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<unk>", "<pad>", "</s>"],
+        initial_alphabet=list(f"▁{string.printable}"),
+        show_progress=False,
+    )
+    raw.train_from_iterator(["the cat sat on the moon"], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
+    )
+
+
+@pytest.mark.parametrize("style", ["first", "everywhere"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokenizers_that_write_spaces_as_letters_read_the_same(kind: str, style: str) -> None:
+    tokenizer = chatting(_with_spaces_as_letters(style), kind)
+    chat = ChatTemplate(tokenizer, 900)
+    expected = tokenizer(_asked(tokenizer, DIALOGUE), add_special_tokens=False).input_ids
+    assert chat.prompts([to_text(DIALOGUE)]) == [expected]
+    typed = [Message(m.role, f"x {TYPED[0]} {TYPED[1]} y") for m in DIALOGUE]
+    added = tokenizer.added_tokens_decoder
+    controls = [index for index in chat.prompts([to_text(typed)])[0] if index in added]
+    assert controls == [index for index in expected if index in added]
 
 
 _SPELLING = train_tokenizer(["the cat sat on the moon"], "bytes", 300)

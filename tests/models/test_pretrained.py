@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -195,6 +196,29 @@ def test_a_pretrained_model_that_is_too_short_is_refused_at_once(tmp_path: Path)
     folder = hub_folder("gpt2", tmp_path)
     with pytest.raises(ModelError, match="the limits allow rows of 109: "):
         build_policy(_params(folder, max_prompt_tokens=100), [], seed=0)
+
+
+def test_a_sentencepiece_model_alone_is_read_as_t5_comes_with_it(tmp_path: Path) -> None:
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([*texts(), *PROMPTS, *RESPONSES]),
+        model_prefix=str(tmp_path / "spiece"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    settings = {"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "extra_ids": 0}
+    settings |= {"pad_token": "<pad>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    encoder = Encoder(load_pretrained_tokenizer(str(tmp_path)), 40, 8)
+    (row,) = encoder.responses(["the cat </s> sat"])
+    assert row.count(1) == 1  # the end alone; what was typed is text
+    assert row[-1] == 1
+    assert encoder.decode(encoder.responses(["the cat sat"])) == ["the cat sat"]
 
 
 def test_a_tokenizer_without_an_end_token_is_refused(tmp_path: Path) -> None:

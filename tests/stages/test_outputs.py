@@ -247,6 +247,23 @@ def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
     assert not [key for key in metrics if "gold" in key]
 
 
+def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> None:
+    sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
+    pools = sampled.group_by("prompt_id", maintain_order=True).agg(responses="response")
+    (tiny / "pools.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in pools.iter_rows(named=True))
+    )
+    tiny.change({"sample": {"engine": "file", "path": "pools.jsonl"}})
+    tiny.succeed("sample@k1", "won_select@k1", "filter@k1")
+    read = pl.read_parquet(tiny / "data/loop/k1/candidates.parquet")
+    same = ["prompt_id", "candidate_index", "response"]
+    assert read.select(same).equals(sampled.select(same))
+    # Of texts whose tokens are those that were drawn; a policy that learned nothing draws others.
+    assert ((read["logprob"] - sampled["logprob"]).abs() < 1e-3).any()
+    tiny.change({"sample": {"n_candidates": 9}})
+    tiny.fail("sample@k1", "pools.jsonl:1", "has 8 responses", "needs 9", "sample.n_candidates")
+
+
 def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
     made: Tiny, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,20 +287,3 @@ def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
         assert card["precision"] == "bf16", name
         assert card["training"]["lora_rank"] == 2, name
         assert {path.name for path in folder.iterdir()} <= set(REWARD_MODEL), name
-
-
-def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> None:
-    sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
-    pools = sampled.group_by("prompt_id", maintain_order=True).agg(responses="response")
-    (tiny / "pools.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in pools.iter_rows(named=True))
-    )
-    tiny.change({"sample": {"engine": "file", "path": "pools.jsonl"}})
-    tiny.succeed("sample@k1", "won_select@k1", "filter@k1")
-    read = pl.read_parquet(tiny / "data/loop/k1/candidates.parquet")
-    same = ["prompt_id", "candidate_index", "response"]
-    assert read.select(same).equals(sampled.select(same))
-    # Of texts whose tokens are those that were drawn; a policy that learned nothing draws others.
-    assert ((read["logprob"] - sampled["logprob"]).abs() < 1e-3).any()
-    tiny.change({"sample": {"n_candidates": 9}})
-    tiny.fail("sample@k1", "pools.jsonl:1", "has 8 responses", "needs 9", "sample.n_candidates")

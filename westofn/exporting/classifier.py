@@ -1,10 +1,12 @@
 """A pointwise reward model as the classifier that transformers knows, for any tool that loads one.
 
 transformers' classifier of a causal model reads the last token that is not padding, which it tells
-by its id. So the read-out must be `last`, and padding must not be the end token. The tokenizer's
-post-processor puts the special tokens where training had them: `tokenizer(prompt, response)` gives
-the ids that the encoder gives. Of a model that reads a chat template, the prompt is what
-`apply_chat_template` writes up to where the assistant speaks.
+by its id. So the read-out must be `last`, and padding must not be the end token. That of an
+encoder-only model is the backbone itself, and `last` is what its last layer reads.
+
+The tokenizer's post-processor puts the special tokens where training had them:
+`tokenizer(prompt, response)` gives the ids that the encoder gives. Of a model that reads a chat
+template, the prompt is what `apply_chat_template` writes up to where the assistant speaks.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from westofn.core.dialogue import to_messages
 from westofn.errors import ModelError
 from westofn.models.card import Canary
 from westofn.models.chat import VARIABLES
+from westofn.models.encoder_only import last_linear
 from westofn.models.encoding import Encoder
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_rows
@@ -74,7 +77,7 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     encoder, rows = scorer.encoder, [*_whole(scorer.encoder, canaries), PROBE]
     prompts, responses = [row.prompt for row in rows], [row.response for row in rows]
     rewards = score_rows(scorer, prompts, responses)[:, 0]
-    tokenizer = _tokenizer(encoder)
+    tokenizer = _tokenizer(encoder, _segment_of_responses(scorer))
     _classifier(scorer, tokenizer).save_pretrained(place)
     tokenizer.save_pretrained(place)
     loaded = AutoTokenizer.from_pretrained(place)
@@ -118,11 +121,17 @@ def _as_given(encoder: Encoder, tokenizer: Any, prompt: str) -> str:
     return str(written)
 
 
-def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
+def _segment_of_responses(scorer: Scorer) -> int:
+    """The token type of responses: 1 where the model tells them from prompts by it, else 0."""
+    kinds = int(getattr(scorer.model.backbone.config, "type_vocab_size", 0))
+    return int(scorer.encoder.template.family == "encoder" and kinds > 1)
+
+
+def _tokenizer(encoder: Encoder, segment: int) -> PreTrainedTokenizerFast:
     """The tokenizer that puts the special tokens in their places by itself."""
     tokenizer = deepcopy(encoder.tokenizer)
     layout = encoder.layout
-    if tokenizer.pad_token_id == layout.end:
+    if tokenizer.pad_token_id == layout.end and encoder.template.family == "causal":
         tokenizer.add_special_tokens({"pad_token": PAD})
     before, after, end = (
         list(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
@@ -132,25 +141,34 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerFast:
     chat = encoder.chat
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=["$A"] if chat else [*before, "$A", *end],  # a template ends its turns itself
-        pair=[*before, "$A", *after, "$B:0", *(f"{token}:0" for token in end)],
+        pair=[*before, "$A", *after, f"$B:{segment}", *(f"{token}:{segment}" for token in end)],
         special_tokens=sorted(set(zip([*before, *after, *end], ids, strict=True))),
     )
     if chat:
         fixed = "".join(f"{{% set {name} = {value!r} %}}" for name, value in VARIABLES.items())
         tokenizer.chat_template = fixed + chat.source
-    tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]
     limits = encoder.template
-    tokenizer.model_max_length = limits.max_prompt_tokens + limits.max_response_tokens + 1
+    settings: dict[str, Any] = {
+        "padding_side": "right",
+        "truncation_side": "left",
+        "model_input_names": ["input_ids", *["token_type_ids"] * segment, "attention_mask"],
+        "model_max_length": limits.max_prompt_tokens + limits.max_response_tokens + 1,
+    }
+    for name, value in settings.items():
+        setattr(tokenizer, name, value)
+    tokenizer.init_kwargs |= settings  # what is not among these is not saved
     return tokenizer
 
 
 def _classifier(scorer: Scorer, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """The family's classifier around the backbone's own layers, with the head's weight."""
     backbone = scorer.model.backbone
-    config: Any = deepcopy(backbone.config)
+    config: Any = backbone.config
     config.num_labels, config.id2label, config.label2id = 1, {0: "reward"}, {"reward": 0}
     config.problem_type = "regression"  # so that pipelines apply no sigmoid
+    if scorer.encoder.template.family == "encoder":
+        last_linear(backbone).weight = scorer.model.head.weight
+        return backbone
     with torch.device("meta"):  # its random weights would be thrown away
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     setattr(model, model.base_model_prefix, backbone.base_model)

@@ -2,7 +2,7 @@
 
 | family | the folder is loaded by |
 |---|---|
-| causal | plain transformers, as a classifier with one label; see `classifier` |
+| causal, encoder-only | plain transformers, as a classifier with one label; see `classifier` |
 | encoder–decoder | `load_reward_models`, with the card whose canaries are checked at every load |
 
 An encoder–decoder reads the prompt by its encoder and the response by its decoder, which no
@@ -38,8 +38,8 @@ def export_reward_model(
         lock: DVC's record of the run.
 
     Raises:
-        ModelError: The model is missing, damaged, or changed since it was saved; or it is causal
-            and no classifier of transformers can be it.
+        ModelError: The model is missing, damaged, or changed since it was saved; or it is of a
+            family of classifiers, and no classifier of transformers can be it.
         DataError: `out` is there and is no export, or a file cannot be read.
     """
     _check_place(out)

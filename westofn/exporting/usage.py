@@ -21,37 +21,31 @@ def use_by_westofn(about: About) -> list[str]:
 
 
 def use_by_transformers(about: About) -> list[str]:
-    """How to load it with transformers, and what a plain tokenizer does not do."""
-    limit = about.card.template["max_prompt_tokens"]
-    chat = (
-        []
-        if about.card.template.get("chat", NO_CHAT) == NO_CHAT
-        else [
-            "The model reads dialogues in its chat template: `prompt` is what "
-            "`tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)` "
-            "gives, whose messages have no white space around them."
-        ]
-    )
-    bf16 = (
-        []
-        if about.card.precision == "fp32"
-        else [
-            "Weights are written in fp32, since the head is. The pipeline computes this model in "
-            "bf16, so that its own rewards differ by bf16's rounding."
-        ]
-    )
-    return [
+    """How to load it with transformers, and what is the caller's to do."""
+    template = about.card.template
+    paragraphs = [
         "```python\nimport torch\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{about.name}")\n'
         f'model = AutoModelForSequenceClassification.from_pretrained("{about.name}").eval()\n'
         'rows = tokenizer([prompt], [response], padding=True, return_tensors="pt")\n'
         "with torch.no_grad():\n    rewards = model(**rows).logits[:, 0]\n```",
-        *chat,
-        *bf16,
-        "The tokenizer puts the special tokens in their places. It does not trim: prompts of up "
-        f"to {limit} tokens give the rewards of training; of longer ones, training read the last "
-        f"{limit}. A special token that a text spells out is read as one unless "
-        "`split_special_tokens=True` is passed.",
         f'`pipeline("text-classification", model="{about.name}")` gives the raw reward as score.',
+        "The tokenizer puts the special tokens in their places. Of prompts longer than "
+        f"{template['max_prompt_tokens']} tokens training read the end: "
+        '`truncation="only_first"` with a `max_length` of prompt and response trims them from the '
+        "left. A special token that a text spells out is read as one unless "
+        "`split_special_tokens=True` is passed.",
     ]
+    if template.get("chat", NO_CHAT) != NO_CHAT:
+        paragraphs.append(
+            "The model reads dialogues in its chat template: `prompt` is what "
+            "`tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)` "
+            "gives, whose messages have no white space around them."
+        )
+    if about.card.precision != "fp32":
+        paragraphs.append(
+            "Weights are written in fp32, since the head is. westofn computes this model in "
+            "bf16, so that its own rewards differ by bf16's rounding."
+        )
+    return paragraphs

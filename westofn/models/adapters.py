@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from westofn.errors import ParameterError
-from westofn.params import ALL_LINEAR, AdapterParams
+from westofn.params import ALL_LINEAR, AdapterParams, LoraParams
 
 _NAME = "default"
 Module = TypeVar("Module", bound=nn.Module)
@@ -26,7 +26,10 @@ Facts = dict[str, float | int | str]
 
 
 def add_adapters(
-    model: PreTrainedModel, params: AdapterParams, key: str, dropout: float = 0.0
+    model: PreTrainedModel,
+    params: AdapterParams,
+    key: str,
+    whole: Collection[str] = (),
 ) -> None:
     """Put adapters on linear layers in place and freeze all other weights; the caller seeds torch.
 
@@ -36,25 +39,26 @@ def add_adapters(
         model: What learns nothing but adapters from now on.
         params: A section `lora` with a rank above 0.
         key: Of the section, for messages.
-        dropout: Of what an adapter reads, in training.
+        whole: Names of weights that learn as they are, unless they are frozen already.
 
     Raises:
         ParameterError: A target names no linear layer, or the model has adapters already.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
+    learn = {name for name in learned_weights(model) if name in whole}
     config = LoraConfig(
         r=params.rank,
         lora_alpha=params.alpha,  # type: ignore[arg-type]  # it divides, so a float will do
-        lora_dropout=dropout,
-        target_modules=_targets(model, params.targets, key),
+        lora_dropout=params.dropout if isinstance(params, LoraParams) else 0.0,
+        target_modules=_targets(model, params.targets, key, learn),
     )
     with warnings.catch_warnings():
         # GPT-2's layers hold transposed weights; peft notices and says so.
         warnings.filterwarnings("ignore", message="fan_in_fan_out")
         inject_adapter_in_model(config, model, _NAME)
     for name, weight in model.named_parameters():
-        weight.requires_grad_("lora_" in name)
+        weight.requires_grad_("lora_" in name or name in learn)
         if weight.requires_grad:
             weight.data = weight.data.float()
 
@@ -127,7 +131,7 @@ def merge_adapters(module: nn.Module, runs: Sequence[Mapping[str, Tensor]] = ())
         merged = (base.weight.float() + change).to(base.weight.dtype)
         base.weight = nn.Parameter(merged, requires_grad=False)
         module.set_submodule(name, base)
-    for name, weight in learned_weights(module).items():  # a head
+    for name, weight in learned_weights(module).items():  # heads
         weight.copy_(torch.stack([run[name].to(weight.device) for run in held]).mean(0))
     for part in module.modules():
         if hasattr(part, "peft_config"):
@@ -147,10 +151,10 @@ def facts_of(module: nn.Module, params: AdapterParams) -> Facts:
     }
 
 
-def _targets(model: PreTrainedModel, wanted: str, key: str) -> list[str]:
+def _targets(model: PreTrainedModel, wanted: str, key: str, whole: Collection[str]) -> list[str]:
     """The full names of the linear layers that `wanted` names.
 
-    Not among them: the projection to the vocabulary, and layers that do not learn anyway.
+    Not among them: the projection to the vocabulary, layers that learn whole, and frozen ones.
     """
     projection = model.get_output_embeddings()
     linear = [
@@ -159,6 +163,7 @@ def _targets(model: PreTrainedModel, wanted: str, key: str) -> list[str]:
         if isinstance(part, (nn.Linear, Conv1D))
         and part is not projection
         and part.weight.requires_grad
+        and f"{name}.weight" not in whole
     ]
     if wanted == ALL_LINEAR:
         return linear

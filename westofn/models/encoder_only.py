@@ -104,6 +104,11 @@ class EncoderNetwork(Network[PromptTokens]):
         """Of the last hidden states, and of what the classifier's last layer reads."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def fresh(self) -> frozenset[str]:
+        """What stands between the last hidden states and the logits."""
+        return frozenset(_after_the_states(self.model))
+
     def freeze_unread(self, readout: Readout) -> None:
         """The classifier's last layer; for `mean` all that follows the last hidden states."""
         last_linear(self.model).requires_grad_(False)

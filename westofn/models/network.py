@@ -79,6 +79,11 @@ class Network(ABC, Generic[S]):
         """Keep weights that no reward reads out of training."""
         freeze_vocabulary_projection(self.model)
 
+    @property
+    def fresh(self) -> frozenset[str]:
+        """Names of weights that a pretrained model may lack; LoRA trains them whole."""
+        return frozenset()
+
     @abstractmethod
     def prompt_states(self, ids: Tensor, mask: Tensor) -> S:
         """Read the prompts.

@@ -15,8 +15,7 @@ from westofn.errors import ModelError
 from westofn.models.hub import is_local
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
-_SENTENCEPIECE_FILES = ("spiece.model", "spm.model")
-_TOKENIZER_FILES = ("tokenizer.json", *_SENTENCEPIECE_FILES, "vocab.txt", "vocab.json")
+_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
 # A word keeps the space before it, so that decoding gives the text back exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -118,12 +117,10 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
         )
     except Exception as error:  # the tokenizers library raises nothing narrower
         reason = str(error).split("\n")[0]
-        mend = "give a folder with the model's tokenizer.json"
-        if any((folder / file).is_file() for file in _SENTENCEPIECE_FILES):
-            mend += (
-                ", or `pip install protobuf`, with which transformers reads a sentencepiece model"
-            )
-        raise ModelError(f"tokenizer of {name!r} cannot be loaded: {reason}; {mend}") from None
+        raise ModelError(
+            f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
+            "tokenizer.json"
+        ) from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
     return tokenizer

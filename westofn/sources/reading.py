@@ -51,7 +51,10 @@ def files_of(path: Path, key: str) -> list[Path]:
             raise DataError(f"{path}: needs a name that ends with {', '.join(SUFFIXES)}")
         return [path]
     if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; mend {key}")
+        raise DataError(
+            f"{path}: no such file or folder; mend {key} (a name on the hub goes into "
+            f"prepare.hub.name)"
+        )
     saved = {state.parent for state in path.rglob(_SAVED)}
     plain = (
         file

@@ -133,7 +133,7 @@ def train_reward_model(
         mixed=precision == "bf16",
     )
     if adapted:
-        add_adapters(first.backbone, params.lora, f"{name}: lora", params.lora.dropout)
+        add_adapters(first.backbone, params.lora, f"{name}: lora", first.network.fresh)
     human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")
     sets = [human_rows]
     shares: tuple[int, ...] = (params.batch_size,)

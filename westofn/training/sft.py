@@ -69,7 +69,7 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         )
         if params.lora.rank:
             torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
-            add_adapters(backbone, params.lora, "sft.lora", params.lora.dropout)
+            add_adapters(backbone, params.lora, "sft.lora")
         return Policy(backbone, encoder, mixed)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
