@@ -123,6 +123,15 @@ def test_a_preset_runs_from_its_data_to_the_report(name: str, tmp_path: Path) ->
     assert {card["template"]["chat"] != "none" for card in cards} == {
         meant.sft.chat_template == "model"
     }
+    ranks = {
+        "k0/policy": meant.sft.lora.rank,
+        "k0/rm": meant.base_rm.lora.rank,
+        "k1/rm": meant.student_rm.lora.rank,
+        "k1/policy": meant.rlhf.lora.rank,
+    }
+    for model, rank in ranks.items():
+        card = json.loads((tiny / f"data/loop/{model}/card.json").read_text("utf-8"))
+        assert card["training"].get("lora_rank", 0) == rank, model
     preferences = pl.read_parquet(tiny / "data/prepared/preferences.parquet")
     assert case.read(preferences, pl.read_parquet(tiny / "data/prepared/sft.parquet"))
     pairs = pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")

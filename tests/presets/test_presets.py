@@ -47,6 +47,8 @@ PAPER: dict[str, Any] = {
     "student_rm.steps": 20_000,
     "student_rm.batch_size": 8,
     "student_rm.runs": 1,
+    "student_rm.average_decay": 0.0,
+    "student_rm.centering": 0.0,
     "rlhf.algorithm": "ppo",
     "rlhf.steps": 10_000,
     "rlhf.batch_size": 8,
