@@ -225,7 +225,7 @@ class TestRunAll:
         ]
         run_all(pairs, 2)
         assert set(runs.started[:2]) == {"main0", "main1"}
-        assert set(runs.started[2:4]) == {"left0", "right0"}
+        assert set(runs.started[2:]) == {"left0", "right0", "left1", "right1"}
 
     @pytest.mark.parametrize("after", [("b",), ("nobody",)])
     def test_waiting_for_what_never_ends_is_told(

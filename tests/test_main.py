@@ -217,7 +217,7 @@ class TestStudy:
         assert [seed["main"]["hf50"]["accuracy"] for seed in found["runs"]] == accuracies
         printed = capsys.readouterr().out
         assert "seed 2 done, 1 of 3" in printed
-        assert "main-2 done" in printed
+        assert "first-2 done" in printed
         assert "written: study.json, results.md" in printed
 
     def test_the_page_stands_beside_the_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,13 +226,13 @@ class TestStudy:
         assert "`make study SEEDS=3`" in page
         assert "| HF50 | 71.0 ± 2.5 |" in page  # 4.303 × 1 / sqrt(3)
 
-    def test_a_seed_is_the_main_pipeline_two_halves_and_the_whole(
+    def test_a_seed_is_what_its_parts_read_then_the_parts_then_the_whole(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
-        main, *parts, whole = self.asked
-        assert main.targets == ("dvc.yaml", "study/dvc.yaml:study_judge")
-        assert {part.after for part in parts} == {(main.name,)}
+        first, *parts, whole = self.asked
+        assert "study/dvc.yaml:study_judge" in first.targets
+        assert {part.after for part in parts} == {(first.name,)}
         assert whole.after == tuple(part.name for part in parts)
         assert whole.everything
         assert not whole.targets
@@ -240,14 +240,15 @@ class TestStudy:
         for experiment in self.asked:
             assert experiment.settings == {"seed": 0, **rounds}  # params.yaml has k1
 
-    def test_the_halves_are_all_that_is_on_top_of_the_judge(
+    def test_every_stage_of_the_study_is_in_one_part_and_the_main_pipeline_too(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
-        halves = [target for part in self.asked[1:-1] for target in part.targets]
+        targets = [target for part in self.asked[1:-1] for target in part.targets]
         stages = YAML(typ="safe").load((ROOT / "study/dvc.yaml").read_text())["stages"]
         before = {"study_pools", "study_judge"}
-        assert sorted(halves) == sorted(f"study/dvc.yaml:{name}" for name in {*stages} - before)
+        rest = [f"study/dvc.yaml:{name}" for name in {*stages} - before]
+        assert sorted(targets) == sorted(["dvc.yaml", *rest])
 
     def test_a_seed_that_fails_is_one_line_and_leaves_the_files(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

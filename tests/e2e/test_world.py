@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Clone
 from westofn.params import load_params
+from westofn.study.run import FIRST
 
 # The tests go on from one another, in their order and in one clone.
 pytestmark = pytest.mark.e2e
@@ -102,9 +103,10 @@ def test_the_study_is_left_out_and_goes_on_from_what_is_there(clone: Clone) -> N
     assert not (clone.root / "data/study").exists()
     first = "study/dvc.yaml:study_pools"
     assert ran(clone.run("dvc", "repro", "--dry", first)) == {first}
-    # As `make study` asks for the main pipeline: the targets of both files in one command.
+    # As `make study` asks: targets of both files, a whole file too, in one command.
     judge = "study/dvc.yaml:study_judge"
-    assert ran(clone.run("dvc", "repro", "--dry", "dvc.yaml", judge)) == {first, judge}
+    for targets in (FIRST, ("dvc.yaml", judge)):
+        assert ran(clone.run("dvc", "repro", "--dry", *targets)) == {first, judge}
 
 
 def test_scratch_is_empty_after_a_run(clone: Clone) -> None:

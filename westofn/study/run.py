@@ -15,11 +15,15 @@ from westofn.study.results import collect
 
 ROUNDS = ("k1", "k2", "k3")
 STUDY = "study/dvc.yaml"
+FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
+"""What all parts of a seed read."""
 PARTS = (
-    ("study_baselines", "study_synthetic_bases", "study_size", "study_overoptimisation"),
-    ("study_selection", "study_teachers", "study_data", "study_iterations"),
+    (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
+    ("dvc.yaml", f"{STUDY}:study_overoptimisation", f"{STUDY}:study_iterations"),
+    (f"{STUDY}:study_baselines", f"{STUDY}:study_synthetic_bases", f"{STUDY}:study_size"),
+    (f"{STUDY}:study_data",),
 )
-"""The stages on top of pools and verdicts, in halves of about equal length: two share a seed."""
+"""Targets that run side by side, the longest first, so that processes share a seed evenly."""
 
 
 def run_study(
@@ -27,10 +31,9 @@ def run_study(
 ) -> list[Run]:
     """Run the seeds side by side, one thread each; what has run before comes from DVC's cache.
 
-    Every seed has its own world, models and test set, and a loop of three rounds. It is four
-    experiments in temporary copies of the repository: the main pipeline with the study's pools and
-    verdicts, two halves of the study on top, and the whole, which finds all in the cache. A killed
-    run goes on where it stopped.
+    Every seed has its own world, models and test set, and a loop of three rounds. It is several
+    experiments in temporary copies of the repository: what all parts read, the parts, and the
+    whole, which finds all in the cache. A killed run goes on where it stopped.
 
     Args:
         seeds: Values of `seed`.
@@ -67,18 +70,13 @@ def run_study(
 def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
     """The experiments of one seed, in the order in which they may start."""
     seed = settings["seed"]
-    main = Experiment(f"main-{seed}", settings, ("dvc.yaml", f"{STUDY}:study_judge"))
+    first = Experiment(f"first-{seed}", settings, FIRST)
     parts = [
-        Experiment(
-            f"study-{seed}-{place}",
-            settings,
-            tuple(f"{STUDY}:{stage}" for stage in stages),
-            after=(main.name,),
-        )
-        for place, stages in enumerate(PARTS)
+        Experiment(f"part-{seed}-{place}", settings, targets, after=(first.name,))
+        for place, targets in enumerate(PARTS)
     ]
     names = tuple(part.name for part in parts)
-    return [main, *parts, Experiment(f"study-{seed}", settings, everything=True, after=names)]
+    return [first, *parts, Experiment(f"study-{seed}", settings, everything=True, after=names)]
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:
