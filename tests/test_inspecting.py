@@ -55,13 +55,18 @@ def test_leakage_between_files_counts_equal_near_and_later_turns(tmp_path: Path)
     turn = "\n\nHuman: hello there\n\nAssistant:"
     one = save([pair("same"), pair(long), pair(turn), pair("only here")], tmp_path / "one.jsonl")
     other = save(
-        [pair("SAME "), pair(f"{long} w"), pair(f"{turn} hi\n\nHuman: go on\n\nAssistant:")],
+        [
+            pair("SAME "),
+            pair(f"{long} w"),
+            pair(f"{turn} hi\n\nHuman: go on\n\nAssistant:"),
+            pair("\n\nHuman: only here\n\nAssistant:"),
+        ],
         tmp_path / "other.jsonl",
     )
     found = inspect_files([one, other], "files", 0)
-    assert found.shared == {(str(one), str(other)): 3}
+    assert found.shared == {(str(one), str(other)): 4}
     assert (found.near_joined, found.openings_joined) == (1, 1)
-    assert f"3 prompts of {one} are also in {other}" in warnings_of(found)[0]
+    assert f"4 prompts of {one} are also in {other}" in warnings_of(found)[0]
 
 
 def test_what_holds_no_preferences_is_still_told(tmp_path: Path) -> None:

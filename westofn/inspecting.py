@@ -22,7 +22,7 @@ from westofn.sources.formats.demonstrations import demonstration, prompt_of
 from westofn.sources.formats.rows import column, listed
 from westofn.sources.preferences import SOURCES
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
-from westofn.sources.splits import group_prompts, normalise, prompt_id
+from westofn.sources.splits import fold, group_prompts, prompt_id
 
 POOLS, DEMONSTRATIONS, PROMPTS = "pools of responses", "demonstrations", "prompts"
 LENGTH_BIAS = 0.6
@@ -93,7 +93,7 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
         for file in files_of(path, "the path")
     ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
-    groups = group_prompts(set(prompts), {text: normalise(opening(text)) for text in prompts})
+    groups = group_prompts(set(prompts), {text: fold(opening(text)) for text in prompts})
     names = {
         file.name: {prompt_id(text) for text in file.texts["prompt"] if text.strip()}
         for file in files

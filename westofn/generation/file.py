@@ -59,11 +59,16 @@ def read_pools(
         DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
     """
     wanted = set(prompts["prompt_id"])
+    # By their texts too, since the embedded world's names are no hashes of them.
+    named = {
+        prompt_id(asked): name for name, asked in prompts.select("prompt_id", "prompt").iter_rows()
+    }
     pools: dict[str, list[str]] = {}
     place_of: dict[str, str] = {}
     counts = Counter(rows_other_prompts=0, responses_too_long=0, responses_surplus=0)
     for row in _rows(path, key):
         name = _name(row)
+        name = named.get(name, name)
         if name not in wanted:
             counts["rows_other_prompts"] += 1
             continue
