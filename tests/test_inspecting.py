@@ -107,6 +107,46 @@ def test_bad_files_are_refused_as_prepare_refuses_them(tmp_path: Path) -> None:
         inspect_files([path], "hh", 0)
 
 
+@pytest.mark.parametrize(
+    ("rows", "needed"),
+    [
+        ([{"prompt": "a", "responses": [1, None]}], ":1: column responses is a int (1)"),
+        ([{"prompt": "a", "responses": ["x", None]}], ":1: column responses is a null"),
+        (
+            [{"prompt": "a", "responses": ["x"]}, {"prompt": "A ", "responses": ["y"]}],
+            "also has a pool at",
+        ),
+        ([{"prompt": "a", "responses": ["x"]}, {"prompt": "b"}], ":2: column responses is missing"),
+        ([{"prompt_id": 7, "responses": ["x"]}], ":1: column prompt_id is a int"),
+        ([{"prompt": None, "responses": ["x"]}], ":1: column prompt is a null"),
+    ],
+)
+def test_pools_are_refused_as_sample_refuses_them(
+    rows: list[object], needed: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        inspect_files([save(rows, tmp_path / "x.jsonl")], "files", 0)
+    assert needed in str(caught.value)
+
+
+def test_a_second_pool_counts_within_what_sample_reads_at_once(tmp_path: Path) -> None:
+    files = [
+        save([{"prompt": "a", "responses": ["x"]}], tmp_path / f"k{number}.jsonl")
+        for number in (1, 2)
+    ]
+    assert [file.form for file in inspect_files(files, "files", 0).files] == [POOLS, POOLS]
+    with pytest.raises(DataError, match="also has a pool at"):
+        inspect_files([tmp_path], "files", 0)
+
+
+def test_pools_of_csv_are_told_from_rated_lists(tmp_path: Path) -> None:
+    pools, rated = tmp_path / "pools.csv", tmp_path / "rated.csv"
+    pools.write_text('prompt,responses\na,"[""x"", ""y""]"\n')
+    rated.write_text('prompt,responses,scores\na,"[""x"", ""y""]","[1, 2]"\n')
+    forms = [file.form for file in inspect_files([pools, rated], "files", 0).files]
+    assert forms == [POOLS, "rated lists"]
+
+
 def test_the_command_needs_no_torch(tmp_path: Path) -> None:
     path = save([pair("a"), pair("b")], tmp_path / "x.jsonl")
     code = (
