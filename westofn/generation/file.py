@@ -20,7 +20,7 @@ from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.pool import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
-from westofn.sources.pools import Pool, pools_of
+from westofn.sources.pools import NOT_USED, Pool, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
 from westofn.sources.splits import prompt_id
 
@@ -31,8 +31,7 @@ class FilePools:
 
     Attributes:
         pools: responses by prompt_id, in the order of the file.
-        counts: rows_other_prompts: rows of prompts that are not asked for; responses_too_long: of
-            those asked for; responses_surplus: beyond N.
+        counts: what was not used, by the reasons of NOT_USED.
     """
 
     pools: Mapping[str, Sequence[str]]
@@ -60,7 +59,7 @@ def read_pools(
         prompt_id(asked): name for name, asked in prompts.select("prompt_id", "prompt").iter_rows()
     }
     pools: dict[str, list[str]] = {}
-    counts = Counter(rows_other_prompts=0, responses_too_long=0, responses_surplus=0)
+    counts = Counter(dict.fromkeys(NOT_USED, 0))
     for pool in pools_of(_rows(path, key), name_of, {}):
         if pool.prompt_id in wanted:
             pools[pool.prompt_id] = _fitting(pool, n_candidates, policy, counts)

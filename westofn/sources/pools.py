@@ -15,6 +15,9 @@ from westofn.sources.reading import Row
 from westofn.sources.splits import prompt_id
 
 RESPONSES = "responses"
+NOT_USED = ("rows_other_prompts", "responses_too_long", "responses_surplus")
+"""What of the pools does not become a candidate: rows of prompts that are not asked for, and of
+those asked for the responses that do not fit and those beyond N."""
 
 _NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 _SCORES = {"scores", "ratings"}
