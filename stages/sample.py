@@ -27,7 +27,7 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     Counts are of what such pools hold and the candidates do not; of samples nothing is left out.
     """
     name = f"sample-{out.parent.name}"
-    not_used = dict.fromkeys(NOT_USED, 0)
+    not_used: Mapping[str, int] = dict.fromkeys(NOT_USED, 0)
     if load_params().sample.engine == "file":
         not_used = read_split(name, "unlabeled", prepared, policy, out)
     else:
