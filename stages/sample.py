@@ -1,11 +1,12 @@
 """Stage 4 of 9, `sample`: N candidates for every unlabeled prompt, with their log-likelihoods.
 
 reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy, sample.path
-writes  data/loop/k1/candidates.parquet
+writes  data/loop/k1/candidates.parquet, data/loop/k1/counts.json
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -13,18 +14,25 @@ import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.json_file import write_json
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.params import load_params
+from westofn.sources.pools import NOT_USED
 
 
-def main(prepared: In, policy: In, out: Out) -> None:
-    """Sample the previous iteration's policy on D_U, or read pools that were made elsewhere."""
+def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
+    """Sample the previous iteration's policy on D_U, or read pools that were made elsewhere.
+
+    Counts are of what such pools hold and the candidates do not; of samples nothing is left out.
+    """
     name = f"sample-{out.parent.name}"
+    not_used: Mapping[str, int] = dict.fromkeys(NOT_USED, 0)
     if load_params().sample.engine == "file":
-        read_split(name, "unlabeled", prepared, policy, out)
+        not_used = read_split(name, "unlabeled", prepared, policy, out)
     else:
         sample_split(name, "unlabeled", prepared, policy, out)
+    write_json(not_used, counts)
 
 
 def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> None:
@@ -46,8 +54,12 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
         CANDIDATES.write(frame, out)
 
 
-def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> None:
-    """Read pools for the prompts of a split and score them; `name` keys the scratch folder."""
+def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> Mapping[str, int]:
+    """Read pools for the prompts of a split and score them; `name` keys the scratch folder.
+
+    Returns:
+        How much of the pools was not used, by reason.
+    """
     from westofn.execution.scratch import scratch
     from westofn.generation.file import read_pools, score_pools
     from westofn.models.policy import load_policy
@@ -62,6 +74,7 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
         typer.echo(f"sample: not used of {pools}: {unused}")
     with scratch(name, [params.sample.n_candidates, split], [source, policy, pools]) as folder:
         CANDIDATES.write(score_pools(model, prompts, found, folder, name), out)
+    return found.counts
 
 
 def prompts_of(source: Path, split: str) -> pl.DataFrame:

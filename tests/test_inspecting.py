@@ -55,13 +55,18 @@ def test_leakage_between_files_counts_equal_near_and_later_turns(tmp_path: Path)
     turn = "\n\nHuman: hello there\n\nAssistant:"
     one = save([pair("same"), pair(long), pair(turn), pair("only here")], tmp_path / "one.jsonl")
     other = save(
-        [pair("SAME "), pair(f"{long} w"), pair(f"{turn} hi\n\nHuman: go on\n\nAssistant:")],
+        [
+            pair("SAME "),
+            pair(f"{long} w"),
+            pair(f"{turn} hi\n\nHuman: go on\n\nAssistant:"),
+            pair("\n\nHuman: only here\n\nAssistant:"),
+        ],
         tmp_path / "other.jsonl",
     )
     found = inspect_files([one, other], "files", 0)
-    assert found.shared == {(str(one), str(other)): 3}
+    assert found.shared == {(str(one), str(other)): 4}
     assert (found.near_joined, found.openings_joined) == (1, 1)
-    assert f"3 prompts of {one} are also in {other}" in warnings_of(found)[0]
+    assert f"4 prompts of {one} are also in {other}" in warnings_of(found)[0]
 
 
 def test_what_holds_no_preferences_is_still_told(tmp_path: Path) -> None:
@@ -100,6 +105,46 @@ def test_bad_files_are_refused_as_prepare_refuses_them(tmp_path: Path) -> None:
     save([{"prompt": "a", "chosen": "b"}], path)
     with pytest.raises(DataError, match="column rejected is missing"):
         inspect_files([path], "hh", 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "needed"),
+    [
+        ([{"prompt": "a", "responses": [1, None]}], ":1: column responses is a int (1)"),
+        ([{"prompt": "a", "responses": ["x", None]}], ":1: column responses is a null"),
+        (
+            [{"prompt": "a", "responses": ["x"]}, {"prompt": "A ", "responses": ["y"]}],
+            "also has a pool at",
+        ),
+        ([{"prompt": "a", "responses": ["x"]}, {"prompt": "b"}], ":2: column responses is missing"),
+        ([{"prompt_id": 7, "responses": ["x"]}], ":1: column prompt_id is a int"),
+        ([{"prompt": None, "responses": ["x"]}], ":1: column prompt is a null"),
+    ],
+)
+def test_pools_are_refused_as_sample_refuses_them(
+    rows: list[object], needed: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        inspect_files([save(rows, tmp_path / "x.jsonl")], "files", 0)
+    assert needed in str(caught.value)
+
+
+def test_a_second_pool_counts_within_what_sample_reads_at_once(tmp_path: Path) -> None:
+    files = [
+        save([{"prompt": "a", "responses": ["x"]}], tmp_path / f"k{number}.jsonl")
+        for number in (1, 2)
+    ]
+    assert [file.form for file in inspect_files(files, "files", 0).files] == [POOLS, POOLS]
+    with pytest.raises(DataError, match="also has a pool at"):
+        inspect_files([tmp_path], "files", 0)
+
+
+def test_pools_of_csv_are_told_from_rated_lists(tmp_path: Path) -> None:
+    pools, rated = tmp_path / "pools.csv", tmp_path / "rated.csv"
+    pools.write_text('prompt,responses\na,"[""x"", ""y""]"\n')
+    rated.write_text('prompt,responses,scores\na,"[""x"", ""y""]","[1, 2]"\n')
+    forms = [file.form for file in inspect_files([pools, rated], "files", 0).files]
+    assert forms == [POOLS, "rated lists"]
 
 
 def test_the_command_needs_no_torch(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a file of preferences, demonstrations, prompts or pools holds, before anything is run on it.
 
-It is read by the code that `prepare` reads it with, so what is refused there is refused here.
+It is read by the code that `prepare` and `sample` read it with, so what is refused there is refused
+here; which responses are too long for the policy is known to `sample` alone.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from westofn.core.dialogue import opening
 from westofn.errors import DataError
 from westofn.sources.collect import Part, collect_pairs, recognise
 from westofn.sources.formats.demonstrations import demonstration, prompt_of
-from westofn.sources.formats.rows import column, listed
+from westofn.sources.pools import is_pool, pools_of
 from westofn.sources.preferences import SOURCES
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
-from westofn.sources.splits import group_prompts, normalise, prompt_id
+from westofn.sources.splits import fold, group_prompts, prompt_id
 
 POOLS, DEMONSTRATIONS, PROMPTS = "pools of responses", "demonstrations", "prompts"
 LENGTH_BIAS = 0.6
@@ -87,13 +88,15 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
     Raises:
         DataError: a file or row cannot be read, or is of no known form.
     """
-    files = [
-        _report(file, folder_of(file, path), source, limit)
-        for path in paths
-        for file in files_of(path, "the path")
-    ]
+    files: list[FileReport] = []
+    for path in paths:
+        place_of: dict[str, str] = {}  # of pools, which `sample` reads from one path
+        files += [
+            _report(file, folder_of(file, path), source, limit, place_of)
+            for file in files_of(path, "the path")
+        ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
-    groups = group_prompts(set(prompts), {text: normalise(opening(text)) for text in prompts})
+    groups = group_prompts(set(prompts), {text: fold(opening(text)) for text in prompts})
     names = {
         file.name: {prompt_id(text) for text in file.texts["prompt"] if text.strip()}
         for file in files
@@ -115,12 +118,14 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
     )
 
 
-def _report(file: Path, folder: str, source: str, limit: int) -> FileReport:
+def _report(
+    file: Path, folder: str, source: str, limit: int, place_of: dict[str, str]
+) -> FileReport:
     rows = rows_of(file, limit)
     first = next(rows)
     every = chain([first], rows)
-    if _is_pool(first):
-        return _pools(file, every)
+    if is_pool(first):
+        return _pools(file, every, place_of)
     try:
         recognise(first, SOURCES[source]())
     except DataError as error:
@@ -157,14 +162,11 @@ def _other_than_preferences(
     raise refusal
 
 
-def _pools(file: Path, rows: Iterable[Row]) -> FileReport:
-    asked, sizes = [], []
-    for row in rows:
-        name = column(row, ("responses",), "prompt (or prompt_id) and responses")
-        asked.append(prompt_of(row) if "prompt" in row.values else "")
-        sizes.append(len(listed(row.values[name], name, row.where)))
+def _pools(file: Path, rows: Iterable[Row], place_of: dict[str, str]) -> FileReport:
+    pools = [(pool.prompt, len(pool.responses)) for pool in pools_of(rows, {}, place_of)]
+    sizes = [size for _, size in pools]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
-    return FileReport(str(file), POOLS, counts, {"prompt": asked})
+    return FileReport(str(file), POOLS, counts, {"prompt": [asked for asked, _ in pools]})
 
 
 def _plain(
@@ -185,12 +187,6 @@ def _plain(
     )
     counts = {"rows_in": count, "blank": blank, "rows_out": count - blank}
     return FileReport(str(file), form, counts, texts, note)
-
-
-def _is_pool(row: Row) -> bool:
-    responses = row.values.get("responses")
-    rated = {"scores", "ratings"} & set(row.values)
-    return not rated and isinstance(responses, list) and all(isinstance(r, str) for r in responses)
 
 
 def _longer_chosen(files: Sequence[FileReport]) -> float | None:

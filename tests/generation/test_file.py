@@ -81,6 +81,30 @@ def test_pools_are_named_by_prompt_or_by_its_id(small_policy: Policy, tmp_path: 
     assert by_id == read_pools(save(ROWS, tmp_path), FRAME, 3, small_policy)
 
 
+def test_a_bare_question_is_the_prompt_that_is_a_dialogue_and_the_other_way_round(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    dialogues = [f"\n\nHuman: {prompt}\n\nAssistant:" for prompt in PROMPTS]
+    frame = FRAME.with_columns(prompt=pl.Series(dialogues))
+    path = save(ROWS, tmp_path)
+    expected = read_pools(path, FRAME, 3, small_policy)
+    assert read_pools(path, frame, 3, small_policy) == expected
+    path = save(
+        [{**row, "prompt": text} for row, text in zip(ROWS, dialogues, strict=True)], tmp_path
+    )
+    assert read_pools(path, FRAME, 3, small_policy) == expected
+
+
+def test_prompts_that_are_named_otherwise_are_known_by_their_texts(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    # As in the embedded world, whose names are numbers.
+    names = [f"train-{row:06d}" for row in range(len(PROMPTS))]
+    frame = FRAME.with_columns(prompt_id=pl.Series(names))
+    found = read_pools(save(ROWS, tmp_path), frame, 3, small_policy)
+    assert sorted(found.pools) == names
+
+
 def test_a_prompt_without_a_pool_is_named(small_policy: Policy, tmp_path: Path) -> None:
     text = refusal(ROWS[1:], tmp_path, small_policy)
     assert f"1 of {len(PROMPTS)} prompts have no pool, first {prompt_id(PROMPTS[0])}" in text

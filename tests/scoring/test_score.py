@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -157,6 +158,26 @@ def test_a_long_response_is_scored_whole_and_marked(
     whole = float(score_rows(scorers("pointwise"), ["sun"], [LONG])[0, 0])
     assert long["reward"] == pytest.approx(whole, abs=1e-5)
     assert "scored 2 rows; 1 with a response beyond the model's limit" in captured.err
+
+
+def test_a_packed_file_is_scored_as_the_plain_one(
+    saved_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, packed, cut = (tmp_path / name for name in ("in.jsonl", "in.jsonl.gz", "cut.jsonl.gz"))
+    plain.write_text(lines(*SINGLE))
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    cut.write_bytes(packed.read_bytes()[:-12])
+    out = {}
+    for source in (plain, packed):
+        assert run(monkeypatch, source, "--model", saved_models / "pointwise") == 0
+        out[source] = capsys.readouterr().out
+    assert out[packed] == out[plain] != ""
+    assert run(monkeypatch, cut, "--model", saved_models / "pointwise") == 2
+    assert f"{cut}:" in (found := capsys.readouterr().err)
+    assert "the gzip stream is truncated or corrupt" in found
 
 
 def test_a_bad_row_leaves_an_earlier_file_as_it_was(

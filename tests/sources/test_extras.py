@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from huggingface_hub import constants
 
@@ -193,6 +194,78 @@ class TestUnlabeled:
         found = set(data.prompts.filter(split="unlabeled")["prompt"])
         assert "\n\nSystem: Be brief.\n\nHuman: Name a lake.\n\nAssistant:" in found
         assert len(found) == 5
+
+
+def as_conversation(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+class TestSpellings:
+    """One question as a bare text and as a conversation of one user turn."""
+
+    def test_held_out_questions_stay_held_out_in_the_other_spelling(self, load: Load) -> None:
+        plain = load()
+        held_out = prompts_in(plain, "test") | prompts_in(plain, "autorater")
+        questions = [row["prompt"] for row in PAIRS]
+        fresh = [words(4000 + n) for n in range(40)]
+        conversations = [as_conversation(text) for text in questions + fresh]
+        data = load(
+            sft="file",
+            sft_path=[{"prompt": asked, "completion": "said"} for asked in conversations],
+            unlabeled="both",
+            unlabeled_path=[{"prompt": asked} for asked in conversations],
+        )
+        assert len(held_out) > 10
+        assert data.counts["sft_dropped_held_out"] == len(held_out)
+        assert data.counts["unlabeled_dropped_in_preferences"] == len(questions)
+        assert data.counts["unlabeled_rows_out"] == len(fresh)
+        assert data.preferences.equals(plain.preferences)
+        assert data.hf50().equals(plain.hf50())
+
+    def test_bare_questions_of_pairs_that_are_dialogues_are_known(self, load: Load) -> None:
+        rated = [
+            {
+                "instruction": row["prompt"],
+                "completions": [
+                    {"response": row["chosen"], "overall_score": 2},
+                    {"response": row["rejected"], "overall_score": 1},
+                ],
+            }
+            for row in PAIRS
+        ]
+        bare = [{"prompt": row["prompt"]} for row in PAIRS]
+        some = [{"prompt": words(4000 + n)} for n in range(9)]
+        changes = {"path": rated, "unlabeled": "both", "unlabeled_path": bare + some}
+        data = load(source="ultrafeedback", **changes)
+        assert data.counts["unlabeled_dropped_in_preferences"] == len(bare)
+        assert data.counts["unlabeled_rows_out"] == len(some)
+
+    def test_files_of_texts_and_of_conversations_split_alike(
+        self, load: Load, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "both"
+        folder.mkdir()
+        save(PAIRS, folder / "texts.jsonl")
+        sides = ("chosen", "rejected")
+        rows = [
+            {"prompt": as_conversation(row["prompt"])}
+            | {side: [{"role": "assistant", "content": f"{row[side]}!"}] for side in sides}
+            for row in PAIRS
+        ]
+        save(rows, folder / "conversations.jsonl")
+        found = load(path=str(folder)).preferences
+        assert found.height == 2 * len(PAIRS)
+        assert found["prompt"].n_unique() == 2 * len(PAIRS)
+        splits = found.group_by("prompt_id").agg(pl.col("split").n_unique(), rows=pl.len())
+        assert splits.height == len(PAIRS)
+        assert (splits["split"].max(), splits["rows"].min()) == (1, 2)
+
+    def test_a_later_turn_is_of_the_family_of_its_bare_first_message(self, load: Load) -> None:
+        turns = "\n\nHuman: {}\n\nAssistant: Yes.\n\nHuman: Why?\n\nAssistant:"
+        test = sorted(prompts_in(load(), "test"))
+        rows = [{"prompt": turns.format(text)} for text in test] + list(TestUnlabeled.ROWS)
+        data = load(unlabeled="both", unlabeled_path=rows)
+        assert data.counts["unlabeled_dropped_held_out"] == len(test) > 0
 
 
 class TestHub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import polars as pl
@@ -91,6 +92,21 @@ class TestTexts:
     ) -> None:
         rows = [{"chosen": "The sky is blue.", "rejected": "The sky is black."}]
         assert only(rows, tmp_path) == ("The sky is", "blue.", "black.")
+
+    @pytest.mark.parametrize(
+        ("chosen", "rejected", "prompt"),
+        [
+            ("Q: hi there\ngood", "Q: hi there\ngreat", "Q: hi there"),
+            ("Question\ngood", "Question\ngreat", "Question"),
+            ("  Question\n\tgood one", "  Question\n\tgreat", "  Question"),
+            ("Question\ngood", "Question\nbad", "Question"),
+        ],
+    )
+    def test_any_white_space_ends_a_word_of_an_implicit_prompt(
+        self, chosen: str, rejected: str, prompt: str, tmp_path: Path
+    ) -> None:
+        expected = (prompt, *(side.removeprefix(prompt).strip() for side in (chosen, rejected)))
+        assert only([{"chosen": chosen, "rejected": rejected}], tmp_path) == expected
 
     def test_texts_that_share_no_word_are_dropped(self, tmp_path: Path) -> None:
         rows = [
@@ -207,6 +223,29 @@ class TestRatings:
         found = collect(rows, tmp_path)
         assert dropped(found) == {"dropped_equal_scores": 1, "dropped_one_response": 1}
 
+    def test_rated_rows_in_any_order_give_the_same_pair(self, tmp_path: Path) -> None:
+        rows = [
+            {"prompt": "Name it", "response": "a", "score": 1, "subset": "y"},
+            {"prompt": "name  it", "response": "b", "score": 3, "subset": "x"},
+            {"prompt": "NAME IT", "response": "c", "score": 2, "subset": "z"},
+            {"prompt": "other", "response": "a", "score": 1, "subset": "z"},
+            {"prompt": "other", "response": "b", "score": 2, "subset": "z"},
+        ]
+        expected = None
+        for order in permutations(rows):
+            file = save(order, tmp_path / "rows.jsonl")
+            found = collect_pairs(
+                parts_of(file, 0, "prepare.path"),
+                SOURCES["files"](),
+                subsets=("x",),
+                seed=0,
+                where=file,
+            )
+            (pair,) = found.pairs
+            assert (pair.prompt, pair.subset) == ("NAME IT", "x")
+            expected = expected or found
+            assert found == expected
+
     def test_rows_of_one_prompt_are_one_pair_wherever_they_stand(self, tmp_path: Path) -> None:
         rows = [
             {"prompt": "q", "response": "a", "score": 1},
@@ -216,7 +255,7 @@ class TestRatings:
         ]
         found = collect(rows, tmp_path)
         assert {(p.prompt, p.chosen, p.rejected) for p in found.pairs} == {
-            ("q", "b", "a"),
+            ("Q ", "b", "a"),
             ("r", "c", "d"),
         }
         counts = found.counts

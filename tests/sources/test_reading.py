@@ -100,3 +100,18 @@ def test_a_file_is_not_held_in_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert count == 4000
         assert peak < len(lines) / 2, file
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_has_not_are_refused(tmp_path: Path, constant: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"prompt": "a"}}\n{{"prompt": "a", "n": {constant}}}\n')
+    with pytest.raises(DataError) as caught:
+        list(rows_of(path))
+    assert f"{path}:2: not JSON ({constant} is not a finite number)" in str(caught.value)
+
+
+def test_a_blank_line_with_a_byte_order_mark_is_blank(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf\n{"prompt": "a"}\n')
+    assert [row.where for row in rows_of(path)] == [f"{path}:2"]

@@ -6,16 +6,18 @@ from itertools import combinations
 import polars as pl
 import pytest
 
+from westofn.core.dialogue import Message, to_text
 from westofn.errors import DataError, ParameterError
 from westofn.sources.splits import (
     SplitFractions,
     assign_splits,
     check_no_leak,
     first_half,
+    fold,
     group_prompts,
     hash_order,
-    normalise,
     prompt_id,
+    stable_id,
 )
 
 FRACTIONS = SplitFractions(validation=0.1, test=0.2, autorater=0.3)
@@ -49,7 +51,53 @@ def test_another_word_makes_another_prompt() -> None:
 
 
 def test_composed_and_decomposed_letters_are_one() -> None:
-    assert normalise("Caf\u00e9 STRASSE") == normalise("Cafe\u0301 straße") == "café strasse"
+    assert fold("Caf\u00e9 STRASSE") == fold("Cafe\u0301 straße") == "café strasse"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "\n\nHuman: What is love?\n\nAssistant:",
+        "\n\nHuman:  what is love?\n\nAssistant: \n",
+        "Human: What is love?\n\nAssistant:",
+        "\n\nHuman: What is love?",
+    ],
+)
+def test_a_dialogue_of_one_user_turn_is_the_prompt_that_its_text_is(other: str) -> None:
+    assert prompt_id("What is love?") == prompt_id(other)
+    assert len(group_prompts(["What is love?", other]).group_of) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "\n\nHuman: What is love?\n\nAssistant: Baby.\n\nHuman: Why?\n\nAssistant:",
+        "\n\nSystem: Be brief.\n\nHuman: What is love?\n\nAssistant:",
+        "\n\nAssistant: What is love?\n\nAssistant:",
+        "\n\nHuman: \\Human: What is love?\n\nAssistant:",
+    ],
+)
+def test_a_longer_dialogue_is_another_prompt(other: str) -> None:
+    assert prompt_id("What is love?") != prompt_id(other)
+
+
+def test_a_text_that_spells_a_marker_is_the_conversation_that_holds_it() -> None:
+    asked = "Continue:\n\nHuman: Hi\n\nAssistant:"
+    assert prompt_id(asked) == prompt_id(to_text([Message("user", asked)]))
+
+
+def test_the_name_of_a_dialogue_is_the_hash_of_its_folded_text() -> None:
+    # As it was before bare texts were named alike, so that the splits of HH stay what they are.
+    text = "\n\nHuman: Hi  there\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"
+    for dialogue in (text, "\n\nHuman: Hi\n\nAssistant:"):
+        assert prompt_id(dialogue) == stable_id("p", fold(dialogue))
+
+
+def test_near_copies_are_found_across_spellings() -> None:
+    # 12 tokens hold 8 five-grams and 13 hold 9, whatever stands around them: 8 / 9 is above 0.8.
+    words = " ".join(f"w{index}" for index in range(12))
+    groups = group_prompts([words, f"\n\nHuman: {words} please\n\nAssistant:"])
+    assert (len(groups.names), groups.near_duplicates_joined) == (1, 1)
 
 
 def test_one_changed_token_in_forty_five_five_grams_of_which_it_touches_five_joins() -> None:

@@ -44,7 +44,7 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
     "eval_reference@base": {"data/eval/base": EVALUATION},
     "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
     "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
-    "sample@k1": {"data/loop/k1": ("candidates.parquet",)},
+    "sample@k1": {"data/loop/k1": ("candidates.parquet", "counts.json")},
     "won_select@k1": {
         "data/loop/k1/pairs": ("pairs.parquet", "nested_pairs.parquet", "summary.json")
     },
@@ -249,15 +249,20 @@ def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
 
 def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> None:
     sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
+    nothing = {"rows_other_prompts": 0, "responses_too_long": 0, "responses_surplus": 0}
+    assert summary(made, "data/loop/k1/counts.json") == nothing
     pools = sampled.group_by("prompt_id", maintain_order=True).agg(responses="response")
     (tiny / "pools.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in pools.iter_rows(named=True))
+        + json.dumps({"prompt": "nobody asked", "responses": []})
     )
     tiny.change({"sample": {"engine": "file", "path": "pools.jsonl"}})
     tiny.succeed("sample@k1", "won_select@k1", "filter@k1")
     read = pl.read_parquet(tiny / "data/loop/k1/candidates.parquet")
     same = ["prompt_id", "candidate_index", "response"]
     assert read.select(same).equals(sampled.select(same))
+    not_used = nothing | {"rows_other_prompts": 1}
+    assert summary(tiny, "data/loop/k1/counts.json") == not_used
     # Of texts whose tokens are those that were drawn; a policy that learned nothing draws others.
     assert ((read["logprob"] - sampled["logprob"]).abs() < 1e-3).any()
     tiny.change({"sample": {"n_candidates": 9}})

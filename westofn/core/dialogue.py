@@ -27,6 +27,7 @@ HUMAN, ASSISTANT = MARKERS["user"], MARKERS["assistant"]
 
 _ROLES: dict[str, Role] = {"System": "system", "Human": "user", "Assistant": "assistant"}
 _MARKER = re.compile(r"\n\n(System|Human|Assistant):")
+_OPENS = re.compile(r"(?i:System|Human|Assistant):")
 _TO_ESCAPE = re.compile(r"\n\n(\\*(?:System|Human|Assistant):)")
 _ESCAPED = re.compile(r"\n\n\\(\\*(?:System|Human|Assistant):)")
 
@@ -75,9 +76,31 @@ def to_messages(text: str) -> list[Message]:
     ]
 
 
+def canonical(prompt: str) -> str:
+    r"""The one spelling of prompts that ask the same: a bare text is a dialogue of one user turn.
+
+    White space around the whole and the case of markers do not count, so that a dialogue which lost
+    the blank lines at its beginning is still one.
+
+    >>> canonical("Hi")
+    '\n\nHuman: Hi\n\nAssistant:'
+    >>> canonical("Human: Hi\n\nAssistant: ") == canonical("Hi")
+    True
+    """
+    bare = prompt.strip()
+    if not _OPENS.match(bare):
+        return to_text([Message("user", bare)])
+    dialogue = f"\n\n{bare}"
+    return dialogue if dialogue.lower().endswith(ASSISTANT.lower()) else dialogue + ASSISTANT
+
+
 def opening(prompt: str) -> str:
-    """The text before the assistant first speaks: what all turns of one dialogue share."""
-    return prompt.split(ASSISTANT, 1)[0]
+    r"""The canonical text before the assistant first speaks: what a dialogue's turns share.
+
+    >>> opening("Hi") == opening("\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:")
+    True
+    """
+    return canonical(prompt).split(ASSISTANT, 1)[0]
 
 
 def _with_backslash(match: re.Match[str]) -> str:

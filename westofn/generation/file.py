@@ -1,8 +1,7 @@
 """Pools that were generated elsewhere: texts from a file, log-likelihoods from the policy here.
 
-A row is {prompt or prompt_id, responses: list of texts}. Other columns are not read, another
-engine's log-likelihoods among them: the likelihood filter needs log π(y|x) of the policy at hand,
-by the one scorer.
+For the rows see `westofn/sources/pools.py`. Another engine's log-likelihoods are not read: the
+likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 """
 
 from __future__ import annotations
@@ -21,12 +20,9 @@ from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.pool import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
-from westofn.sources.formats.ratings import prompt_text
-from westofn.sources.formats.rows import column, listed, text
+from westofn.sources.pools import NOT_USED, Pool, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
 from westofn.sources.splits import prompt_id
-
-_NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 
 
 @dataclass(frozen=True)
@@ -35,8 +31,7 @@ class FilePools:
 
     Attributes:
         pools: responses by prompt_id, in the order of the file.
-        counts: rows_other_prompts: rows of prompts that are not asked for; responses_too_long: of
-            those asked for; responses_surplus: beyond N.
+        counts: what was not used, by the reasons of NOT_USED.
     """
 
     pools: Mapping[str, Sequence[str]]
@@ -59,20 +54,17 @@ def read_pools(
         DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
     """
     wanted = set(prompts["prompt_id"])
+    # By their texts too, since the embedded world's names are no hashes of them.
+    name_of = {
+        prompt_id(asked): name for name, asked in prompts.select("prompt_id", "prompt").iter_rows()
+    }
     pools: dict[str, list[str]] = {}
-    place_of: dict[str, str] = {}
-    counts = Counter(rows_other_prompts=0, responses_too_long=0, responses_surplus=0)
-    for row in _rows(path, key):
-        name = _name(row)
-        if name not in wanted:
+    counts = Counter(dict.fromkeys(NOT_USED, 0))
+    for pool in pools_of(_rows(path, key), name_of, {}):
+        if pool.prompt_id in wanted:
+            pools[pool.prompt_id] = _fitting(pool, n_candidates, policy, counts)
+        else:
             counts["rows_other_prompts"] += 1
-            continue
-        if (earlier := place_of.setdefault(name, row.where)) != row.where:
-            raise DataError(
-                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
-                f"put its responses into one list"
-            )
-        pools[name] = _responses(row, name, n_candidates, policy, counts)
     for name, prompt in prompts.sort("prompt_id").select("prompt_id", "prompt").iter_rows():
         if name not in pools:
             raise DataError(
@@ -111,23 +103,13 @@ def _rows(path: Path, key: str) -> Iterator[Row]:
         yield from rows_of(file)
 
 
-def _name(row: Row) -> str:
-    if "prompt_id" in row.values:
-        return text(row.values["prompt_id"], "prompt_id", row.where)
-    column(row, ("prompt",), _NEEDS)
-    return prompt_id(prompt_text(row))
-
-
-def _responses(
-    row: Row, name: str, n_candidates: int, policy: Policy, counts: Counter[str]
-) -> list[str]:
-    key = column(row, ("responses",), _NEEDS)
-    given = [text(entry, key, row.where) for entry in listed(row.values[key], key, row.where)]
+def _fitting(pool: Pool, n_candidates: int, policy: Policy, counts: Counter[str]) -> list[str]:
+    name, given = pool.prompt_id, pool.responses
     fitting = [one for one, fits in zip(given, policy.encoder.fits(given), strict=True) if fits]
     too_long = len(given) - len(fitting)
     if len(fitting) < n_candidates:
         raise DataError(
-            f"{row.where}: prompt {name} has {len(given)} responses, {too_long} of them longer "
+            f"{pool.where}: prompt {name} has {len(given)} responses, {too_long} of them longer "
             f"than {policy.encoder.template.max_response_tokens} tokens; needs {n_candidates} that "
             f"fit: give more, or lower sample.n_candidates"
         )

@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
+from westofn.sources.formats.rows import text
+from westofn.sources.json_lines import JsonLine, json_lines
 
 Form = Literal["response", "responses", "pair"]
 FORMS: dict[Form, tuple[str, ...]] = {
@@ -28,7 +30,6 @@ FORMS: dict[Form, tuple[str, ...]] = {
 ADDED = ("reward", "reward_std", "margin", "margin_std", "beyond_limit")
 """Columns that scoring adds; see `stream`."""
 _NEEDED = "needs prompt and response, prompt and responses, or prompt, chosen and rejected"
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,14 @@ def read_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
             no row.
     """
     form = None
-    for number, line in enumerate(lines, 1):
-        place = f"{name}:{number}"
-        text = line.removeprefix(_BOM).strip() if number == 1 else line.strip()
-        if not text:
-            continue
-        row = _row(text, place)
+    for line in json_lines(lines, name):
+        row = _row(line)
         if form and row.form != form[0]:
             raise DataError(
-                f"{place}: has {_columns(row.form)}, the first row has {_columns(form[0])} "
+                f"{row.place}: has {_columns(row.form)}, the first row has {_columns(form[0])} "
                 f"({form[1]}); needs one form: split the file"
             )
-        form = form or (row.form, place)
+        form = form or (row.form, row.place)
         yield row
     if not form:
         raise DataError(f"{name}: no rows to score, {_NEEDED} in at least one")
@@ -94,28 +91,14 @@ def _columns(form: Form) -> str:
     return " and ".join(FORMS[form])
 
 
-def _row(line: bytes, place: str) -> Row:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-    try:
-        values = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{place}: not JSON ({error.msg}, column {error.colno}): {show(text[:40])}; needs one "
-            "object a line: mend or remove the line"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: not JSON ({error}); mend or remove the line") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{place}: {_kind(values)}, {_NEEDED}: mend or remove the line")
+def _row(line: JsonLine) -> Row:
+    values, place = line.values, line.where
     form = _form(values, place)
-    prompt = _text(values["prompt"], "prompt", place)
+    prompt = text(values["prompt"], "prompt", place)
     if form == "responses":
-        return Row(place, text, form, prompt, _texts(values["responses"], place))
-    responses = [_text(values[column], column, place) for column in FORMS[form]]
-    return Row(place, text, form, prompt, responses)
+        return Row(place, line.text, form, prompt, _texts(values["responses"], place))
+    responses = [text(values[column], column, place) for column in FORMS[form]]
+    return Row(place, line.text, form, prompt, responses)
 
 
 def _form(values: Mapping[str, Any], place: str) -> Form:
@@ -139,35 +122,7 @@ def _form(values: Mapping[str, Any], place: str) -> Form:
 def _texts(value: object, place: str) -> list[str]:
     if not isinstance(value, list) or not value:
         raise DataError(
-            f"{place}: responses is {_kind(value)}, needs a list of at least one text: mend it"
+            f"{place}: column responses is {show(value)}, needs a list of at least one text: "
+            f"mend or remove the row"
         )
-    return [_text(one, f"responses[{index}]", place) for index, one in enumerate(value)]
-
-
-def _text(value: object, column: str, place: str) -> str:
-    if not isinstance(value, str):
-        raise DataError(f"{place}: {column} is {_kind(value)}, needs text: mend or remove the line")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{place}: {column} holds half a surrogate pair, which is not a character: mend it"
-        ) from None
-    return value
-
-
-def _kind(value: object) -> str:
-    """What a message calls a JSON value that is not what is needed."""
-    match value:
-        case None:
-            return "null"
-        case list():
-            return "a list" if value else "an empty list"
-        case dict():
-            return "an object"
-        case _:
-            return show(value)
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a finite number")
+    return [text(one, f"responses[{index}]", place) for index, one in enumerate(value)]

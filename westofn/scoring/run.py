@@ -15,6 +15,7 @@ from westofn.models.ensemble import load_reward_models
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.scoring.rows import read_rows
 from westofn.scoring.stream import Scored, score_stream
+from westofn.sources.json_lines import opened
 
 STANDARD = Path("-")
 """Stands for stdin or stdout."""
@@ -26,7 +27,7 @@ def score_file(source: Path, model: Path, out: Path, batch: int) -> Scored:
     A file appears whole or not at all; stdout is given every chunk as soon as it is scored.
 
     Args:
-        source: JSONL, or `STANDARD`.
+        source: JSONL, packed by gzip where the name ends with .gz, or `STANDARD`.
         model: Folder of a reward model or an ensemble.
         out: Where the scored rows go, or `STANDARD`.
         batch: Responses in one forward pass.
@@ -61,7 +62,7 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        handle = source.open("rb")
+        handle = opened(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror}); give a JSONL file") from None
     with handle:
@@ -78,8 +79,8 @@ def _written(out: Path) -> Iterator[BinaryIO]:
 
 
 def _count(source: Path) -> int | None:
-    """Rows of a file, blank lines included; of a stream nobody knows."""
-    if source == STANDARD or not source.is_file():
+    """Rows of a file, blank lines included; of a stream or a packed file nobody knows."""
+    if source == STANDARD or source.suffix == ".gz" or not source.is_file():
         return None
     with source.open("rb") as lines:
         return sum(1 for _ in lines)

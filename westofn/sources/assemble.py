@@ -29,9 +29,9 @@ from westofn.sources.splits import (
     SplitFractions,
     assign_splits,
     first_half,
+    fold,
     group_prompts,
     hash_order,
-    normalise,
     stable_id,
 )
 
@@ -68,7 +68,7 @@ def assemble(
     texts = {pair.prompt for pair in pairs}
     every = texts | extras.texts()
     groups = _named_by_pairs(
-        group_prompts(every, {text: normalise(opening(text)) for text in every}),
+        group_prompts(every, {text: fold(opening(text)) for text in every}),
         {pair.prompt_id for pair in pairs},
     )
     fractions = SplitFractions(

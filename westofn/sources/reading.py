@@ -7,16 +7,14 @@ here knows what the columns mean; see `westofn/sources/formats/`.
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
-import json
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
+from westofn.sources.json_lines import json_lines, opened, unreadable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
 
@@ -99,41 +97,12 @@ def _reader(file: Path) -> Iterator[Row]:
 
 
 def _json_rows(file: Path) -> Iterator[Row]:
-    number = 0
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as handle:
-            for number, line in enumerate(handle, 1):
-                if line.strip():
-                    yield Row(f"{file}:{number}", _json_row(line, f"{file}:{number}"))
-    except (EOFError, zlib.error) as error:
-        raise DataError(
-            f"{file}:{number + 1}: the gzip stream is truncated or corrupt ({error}); "
-            f"copy the file again"
-        ) from None
+        with opened(file) as handle:
+            for line in json_lines(handle, str(file)):
+                yield Row(line.where, line.values)
     except OSError as error:
-        raise _unreadable(f"{file}:{number + 1}", error) from None
-
-
-def _json_row(line: bytes, where: str) -> Mapping[str, object]:
-    try:
-        text = line.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start} is not UTF-8; needs UTF-8 text") from None
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        found = (
-            f"{error.msg}, column {error.colno}"
-            if isinstance(error, json.JSONDecodeError)
-            else str(error)
-        )
-        raise DataError(
-            f"{where}: not JSON ({found}): {show(text[:40])}; needs one object a line: "
-            f"mend or remove the line"
-        ) from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: found a {kind(row)}, needs an object a line")
-    return row
+        raise unreadable(f"{file}:1", error) from None
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:
@@ -166,7 +135,7 @@ def _csv_rows(file: Path) -> Iterator[Row]:
             f"quotes in them"
         ) from None
     except OSError as error:
-        raise _unreadable(f"{file}:{start}", error) from None
+        raise unreadable(f"{file}:{start}", error) from None
 
 
 def _check_header(names: list[str], file: Path) -> None:
@@ -205,15 +174,3 @@ def _saved_rows(folder: Path) -> Iterator[Row]:
         ) from None
     for number, values in enumerate(saved, 1):
         yield Row(f"{folder}: row {number}", values)
-
-
-def _unreadable(where: str, error: OSError) -> DataError:
-    return DataError(
-        f"{where}: cannot be read ({error.strerror or error}); copy the file again or mend its "
-        f"permissions"
-    )
-
-
-def kind(value: object) -> str:
-    """What a message calls the type of a value."""
-    return "null" if value is None else type(value).__name__

@@ -1,8 +1,9 @@
 """Splits by prompt group: no prompt, near copy of it or turn of its dialogue lies in two splits.
 
-A prompt is named by its normalised text; prompts that are nearly equal, or that open the same
-dialogue, form one group; and a group's split is a hash of the seed and the group. So neither the
-order of the rows nor the rows of other groups have a say in where a row goes.
+A prompt is named by its normalised text, so that a question is one prompt as bare text and as a
+dialogue of one user turn; prompts that are nearly equal, or that open the same dialogue, form one
+group; and a group's split is a hash of the seed and the group. So neither the order of the rows nor
+the rows of other groups have a say in where a row goes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from westofn.artifacts.table import show
+from westofn.core.dialogue import canonical
 from westofn.errors import DataError, ParameterError
 
 NEAR_DUPLICATE_JACCARD = 0.8
@@ -39,20 +41,31 @@ _PLACES = np.array(
 )
 
 
-def normalise(prompt: str) -> str:
-    """Fold what does not make another prompt: Unicode form, case and white space.
+def fold(text: str) -> str:
+    """Fold what does not make another text: Unicode form, case and white space.
 
-    >>> normalise("  Wie  heißt du? ")
+    >>> fold("  Wie  heißt du? ")
     'wie heisst du?'
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", prompt).casefold())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
+
+
+def normalise(prompt: str) -> str:
+    """Fold a prompt's canonical spelling, in which a bare text is a dialogue of one user turn.
+
+    >>> normalise("  Wie  heißt du? ")
+    'human: wie heisst du? assistant:'
+    """
+    return fold(canonical(prompt))
 
 
 def prompt_id(prompt: str) -> str:
     r"""Name a prompt by its normalised text: "p" and 16 hexadecimal digits.
 
     >>> prompt_id("Hello\nthere") == prompt_id("hello there")
+    True
+    >>> prompt_id("Hello there") == prompt_id("\n\nHuman: Hello there\n\nAssistant:")
     True
     """
     return stable_id("p", normalise(prompt))
@@ -140,7 +153,9 @@ def group_prompts(
     families_joined = sum(
         groups.join(first, other) for first, *others in members.values() for other in others
     )
-    near = _join_near_duplicates([text_of[name] for name in ids], groups, jaccard)
+    # Without the markers around it: of a short prompt they would be half of the shingles.
+    bare = [text_of[name].removeprefix("human: ").removesuffix(" assistant:") for name in ids]
+    near = _join_near_duplicates(bare, groups, jaccard)
     return PromptGroups(
         {name: ids[groups.root(index)] for index, name in enumerate(ids)}, families_joined, near
     )

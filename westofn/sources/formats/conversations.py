@@ -25,7 +25,8 @@ from westofn.sources.formats.rows import (
     subset_of,
     text,
 )
-from westofn.sources.reading import Row, kind
+from westofn.sources.json_lines import kind
+from westofn.sources.reading import Row
 
 _SCORES = ("score_chosen", "score_rejected")
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}

@@ -7,6 +7,7 @@ the best are no rivals; where no other is left, the prompt is dropped and counte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from westofn.artifacts.table import show
 from westofn.core.dialogue import to_text
@@ -74,26 +75,40 @@ class RatedRows(Format):
         return any(isinstance(row.get(name), str) for name in ("response", "completion"))
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row: a prompt's first row stands for the pair, its others are merged."""
-        first: dict[str, tuple[Row, str, str]] = {}
-        rated: dict[str, list[tuple[str, float]]] = {}
+        """One outcome a row: one of a prompt's rows stands for the pair, its others are merged.
+
+        A prompt's spelling and subset are the smallest of its rows', whatever their order.
+        """
+        found: dict[str, _Rated] = {}
         for row in rows:
             prompt, subset = prompt_text(row), subset_of(row)
             response = column(row, ("response", "completion"), _NEEDS_ROWS)
             score = column(row, _SCORES, _NEEDS_ROWS)
-            entry = (
-                text(row.values[response], response, row.where),
-                number(row.values[score], score, row.where),
+            # Without its texts, which the entries hold already.
+            place = Row(row.where, {})
+            one = found.setdefault(normalise(prompt), _Rated(place, prompt, subset))
+            one.prompt, one.subset = min(one.prompt, prompt), min(one.subset, subset)
+            one.entries.append(
+                (
+                    text(row.values[response], response, row.where),
+                    number(row.values[score], score, row.where),
+                )
             )
-            key = normalise(prompt)
-            if key in first:
-                yield Outcome(row, first[key][2], MERGED)
-            else:
-                # Without its texts, which the lists hold already.
-                first[key] = (Row(row.where, {}), prompt, subset)
-            rated.setdefault(key, []).append(entry)
-        for key, (row, prompt, subset) in first.items():
-            yield Outcome(row, subset, best_against_other(prompt, rated[key], subset, seed))
+        for one in found.values():
+            for _ in one.entries[1:]:
+                yield Outcome(one.row, one.subset, MERGED)
+            pair = best_against_other(one.prompt, one.entries, one.subset, seed)
+            yield Outcome(one.row, one.subset, pair)
+
+
+@dataclass
+class _Rated:
+    """The rows of one prompt: the first one's place, and the responses with their scores."""
+
+    row: Row
+    prompt: str
+    subset: str
+    entries: list[tuple[str, float]] = field(default_factory=list)
 
 
 def best_against_other(

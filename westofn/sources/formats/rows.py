@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
-from westofn.sources.reading import Row, kind
+from westofn.sources.json_lines import kind
+from westofn.sources.reading import Row
 from westofn.sources.splits import normalise, prompt_id, stable_id
 
 EMPTY_PROMPT = "dropped_empty_prompt"

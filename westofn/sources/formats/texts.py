@@ -97,8 +97,10 @@ class Texts(Format):
             )
         shared = _common_prefix(chosen, rejected)
         # Not within a word; the white space goes to the responses, which are stripped.
-        words = shared.rstrip() if shared != shared.rstrip() else shared.rpartition(" ")[0].rstrip()
-        return words or NO_SHARED_PROMPT
+        if shared != shared.rstrip():
+            return shared.rstrip() or NO_SHARED_PROMPT
+        before_and_word = shared.rsplit(maxsplit=1)
+        return before_and_word[0] if len(before_and_word) == 2 else NO_SHARED_PROMPT
 
 
 def _common_prefix(left: str, right: str) -> str:
