@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +83,23 @@ def _measured(digest: str, lock: Path) -> Path | None:
     for name, stage in recorded_stages(lock).items():
         if not name.startswith(("eval@", "eval_reference@")):
             continue
-        if all(dep.get("md5") != digest for dep in stage.get("deps", [])):
+        if _evaluated(stage) != digest:
             continue
         for out in stage.get("outs", []):
             folder = lock.parent / str(out["path"])
             if folder.is_dir() and dvc_digest(folder) == out.get("md5"):
                 return folder / METRICS
     return None
+
+
+def _evaluated(stage: Mapping[str, Any]) -> str | None:
+    """The content of the model that a stage evaluated: what its command names by `--rm`.
+
+    It reads other reward models too: the base model, whose labels it judges, and the autorater.
+    """
+    words = shlex.split(str(stage.get("cmd", "")))
+    model = next((value for word, value in pairwise(words) if word == "--rm"), None)
+    return next((dep.get("md5") for dep in stage.get("deps", []) if dep["path"] == model), None)
 
 
 def header(tags: Iterable[str] = (), **more: object) -> dict[str, object]:
