@@ -222,7 +222,7 @@ def test_a_chat_model_leaves_whatever_its_canaries_say(
     user, assistant = Message("user", "sun"), Message("assistant", "dog")
     prompts = [
         # The oldest turns go as a whole, so that what is left is shorter than the limit.
-        to_text([Message("user", "cat " * 30), assistant, user]),
+        to_text([user, Message("assistant", "dog " * 60), user]),
         to_text([user, user]),
         to_text([Message("system", "good"), user]),
         to_text([assistant, user]),
