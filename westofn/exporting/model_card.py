@@ -12,7 +12,7 @@ from typing import Any
 from westofn.artifacts.json_file import read_json
 from westofn.exporting.cards import PAPER, parameters, table, versions
 from westofn.exporting.lineage import Lineage, dvc_digest, recorded_stages
-from westofn.models.card import Card, member_folders, read_card
+from westofn.models.card import Card, in_one, member_folders, read_card
 
 MEASURES = (
     ("accuracy", "held-out preferences, accuracy"),
@@ -144,23 +144,13 @@ def body(about: About, use: Iterable[str]) -> list[str]:
             else ""
         ),
         "## Training",
-        table(("", "value"), _training(about.cards)),
+        table(("", "value"), in_one([one.training for one in about.cards]).items()),
         "## Measured",
         _measures(about.metrics),
         "## Parameters",
         parameters(about.lineage),
         versions(),
     ]
-
-
-def _training(cards: Sequence[Card]) -> list[tuple[str, object]]:
-    """What the cards note of training; a value for each member where they differ."""
-    rows: list[tuple[str, object]] = []
-    for key in cards[0].training:
-        values = [card.training.get(key) for card in cards]
-        alike = len(set(values)) == 1
-        rows.append((key, values[0] if alike else ", ".join(map(str, values))))
-    return rows
 
 
 def _measures(metrics: Mapping[str, Any] | None) -> str:
