@@ -202,17 +202,18 @@ def test_a_chat_model_reads_what_its_template_writes(
     save_reward_model(scorer, tmp_path / "rm", [(DIALOGUE, "good")], {})
     export_reward_model(tmp_path / "out", model=tmp_path / "rm")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    said = [
+    given = [
         tokenizer.apply_chat_template(turns(text), tokenize=False, add_generation_prompt=True)
         for text in prompts
     ]
-    rows = tokenizer(said, responses, padding=True, return_tensors="pt")
+    rows = tokenizer(given, responses, padding=True, return_tensors="pt")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     with torch.no_grad():
         torch.testing.assert_close(loaded(**rows).logits[:, 0], expected, atol=1e-5, rtol=1e-5)
-    assert "`prompt` is what `tokenizer.apply_chat_template" in (
-        tmp_path / "out" / "README.md"
-    ).read_text("utf-8")
+    said = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "as `prompt` what `tokenizer.apply_chat_template" in said
+    assert "have no system message and in which user and assistant take turns" in said
+    assert "split_special_tokens" not in said
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
@@ -249,6 +250,11 @@ def test_a_model_leaves_whatever_its_canaries_say(tmp_path: Path) -> None:
             (x,), (y,) = scorer.encoder.prompts([prompt]), scorer.encoder.responses([response])
             assert loaded(prompt, response).input_ids != x + y
             assert loaded(prompt, response, split_special_tokens=True).input_ids == x + y
+        (x,), (y,) = scorer.encoder.prompts([""]), scorer.encoder.responses(["good"])
+        assert loaded("" if kind == "start" else loaded.eos_token, "good").input_ids == x + y
+        said = (tmp_path / kind / "README.md").read_text()
+        assert ("give `tokenizer.eos_token` as prompt" in said) == (kind != "start")
+        assert "pass `split_special_tokens=True`" in said
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -260,10 +266,17 @@ def test_an_encoder_leaves_whatever_its_canaries_say(kind: str, tmp_path: Path) 
         max_response_tokens=30,
     )
     scorer = Scorer(RewardModel(model, "pointwise", 0, "last").eval(), encoder)
-    canaries = [("so [SEP] long </s> on", "good"), ("sun", "a [PAD] b"), ("", "good")]
+    end = encoder.tokenizer.sep_token
+    canaries = [(f"so {end} long", "good"), ("sun", f"a {end} b"), ("", "good")]
     save_reward_model(scorer, tmp_path / "rm", canaries, {})
     export_reward_model(tmp_path / "out", model=tmp_path / "rm")
-    assert plain_rewards(tmp_path / "out").isfinite().all()
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    for prompt, response in canaries[:2]:
+        (x,), (y,) = encoder.prompts([prompt]), encoder.responses([response])
+        split = loaded(prompt, response, split_special_tokens=True).input_ids
+        assert (split == x + y) == (kind != "deberta-v2")  # special tokens are among its pieces
+    said = (tmp_path / "out" / "README.md").read_text()
+    assert ("this tokenizer cannot split it" in said) == (kind == "deberta-v2")
 
 
 @pytest.mark.parametrize("limit", [1, 5])
@@ -308,10 +321,13 @@ def test_the_cards_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     text = (tmp_path / "out" / "student" / "README.md").read_text()
     assert "pipeline_tag: text-classification" in text
     monkeypatch.chdir(tmp_path / "out")
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    plain, piped = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {"prompt": PROMPTS[0], "response": RESPONSES[0]}
-    exec(block, names)
+    exec(plain, names)
     assert names["rewards"].tolist() == pytest.approx([expected], abs=1e-5)
+    *lines, last = piped.strip().splitlines()
+    exec("\n".join(lines), names)
+    assert eval(last, names) == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -> None:
@@ -325,6 +341,19 @@ def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -
         with pytest.raises(ModelError, match=needed):
             export_reward_model(tmp_path / "out", model=model)
         assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_classifier_is_for_transformers(tmp_path: Path) -> None:
+    export_reward_model(tmp_path / "out", model=saved(scorer_of("llama"), tmp_path / "rm"))
+    with pytest.raises(
+        ModelError,
+        match=r"out has config.json but no card.json: .* AutoModelForSequenceClassification, or "
+        "give the folder that it was exported from",
+    ):
+        load_reward_model(tmp_path / "out")
+    (tmp_path / "rm" / "card.json").unlink()
+    with pytest.raises(ModelError, match=r"has no card\.json; it was not written by this project"):
+        load_reward_model(tmp_path / "rm")
 
 
 def test_of_an_ensemble_a_member_is_exported(tmp_path: Path) -> None:

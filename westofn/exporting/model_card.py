@@ -135,8 +135,10 @@ def body(about: About, use: Iterable[str]) -> list[str]:
                 *sorted(card.template.items()),
             ],
         ),
-        "A prompt that is too long loses its beginning; a response is never cut. Rewards are raw "
-        "scalars: differences mean something, a sign does not."
+        "`layout` has the ids of the special tokens around a prompt x and after a response y; "
+        "`vocabulary` and `chat` are digests of tokenizer and chat template. In training a prompt "
+        "that was too long lost its beginning, and a response was never cut.",
+        "Rewards are raw scalars: differences mean something, a sign does not."
         + (
             f" Over the human training pairs their mean is {card.reward_mean:.4g}, their standard "
             f"deviation {card.reward_std:.4g}."
