@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import (
@@ -22,6 +24,7 @@ from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
 from tests.small_models import PROMPTS, RESPONSES, texts
 from tests.tiny_encoders import ENCODERS, write_encoder
+from westofn.core.dialogue import Message, to_text
 from westofn.errors import ModelError
 from westofn.exporting.forms import turns
 from westofn.exporting.reward_model import export_reward_model
@@ -60,6 +63,13 @@ def scorer_of(
 ) -> Scorer:
     encoder = Encoder(tokenizer_of(kind), 40, 20, "causal")
     model = RewardModel(tiny_model(model_type, encoder), comparator, 2, readout)
+    torch.nn.init.normal_(model.head.weight, std=0.7)
+    return Scorer(model.eval(), encoder)
+
+
+def chat_scorer(kind: str, spelling: PreTrainedTokenizerFast, limit: int) -> Scorer:
+    encoder = Encoder(chatting(spelling, kind), limit, 20, "causal", chat=True)
+    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
     torch.nn.init.normal_(model.head.weight, std=0.7)
     return Scorer(model.eval(), encoder)
 
@@ -186,26 +196,111 @@ def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
 def test_a_chat_model_reads_what_its_template_writes(
     kind: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    encoder = Encoder(chatting(spelling, kind), 90, 20, "causal", chat=True)
-    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
-    torch.nn.init.normal_(model.head.weight, std=0.7)
-    scorer = Scorer(model.eval(), encoder)
+    scorer = chat_scorer(kind, spelling, 90)
     prompts, responses = [PROMPTS[0], DIALOGUE], RESPONSES[:2]
     expected = score_rows(scorer, prompts, responses)[:, 0]
     save_reward_model(scorer, tmp_path / "rm", [(DIALOGUE, "good")], {})
     export_reward_model(tmp_path / "out", model=tmp_path / "rm")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    said = [
+    given = [
         tokenizer.apply_chat_template(turns(text), tokenize=False, add_generation_prompt=True)
         for text in prompts
     ]
-    rows = tokenizer(said, responses, padding=True, return_tensors="pt")
+    rows = tokenizer(given, responses, padding=True, return_tensors="pt")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     with torch.no_grad():
         torch.testing.assert_close(loaded(**rows).logits[:, 0], expected, atol=1e-5, rtol=1e-5)
-    assert "`prompt` is what `tokenizer.apply_chat_template" in (
-        tmp_path / "out" / "README.md"
-    ).read_text("utf-8")
+    said = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "as `prompt` what `tokenizer.apply_chat_template" in said
+    assert "have no system message and in which user and assistant take turns" in said
+    assert "split_special_tokens" not in said
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_chat_model_leaves_whatever_its_canaries_say(
+    kind: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    user, assistant = Message("user", "sun"), Message("assistant", "dog")
+    prompts = [
+        # The oldest turns go as a whole, so that what is left is shorter than the limit.
+        to_text([user, Message("assistant", "dog " * 60), user]),
+        to_text([user, user]),
+        to_text([Message("system", "good"), user]),
+        to_text([assistant, user]),
+        "\n\nAssistant:",
+        "so </s> long",
+        "so <|im_end|> long",
+    ]
+    scorer = chat_scorer(kind, spelling, 60)
+    assert len(scorer.encoder.prompts(prompts[:1])[0]) < 60
+    canaries = [*((prompt, "good") for prompt in prompts), ("sun", "so </s> bad")]
+    save_reward_model(scorer, tmp_path / "rm", canaries, {})
+    export_reward_model(tmp_path / "out", model=tmp_path / "rm")
+    assert plain_rewards(tmp_path / "out").isfinite().all()
+
+
+def test_a_model_leaves_whatever_its_canaries_say(tmp_path: Path) -> None:
+    canaries = [("so </s> long", "good"), ("sun", "a <pad> b"), ("", "good"), ("cat " * 50, "bad")]
+    for kind in ("plain", "shared", "start"):
+        scorer = scorer_of("llama", kind)
+        save_reward_model(scorer, tmp_path / f"rm-{kind}", canaries, {})
+        export_reward_model(tmp_path / kind, model=tmp_path / f"rm-{kind}")
+        loaded = AutoTokenizer.from_pretrained(tmp_path / kind)
+        for prompt, response in canaries[:2]:
+            (x,), (y,) = scorer.encoder.prompts([prompt]), scorer.encoder.responses([response])
+            assert loaded(prompt, response).input_ids != x + y
+            assert loaded(prompt, response, split_special_tokens=True).input_ids == x + y
+        (x,), (y,) = scorer.encoder.prompts([""]), scorer.encoder.responses(["good"])
+        assert loaded("" if kind == "start" else loaded.eos_token, "good").input_ids == x + y
+        said = (tmp_path / kind / "README.md").read_text()
+        assert ("give `tokenizer.eos_token` as prompt" in said) == (kind != "start")
+        assert "pass `split_special_tokens=True`" in said
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_leaves_whatever_its_canaries_say(kind: str, tmp_path: Path) -> None:
+    model, encoder = load_pretrained(
+        str(write_encoder(kind, tmp_path / kind)),
+        "reward_start.model",
+        max_prompt_tokens=60,
+        max_response_tokens=30,
+    )
+    scorer = Scorer(RewardModel(model, "pointwise", 0, "last").eval(), encoder)
+    end = encoder.tokenizer.sep_token
+    canaries = [(f"so {end} long", "good"), ("sun", f"a {end} b"), ("", "good")]
+    save_reward_model(scorer, tmp_path / "rm", canaries, {})
+    export_reward_model(tmp_path / "out", model=tmp_path / "rm")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
+    for prompt, response in canaries[:2]:
+        (x,), (y,) = encoder.prompts([prompt]), encoder.responses([response])
+        split = loaded(prompt, response, split_special_tokens=True).input_ids
+        assert (split == x + y) == (kind != "deberta-v2")  # special tokens are among its pieces
+    said = (tmp_path / "out" / "README.md").read_text()
+    assert ("this tokenizer cannot split it" in said) == (kind == "deberta-v2")
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_short_limit_of_prompts_is_no_reason_to_refuse(limit: int, tmp_path: Path) -> None:
+    scorer = scorer_of("llama")
+    scorer = replace(scorer, encoder=Encoder(scorer.tokenizer, limit, 20, "causal"))
+    folder = saved(scorer, tmp_path / "rm")
+    export_reward_model(tmp_path / "out", model=folder)
+    assert plain_rewards(tmp_path / "out").isfinite().all()
+
+
+def test_a_limit_that_leaves_nothing_to_compare_is_refused(tmp_path: Path) -> None:
+    made = tokenizer_of("plain")
+    # The space that it puts before a text is a token of its own before "a", so none fits in one.
+    made.backend_tokenizer.pre_tokenizer = Sequence(
+        [ByteLevel(add_prefix_space=True), Split("Ġ", "isolated")]
+    )
+    encoder = Encoder(made, 1, 20, "causal")
+    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
+    folder = saved(Scorer(model.eval(), encoder), tmp_path / "rm")
+    with pytest.raises(
+        ModelError, match=r"max_prompt_tokens is 1, .* raise sft\.max_prompt_tokens"
+    ):
+        export_reward_model(tmp_path / "out", model=folder)
 
 
 def test_a_pipeline_gives_the_raw_reward(tmp_path: Path) -> None:
@@ -226,10 +321,13 @@ def test_the_cards_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     text = (tmp_path / "out" / "student" / "README.md").read_text()
     assert "pipeline_tag: text-classification" in text
     monkeypatch.chdir(tmp_path / "out")
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    plain, piped = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {"prompt": PROMPTS[0], "response": RESPONSES[0]}
-    exec(block, names)
+    exec(plain, names)
     assert names["rewards"].tolist() == pytest.approx([expected], abs=1e-5)
+    *lines, last = piped.strip().splitlines()
+    exec("\n".join(lines), names)
+    assert eval(last, names) == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -> None:
@@ -243,6 +341,19 @@ def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -
         with pytest.raises(ModelError, match=needed):
             export_reward_model(tmp_path / "out", model=model)
         assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_classifier_is_for_transformers(tmp_path: Path) -> None:
+    export_reward_model(tmp_path / "out", model=saved(scorer_of("llama"), tmp_path / "rm"))
+    with pytest.raises(
+        ModelError,
+        match=r"out has config.json but no card.json: .* AutoModelForSequenceClassification, or "
+        "give the folder that it was exported from",
+    ):
+        load_reward_model(tmp_path / "out")
+    (tmp_path / "rm" / "card.json").unlink()
+    with pytest.raises(ModelError, match=r"has no card\.json; it was not written by this project"):
+        load_reward_model(tmp_path / "rm")
 
 
 def test_of_an_ensemble_a_member_is_exported(tmp_path: Path) -> None:

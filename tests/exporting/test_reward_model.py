@@ -18,9 +18,11 @@ from westofn import __main__ as command
 from westofn.artifacts.json_file import write_json
 from westofn.errors import DataError, ModelError
 from westofn.exporting.lineage import dvc_digest
+from westofn.exporting.model_card import _evaluated
 from westofn.exporting.reward_model import export_reward_model
 from westofn.models.ensemble import load_reward_models, mean_rewards
 
+ROOT = Path(__file__).resolve().parents[2]
 METRICS = {
     "accuracy": 0.7,
     "accuracy_low": 0.65,
@@ -102,6 +104,7 @@ def lock(tmp_path: Path, model: Path, evaluated: str) -> Path:
             "outs": [{"path": "data/loop/k1/rm", "md5": digest}],
         },
         "eval@k1": {
+            "cmd": "python -m stages.eval --name k1 --rm data/loop/k1/rm --out data/eval/k1",
             "deps": [{"path": "data/loop/k1/rm", "md5": digest}],
             "outs": [{"path": "data/eval/k1", "md5": evaluated}],
         },
@@ -129,6 +132,52 @@ def test_measures_of_another_content_are_not_taken(
     for name in ("pointwise", "joint"):
         export_reward_model(tmp_path / name, model=saved_models / name, lock=record)
         assert "Nothing is on record for this content." in card(tmp_path / name)
+
+
+def test_measures_are_those_of_the_model_that_a_stage_evaluated(
+    saved_models: Path, tmp_path: Path
+) -> None:
+    # As in dvc.yaml, the student's evaluation reads the base model, and both read the autorater.
+    base, student, autorater = (saved_models / name for name in ("embedding", "pointwise", "joint"))
+    digests = {
+        "data/loop/k0/rm": dvc_digest(base),
+        "data/loop/k1/rm": dvc_digest(student),
+        "data/autorater": dvc_digest(autorater),
+    }
+    stages: dict[str, Any] = {}
+    for stage, key, model, accuracy, also in (
+        ("eval@k1", "k1", "data/loop/k1/rm", 0.7, " --base data/loop/k0/rm"),
+        ("eval_reference@base", "base", "data/loop/k0/rm", 0.6, ""),
+    ):
+        write_json(METRICS | {"accuracy": accuracy}, tmp_path / f"data/eval/{key}/metrics.json")
+        command = f"python -m stages.eval --autorater data/autorater --rm {model}{also}"
+        stages[stage] = {
+            "cmd": command,
+            "deps": [{"path": path, "md5": digests[path]} for path in digests if path in command],
+            "outs": [{"path": f"data/eval/{key}", "md5": dvc_digest(tmp_path / "data/eval" / key)}],
+        }
+    record = tmp_path / "dvc.lock"
+    for order in (list(stages), list(reversed(stages))):
+        with record.open("w") as handle:
+            YAML().dump({"stages": {name: stages[name] for name in order}}, handle)
+        for model, line in (
+            (base, "accuracy | 0.6000"),
+            (student, "accuracy | 0.7000"),
+            (autorater, "Nothing is on record for this content."),
+        ):
+            export_reward_model(tmp_path / "out", model=model, lock=record)
+            assert line in card(tmp_path / "out"), (model.name, order)
+    shutil.rmtree(tmp_path / "data/eval/base")
+    export_reward_model(tmp_path / "out", model=base, lock=record)
+    assert "Nothing is on record for this content." in card(tmp_path / "out")
+
+
+def test_every_evaluation_of_the_pipeline_names_the_model_that_it_measures() -> None:
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+    for name, model in (("eval", "data/loop/${key}/rm"), ("eval_reference", "${item.rm}")):
+        stage = stages["stages"][name]["do"]
+        deps = [{"path": path, "md5": path} for path in stage["deps"]]
+        assert _evaluated({"cmd": stage["cmd"], "deps": deps}) == model
 
 
 def test_a_folder_that_is_no_export_is_left_alone(saved_models: Path, tmp_path: Path) -> None:

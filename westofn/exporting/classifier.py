@@ -7,10 +7,14 @@ encoder-only model is the backbone itself, and `last` is what its last layer rea
 The tokenizer's post-processor puts the special tokens where training had them:
 `tokenizer(prompt, response)` gives the ids that the encoder gives. Of a model that reads a chat
 template, the prompt is what `apply_chat_template` writes up to where the assistant speaks.
+
+What a plain tokenizer cannot do is the caller's, and a row that needs it says nothing about an
+export, see `_whole`.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -29,16 +33,19 @@ from transformers import (
 
 from westofn.core.dialogue import to_messages
 from westofn.errors import ModelError
+from westofn.exporting.forms import turns
 from westofn.models.card import Canary
 from westofn.models.chat import VARIABLES
 from westofn.models.encoder_only import last_linear
 from westofn.models.encoding import Encoder
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_rows
+from westofn.models.tokenizer import plain_ids
 
 PAD = "<|pad|>"
 TOLERANCE = 1e-5  # absolute, and relative for rewards above 1
-PROBE = Canary("a question, and one more", "an answer", [])
+# The second is for limits that the first does not keep.
+PROBES = (Canary("a question, and one more", "an answer", []), Canary("a", "b", []))
 
 
 def require_classifier(scorer: Scorer, model: Path) -> None:
@@ -70,11 +77,19 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
         place: A new folder.
 
     Raises:
-        ModelError: What transformers loads reads other ids, or gives other scores.
+        ModelError: What transformers loads reads other ids, or gives other scores; or the limit of
+            prompts leaves nothing to compare.
     """
     # A classifier's weights are all of one kind, and the head is fp32.
     scorer.model.backbone.float()
-    encoder, rows = scorer.encoder, [*_whole(scorer.encoder, canaries), PROBE]
+    encoder = scorer.encoder
+    rows = _whole(encoder, [*canaries, *PROBES])
+    if not rows:
+        raise ModelError(
+            f"max_prompt_tokens is {encoder.template.max_prompt_tokens}, by which even the prompt "
+            f"{PROBES[-1].prompt!r} is trimmed, so that nothing can be compared with what "
+            "transformers loads; raise sft.max_prompt_tokens and rerun"
+        )
     prompts, responses = [row.prompt for row in rows], [row.response for row in rows]
     rewards = score_rows(scorer, prompts, responses)[:, 0]
     tokenizer = _tokenizer(encoder, _segment_of_responses(scorer))
@@ -98,14 +113,43 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
         )
 
 
-def _whole(encoder: Encoder, canaries: Sequence[Canary]) -> list[Canary]:
-    """The rows that a plain tokenizer reads as it is told: not trimmed, and turn by turn."""
-    lengths = map(len, encoder.prompts([canary.prompt for canary in canaries]))
-    limit = encoder.template.max_prompt_tokens
-    rows = [row for row, length in zip(canaries, lengths, strict=True) if length < limit]
-    if encoder.chat is None:
-        return rows
-    return [row for row in rows if _alternates([m.role for m in to_messages(row.prompt)])]
+def _whole(encoder: Encoder, rows: Sequence[Canary]) -> list[Canary]:
+    """The rows that a plain tokenizer reads as it is told: not trimmed, and see `_is_plain`."""
+    limits, prompts = encoder.template, [row.prompt for row in rows]
+    endless = Encoder(
+        encoder.tokenizer,
+        sys.maxsize,
+        limits.max_response_tokens,
+        limits.family,
+        chat=encoder.chat is not None,
+    )
+    both = zip(rows, encoder.prompts(prompts), endless.prompts(prompts), strict=True)
+    return [row for row, ids, whole in both if ids == whole and _is_plain(encoder, row)]
+
+
+def _is_plain(encoder: Encoder, row: Canary) -> bool:
+    """Whether the encoder does no more with a row than its tokenizer or template would.
+
+    It does where a text spells out a special token, where turns of a dialogue do not alternate
+    between user and assistant, and where nothing at all would stand before a response.
+    """
+    if any(_spells_special(encoder, text) for text in (row.prompt, row.response)):
+        return False
+    if encoder.chat:
+        return _alternates([message.role for message in to_messages(row.prompt)])
+    return bool(encoder.layout.before_prompt or plain_ids(encoder.tokenizer, [row.prompt])[0])
+
+
+def _spells_special(encoder: Encoder, text: str) -> bool:
+    """Whether a text spells out a token that the encoder reads as text and others as the token."""
+    tokenizer = encoder.tokenizer
+    (found,) = tokenizer(
+        [text], add_special_tokens=False, split_special_tokens=False, verbose=False
+    ).input_ids
+    # Of those that a chat template writes, some are not special, such as <think>.
+    written = encoder.chat.control if encoder.chat else frozenset[int]()
+    unlike = {index for index in written if not tokenizer.added_tokens_decoder[index].special}
+    return found != plain_ids(tokenizer, [text])[0] or not unlike.isdisjoint(found)
 
 
 def _alternates(roles: Sequence[str]) -> bool:
@@ -116,9 +160,8 @@ def _as_given(encoder: Encoder, tokenizer: Any, prompt: str) -> str:
     """What a plain tokenizer is given as the prompt."""
     if encoder.chat is None:
         return prompt
-    messages = [{"role": m.role, "content": m.content.strip()} for m in to_messages(prompt)]
-    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return str(written)
+    messages = [turn | {"content": turn["content"].strip()} for turn in turns(prompt)]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def _segment_of_responses(scorer: Scorer) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from westofn.artifacts.json_file import read_json
 from westofn.exporting.cards import PAPER, parameters, table, versions
 from westofn.exporting.lineage import Lineage, dvc_digest, recorded_stages
-from westofn.models.card import Card, member_folders, read_card
+from westofn.models.card import Card, in_one, member_folders, read_card
 
 MEASURES = (
     ("accuracy", "held-out preferences, accuracy"),
@@ -81,13 +83,23 @@ def _measured(digest: str, lock: Path) -> Path | None:
     for name, stage in recorded_stages(lock).items():
         if not name.startswith(("eval@", "eval_reference@")):
             continue
-        if all(dep.get("md5") != digest for dep in stage.get("deps", [])):
+        if _evaluated(stage) != digest:
             continue
         for out in stage.get("outs", []):
             folder = lock.parent / str(out["path"])
             if folder.is_dir() and dvc_digest(folder) == out.get("md5"):
                 return folder / METRICS
     return None
+
+
+def _evaluated(stage: Mapping[str, Any]) -> str | None:
+    """The content of the model that a stage evaluated: what its command names by `--rm`.
+
+    It reads other reward models too: the base model, whose labels it judges, and the autorater.
+    """
+    words = shlex.split(str(stage.get("cmd", "")))
+    model = next((value for word, value in pairwise(words) if word == "--rm"), None)
+    return next((dep.get("md5") for dep in stage.get("deps", []) if dep["path"] == model), None)
 
 
 def header(tags: Iterable[str] = (), **more: object) -> dict[str, object]:
@@ -123,8 +135,10 @@ def body(about: About, use: Iterable[str]) -> list[str]:
                 *sorted(card.template.items()),
             ],
         ),
-        "A prompt that is too long loses its beginning; a response is never cut. Rewards are raw "
-        "scalars: differences mean something, a sign does not."
+        "`layout` has the ids of the special tokens around a prompt x and after a response y; "
+        "`vocabulary` and `chat` are digests of tokenizer and chat template. In training a prompt "
+        "that was too long lost its beginning, and a response was never cut.",
+        "Rewards are raw scalars: differences mean something, a sign does not."
         + (
             f" Over the human training pairs their mean is {card.reward_mean:.4g}, their standard "
             f"deviation {card.reward_std:.4g}."
@@ -132,23 +146,13 @@ def body(about: About, use: Iterable[str]) -> list[str]:
             else ""
         ),
         "## Training",
-        table(("", "value"), _training(about.cards)),
+        table(("", "value"), in_one([one.training for one in about.cards]).items()),
         "## Measured",
         _measures(about.metrics),
         "## Parameters",
         parameters(about.lineage),
         versions(),
     ]
-
-
-def _training(cards: Sequence[Card]) -> list[tuple[str, object]]:
-    """What the cards note of training; a value for each member where they differ."""
-    rows: list[tuple[str, object]] = []
-    for key in cards[0].training:
-        values = [card.training.get(key) for card in cards]
-        alike = len(set(values)) == 1
-        rows.append((key, values[0] if alike else ", ".join(map(str, values))))
-    return rows
 
 
 def _measures(metrics: Mapping[str, Any] | None) -> str:

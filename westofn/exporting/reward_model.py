@@ -57,9 +57,10 @@ def export_reward_model(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
         place = Path(name) / out.name
         if plain:
+            use = use_by_transformers(about, members[0].encoder)
             write_classifier(members[0], about.card.canaries, place)
             tags = header(library_name="transformers", pipeline_tag="text-classification")
-            write_card(place, out.name, tags, body(about, use_by_transformers(about)))
+            write_card(place, out.name, tags, body(about, use))
         else:
             shutil.copytree(model, place)
             (place / CARD).unlink(missing_ok=True)  # of an export that is exported again

@@ -7,7 +7,7 @@ lost, a tokenizer that was swapped, or weights of another run are found before a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -112,15 +112,25 @@ def describe_model(folder: Path) -> dict[str, str]:
         ModelError: As `read_card`, of the model or of a member.
     """
     members = member_folders(folder)
-    facts: dict[str, list[str]] = {} if len(members) == 1 else {"members": [str(len(members))]}
+    cards = [read_card(member, "reward_model") for member in members]
+    facts = {"members": str(len(members))} if len(members) > 1 else {}
+    said = [{"family": c.family, "comparator": c.comparator, **c.training} for c in cards]
+    return facts | {key: str(value) for key, value in in_one(said).items()}
+
+
+def in_one(members: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """What the members of an ensemble say of themselves; where they differ, a value each.
+
+    >>> in_one([{"steps": 8, "best_step": 4}, {"steps": 8, "best_step": 6}])
+    {'steps': 8, 'best_step': '4, 6'}
+    """
+    values: dict[str, list[object]] = {}
     for member in members:
-        card = read_card(member, "reward_model")
-        said = {"family": card.family, "comparator": card.comparator, **card.training}
-        for key, value in said.items():
-            facts.setdefault(key, []).append(str(value))
+        for key, value in member.items():
+            values.setdefault(key, []).append(value)
     return {
-        key: values[0] if len(set(values)) == 1 else ", ".join(values)
-        for key, values in facts.items()
+        key: several[0] if len(set(several)) == 1 else ", ".join(map(str, several))
+        for key, several in values.items()
     }
 
 

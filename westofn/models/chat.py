@@ -46,6 +46,7 @@ class ChatTemplate:
     Attributes:
         end: The id that ends the assistant's turn.
         digest: Sixteen hex digits that differ between templates.
+        control: Ids of tokens that a message cannot say: special, or written by the template.
 
     Raises:
         ModelError: There is no template, or it cannot be used: its message says why.
@@ -65,12 +66,11 @@ class ChatTemplate:
                 "replace strftime_now(…) by a fixed date in the template beside sft.model"
             )
         self._frames: dict[tuple[tuple[Role, ...], bool], tuple[str, ...]] = {}
-        # Special, or written by the template: what a message must not be able to say.
-        self._control = {
+        self.control = frozenset(
             index
             for index, token in tokenizer.added_tokens_decoder.items()
             if token.special or (token.content in self.source and not token.content.isspace())
-        }
+        )
         self._knows_system = self._takes_system()
         self.end = self._end_of_turn()
         written = (self.source, self._frame(("user", "assistant")), self._knows_system, self.end)
@@ -153,7 +153,7 @@ class ChatTemplate:
         kept: list[int] = []
         starts: list[int] = []
         for index, (start, end) in zip(ids, offsets, strict=True):
-            typed = index in self._control and any(a <= start < b for a, b in spans)
+            typed = index in self.control and any(a <= start < b for a, b in spans)
             some = self._spelt_out(text[start:end]) if typed else [index]
             kept += some
             starts += [start] * len(some)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
-from westofn.models.card import Card, check_canaries, check_family, read_card
+from westofn.models.card import CARD, Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import load_backbone, network_of
 from westofn.models.folder import load_encoder, write_model
@@ -184,6 +184,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     Raises:
         ModelError: The folder is missing or incomplete, or its parts do not belong together.
     """
+    _refuse_plain(folder)
     card = read_card(folder, "reward_model")
     encoder = load_encoder(folder, card)
     if card.comparator not in ("embedding", "joint", "pointwise"):
@@ -206,6 +207,22 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     scorer = Scorer(model, encoder, card.reward_mean, card.reward_std)
     check_canaries(folder, card, partial(_answer, scorer))
     return scorer
+
+
+def _refuse_plain(folder: Path) -> None:
+    """Refuse a folder for transformers alone, which has neither card nor head.
+
+    Raises:
+        ModelError: It is one.
+    """
+    ours = any((folder / name).exists() for name in (CARD, HEAD))
+    if (folder / "config.json").is_file() and not ours:
+        raise ModelError(
+            f"{folder} has config.json but no {CARD}: it is a model for plain transformers, such "
+            "as `export rm` writes of causal and encoder-only models; load it with "
+            "AutoModelForSequenceClassification, or give the folder that it was exported from, "
+            "such as data/loop/k1/rm"
+        )
 
 
 def _answer(scorer: Scorer, prompts: list[str], responses: list[str]) -> list[list[float]]:
