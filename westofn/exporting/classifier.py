@@ -100,9 +100,11 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
 
 def _whole(encoder: Encoder, canaries: Sequence[Canary]) -> list[Canary]:
     """The rows that a plain tokenizer reads as it is told: not trimmed, and turn by turn."""
-    lengths = map(len, encoder.prompts([canary.prompt for canary in canaries]))
+    prompts = map(len, encoder.prompts([canary.prompt for canary in canaries]))
+    fitting = encoder.fits([canary.response for canary in canaries])  # else positions may end
     limit = encoder.template.max_prompt_tokens
-    rows = [row for row, length in zip(canaries, lengths, strict=True) if length < limit]
+    lengths = zip(canaries, prompts, fitting, strict=True)
+    rows = [row for row, prompt, fits in lengths if fits and prompt < limit]
     if encoder.chat is None:
         return rows
     return [row for row in rows if _alternates([m.role for m in to_messages(row.prompt)])]

@@ -46,6 +46,7 @@ class ChatTemplate:
     Attributes:
         end: The id that ends the assistant's turn.
         digest: Sixteen hex digits that differ between templates.
+        shortest: Tokens around an empty prompt.
 
     Raises:
         ModelError: There is no template, or it cannot be used: its message says why.
@@ -75,27 +76,29 @@ class ChatTemplate:
         self.end = self._end_of_turn()
         written = (self.source, self._frame(("user", "assistant")), self._knows_system, self.end)
         self.digest = hashlib.blake2b(repr(written).encode(), digest_size=8).hexdigest()
-        shortest = len(self._read([[Message("user", "")]])[0].ids)
-        if shortest >= max_tokens:
+        self.shortest = len(self._read([[Message("user", "")]])[0].ids)
+        if self.shortest >= max_tokens:
             raise ModelError(
-                f"the model's chat template has {shortest} tokens around an empty prompt, "
+                f"the model's chat template has {self.shortest} tokens around an empty prompt, "
                 f"sft.max_prompt_tokens is {max_tokens}; raise it"
             )
 
-    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt up to where the assistant speaks, at most `max_tokens`.
+    def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
+        """Ids of each prompt up to where the assistant speaks.
 
         Args:
             texts: Dialogues in the form of `core.dialogue`, or any text: a single user's message.
+            at_most: Tokens of a prompt, no fewer than `shortest`; by default `max_tokens`.
         """
+        limit = self.max_tokens if at_most is None else at_most
         rows = [self._turns(to_messages(text)) for text in texts]
-        return [self._fitted(*pair) for pair in zip(rows, self._read(rows), strict=True)]
+        return [self._fitted(*pair, limit) for pair in zip(rows, self._read(rows), strict=True)]
 
-    def _fitted(self, messages: list[Message], read: _Read) -> list[int]:
+    def _fitted(self, messages: list[Message], read: _Read, at_most: int) -> list[int]:
         """The ids of as much of the dialogue's end as fits."""
-        while len(read.ids) > self.max_tokens:
+        while len(read.ids) > at_most:
             # Cutting can change how the rest is spelt, hence again until it fits.
-            messages = _shorter(messages, read, len(read.ids) - self.max_tokens)
+            messages = _shorter(messages, read, len(read.ids) - at_most)
             read = self._read([messages])[0]
         return read.ids
 

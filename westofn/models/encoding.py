@@ -165,17 +165,30 @@ class Encoder:
         """Of the longest row: a prompt and, for the joint comparator, two responses."""
         return self.template.max_prompt_tokens + 2 * (self.template.max_response_tokens + 1)
 
-    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt, at most `max_prompt_tokens` with its special ones, trimmed left.
+    @property
+    def shortest_prompt(self) -> int:
+        """Tokens of a prompt of which no word is left."""
+        if self.chat:
+            return self.chat.shortest
+        return max(1, len(self.layout.before_prompt) + len(self.layout.after_prompt))
+
+    def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
+        """Ids of each prompt, trimmed left.
 
         A prompt without any token is read as the end token alone: something must stand before a
         response's first token, and the end token is what texts follow in pretraining.
+
+        Args:
+            texts: Prompts.
+            at_most: Tokens with the special ones, from `shortest_prompt` to `max_prompt_tokens`,
+                which it is by default.
         """
         if self.chat:
-            return self.chat.prompts(texts)
+            return self.chat.prompts(texts, at_most)
+        limit = self.template.max_prompt_tokens if at_most is None else at_most
         before, after = self.layout.before_prompt, self.layout.after_prompt
-        keep = self.template.max_prompt_tokens - len(before) - len(after)
-        rows = [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]
+        keep = limit - len(before) - len(after)
+        rows = [[*before, *ids[max(0, len(ids) - keep) :], *after] for ids in self._ids(texts)]
         return [row or [self.eos_id] for row in rows]
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
