@@ -43,6 +43,11 @@ class _Read:
 class ChatTemplate:
     """How one tokenizer writes dialogues.
 
+    Args:
+        tokenizer: The model's.
+        max_tokens: Of a prompt.
+        key: The parameter that a message says to mend.
+
     Attributes:
         end: The id that ends the assistant's turn.
         digest: Sixteen hex digits that differ between templates.
@@ -52,18 +57,20 @@ class ChatTemplate:
         ModelError: There is no template, or it cannot be used: its message says why.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, max_tokens: int, key: str = "sft.model"
+    ) -> None:
         if not tokenizer.chat_template:
             raise ModelError(
                 "sft.chat_template is model, but the model's tokenizer has no chat template; set "
-                "sft.chat_template to none, or give sft.model an instruct model"
+                f"sft.chat_template to none, or give {key} an instruct model"
             )
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.tokenizer, self.max_tokens, self.key = tokenizer, max_tokens, key
         self.source = tokenizer.get_chat_template()
         if "strftime_now" in self.source and "date_string" not in self.source:
             raise ModelError(
                 "the model's chat template writes today's date, so that equal runs would differ; "
-                "replace strftime_now(…) by a fixed date in the template beside sft.model"
+                f"replace strftime_now(…) by a fixed date in the template beside {key}"
             )
         self._frames: dict[tuple[tuple[Role, ...], bool], tuple[str, ...]] = {}
         # Special, or written by the template: what a message must not be able to say.
@@ -196,7 +203,7 @@ class ChatTemplate:
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"the model's chat template cannot write turns of {', '.join(roles)}: {reason}; "
-                "set sft.chat_template to none, or mend the template beside sft.model"
+                f"set sft.chat_template to none, or mend the template beside {self.key}"
             ) from None
         assert isinstance(rest, str)
         pieces = []
@@ -205,7 +212,8 @@ class ChatTemplate:
             if not found or mark in rest:
                 raise ModelError(
                     f"the model's chat template does not write each message of {', '.join(roles)} "
-                    "once and in order; set sft.chat_template to none, or mend the template"
+                    "once and in order; set sft.chat_template to none, or mend the template "
+                    f"beside {self.key}"
                 )
             pieces.append(before)
         return (*pieces, rest)
@@ -232,7 +240,7 @@ class ChatTemplate:
                     raise ModelError(
                         f"the chat template ends a turn with {token.content!r}, which is not a "
                         "special token of the tokenizer, so any text could hold it; mark it as "
-                        "special in the tokenizer.json beside sft.model"
+                        f"special in the tokenizer.json beside {self.key}"
                     )
                 return int(index)
             if str(self.tokenizer.decode([index])).strip():
