@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format deps docs study venv clean
+.PHONY: repro test test-fast check format deps docs presets study venv clean
 
 SEEDS ?= 5
 
@@ -41,6 +41,9 @@ deps: $(READY)  ## write each stage's imports into dvc.yaml
 
 docs: $(READY)  ## write docs/artifacts.md from the schemas
 	python -c 'from westofn.artifacts.catalogue import markdown; print(markdown(), end="")' > docs/artifacts.md
+
+presets:  ## params.yaml is what `preset world` writes; after every change of a default
+	cp params.yaml westofn/presets/world.yaml
 
 study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md
 	python -m westofn study --seeds $(SEEDS)

@@ -53,9 +53,10 @@ def main(
     inputs = [data / name for name in module.INPUTS]
     if iteration:
         inputs += [data / "loop" / iteration / name for name in ("policy", "rm")]
-    inputs += model_folders(params.reward_start.model)
     name = f"study-{part}{iteration}"
-    with scratch(name, params.model_dump(mode="json"), inputs) as folder:
+    settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone
+    inputs += model_folders(settings["reward_start"]["model"])
+    with scratch(name, settings, inputs) as folder:
         lab = Lab(StudyInputs(params, data, device), folder, runtime)
         if iteration:
             module.run(lab, iteration)

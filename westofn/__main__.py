@@ -11,6 +11,7 @@
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
 | study | runs main pipeline and study over several seeds: study.json, docs/results.md |
 | tune filter | chooses the filter's quantiles by validation accuracy |
+| preset NAME | writes params.yaml for the paper's data, or for data of one's own; lists them |
 """
 
 from __future__ import annotations
@@ -170,6 +171,42 @@ def study(
     runs = run_study(names, load_params().loop, jobs, out, console)
     write_bytes(results_page(names, runs).encode(), page)
     console.print(f"written: {out}, {page}", markup=False, highlight=False)
+
+
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="without it presets are listed")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="say what presets there are")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what changes only")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite an edited params.yaml")] = False,
+) -> None:
+    """Write params.yaml for the paper's data, or for data of your own.
+
+    A params.yaml that no preset wrote is overwritten with --force only. `preset world` is the
+    default again.
+    """
+    from westofn.params import PARAMS_FILE
+    from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
+    from westofn.presets.catalogue import preset_named
+
+    console = Console()
+    if listed and name:
+        raise ParameterError(f"--list takes no NAME, found {name!r}; leave one of them out")
+    if not name and (dry_run or force):
+        raise ParameterError("--dry-run and --force need a NAME; `preset` alone lists them")
+    if not name:
+        print_presets(console)
+        return
+    chosen = preset_named(name)
+    if dry_run:
+        print_changes(chosen, PARAMS_FILE, console)
+        said = f"dry run, {PARAMS_FILE} stays as it is"
+    elif write_preset(chosen, PARAMS_FILE, force=force):
+        said = f"written to {PARAMS_FILE}; meant for {chosen.hardware}; see docs/presets.md"
+    else:
+        said = f"{PARAMS_FILE} says so already"
+    for text in (f"{chosen.name}: {said}", *missing_data(chosen)):
+        console.print(text, markup=False, highlight=False)
 
 
 @tune.command("filter")

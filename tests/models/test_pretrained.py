@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ KINDS = {
         others=("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         chat="llama",
     ),
+    "qwen2": Kind(
+        "Qwen2Tokenizer", "<|im_end|>", pad="<|endoftext|>", others=("<|im_start|>",), chat="chatml"
+    ),
     "qwen3": Kind(
         "Qwen2Tokenizer",
         "<|endoftext|>",
@@ -71,8 +75,18 @@ KINDS = {
 CHATS = [name for name, kind in KINDS.items() if kind.chat]
 
 
-def hub_folder(model_type: str, folder: Path, **options: Any) -> Path:
-    """A tiny model and its byte-level tokenizer, as the hub keeps them."""
+def hub_folder(
+    model_type: str, folder: Path, letters: Sequence[str] | None = None, **options: Any
+) -> Path:
+    """A tiny model and its byte-level tokenizer, as the hub keeps them.
+
+    Args:
+        model_type: One of KINDS.
+        folder: Where they go.
+        letters: What the tokenizer can spell; without them any text. A model that has learnt
+            nothing then writes what is read back as it was written.
+        options: Of the model's configuration.
+    """
     kind = KINDS[model_type]
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -82,7 +96,7 @@ def hub_folder(model_type: str, folder: Path, **options: Any) -> Path:
     trainer = trainers.BpeTrainer(
         vocab_size=320,
         special_tokens=list(dict.fromkeys([*named.values(), *kind.others])),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=list(letters or pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     raw.train_from_iterator(texts(), trainer)

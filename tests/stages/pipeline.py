@@ -115,6 +115,10 @@ class Tiny:
         """Of either file."""
         return (self.stages | self.study)[name]
 
+    def shrink(self, changes: dict[str, Any]) -> None:
+        """Tiny sizes, and further changes, for parameters that were written since."""
+        shrink(self / "params.yaml", changes)
+
     def change(self, changes: dict[str, Any]) -> None:
         """Change parameters."""
         change(self / "params.yaml", changes)
