@@ -1,6 +1,6 @@
 """Stage 0, `check`: params.yaml -> a constant, so that a wrong value fails in seconds.
 
-reads   params.yaml (all of it)
+reads   params.yaml (all of it); of models that it names, what shows that ppo cannot use them
 writes  data/check/ok
 
 The output never changes, so checking again after a change invalidates nothing downstream.
@@ -16,8 +16,12 @@ from westofn.runtime import load_runtime
 
 def main(out: Out) -> None:
     """Validate every parameter and the runtime settings."""
-    load_params()
+    params = load_params()
     load_runtime()
+    if params.reward_start.model != "policy":  # importing models takes seconds
+        from westofn.training.value_start import require_value_start
+
+        require_value_start(params)
     write_bytes(b"ok\n", out)
 
 

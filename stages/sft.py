@@ -17,7 +17,7 @@ from westofn.params import load_params
 def main(prepared: In, out: Out) -> None:
     """Train the policy that the first iteration samples from."""
     from westofn.execution.processes import is_first
-    from westofn.execution.scratch import scratch
+    from westofn.execution.scratch import model_folders, scratch
     from westofn.models.policy import save_policy
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.training.sft import Examples, train_sft
@@ -37,7 +37,8 @@ def main(prepared: In, out: Out) -> None:
 
     train, validation = examples("train"), examples("validation")
     settings = {"seed": params.seed, "sft": params.sft.model_dump()}
-    with scratch("sft", settings, [source], together=True) as folder:
+    inputs = [source, *model_folders(params.sft.model)]
+    with scratch("sft", settings, inputs, together=True) as folder:
         result = train_sft(
             train,
             validation,

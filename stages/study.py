@@ -40,7 +40,7 @@ def main(
     iteration: Annotated[str, typer.Option(help="of part iterations: k1, k2, …")] = "",
 ) -> None:
     """Train and measure the arms of a part."""
-    from westofn.execution.scratch import scratch
+    from westofn.execution.scratch import model_folders, scratch
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.study.inputs import StudyInputs
     from westofn.study.lab import Lab
@@ -54,7 +54,9 @@ def main(
     if iteration:
         inputs += [data / "loop" / iteration / name for name in ("policy", "rm")]
     name = f"study-{part}{iteration}"
-    with scratch(name, params.model_dump(mode="json"), inputs) as folder:
+    settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone
+    inputs += model_folders(settings["reward_start"]["model"])
+    with scratch(name, settings, inputs) as folder:
         lab = Lab(StudyInputs(params, data, device), folder, runtime)
         if iteration:
             module.run(lab, iteration)

@@ -17,7 +17,7 @@ from westofn.params import load_params
 def main(data: In, out: Out) -> None:
     """Ask the judge about two samples a prompt, and about the contrast pairs."""
     from westofn.artifacts.verdicts import VERDICTS
-    from westofn.execution.scratch import scratch
+    from westofn.execution.scratch import model_folders, scratch
     from westofn.judging.build import build_judge
     from westofn.judging.shards import judge_in_shards
     from westofn.runtime import set_up_torch
@@ -31,7 +31,8 @@ def main(data: In, out: Out) -> None:
         params.study.judge, gold_rewards(inputs.judge), seed=params.seed, device=device
     )
     settings = [params.seed, params.study.judge.model_dump(mode="json"), pairs.rows()]
-    with scratch("study_judge", settings, [data / "prepared", data / "world"]) as folder:
+    files = [data / "prepared", data / "world", *model_folders(params.study.judge.prompted.model)]
+    with scratch("study_judge", settings, files) as folder:
         VERDICTS.write(judge_in_shards(judge, pairs, folder), out)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from westofn.errors import DataError, ParameterError
-from westofn.execution.scratch import BusyError, scratch
+from westofn.execution.scratch import BusyError, model_folders, scratch
 
 SECOND = """
 from pathlib import Path
@@ -180,3 +180,18 @@ def test_several_processes_are_refused_by_work_for_one(monkeypatch: pytest.Monke
     ):
         raise AssertionError("entered")
     assert not Path(".scratch").exists()
+
+
+def test_other_weights_in_a_models_folder_are_other_inputs(tmp_path: Path) -> None:
+    """A folder that sft.model names, beside a name on the hub and models that are made here."""
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    Path("scratch").mkdir()
+    found = model_folders("model", "maker/model", "policy", "scratch")
+    assert found == [Path("model")]
+    seen = []
+    for content in ("a", "b"):
+        weights.write_text(content)
+        with scratch("sft", {}, found) as folder:
+            seen.append(folder)
+    assert seen[0] != seen[1]

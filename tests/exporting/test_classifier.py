@@ -152,17 +152,16 @@ def test_a_small_encoder_from_scratch_leaves_too(
 
 def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
     scorer = scorer_of("llama")
-    scorer.model.backbone.bfloat16()
+    scorer.model.finish("bf16")
     export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
     assert "differ by bf16's rounding" in (tmp_path / "out" / "README.md").read_text()
     prompts, responses = map(list, zip(*ROWS, strict=True))
-    loaded = load_reward_model(tmp_path / "rm")
-    rounded = score_rows(loaded, prompts, responses)[:, 0]
+    rounded = score_rows(scorer, prompts, responses)[:, 0]
     found = plain_rewards(tmp_path / "out")
     assert found.dtype == torch.float32
     assert 1e-5 < (found - rounded).abs().max() < 0.5
-    loaded.model.backbone.float()
-    exact = score_rows(loaded, prompts, responses)[:, 0]
+    scorer.model.backbone.float()
+    exact = score_rows(scorer, prompts, responses)[:, 0]
     torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-5)
 
 

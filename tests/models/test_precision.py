@@ -19,13 +19,15 @@ from tests.small_models import (
     tiny_policy,
     tiny_scorer,
 )
+from tests.tiny_encoders import ENCODERS, write_encoder
 from westofn.errors import ModelError
 from westofn.generation.hf import sample
 from westofn.models.encoding import Encoder
 from westofn.models.families import FAMILY_OF
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
 from westofn.models.precision import precision_of, rounded
-from westofn.models.reward import load_reward_model, save_reward_model
+from westofn.models.pretrained import load_pretrained
+from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator, Readout
 
@@ -112,6 +114,39 @@ def test_a_saved_reward_model_keeps_its_precision(small_encoder: Encoder, tmp_pa
     before, after = (score_rows(one, PROMPTS, RESPONSES) for one in (scorer, loaded))
     assert torch.equal(before, after)
     assert precision_of(load_reward_model(tmp_path / "fp32").model.backbone) == "fp32"
+
+
+@pytest.mark.parametrize("model_type", GENERATORS)
+def test_a_bf16_policy_in_memory_is_the_one_on_disk(
+    model_type: str, small_encoder: Encoder, tmp_path: Path
+) -> None:
+    # Rounded frequencies of rotary positions would show behind the first few tokens.
+    encoder = Encoder(small_encoder.tokenizer, 40, 20, FAMILY_OF[model_type])
+    policy = _bf16(Policy(tiny_model(model_type, encoder), encoder))
+    save_policy(policy, tmp_path / "policy", CANARIES, {})
+    loaded = load_policy(tmp_path / "policy")
+    prompts = [" ".join([prompt] * 8) for prompt in PROMPTS]
+    before, after = (log_likelihood(one, prompts, RESPONSES).logprob for one in (policy, loaded))
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_bf16_encoder_in_memory_is_the_one_on_disk(kind: str, tmp_path: Path) -> None:
+    model, encoder = load_pretrained(
+        str(write_encoder(kind, tmp_path / kind)),
+        "reward_start.model",
+        max_prompt_tokens=60,
+        max_response_tokens=30,
+    )
+    reward = RewardModel(model, "pointwise", 0, "mean").eval()
+    torch.nn.init.normal_(reward.head.weight)
+    reward.finish("bf16")
+    scorer = Scorer(reward, encoder)
+    save_reward_model(scorer, tmp_path / "rm", CANARIES, {})
+    loaded = load_reward_model(tmp_path / "rm")
+    prompts = [" ".join([prompt] * 8) for prompt in PROMPTS]
+    before, after = (score_rows(one, prompts, RESPONSES) for one in (scorer, loaded))
+    assert torch.equal(before, after)
 
 
 def test_a_card_with_another_precision_is_refused(small_encoder: Encoder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.models.test_pretrained import hub_folder
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import write_encoder
 from westofn.models.reward import load_reward_model
@@ -67,6 +68,23 @@ def test_ppo_is_refused_before_anything_is_sampled(mixed: Tiny, tmp_path: Path) 
     tiny = mixed.copy(tmp_path / "root")
     tiny.change({"rlhf": {"algorithm": "ppo"}})
     tiny.fail("rlhf@k1", "an encoder-only bert", "ppo", "set rlhf.algorithm to rloo")
+
+
+def test_ppo_and_an_encoder_are_refused_by_check(tiny: Tiny) -> None:
+    write_encoder("bert", tiny / "bert")
+    tiny.change({"reward_start": {"model": "bert"}})
+    tiny.fail("check", "an encoder-only bert", "ppo", "set rlhf.algorithm to rloo")
+    tiny.change({"rlhf": {"algorithm": "rloo"}})
+    tiny.succeed("check")
+
+
+def test_ppo_and_another_tokenizer_are_refused_by_check(tiny: Tiny) -> None:
+    for model_type in ("llama", "gpt2"):
+        hub_folder(model_type, tiny / model_type)
+    tiny.change({"sft": {"model": "llama"}, "reward_start": {"model": "gpt2"}})
+    tiny.fail("check", "the policy's vocabulary", "rlhf.algorithm to rloo")
+    tiny.change({"reward_start": {"model": "llama"}})
+    tiny.succeed("check")
 
 
 def test_ppo_and_a_start_from_scratch_are_refused_by_check(tiny: Tiny) -> None:

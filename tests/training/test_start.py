@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -229,14 +231,58 @@ def test_a_start_keeps_the_policys_precision(
     assert again.head.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", ["causal", "bert"])
+@pytest.mark.parametrize(
+    ("single", "pair"),
+    [("$A </s>", "$A </s> $B </s>"), ("<s> $A", "<s> $A <s> $B")],
+    ids=["t5", "llama"],
+)
+def test_a_start_from_scratch_separates_texts_whatever_the_tokenizer_adds(
+    single: str, pair: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    tokenizer = deepcopy(spelling)
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    names = [(name, tokenizer.convert_tokens_to_ids(name)) for name in ("<s>", "</s>")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=single, pair=pair, special_tokens=names
+    )
+    policy = tmp_path / "policy"
+    save_policy(tiny_policy(Encoder(tokenizer, 20, 12)), policy, CANARIES, {})
+    trained = _train("scratch", policy, tmp_path / "scratch")
+    save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
+    encoder = load_reward_model(tmp_path / "rm").encoder
+    end = tokenizer.eos_token_id
+    ((x,), (y,)) = encoder.prompts(["the cat"]), encoder.responses(["good"])
+    assert [place for place, index in enumerate(x + y) if index == end] == [
+        0,
+        len(x) - 1,
+        len(x + y) - 1,
+    ]
+    assert encoder.template == trained.scorer.encoder.template
+
+
+def test_a_fault_of_a_starts_chat_template_is_told_by_its_key(
+    spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    policy = _chatting_policy(spelling, "chatml", tmp_path / "policy")
+    other = _chatting_policy(spelling, "gemma", tmp_path / "other")
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.chat_template = "{{ strftime_now('%d') }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(other)
+    with pytest.raises(ModelError, match=r"today's date.* beside reward_start\.model"):
+        reward_start(start_params(str(other)), policy, "pointwise", 0)
+
+
+@pytest.mark.parametrize("kind", ["causal", "plain", "bert"])
 def test_a_chat_template_is_the_starts_own_or_none(
     kind: str, bert: str, spelling: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     policy = _chatting_policy(spelling, "chatml", tmp_path / "policy")
-    other = _chatting_policy(spelling, "gemma", tmp_path / "other")
-    params = start_params(str(other) if kind == "causal" else bert)
-    encoder = reward_start(params, policy, "pointwise", 0).encoder
+    starts = {"causal": _chatting_policy(spelling, "gemma", tmp_path / "other"), "bert": bert}
+    encoder = Encoder(spelling, 60, 20, "causal")  # without a template
+    starts["plain"] = tmp_path / "plain"
+    model = tiny_model("llama", encoder, max_position_embeddings=128)
+    save_policy(Policy(model, encoder), tmp_path / "plain", CANARIES, {})
+    encoder = reward_start(start_params(str(starts[kind])), policy, "pointwise", 0).encoder
     read = encoder.tokenizer.decode(encoder.prompts(["the cat"])[0])
     assert "<|im_start|>" not in read
     assert ("<start_of_turn>user" in read) == (kind == "causal")

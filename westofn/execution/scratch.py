@@ -77,6 +77,17 @@ def scratch(
         lock.unlink()
 
 
+def model_folders(*names: str) -> list[Path]:
+    """The folders among models that parameters name: inputs as tables are, by their content.
+
+    Args:
+        names: Of models: folders, names on the hub, or `policy` and `scratch`, which name neither.
+    """
+    return [
+        Path(name) for name in names if name not in ("policy", "scratch") and Path(name).is_dir()
+    ]
+
+
 def _lock(path: Path) -> TextIO | None:
     """The lock's file, open and locked; None where another process holds it.
 

@@ -123,8 +123,11 @@ def _whole(encoder: Encoder, rows: Sequence[Canary]) -> list[Canary]:
         limits.family,
         chat=encoder.chat is not None,
     )
-    both = zip(rows, encoder.prompts(prompts), endless.prompts(prompts), strict=True)
-    return [row for row, ids, whole in both if ids == whole and _is_plain(encoder, row)]
+    fitting = encoder.fits([row.response for row in rows])  # else positions may end
+    read = zip(rows, encoder.prompts(prompts), endless.prompts(prompts), fitting, strict=True)
+    return [
+        row for row, ids, whole, fits in read if fits and ids == whole and _is_plain(encoder, row)
+    ]
 
 
 def _is_plain(encoder: Encoder, row: Canary) -> bool:

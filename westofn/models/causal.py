@@ -141,7 +141,10 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         start = states.start[:, None, None].expand(prompts, per_prompt, 1)
         rows = torch.cat([start, responses], dim=2).flatten(0, 1)
         before, mask, positions = _beside(states, per_prompt, length + 1)
-        self._require_room(mask.shape[1])
+        if self.max_tokens is not None:
+            self._require_room(int(states.mask.sum(-1).min()) + length)
+            # Beside another row's longer prompt, a response's padding may lie beyond the table.
+            positions = positions.clamp_max(self.max_tokens - 1)
         if states.prefix is None or drops_caches(self.model):
             rows = torch.cat([before, rows], dim=1)
             state = self._read(rows, mask, positions, None)[:, -length - 1 :]

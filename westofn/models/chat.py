@@ -43,27 +43,35 @@ class _Read:
 class ChatTemplate:
     """How one tokenizer writes dialogues.
 
+    Args:
+        tokenizer: The model's.
+        max_tokens: Of a prompt.
+        key: The parameter that a message says to mend.
+
     Attributes:
         end: The id that ends the assistant's turn.
         digest: Sixteen hex digits that differ between templates.
         control: Ids of tokens that a message cannot say: special, or written by the template.
+        shortest: Tokens around an empty prompt.
 
     Raises:
         ModelError: There is no template, or it cannot be used: its message says why.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, max_tokens: int, key: str = "sft.model"
+    ) -> None:
         if not tokenizer.chat_template:
             raise ModelError(
                 "sft.chat_template is model, but the model's tokenizer has no chat template; set "
-                "sft.chat_template to none, or give sft.model an instruct model"
+                f"sft.chat_template to none, or give {key} an instruct model"
             )
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.tokenizer, self.max_tokens, self.key = tokenizer, max_tokens, key
         self.source = tokenizer.get_chat_template()
         if "strftime_now" in self.source and "date_string" not in self.source:
             raise ModelError(
                 "the model's chat template writes today's date, so that equal runs would differ; "
-                "replace strftime_now(…) by a fixed date in the template beside sft.model"
+                f"replace strftime_now(…) by a fixed date in the template beside {key}"
             )
         self._frames: dict[tuple[tuple[Role, ...], bool], tuple[str, ...]] = {}
         self.control = frozenset(
@@ -75,27 +83,29 @@ class ChatTemplate:
         self.end = self._end_of_turn()
         written = (self.source, self._frame(("user", "assistant")), self._knows_system, self.end)
         self.digest = hashlib.blake2b(repr(written).encode(), digest_size=8).hexdigest()
-        shortest = len(self._read([[Message("user", "")]])[0].ids)
-        if shortest >= max_tokens:
+        self.shortest = len(self._read([[Message("user", "")]])[0].ids)
+        if self.shortest >= max_tokens:
             raise ModelError(
-                f"the model's chat template has {shortest} tokens around an empty prompt, "
+                f"the model's chat template has {self.shortest} tokens around an empty prompt, "
                 f"sft.max_prompt_tokens is {max_tokens}; raise it"
             )
 
-    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt up to where the assistant speaks, at most `max_tokens`.
+    def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
+        """Ids of each prompt up to where the assistant speaks.
 
         Args:
             texts: Dialogues in the form of `core.dialogue`, or any text: a single user's message.
+            at_most: Tokens of a prompt, no fewer than `shortest`; by default `max_tokens`.
         """
+        limit = self.max_tokens if at_most is None else at_most
         rows = [self._turns(to_messages(text)) for text in texts]
-        return [self._fitted(*pair) for pair in zip(rows, self._read(rows), strict=True)]
+        return [self._fitted(*pair, limit) for pair in zip(rows, self._read(rows), strict=True)]
 
-    def _fitted(self, messages: list[Message], read: _Read) -> list[int]:
+    def _fitted(self, messages: list[Message], read: _Read, at_most: int) -> list[int]:
         """The ids of as much of the dialogue's end as fits."""
-        while len(read.ids) > self.max_tokens:
+        while len(read.ids) > at_most:
             # Cutting can change how the rest is spelt, hence again until it fits.
-            messages = _shorter(messages, read, len(read.ids) - self.max_tokens)
+            messages = _shorter(messages, read, len(read.ids) - at_most)
             read = self._read([messages])[0]
         return read.ids
 
@@ -193,7 +203,7 @@ class ChatTemplate:
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"the model's chat template cannot write turns of {', '.join(roles)}: {reason}; "
-                "set sft.chat_template to none, or mend the template beside sft.model"
+                f"set sft.chat_template to none, or mend the template beside {self.key}"
             ) from None
         assert isinstance(rest, str)
         pieces = []
@@ -202,7 +212,8 @@ class ChatTemplate:
             if not found or mark in rest:
                 raise ModelError(
                     f"the model's chat template does not write each message of {', '.join(roles)} "
-                    "once and in order; set sft.chat_template to none, or mend the template"
+                    "once and in order; set sft.chat_template to none, or mend the template "
+                    f"beside {self.key}"
                 )
             pieces.append(before)
         return (*pieces, rest)
@@ -229,7 +240,7 @@ class ChatTemplate:
                     raise ModelError(
                         f"the chat template ends a turn with {token.content!r}, which is not a "
                         "special token of the tokenizer, so any text could hold it; mark it as "
-                        "special in the tokenizer.json beside sft.model"
+                        f"special in the tokenizer.json beside {self.key}"
                     )
                 return int(index)
             if str(self.tokenizer.decode([index])).strip():

@@ -1,6 +1,6 @@
 """Any causal or encoder-decoder language model, and what it thinks of continuations.
 
-Reward models and policies are T5s (`encoder_decoder`); a judge may be whatever the hub holds.
+Policies and reward models are of the types in `families`; a judge may be whatever the hub holds.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     PreTrainedTokenizerFast,
 )
 
 from westofn.errors import ModelError
-from westofn.models.encoder_only import LAST_LINEAR
 from westofn.models.encoding import pad
+from westofn.models.families import load_config, require_writer
 from westofn.models.hub import is_local
 from westofn.models.policy import chosen_logprobs
 from westofn.models.tokenizer import load_fast_tokenizer
@@ -62,9 +61,9 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
     """
     local = is_local(name, key)
     tokenizer = load_fast_tokenizer(name, key)
+    config: Any = load_config(name, key, local)
+    require_writer(name, config, key)
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
-        _require_writer(name, config.model_type, key)
         family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = family.from_pretrained(
             name,
@@ -81,15 +80,6 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
             "language model with safetensors"
         ) from None
     return LanguageModel(model.to(device).eval(), tokenizer)
-
-
-def _require_writer(name: str, model_type: str, key: str) -> None:
-    """Refuse encoders, which transformers would load as causal models that see ahead."""
-    if model_type in LAST_LINEAR:
-        raise ModelError(
-            f"model {name!r} is a {model_type}, which is encoder-only and cannot answer; give "
-            f"{key} a causal or encoder-decoder language model"
-        )
 
 
 @torch.inference_mode()

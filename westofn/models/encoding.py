@@ -39,6 +39,16 @@ class Layout:
     after_prompt: tuple[int, ...]
     end: int
 
+    @classmethod
+    def of_ends(cls, tokenizer: PreTrainedTokenizerFast) -> Layout:
+        """[end] x [end] y [end], for encoder-only models from scratch.
+
+        They read the policy's tokenizer, which puts too little around a pair of texts: T5's nothing
+        before it, Llama's nothing behind it.
+        """
+        end = int(tokenizer.eos_token_id)
+        return cls((end,), (end,), end)
+
     @property
     def name(self) -> str:
         """For cards: in `2 x | y 1`, id 2 stands before a prompt and 1 after a response."""
@@ -74,7 +84,7 @@ def _start_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 def _encoder_only_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
     """What the tokenizer puts around a pair of texts: [CLS] x [SEP] y [SEP] for BERT.
 
-    One that puts nothing there, as those that are trained here, lends its end token to all places.
+    One that puts nothing there lends its end token to all places.
 
     Raises:
         ModelError: A pair has no place for one of them.
@@ -82,8 +92,7 @@ def _encoder_only_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
     (text,) = tokenizer(["a"], add_special_tokens=False).input_ids
     (pair,) = tokenizer(["a"], ["a"]).input_ids
     if pair == [*text, *text] and tokenizer.eos_token_id is not None:
-        end = int(tokenizer.eos_token_id)
-        return Layout((end,), (end,), end)
+        return Layout.of_ends(tokenizer)
     size = len(text)
     places = [i for i in range(len(pair) - size + 1) if pair[i : i + size] == text]
     if size and len(places) == 2:
@@ -125,6 +134,8 @@ class Encoder:
         max_response_tokens: The end token not counted.
         family: Of the model.
         chat: Whether prompts are written in the tokenizer's chat template.
+        ends: Whether the tokenizer's end token stands in all places, see `Layout.of_ends`.
+        key: The parameter that names the model, for messages.
 
     Raises:
         ModelError: The chat template cannot be used, or the family has none.
@@ -137,9 +148,11 @@ class Encoder:
         max_response_tokens: int,
         family: Family = "encoder_decoder",
         chat: bool = False,
+        ends: bool = False,
+        key: str = "sft.model",
     ) -> None:
         self.tokenizer = tokenizer
-        self.layout = layout_of(tokenizer, family)
+        self.layout = Layout.of_ends(tokenizer) if ends else layout_of(tokenizer, family)
         self.chat: ChatTemplate | None = None
         if chat:
             if family != "causal":
@@ -147,7 +160,7 @@ class Encoder:
                     f"sft.chat_template is model, but the model is of family {family}; only "
                     "causal models have chat templates: set sft.chat_template to none"
                 )
-            self.chat = ChatTemplate(tokenizer, max_prompt_tokens)
+            self.chat = ChatTemplate(tokenizer, max_prompt_tokens, key)
             self.layout = Layout((), (), self.chat.end)  # the template writes its own start token
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
@@ -165,17 +178,30 @@ class Encoder:
         """Of the longest row: a prompt and, for the joint comparator, two responses."""
         return self.template.max_prompt_tokens + 2 * (self.template.max_response_tokens + 1)
 
-    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each prompt, at most `max_prompt_tokens` with its special ones, trimmed left.
+    @property
+    def shortest_prompt(self) -> int:
+        """Tokens of a prompt of which no word is left."""
+        if self.chat:
+            return self.chat.shortest
+        return max(1, len(self.layout.before_prompt) + len(self.layout.after_prompt))
+
+    def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
+        """Ids of each prompt, trimmed left.
 
         A prompt without any token is read as the end token alone: something must stand before a
         response's first token, and the end token is what texts follow in pretraining.
+
+        Args:
+            texts: Prompts.
+            at_most: Tokens with the special ones, from `shortest_prompt` to `max_prompt_tokens`,
+                which it is by default.
         """
         if self.chat:
-            return self.chat.prompts(texts)
+            return self.chat.prompts(texts, at_most)
+        limit = self.template.max_prompt_tokens if at_most is None else at_most
         before, after = self.layout.before_prompt, self.layout.after_prompt
-        keep = self.template.max_prompt_tokens - len(before) - len(after)
-        rows = [[*before, *ids[-keep:], *after] for ids in self._ids(texts)]
+        keep = limit - len(before) - len(after)
+        rows = [[*before, *ids[max(0, len(ids) - keep) :], *after] for ids in self._ids(texts)]
         return [row or [self.eos_id] for row in rows]
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:

@@ -123,6 +123,55 @@ def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
     return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 
 
+def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
+    """The configuration of a model from a folder or a hub name.
+
+    Args:
+        name: Folder or hub name.
+        key: The parameter that a message says to mend.
+        local: Whether it is read without a network, see `hub.is_local`.
+
+    Raises:
+        ModelError: It cannot be read, or it needs code of its own.
+    """
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            name, local_files_only=local, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model {name!r} needs code of its own (auto_map in config.json), which is never "
+                f"run; give {key} a model of a type that transformers has"
+            ) from None
+        reason = str(error).split("\n")[0]
+        raise ModelError(
+            f"model {name!r} cannot be loaded: {reason}; give {key} a folder with config.json and "
+            "model.safetensors, or a hub name that this machine can reach"
+        ) from None
+    return config
+
+
+def require_writer(name: str, config: PretrainedConfig, key: str) -> None:
+    """Refuse encoders, which transformers would load as causal models that see ahead.
+
+    Args:
+        name: What a message calls the model.
+        config: Its configuration.
+        key: The parameter that a message says to mend.
+
+    Raises:
+        ModelError: It is encoder-only.
+    """
+    if FAMILY_OF.get(config.model_type) == "encoder":
+        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
+        raise ModelError(
+            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot write "
+            f"responses; give {key} one that can, such as {able}; reward models may start from "
+            "this one (reward_start.model)"
+        )
+
+
 def load_backbone(
     name: str,
     key: str = "sft.model",
@@ -142,27 +191,10 @@ def load_backbone(
         ModelError: It cannot be found or reached, it is of no known family, or it cannot write.
     """
     local = is_local(name, key)
-    try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"model {name!r} needs code of its own (auto_map in config.json), which is never "
-                f"run; give {key} a model of a type that transformers has"
-            ) from None
-        reason = str(error).split("\n")[0]
-        raise ModelError(
-            f"model {name!r} cannot be loaded: {reason}; give a folder with config.json and "
-            "model.safetensors, or a hub name that this machine can reach"
-        ) from None
+    config = load_config(name, key, local)
     family = family_of(name, config, key)
-    if must_write and family == "encoder":
-        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
-        raise ModelError(
-            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot write "
-            f"responses; give {key} one of {able}, and reward_start.model this one if reward "
-            "models shall start from it"
-        )
+    if must_write:
+        require_writer(name, config, key)
     try:
         if family == "encoder":
             return encoder_only.load_classifier(name, local, dtype)

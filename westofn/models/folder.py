@@ -12,7 +12,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerFast
 
 from westofn.models.card import Canary, Card, check_template
-from westofn.models.encoding import NO_CHAT, Encoder, Family
+from westofn.models.encoding import NO_CHAT, Encoder, Family, Layout
 from westofn.models.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
@@ -56,12 +56,17 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
     Raises:
         ModelError: The tokenizer is missing, or it is not the card's.
     """
+    tokenizer, layout = load_tokenizer(folder), card.template.get("layout")
     encoder = Encoder(
-        load_tokenizer(folder),
+        tokenizer,
         int(card.template["max_prompt_tokens"]),
         int(card.template["max_response_tokens"]),
         cast(Family, card.family),
         chat=card.template.get("chat", NO_CHAT) != NO_CHAT,
+        # What the tokenizer itself puts around a pair does not tell a model that was made here.
+        ends=card.family == "encoder"
+        and tokenizer.eos_token_id is not None
+        and layout == Layout.of_ends(tokenizer).name,
     )
     check_template(folder, card, encoder.template.to_json())
     return encoder

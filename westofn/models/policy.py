@@ -16,6 +16,7 @@ from westofn.models.card import Card, check_canaries, check_family, read_card
 from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.families import generator_of, load_backbone
 from westofn.models.folder import load_encoder, write_model
+from westofn.models.limits import prompt_beside, shared_positions
 from westofn.models.network import AnyGenerator
 from westofn.models.precision import DTYPES, computing, precision_of
 
@@ -99,10 +100,16 @@ class Likelihood:
 def log_likelihood(
     policy: Policy, prompts: Sequence[str], responses: Sequence[str], batch: int = SCORING_BATCH
 ) -> Likelihood:
-    """Log π(y|x) of texts, row by row; the same number whatever the batch size."""
+    """Log π(y|x) of texts, row by row; the same number whatever the batch size.
+
+    Where positions end before a row does, its prompt loses more of its beginning.
+    """
     policy.model.eval()
     prompt_ids = policy.encoder.prompts(prompts)
     response_ids = policy.encoder.responses(responses)
+    if shared_positions(network := policy.network) is not None:
+        texts = zip(prompts, prompt_ids, response_ids, strict=True)
+        prompt_ids = [prompt_beside(network, policy.encoder, *row) for row in texts]
     sums = []
     for start in range(0, len(prompt_ids), batch):
         some = pad(prompt_ids[start : start + batch], policy.encoder.pad_id)

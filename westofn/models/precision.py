@@ -27,8 +27,18 @@ def precision_of(model: PreTrainedModel) -> Precision:
 
 
 def rounded(model: PreTrainedModel, precision: Precision) -> PreTrainedModel:
-    """The model with its weights as they are saved, in place."""
-    model.to(DTYPES[precision])  # type: ignore[arg-type]  # transformers wraps it without types
+    """The model as a load of what is saved would give it, in place.
+
+    Buffers that are no weights, such as the frequencies of rotary positions, are computed anew at
+    load, in fp32; so they stay as they are.
+    """
+    dtype = DTYPES[precision]
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+    saved = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in saved and buffer.is_floating_point():
+            buffer.data = buffer.data.to(dtype)
     return model
 
 

@@ -35,7 +35,7 @@ def load_pretrained(
         must_write: Whether it is to be sampled.
         responses: Responses that stand in one row; the joint comparator reads two.
         chat: Whether prompts are written in its own chat template. What need not write reads them
-            as they are where its family has none.
+            as they are where it has none.
         precision: Of the weights in memory.
 
     Raises:
@@ -50,8 +50,15 @@ def load_pretrained(
             f"model {name!r} has embeddings for {network.vocabulary} tokens, its tokenizer has "
             f"{len(tokenizer)}; give {key} a folder whose files belong together"
         )
-    chat = chat and (must_write or network.family == "causal")
-    encoder = Encoder(tokenizer, max_prompt_tokens, max_response_tokens, network.family, chat=chat)
+    has_template = network.family == "causal" and bool(tokenizer.chat_template)
+    encoder = Encoder(
+        tokenizer,
+        max_prompt_tokens,
+        max_response_tokens,
+        network.family,
+        chat=chat and (must_write or has_template),
+        key=key,
+    )
     require_room(network, encoder, name, key, responses)
     return model, encoder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from westofn.core.comparators import pair_margin
 from westofn.models.encoding import Padded, pad
+from westofn.models.limits import prompt_beside, shared_positions
+from westofn.models.network import AnyNetwork
 from westofn.models.reward import Scorer
 
 ROWS_A_BATCH = 256
@@ -34,7 +37,9 @@ def score_pools(
 ) -> list[Tensor]:
     """Head outputs of every candidate of every prompt.
 
-    A prompt is encoded once for its whole pool, and equal responses are scored once.
+    A prompt is encoded once for its whole pool, and equal responses are scored once. A response
+    beside which the prompt's positions end gets a shorter prompt of its own, so that a score
+    depends on its row alone.
 
     Args:
         scorer: The model.
@@ -50,17 +55,29 @@ def score_pools(
     prompt_ids = scorer.encoder.prompts(prompts)
     flat = scorer.encoder.responses([response for pool in unique for response in pool])
     ends = torch.tensor([0, *map(len, unique)]).cumsum(0).tolist()
-    ids = [flat[a:b] for a, b in pairwise(ends)]
+    groups = [
+        _Group(index, list(range(b - a)), prompt_ids[index], flat[a:b])
+        for index, (a, b) in enumerate(pairwise(ends))
+    ]
+    if shared_positions(network := scorer.model.network) is not None:
+        groups = [part for group in groups for part in _split(scorer, network, prompts, group)]
     # Prompts whose pools are alike in size and length share a batch, which saves padding.
-    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), max(map(len, ids[i]))))
-    scored: dict[int, Tensor] = {}
-    for rows in _batches(order, [len(pool) for pool in ids], batch):
-        features = _features(scorer, [prompt_ids[i] for i in rows], [ids[i] for i in rows])
-        for index, row in enumerate(rows):
-            where = {response: place for place, response in enumerate(unique[row])}
-            take = [where[response] for response in pools[row]]
-            scored[row] = features[index, take]
-    return [scored[index] for index in range(len(ids))]
+    order = sorted(
+        range(len(groups)),
+        key=lambda i: (len(groups[i].responses), max(map(len, groups[i].responses))),
+    )
+    width = scorer.model.head.out_features
+    scored = [torch.empty(len(pool), width) for pool in unique]
+    for batched in _batches(order, [len(group.responses) for group in groups], batch):
+        some = [groups[i] for i in batched]
+        features = _features(scorer, [g.prompt for g in some], [g.responses for g in some])
+        for group, found in zip(some, features, strict=True):
+            scored[group.pool][group.places] = found[: len(group.places)]
+    places = [{response: place for place, response in enumerate(pool)} for pool in unique]
+    return [
+        found[[place[response] for response in pool]]
+        for found, place, pool in zip(scored, places, pools, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -84,6 +101,7 @@ def pair_margins(
     margins = [
         joint_margins(
             scorer,
+            prompts[start : start + batch],
             prompt_ids[start : start + batch],
             a[start : start + batch],
             b[start : start + batch],
@@ -96,14 +114,64 @@ def pair_margins(
 @torch.inference_mode()
 def joint_margins(
     scorer: Scorer,
+    prompts: Sequence[str],
     prompt_ids: Sequence[list[int]],
     a: Sequence[list[int]],
     b: Sequence[list[int]],
 ) -> Tensor:
-    """Half the difference of both orders, so margin(a, b) = −margin(b, a) exactly; (rows,)."""
+    """Half the difference of both orders, so margin(a, b) = −margin(b, a) exactly; (rows,).
+
+    Args:
+        scorer: A joint model.
+        prompts: The texts of which `prompt_ids` are the ids.
+        prompt_ids: Of every row.
+        a: Ids of the first response of every row.
+        b: Of the second.
+    """
     both = [[first + second, second + first] for first, second in zip(a, b, strict=True)]
+    if shared_positions(network := scorer.model.network) is not None:
+        rows = zip(prompts, prompt_ids, both, strict=True)
+        prompt_ids = [
+            prompt_beside(network, scorer.encoder, text, ids, forth)
+            for text, ids, (forth, _) in rows
+        ]
     outputs = _features(scorer, prompt_ids, both)[..., 0]
     return (outputs[:, 0] - outputs[:, 1]) / 2
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Responses that are read behind the same ids of their prompt.
+
+    Attributes:
+        pool: The index of theirs.
+        places: Where they stand in it.
+        prompt: Ids.
+        responses: Ids of each.
+    """
+
+    pool: int
+    places: list[int]
+    prompt: list[int]
+    responses: list[list[int]]
+
+
+def _split(
+    scorer: Scorer, network: AnyNetwork, prompts: Sequence[str], group: _Group
+) -> list[_Group]:
+    """The pool without responses beside which its prompt must be shorter, and each of those."""
+    together: list[int] = []
+    apart: list[_Group] = []
+    for place, response in zip(group.places, group.responses, strict=True):
+        ids = prompt_beside(network, scorer.encoder, prompts[group.pool], group.prompt, response)
+        if ids is group.prompt:
+            together.append(place)
+        else:
+            apart.append(_Group(group.pool, [place], ids, [response]))
+    if not apart:
+        return [group]
+    rest = _Group(group.pool, together, group.prompt, [group.responses[i] for i in together])
+    return [rest, *apart] if together else apart
 
 
 def _features(

@@ -137,7 +137,7 @@ def _compare(scorer: Scorer, pools: Pools) -> Compare:
 
         def joint(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
             rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
-            return _joint(scorer, prompt_ids, ids, rows)
+            return _joint(scorer, pools.prompts, prompt_ids, ids, rows)
 
         return joint
     features = torch.stack(score_pools(scorer, pools.prompts, pools.responses))
@@ -159,7 +159,7 @@ def pool_margins(
     ids = [scorer.encoder.responses(pool) for pool in responses]
     upper = torch.triu_indices(count, count, 1)
     rows = [(p, int(i), int(j)) for p in range(len(prompts)) for i, j in upper.T.tolist()]
-    half = _joint(scorer, prompt_ids, ids, rows).view(len(prompts), -1)
+    half = _joint(scorer, prompts, prompt_ids, ids, rows).view(len(prompts), -1)
     margins = torch.zeros(len(prompts), count, count)
     margins[:, upper[0], upper[1]] = half
     return margins - margins.transpose(1, 2)
@@ -167,6 +167,7 @@ def pool_margins(
 
 def _joint(
     scorer: Scorer,
+    prompts: Sequence[str],
     prompt_ids: Sequence[list[int]],
     ids: Sequence[Sequence[list[int]]],
     rows: Sequence[tuple[int, int, int]],
@@ -177,6 +178,7 @@ def _joint(
         margins.append(
             joint_margins(
                 scorer,
+                [prompts[p] for p, _, _ in some],
                 [prompt_ids[p] for p, _, _ in some],
                 [ids[p][a] for p, a, _ in some],
                 [ids[p][b] for p, _, b in some],

@@ -14,7 +14,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
 from westofn.execution.processes import is_first
-from westofn.execution.scratch import scratch
+from westofn.execution.scratch import model_folders, scratch
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.folder import put
 from westofn.models.reward import save_reward_model
@@ -132,9 +132,7 @@ def train_arm(
             save_reward_model(trained.scorer, place, canaries, trained.facts)
 
     where = f"{name}-{out.parent.name}"
-    inputs = [*human.files, policy]
-    if Path(start.model).is_dir():
-        inputs.append(Path(start.model))
+    inputs = [*human.files, policy, *model_folders(start.model)]
     with scratch(where, settings, inputs, together=True) as folder:
         if members == 1:
             train(name, seed, folder, out)

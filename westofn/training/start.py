@@ -78,7 +78,7 @@ def reward_start(
             precision=card.precision if adapted else "fp32",
         )
         return Start(model, encoder, card.precision)
-    encoder = Encoder(texts.tokenizer, prompt, response, "encoder")
+    encoder = Encoder(texts.tokenizer, prompt, response, "encoder", ends=True)
     model = build_scratch_encoder(
         vocabulary=len(encoder.tokenizer),
         width=params.scratch.width,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from westofn.errors import ModelError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.adapters import adapted_copy
 from westofn.models.encoding import Encoder, Padded
 from westofn.models.families import generator_of
@@ -22,6 +22,7 @@ from westofn.models.recompute import silence_dropout, start_recomputing
 from westofn.models.reward import NO_SPREAD, Scorer
 from westofn.params import AdapterParams, RlhfParams
 from westofn.training.rl.processes import Accelerator
+from westofn.training.value_start import encoder_only, require_same_tokens
 
 MAX_GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.95)
@@ -98,17 +99,8 @@ def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> Non
 def _require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
     """The value network reads the policy's tokens one by one with the reward model's weights."""
     if not isinstance(scorer.model.network, Generator):
-        raise ModelError(
-            f"rlhf: the reward model is an encoder-only {scorer.model.backbone.config.model_type}, "
-            "of which ppo can make no value network: it needs one that reads from left to right; "
-            "set rlhf.algorithm to rloo, or reward_start.model to policy"
-        )
-    ours, theirs = encoder.template.vocabulary, scorer.encoder.template.vocabulary
-    if ours != theirs:
-        raise ModelError(
-            f"rlhf: the policy's vocabulary is {ours}, the reward model's {theirs}; ppo needs one: "
-            "set reward_start.model to policy, or rlhf.algorithm to rloo"
-        )
+        raise encoder_only(scorer.model.backbone.config.model_type)
+    require_same_tokens(encoder.template.vocabulary, scorer.encoder.template.vocabulary)
 
 
 class Learner:
