@@ -245,7 +245,7 @@ class TestPretrained:
         tiny.fail(
             "sft",
             f"model 'encoder' is a {kind}, which is encoder-only and cannot write responses",
-            "give sft.model one of t5",
+            "give sft.model one that can, such as t5",
             "reward_start.model",
         )
 
