@@ -12,11 +12,13 @@ from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
 from westofn.params import (
+    AdapterParams,
     Comparator,
     LoraParams,
     Readout,
     RewardModelParams,
     RewardStartParams,
+    RlhfParams,
     ScratchEncoder,
     ScratchModel,
     SftParams,
@@ -129,3 +131,25 @@ def reward_params(**changes: Any) -> RewardModelParams:
 def start_params(model: str = "policy") -> RewardStartParams:
     size = ScratchEncoder(width=16, layers=2, heads=2, feed_forward=32, dropout=0.0)
     return RewardStartParams(model=model, scratch=size)
+
+
+def rlhf_params(**changes: Any) -> RlhfParams:
+    settings: dict[str, Any] = {
+        "algorithm": "ppo",
+        "lora": AdapterParams(rank=0, alpha=16.0, targets="all-linear"),
+        "steps": 6,
+        "batch_size": 16,
+        "samples_per_prompt": 2,
+        "learning_rate": 1e-2,
+        "warmup_fraction": 0.0,
+        "kl_weight": 0.0,
+        "temperature": 0.7,
+        "epochs": 1,
+        "minibatches": 2,
+        "clip": 0.2,
+        "value_warmup_steps": 2,
+        "value_clip": 0.5,
+        "gae_lambda": 0.95,
+        "evaluations": 3,
+    }
+    return RlhfParams(**(settings | changes))

@@ -35,6 +35,8 @@ from transformers import (
 )
 
 from tests.small_models import texts
+from westofn.models.encoding import Encoder
+from westofn.models.pretrained import load_pretrained
 
 ENCODERS = ("bert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta")
 POSITIONS = 96
@@ -148,6 +150,16 @@ def write_encoder(
             torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
     return folder
+
+
+def start_of(kind: str, folder: Path) -> tuple[PreTrainedModel, Encoder]:
+    """A tiny model of this type in a new folder, read as a reward model's start."""
+    return load_pretrained(
+        str(write_encoder(kind, folder)),
+        "reward_start.model",
+        max_prompt_tokens=60,
+        max_response_tokens=30,
+    )
 
 
 def _bert(corpus: list[str]) -> tuple[Tokenizer, dict[str, str]]:

@@ -23,7 +23,7 @@ from tests.chat_templates import TEMPLATES, chatting
 from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
 from tests.small_models import PROMPTS, RESPONSES, texts
-from tests.tiny_encoders import ENCODERS, write_encoder
+from tests.tiny_encoders import ENCODERS, start_of
 from westofn.core.dialogue import Message, to_text
 from westofn.errors import ModelError
 from westofn.exporting.forms import turns
@@ -31,7 +31,6 @@ from westofn.exporting.reward_model import export_reward_model
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.encoder_only import build_scratch_encoder
 from westofn.models.encoding import Encoder
-from westofn.models.pretrained import load_pretrained
 from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.models.tokenizer import train_tokenizer
@@ -108,12 +107,7 @@ def test_plain_transformers_gives_the_same_rewards(
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_an_encoder_only_model_is_its_own_classifier(kind: str, tmp_path: Path) -> None:
-    model, encoder = load_pretrained(
-        str(write_encoder(kind, tmp_path / kind)),
-        "reward_start.model",
-        max_prompt_tokens=60,
-        max_response_tokens=30,
-    )
+    model, encoder = start_of(kind, tmp_path / kind)
     reward = RewardModel(model, "pointwise", 0, "last")
     torch.nn.init.normal_(reward.head.weight, std=0.7)
     scorer = Scorer(reward.eval(), encoder)
@@ -258,12 +252,7 @@ def test_a_model_leaves_whatever_its_canaries_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_an_encoder_leaves_whatever_its_canaries_say(kind: str, tmp_path: Path) -> None:
-    model, encoder = load_pretrained(
-        str(write_encoder(kind, tmp_path / kind)),
-        "reward_start.model",
-        max_prompt_tokens=60,
-        max_response_tokens=30,
-    )
+    model, encoder = start_of(kind, tmp_path / kind)
     scorer = Scorer(RewardModel(model, "pointwise", 0, "last").eval(), encoder)
     end = encoder.tokenizer.sep_token
     canaries = [(f"so {end} long", "good"), ("sun", f"a {end} b"), ("", "good")]

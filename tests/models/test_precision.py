@@ -19,14 +19,13 @@ from tests.small_models import (
     tiny_policy,
     tiny_scorer,
 )
-from tests.tiny_encoders import ENCODERS, write_encoder
+from tests.tiny_encoders import ENCODERS, start_of
 from westofn.errors import ModelError
 from westofn.generation.hf import sample
 from westofn.models.encoding import Encoder
 from westofn.models.families import FAMILY_OF
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
 from westofn.models.precision import precision_of, rounded
-from westofn.models.pretrained import load_pretrained
 from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator, Readout
@@ -132,12 +131,7 @@ def test_a_bf16_policy_in_memory_is_the_one_on_disk(
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_bf16_encoder_in_memory_is_the_one_on_disk(kind: str, tmp_path: Path) -> None:
-    model, encoder = load_pretrained(
-        str(write_encoder(kind, tmp_path / kind)),
-        "reward_start.model",
-        max_prompt_tokens=60,
-        max_response_tokens=30,
-    )
+    model, encoder = start_of(kind, tmp_path / kind)
     reward = RewardModel(model, "pointwise", 0, "mean").eval()
     torch.nn.init.normal_(reward.head.weight)
     reward.finish("bf16")

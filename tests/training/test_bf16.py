@@ -16,6 +16,7 @@ from tests.small_models import (
     RESPONSES,
     VOCABULARY,
     reward_params,
+    rlhf_params,
     sft_params,
     start_params,
     tiny_policy,
@@ -26,7 +27,7 @@ from westofn.models.policy import Policy, load_policy, log_likelihood, save_poli
 from westofn.models.precision import precision_of, rounded
 from westofn.models.reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
-from westofn.params import AdapterParams, Comparator, LoraParams, RlhfParams
+from westofn.params import AdapterParams, Comparator, LoraParams
 from westofn.runtime import Runtime
 from westofn.training import preference
 from westofn.training.loop import History, Job
@@ -150,24 +151,7 @@ def test_sft_from_scratch_ends_in_bf16_with_the_loss_it_states(tmp_path: Path) -
     assert -float(found.logprob.sum() / found.n_tokens.sum()) == pytest.approx(loss, abs=1e-3)
 
 
-RL = RlhfParams(
-    algorithm="ppo",
-    lora=AdapterParams(rank=0, alpha=8.0, targets="all-linear"),
-    steps=8,
-    batch_size=32,
-    samples_per_prompt=4,
-    learning_rate=1e-2,
-    warmup_fraction=0.0,
-    kl_weight=0.0,
-    temperature=0.7,
-    epochs=1,
-    minibatches=2,
-    clip=0.2,
-    value_warmup_steps=2,
-    value_clip=0.5,
-    gae_lambda=0.95,
-    evaluations=2,
-)
+RL = rlhf_params(steps=8, batch_size=32, samples_per_prompt=4, evaluations=2)
 
 
 @pytest.mark.parametrize(("rank", "rate"), [(0, 1e-2), (4, 3e-2)])

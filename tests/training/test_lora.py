@@ -20,6 +20,7 @@ from tests.small_models import (
     PROMPTS,
     RESPONSES,
     reward_params,
+    rlhf_params,
     sft_params,
     start_params,
     tiny_policy,
@@ -30,7 +31,7 @@ from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer, load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import AdapterParams, Comparator, LoraParams, RlhfParams
+from westofn.params import AdapterParams, Comparator, LoraParams
 from westofn.runtime import Runtime
 from westofn.training import preference
 from westofn.training.loop import _Progress
@@ -254,23 +255,12 @@ class TestSft:
         assert _equal(_weights(resumed.policy.model), _weights(whole.policy.model))
 
 
-RL = RlhfParams(
-    algorithm="ppo",
+RL = rlhf_params(
     lora=AdapterParams(rank=4, alpha=8.0, targets="all-linear"),
     steps=10,
     batch_size=32,
     samples_per_prompt=4,
     learning_rate=3e-2,
-    warmup_fraction=0.0,
-    kl_weight=0.0,
-    temperature=0.7,
-    epochs=1,
-    minibatches=2,
-    clip=0.2,
-    value_warmup_steps=2,
-    value_clip=0.5,
-    gae_lambda=0.95,
-    evaluations=3,
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import tiny_backbone, tiny_policy
+from tests.small_models import rlhf_params, tiny_backbone, tiny_policy
 from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
 from westofn.models.encoder_decoder import SharedDecoder
@@ -21,7 +21,7 @@ from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.tokenizer import train_tokenizer
-from westofn.params import AdapterParams, Readout, RlhfParams
+from westofn.params import Readout, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.rl.networks import ValueNetwork
@@ -37,24 +37,7 @@ CPU = Runtime(device="cpu")
 PROMPTS = Prompts(
     [f"p{i}" for i in range(16)], [f"{a} {b}" for a in WORDS.split()[:4] for b in WORDS.split()[4:]]
 )
-PARAMS = RlhfParams(
-    algorithm="ppo",
-    lora=AdapterParams(rank=0, alpha=16.0, targets="all-linear"),
-    steps=6,
-    batch_size=16,
-    samples_per_prompt=2,
-    learning_rate=1e-2,
-    warmup_fraction=0.0,
-    kl_weight=0.0,
-    temperature=0.7,
-    epochs=1,
-    minibatches=2,
-    clip=0.2,
-    value_warmup_steps=2,
-    value_clip=0.5,
-    gae_lambda=0.95,
-    evaluations=3,
-)
+PARAMS = rlhf_params()
 
 
 @pytest.fixture

@@ -156,11 +156,11 @@ class BartNetwork(Generator[EncodedPrompts, "BartCache"]):
         return flat.view(*flat.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _require_room(self, what: str, tokens: int) -> None:
-        if tokens > self.max_tokens:
-            raise ModelError(
-                f"{what} has {tokens} tokens with its special ones, this bart has positions for "
-                f"{self.max_tokens}; lower sft.max_prompt_tokens or shorten the responses"
-            )
+        self.require_positions(
+            tokens,
+            f"{what} has {tokens} tokens with its special ones",
+            "; lower sft.max_prompt_tokens or shorten the responses",
+        )
 
 
 class BartCache:

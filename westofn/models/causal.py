@@ -17,7 +17,6 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from westofn.errors import ModelError
 from westofn.models.network import Generator
 from westofn.models.prefix import KeyValues, growing, key_values, repeat, roomy, select
 from westofn.models.recompute import drops_caches
@@ -208,12 +207,11 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return state
 
     def _require_room(self, tokens: int) -> None:
-        if self.max_tokens is not None and tokens > self.max_tokens:
-            raise ModelError(
-                f"a prompt and its response have {tokens} tokens, this "
-                f"{self.model.config.model_type} has positions for {self.max_tokens}; lower "
-                "sft.max_prompt_tokens or shorten the responses"
-            )
+        self.require_positions(
+            tokens,
+            f"a prompt and its response have {tokens} tokens",
+            "; lower sft.max_prompt_tokens or shorten the responses",
+        )
 
 
 class PrefixCache:

@@ -137,10 +137,16 @@ class EncoderNetwork(Network[PromptTokens]):
         """
         prompts, per_prompt, _ = responses.ids.shape
         rows = join(states, responses)
-        self._require_positions(rows.ids.shape[1])
+        row = rows.ids.shape[1]
+        self.require_positions(
+            row,
+            f"a prompt and its response have {row} tokens",
+            ", and a response is never cut; lower sft.max_prompt_tokens, or give "
+            "reward_start.model a model with more positions",
+        )
         size = len(rows.ids)
         if not torch.is_grad_enabled():
-            size = max(1, TOKENS_A_PASS // rows.ids.shape[1])
+            size = max(1, TOKENS_A_PASS // row)
         read = torch.cat([self._read(some, readout) for some in rows.chunks(size)])
         return read.view(prompts, per_prompt, -1)
 
@@ -164,14 +170,6 @@ class EncoderNetwork(Network[PromptTokens]):
             count = rows.mask.long().cumsum(-1) * rows.mask
             inputs["position_ids"] = count + self.padding_position
         return inputs
-
-    def _require_positions(self, row: int) -> None:
-        if self.max_tokens is not None and row > self.max_tokens:
-            raise ModelError(
-                f"a prompt and its response have {row} tokens, this {self.model.config.model_type} "
-                f"has positions for {self.max_tokens}, and a response is never cut; lower "
-                "sft.max_prompt_tokens, or give reward_start.model a model with more positions"
-            )
 
 
 def join(prompts: PromptTokens, responses: Padded) -> Rows:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from westofn.errors import ModelError
 from westofn.models.encoding import Family, Padded
 from westofn.params import Readout
 
@@ -74,6 +74,23 @@ class Network(ABC, Generic[S]):
         """The longest row by the configuration; None: relative positions, no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
+
+    def require_positions(self, tokens: int, said: str, mend: str) -> None:
+        """Refuse a row that is longer than the table of positions.
+
+        Args:
+            tokens: Of the row.
+            said: What a message says of it: "a prompt has 7 tokens".
+            mend: How to mend it, with what joins it to the message.
+
+        Raises:
+            ModelError: It is longer.
+        """
+        if self.max_tokens is not None and tokens > self.max_tokens:
+            raise ModelError(
+                f"{said}, this {self.model.config.model_type} has positions for "
+                f"{self.max_tokens}{mend}"
+            )
 
     def freeze_unread(self, readout: Readout) -> None:
         """Keep weights that no reward reads out of training."""
@@ -164,8 +181,3 @@ def freeze_vocabulary_projection(model: PreTrainedModel) -> None:
     embedding: Any = model.get_input_embeddings()
     if projection is not None and projection.weight is not embedding.weight:
         projection.requires_grad_(False)
-
-
-def device_of(model: PreTrainedModel) -> torch.device:
-    """Where the weights lie."""
-    return next(model.parameters()).device
