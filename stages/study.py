@@ -12,6 +12,7 @@ on.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import Annotated, Literal
 
@@ -53,6 +54,7 @@ def main(
     inputs = [data / name for name in module.INPUTS]
     if iteration:
         inputs += [data / "loop" / iteration / name for name in ("policy", "rm")]
+    gc.freeze()  # what is imported stays, and every training collects garbage first
     name = f"study-{part}{iteration}"
     settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone
     inputs += model_folders(settings["reward_start"]["model"])

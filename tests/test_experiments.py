@@ -10,14 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from westofn import experiments
-from westofn.experiments import Experiment, ExperimentError, remove_experiments, run_all
+from westofn.experiments import (
+    Experiment,
+    ExperimentError,
+    remove_experiments,
+    run_all,
+    run_experiment,
+)
 
 # Logs its arguments and environment, and keeps or removes the reference as DVC does.
 SCRIPT = """
@@ -71,36 +76,63 @@ def calls(clone: Path) -> list[dict[str, Any]]:
 
 class TestRunExperiment:
     def test_settings_and_targets_reach_dvc(self, clone: Path) -> None:
-        experiments.run_experiment("a", {"seed": 3, "filter.quantile": 0.5}, ["student_rm@k1"])
+        settings = {"seed": 3, "filter.quantile": 0.5}
+        run_experiment(Experiment("a", settings, ("student_rm@k1",)))
         (call,) = calls(clone)
         command = "exp run --temp -n a -S seed=3 -S filter.quantile=0.5 student_rm@k1"
         assert " ".join(call["arguments"]) == command
 
     def test_everything_is_all_pipeline_files(self, clone: Path) -> None:
-        experiments.run_experiment("a", {"seed": 3}, everything=True)
+        run_experiment(Experiment("a", {"seed": 3}, everything=True))
         (call,) = calls(clone)
         assert " ".join(call["arguments"]) == "exp run --temp -n a -S seed=3 --all-pipelines"
 
+    def test_afresh_leaves_the_stages_of_tracked_locks_behind(self, clone: Path) -> None:
+        (clone / "study").mkdir()
+        (clone / "other").mkdir()
+        for name, text in (
+            ("dvc.lock", "schema: '2.0'\nstages:\n  a:\n    cmd: b\n"),
+            ("study/dvc.lock", "schema: '2.0'\nstages:\n  c:\n    cmd: d\n"),
+            ("other/dvc.lock", "schema: '2.0'\n"),
+        ):
+            (clone / name).write_text(text)
+        git("add", "dvc.lock", "other/dvc.lock")
+        run_experiment(Experiment("a", {"seed": 3}, afresh=True))
+        git("add", "study/dvc.lock")
+        run_experiment(Experiment("b", {"seed": 3}, afresh=True))
+        (clone / "dvc.lock").unlink()
+        run_experiment(Experiment("c", {"seed": 3}, afresh=True))
+        run_experiment(Experiment("d", {"seed": 3}))
+        said = [
+            " ".join(call["arguments"]).removeprefix("exp run --temp -n ") for call in calls(clone)
+        ]
+        assert said == [
+            "a -S seed=3 -S dvc.lock:~stages",
+            "b -S seed=3 -S dvc.lock:~stages -S study/dvc.lock:~stages",
+            "c -S seed=3 -S study/dvc.lock:~stages",
+            "d -S seed=3",
+        ]
+
     def test_a_run_has_one_thread_and_this_interpreter(self, clone: Path) -> None:
-        experiments.run_experiment("a", {})
+        run_experiment(Experiment("a", {}))
         (call,) = calls(clone)
         assert call["threads"] == "1"
         assert call["path"].split(":")[0] == str(Path(sys.executable).parent)
 
     def test_the_revision_is_the_experiments(self, clone: Path) -> None:
-        revision = experiments.run_experiment("a", {})
+        revision = run_experiment(Experiment("a", {}))
         assert git("log", "-1", "--format=%s", revision) == "a"
         assert revision != git("rev-parse", "HEAD")
 
     def test_an_earlier_one_of_the_name_is_replaced(self, clone: Path) -> None:
         for _ in range(2):
-            experiments.run_experiment("a", {})
+            run_experiment(Experiment("a", {}))
         verbs = [call["arguments"][:2] for call in calls(clone)]
         assert verbs == [["exp", "run"], ["exp", "remove"], ["exp", "run"]]
 
     def test_a_failure_shows_the_last_lines_of_both_streams(self, clone: Path) -> None:
         with pytest.raises(ExperimentError) as error:
-            experiments.run_experiment("a", {"quantile": 1.5})
+            run_experiment(Experiment("a", {"quantile": 1.5}))
         lines = str(error.value).splitlines()
         assert lines[0].startswith("experiment a: dvc ended with exit code 255; mend")
         assert "check: quantile is 1.5" in lines
@@ -114,12 +146,12 @@ class TestRunExperiment:
         git("clone", "-q", "--depth", "1", f"file://{clone}", "shallow")
         monkeypatch.chdir(tmp_path / "shallow")
         with pytest.raises(ExperimentError, match="git fetch --unshallow"):
-            experiments.run_experiment("a", {})
+            run_experiment(Experiment("a", {}))
         assert not (tmp_path / "shallow" / "log.jsonl").exists()
 
     def test_an_experiment_that_dvc_lost_is_an_error(self, clone: Path) -> None:
         with pytest.raises(ExperimentError, match="experiment a: dvc ended well but kept no refs/"):
-            experiments.run_experiment("a", {}, ["lost"])
+            run_experiment(Experiment("a", {}, ("lost",)))
 
     def test_a_folder_without_a_repository_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,11 +159,48 @@ class TestRunExperiment:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", "/")
         with pytest.raises(ExperimentError, match="need git and a clone with a commit"):
-            experiments.run_experiment("a", {})
+            run_experiment(Experiment("a", {}))
+
+
+class TestRealDvc:
+    """What `afresh` is for: a clone has the lock, but neither its outputs nor its run cache."""
+
+    def test_a_stage_runs_once_for_all_experiments(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "first").mkdir()
+        monkeypatch.chdir(tmp_path / "first")
+        runs = tmp_path / "runs.txt"
+        git("init", "-q")
+        for key in ("user.name", "user.email"):
+            git("config", key, "t@example.org")
+        subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+        # The output differs between machines, here between runs.
+        command = f"echo run >> {runs} && cp {runs} out.txt"
+        Path("params.yaml").write_text("a: 1\nb: 1\n")
+        Path("dvc.yaml").write_text(
+            f"stages:\n  one:\n    cmd: {command}\n    params: [a]\n    outs: [out.txt]\n"
+            "  two:\n    cmd: cat out.txt params.yaml > two.txt\n    params: [b]\n"
+            "    deps: [out.txt]\n    outs: [two.txt]\n"
+        )
+        subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], check=True)
+        git("add", "-A")
+        git("commit", "-q", "-m", "with its lock")
+        git("clone", "-q", ".", "../second")
+        monkeypatch.chdir(tmp_path / "second")
+        for key in ("user.name", "user.email"):
+            git("config", key, "t@example.org")
+        lock = Path("dvc.lock").read_text()
+        for b in (2, 3):
+            revision = run_experiment(Experiment(f"b{b}", {"b": b}, afresh=True))
+            assert experiments.read_output(revision, "two.txt").startswith(b"run\nrun\na: 1\n")
+        assert runs.read_text() == "run\nrun\n"
+        assert Path("dvc.lock").read_text() == lock
+        assert git("status", "--porcelain") == ""
 
 
 def test_only_experiments_that_are_there_are_removed(clone: Path) -> None:
-    experiments.run_experiment("a", {})
+    run_experiment(Experiment("a", {}))
     remove_experiments(["a", "b"])
     remove_experiments(["a", "b"])
     assert [call["arguments"] for call in calls(clone)[1:]] == [["exp", "remove", "a"]]
@@ -144,18 +213,11 @@ class Runs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, together: int = 1) -> None:
         self.barrier = threading.Barrier(together, timeout=20)
         self.started: list[str] = []
-        self.everything: list[bool] = []
         monkeypatch.setattr(experiments, "run_experiment", self)
 
-    def __call__(
-        self,
-        name: str,
-        settings: Mapping[str, float | str],
-        targets: Sequence[str],
-        everything: bool,
-    ) -> str:
+    def __call__(self, experiment: Experiment) -> str:
+        name = experiment.name
         self.started.append(name)
-        self.everything.append(everything)
         self.barrier.wait()
         if name == "bad":
             raise ExperimentError("experiment bad: it failed")
@@ -173,13 +235,6 @@ class TestRunAll:
         run_all(some("a", "b", "c"), 2, lambda e, revision: found.update({e.name: revision}))
         assert found == {name: f"revision of {name}" for name in "abc"}
 
-    def test_everything_is_asked_for_where_an_experiment_says_so(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        runs = Runs(monkeypatch)
-        run_all([Experiment("a", {}), Experiment("b", {}, everything=True)])
-        assert runs.everything == [False, True]
-
     def test_jobs_run_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         runs = Runs(monkeypatch, together=3)  # each waits for two others
         run_all(some("a", "b", "c"), 3)
@@ -196,12 +251,12 @@ class TestRunAll:
     def test_what_runs_beside_a_failure_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ended = []
 
-        def run(name: str, settings: object, targets: object, everything: object) -> str:
-            if name == "bad":
+        def run(experiment: Experiment) -> str:
+            if experiment.name == "bad":
                 raise ExperimentError("it failed")
             time.sleep(0.05)
-            ended.append(name)
-            return name
+            ended.append(experiment.name)
+            return experiment.name
 
         monkeypatch.setattr(experiments, "run_experiment", run)
         with pytest.raises(ExperimentError):

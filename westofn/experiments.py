@@ -36,6 +36,8 @@ class Experiment:
         everything: All stages of every pipeline file, study/dvc.yaml too; then without targets.
         after: Names of experiments that end before this one starts, as it takes their outputs from
             the cache.
+        afresh: Without dvc.lock: DVC takes a stage that is in it from the lock alone and never from
+            its run cache, so a clone without the lock's outputs would run it in every experiment.
     """
 
     name: str
@@ -43,14 +45,10 @@ class Experiment:
     targets: tuple[str, ...] = ()
     everything: bool = False
     after: tuple[str, ...] = ()
+    afresh: bool = False
 
 
-def run_experiment(
-    name: str,
-    settings: Mapping[str, float | str],
-    targets: Sequence[str] = (),
-    everything: bool = False,
-) -> str:
+def run_experiment(experiment: Experiment) -> str:
     """Run an experiment with one thread a process; returns its git revision.
 
     An earlier experiment of this name on the current commit is replaced.
@@ -63,13 +61,17 @@ def run_experiment(
         raise ExperimentError(
             "this is a shallow clone, in which DVC loses experiments: run `git fetch --unshallow`"
         )
-    reference = _reference(name)
-    remove_experiments([name])
-    changes = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
-    which = ("--all-pipelines",) if everything else tuple(targets)
-    _dvc(f"experiment {name}", "exp", "run", "--temp", "-n", name, *changes, *which)
+    reference = _reference(experiment.name)
+    remove_experiments([experiment.name])
+    changes = [f"{key}={value}" for key, value in experiment.settings.items()]
+    if experiment.afresh:
+        changes += [f"{lock}:~stages" for lock in _locks()]
+    settings = [part for change in changes for part in ("-S", change)]
+    which = ("--all-pipelines",) if experiment.everything else experiment.targets
+    what = f"experiment {experiment.name}"
+    _dvc(what, "exp", "run", "--temp", "-n", experiment.name, *settings, *which)
     if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
-        raise ExperimentError(f"experiment {name}: dvc ended well but kept no {reference}; rerun")
+        raise ExperimentError(f"{what}: dvc ended well but kept no {reference}; rerun")
     return revision
 
 
@@ -98,7 +100,7 @@ def run_all(
                 if len(running) == jobs:
                     break
                 waiting.remove(experiment)
-                running[pool.submit(_attempt, experiment)] = experiment
+                running[pool.submit(run_experiment, experiment)] = experiment
             if not running:
                 names = ", ".join(experiment.name for experiment in waiting)
                 raise ExperimentError(f"experiments {names} wait for what never ends; mend `after`")
@@ -109,10 +111,14 @@ def run_all(
                 ended.add(experiment.name)
 
 
-def _attempt(experiment: Experiment) -> str:
-    return run_experiment(
-        experiment.name, experiment.settings, experiment.targets, experiment.everything
-    )
+def _locks() -> list[str]:
+    """The lock files that an experiment would carry along: tracked, and with stages."""
+    tracked = _git("ls-files", "dvc.lock", "*/dvc.lock").splitlines()
+    return [
+        name
+        for name in tracked
+        if Path(name).is_file() and "\nstages:" in Path(name).read_text(encoding="utf-8")
+    ]
 
 
 def remove_experiments(names: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, VOCABULARY, texts, tiny_policy
 from westofn.errors import ModelError
+from westofn.models import encoding
 from westofn.models.card import Card, check_template
 from westofn.models.encoding import Encoder, pad, vocabulary_digest
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer, load_reward_model, save_reward_model
-from westofn.models.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from westofn.models.tokenizer import load_tokenizer, plain_ids, save_tokenizer, train_tokenizer
 from westofn.params import Comparator
 from westofn.training import preference, sft
 
@@ -254,6 +255,33 @@ def test_padding_fills_the_right_and_is_masked() -> None:
     assert padded.ids.tolist() == [[5, 6], [7, 9], [9, 9]]
     assert padded.mask.tolist() == [[True, True], [True, False], [False, False]]
     assert pad([[5]], 0, length=3).ids.tolist() == [[5, 0, 0]]
+
+
+def test_padding_refuses_a_row_that_is_longer_than_asked() -> None:
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        pad([[5, 6], [7]], pad_id=9, length=1)
+
+
+def test_remembered_texts_are_tokenised_once_and_read_the_same(
+    words: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = _encoder(words)
+    texts = ["a cat", "the dog", "", "a cat", "a </s> cat"]
+    before = (encoder.prompts(texts), encoder.responses(texts))
+    told: list[list[str]] = []
+
+    def spy(tokenizer: PreTrainedTokenizerFast, some: Sequence[str]) -> list[list[int]]:
+        told.append(list(some))
+        return plain_ids(tokenizer, some)
+
+    monkeypatch.setattr(encoding, "plain_ids", spy)
+    encoder.remember(texts[:3])
+    encoder.remember(texts[:2])
+    assert (encoder.prompts(texts), encoder.responses(texts)) == before
+    encoder.prompts(["the dog"])[0].append(99)  # what is given is the caller's
+    assert encoder.responses(["the dog"]) == before[1][1:2]
+    new = [some for some in told if some]
+    assert new == [["a cat", "the dog", ""], ["a </s> cat"], ["a </s> cat"]]
 
 
 def test_no_texts_give_no_ids(small_encoder: Encoder) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from westofn.models import encoding
+from westofn.models.encoding import Encoder
+from westofn.models.ensemble import Ensemble
+from westofn.models.tokenizer import plain_ids
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs
@@ -57,6 +62,38 @@ def test_an_arm_is_its_numbers(lab: Lab) -> None:
     assert found["label_accuracy"] == 0.75
     assert 0 < found["best_step"] <= 4
     assert found.keys() >= {"accuracy", "on_policy_accuracy", "best_of_n_gold"}
+
+
+def test_what_every_arm_is_measured_on_is_tokenised_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def spy(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+        told.extend(texts)
+        return plain_ids(tokenizer, texts)
+
+    trained = Ensemble.of(lab.train("arm", lab.labeled).scorer)
+    monkeypatch.setattr(encoding, "plain_ids", spy)
+    first = lab.measure("arm", trained)
+    test = {*lab.inputs.test["chosen"], *lab.inputs.test_pool.prompts}
+    assert test <= {*told}
+    assert len(told) == len({*told})
+    told.clear()
+    assert lab.measure("arm", trained) == first
+    assert told == []
+
+
+def test_a_model_that_reads_text_otherwise_is_measured_with_its_own_encoder(lab: Lab) -> None:
+    trained = lab.train("arm", lab.labeled).scorer
+    own = trained.encoder.template
+    shorter = Encoder(trained.tokenizer, 4, own.max_response_tokens)
+    same = lab.measure(
+        "arm", Ensemble.of(replace(trained, encoder=Encoder(trained.tokenizer, 8, 24)))
+    )
+    assert same == lab.measure("arm", Ensemble.of(trained))
+    other = lab.measure("arm", Ensemble.of(replace(trained, encoder=shorter)))
+    assert other != same
 
 
 def test_an_arm_of_human_pairs_has_no_synthetic_ones(lab: Lab) -> None:

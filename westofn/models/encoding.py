@@ -8,8 +8,9 @@ template (`chat`); special tokens that a text spells out stay plain text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -164,6 +165,7 @@ class Encoder:
             self.layout = Layout((), (), self.chat.end)  # the template writes its own start token
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
+        self._remembered: dict[str, list[int]] = {}
         self.template = Template(
             max_prompt_tokens,
             max_response_tokens,
@@ -223,8 +225,18 @@ class Encoder:
             )
         )
 
+    def remember(self, texts: Iterable[str]) -> None:
+        """Tokenise texts that are read again and again, and keep their ids; others are not kept."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._remembered))
+        self._remembered |= zip(new, plain_ids(self.tokenizer, new), strict=True)
+
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return plain_ids(self.tokenizer, texts)
+        known = self._remembered
+        if not known:
+            return plain_ids(self.tokenizer, texts)
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        found = dict(zip(new, plain_ids(self.tokenizer, new), strict=True))
+        return [known[text] if text in known else found[text] for text in texts]
 
 
 @dataclass(frozen=True)
@@ -237,12 +249,11 @@ class Padded:
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> Padded:
     """Right-pad rows to the longest of them, or to `length`."""
-    longest = max(map(len, rows)) if length is None else length
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[index, : len(row)] = True
+    lengths = torch.tensor(list(map(len, rows)))
+    longest = int(lengths.max()) if length is None else length
+    mask = torch.arange(longest) < lengths[:, None]
+    ids = torch.full(mask.shape, pad_id, dtype=torch.long)
+    ids[mask] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
     return Padded(ids, mask)
 
 

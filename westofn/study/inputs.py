@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,10 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.selection import exact_best_worst
 from westofn.evaluation.judges import FloatArray, Judge, load_judge
 from westofn.evaluation.pools import Pool, judge_pool
+from westofn.models.card import read_card
+from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble, load_reward_models
+from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
@@ -101,6 +105,16 @@ class StudyInputs:
     def test_pool_judged(self) -> FloatArray:
         """(P, N) the judge's rewards of `test_pool`."""
         return judge_pool(self.judge, self.test_pool)
+
+    @cached_property
+    def test_encoder(self) -> Encoder:
+        """The policy's encoder; it remembers the texts that every arm is measured on."""
+        encoder = load_encoder(self.policy_folder, read_card(self.policy_folder, "policy"))
+        for column in ("prompt", "chosen", "rejected"):
+            encoder.remember(self.test[column])
+        encoder.remember(self.test_pool.prompts)
+        encoder.remember(chain.from_iterable(self.test_pool.responses))
+        return encoder
 
     @property
     def verdicts(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.models.ensemble import Ensemble
+from westofn.models.reward import Scorer
 from westofn.params import RewardModelParams
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
@@ -150,7 +151,7 @@ class Lab:
         inputs = self.inputs
         found = evaluate_arm(
             name,
-            model,
+            Ensemble.of(*map(self._reading_alike, model.members)),
             preferences=inputs.test,
             pool=inputs.test_pool,
             judge=inputs.judge,
@@ -158,6 +159,13 @@ class Lab:
             judged=inputs.test_pool_judged,
         )
         return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
+
+    def _reading_alike(self, scorer: Scorer) -> Scorer:
+        """The model with the encoder that remembers the test texts, if it reads text alike."""
+        shared = self.inputs.test_encoder
+        if scorer.encoder.template != shared.template:
+            return scorer
+        return replace(scorer, encoder=shared)
 
     def subfolder(self, name: str) -> Path:
         """A folder of this part for work in progress."""

@@ -70,13 +70,14 @@ def run_study(
 def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
     """The experiments of one seed, in the order in which they may start."""
     seed = settings["seed"]
-    first = Experiment(f"first-{seed}", settings, FIRST)
+    first = Experiment(f"first-{seed}", settings, FIRST, afresh=True)
     parts = [
-        Experiment(f"part-{seed}-{place}", settings, targets, after=(first.name,))
+        Experiment(f"part-{seed}-{place}", settings, targets, after=(first.name,), afresh=True)
         for place, targets in enumerate(PARTS)
     ]
     names = tuple(part.name for part in parts)
-    return [first, *parts, Experiment(f"study-{seed}", settings, everything=True, after=names)]
+    whole = Experiment(f"study-{seed}", settings, everything=True, after=names, afresh=True)
+    return [first, *parts, whole]
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:

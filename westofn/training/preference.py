@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,6 +144,7 @@ def train_reward_model(
         sets.append(rows)
         shares = split_batch(params.batch_size, synthetic_fraction)
     held_out, _ = _fitting(name, encoder, validation, "validation pairs")
+    encoder.remember(chain(held_out.prompts, held_out.chosen, held_out.rejected))
     encoded = [row for rows in sets for row in _encode(encoder, rows)]
 
     def validation_margins(model: RewardModel) -> Tensor:
