@@ -54,7 +54,7 @@ def main(
     inputs = [data / name for name in module.INPUTS]
     if iteration:
         inputs += [data / "loop" / iteration / name for name in ("policy", "rm")]
-    gc.freeze()  # what is imported stays, and every training collects garbage first
+    gc.freeze()  # every training collects garbage first: not among what is imported
     name = f"study-{part}{iteration}"
     settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone
     inputs += model_folders(settings["reward_start"]["model"])

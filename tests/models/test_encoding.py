@@ -265,23 +265,25 @@ def test_padding_refuses_a_row_that_is_longer_than_asked() -> None:
 def test_remembered_texts_are_tokenised_once_and_read_the_same(
     words: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = _encoder(words)
+    forgetful = _encoder(words)
     texts = ["a cat", "the dog", "", "a cat", "a </s> cat"]
-    before = (encoder.prompts(texts), encoder.responses(texts))
-    told: list[list[str]] = []
+    before = (forgetful.prompts(texts), forgetful.responses(texts), forgetful.fits(texts))
+    told: list[str] = []
 
     def spy(tokenizer: PreTrainedTokenizerFast, some: Sequence[str]) -> list[list[int]]:
-        told.append(list(some))
+        told.extend(some)
         return plain_ids(tokenizer, some)
 
     monkeypatch.setattr(encoding, "plain_ids", spy)
-    encoder.remember(texts[:3])
-    encoder.remember(texts[:2])
-    assert (encoder.prompts(texts), encoder.responses(texts)) == before
-    encoder.prompts(["the dog"])[0].append(99)  # what is given is the caller's
-    assert encoder.responses(["the dog"]) == before[1][1:2]
-    new = [some for some in told if some]
-    assert new == [["a cat", "the dog", ""], ["a </s> cat"], ["a </s> cat"]]
+    encoder = forgetful.remembering()
+    encoder.prompts(texts[:2])[0].append(99)  # what is given is the caller's
+    for _ in range(2):
+        assert (encoder.prompts(texts), encoder.responses(texts), encoder.fits(texts)) == before
+    assert told == ["a cat", "the dog", "", "a </s> cat"]
+    told.clear()
+    forgetful.responses(["a cat"])
+    assert told == ["a cat"]
+    assert encoder.template == forgetful.template
 
 
 def test_no_texts_give_no_ids(small_encoder: Encoder) -> None:

@@ -8,7 +8,8 @@ template (`chat`); special tokens that a text spells out stay plain text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Literal
@@ -165,7 +166,7 @@ class Encoder:
             self.layout = Layout((), (), self.chat.end)  # the template writes its own start token
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
-        self._remembered: dict[str, list[int]] = {}
+        self._known: dict[str, list[int]] | None = None
         self.template = Template(
             max_prompt_tokens,
             max_response_tokens,
@@ -225,18 +226,22 @@ class Encoder:
             )
         )
 
-    def remember(self, texts: Iterable[str]) -> None:
-        """Tokenise texts that are read again and again, and keep their ids; others are not kept."""
-        new = list(dict.fromkeys(text for text in texts if text not in self._remembered))
-        self._remembered |= zip(new, plain_ids(self.tokenizer, new), strict=True)
+    def remembering(self) -> Encoder:
+        """This encoder, but it keeps the ids of every text that it reads.
+
+        For texts that are read again and again, such as validation pairs and test pools.
+        """
+        other = copy(self)
+        other._known = {}
+        return other
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        known = self._remembered
-        if not known:
+        known = self._known
+        if known is None:
             return plain_ids(self.tokenizer, texts)
         new = list(dict.fromkeys(text for text in texts if text not in known))
-        found = dict(zip(new, plain_ids(self.tokenizer, new), strict=True))
-        return [known[text] if text in known else found[text] for text in texts]
+        known |= zip(new, plain_ids(self.tokenizer, new), strict=True)
+        return [known[text] for text in texts]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +19,7 @@ from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
+from westofn.models.reward import Scorer
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params
@@ -65,7 +65,25 @@ class StudyInputs:
     @cached_property
     def base(self) -> Ensemble:
         """The base preference model of HF50."""
-        return load_reward_models(self.base_folder, self.device)
+        members = load_reward_models(self.base_folder, self.device).members
+        return Ensemble.of(*map(self.reading_alike, members))
+
+    @cached_property
+    def base_margins(self) -> Tensor:
+        """(P, N, N) the base model's margin of every ordered pair of `unlabeled`."""
+        return mean_margins(self.base, self.unlabeled)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The policy's encoder; it remembers what it has read, as all arms read the same pools."""
+        card = read_card(self.policy_folder, "policy")
+        return load_encoder(self.policy_folder, card).remembering()
+
+    def reading_alike(self, scorer: Scorer) -> Scorer:
+        """The model with the encoder that remembers, if it reads text as its own does."""
+        if scorer.encoder.template != self.encoder.template:
+            return scorer
+        return replace(scorer, encoder=self.encoder)
 
     @cached_property
     def human(self) -> HumanData:
@@ -105,16 +123,6 @@ class StudyInputs:
     def test_pool_judged(self) -> FloatArray:
         """(P, N) the judge's rewards of `test_pool`."""
         return judge_pool(self.judge, self.test_pool)
-
-    @cached_property
-    def test_encoder(self) -> Encoder:
-        """The policy's encoder; it remembers the texts that every arm is measured on."""
-        encoder = load_encoder(self.policy_folder, read_card(self.policy_folder, "policy"))
-        for column in ("prompt", "chosen", "rejected"):
-            encoder.remember(self.test[column])
-        encoder.remember(self.test_pool.prompts)
-        encoder.remember(chain.from_iterable(self.test_pool.responses))
-        return encoder
 
     @property
     def verdicts(self) -> Path:

@@ -18,7 +18,6 @@ from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.models.ensemble import Ensemble
-from westofn.models.reward import Scorer
 from westofn.params import RewardModelParams
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
@@ -137,7 +136,7 @@ class Lab:
             runtime=self.runtime,
         )
         shutil.rmtree(scratch, ignore_errors=True)
-        return trained
+        return replace(trained, scorer=inputs.reading_alike(trained.scorer))
 
     def teacher(self, name: str, human: Preferences, *, seed: int | None = None) -> Ensemble:
         """A base preference model by the recipe `base_rm`, on other data or with another seed."""
@@ -151,7 +150,7 @@ class Lab:
         inputs = self.inputs
         found = evaluate_arm(
             name,
-            Ensemble.of(*map(self._reading_alike, model.members)),
+            model,
             preferences=inputs.test,
             pool=inputs.test_pool,
             judge=inputs.judge,
@@ -159,13 +158,6 @@ class Lab:
             judged=inputs.test_pool_judged,
         )
         return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
-
-    def _reading_alike(self, scorer: Scorer) -> Scorer:
-        """The model with the encoder that remembers the test texts, if it reads text alike."""
-        shared = self.inputs.test_encoder
-        if scorer.encoder.template != shared.template:
-            return scorer
-        return replace(scorer, encoder=shared)
 
     def subfolder(self, name: str) -> Path:
         """A folder of this part for work in progress."""

@@ -19,9 +19,14 @@ FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
 """What all parts of a seed read."""
 PARTS = (
     (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
-    ("dvc.yaml", f"{STUDY}:study_overoptimisation", f"{STUDY}:study_iterations"),
-    (f"{STUDY}:study_baselines", f"{STUDY}:study_synthetic_bases", f"{STUDY}:study_size"),
-    (f"{STUDY}:study_data",),
+    (
+        "dvc.yaml",
+        f"{STUDY}:study_overoptimisation",
+        f"{STUDY}:study_iterations",
+        f"{STUDY}:study_synthetic_bases",
+    ),
+    (f"{STUDY}:study_data", f"{STUDY}:study_size"),
+    (f"{STUDY}:study_baselines",),
 )
 """Targets that run side by side, the longest first, so that processes share a seed evenly."""
 

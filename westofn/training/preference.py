@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,11 +143,12 @@ def train_reward_model(
         sets.append(rows)
         shares = split_batch(params.batch_size, synthetic_fraction)
     held_out, _ = _fitting(name, encoder, validation, "validation pairs")
-    encoder.remember(chain(held_out.prompts, held_out.chosen, held_out.rejected))
     encoded = [row for rows in sets for row in _encode(encoder, rows)]
 
+    reader = encoder.remembering()
+
     def validation_margins(model: RewardModel) -> Tensor:
-        scorer = Scorer(model, encoder)
+        scorer = Scorer(model, reader)
         margins = pair_margins(scorer, held_out.prompts, held_out.chosen, held_out.rejected)
         if not bool(margins.isfinite().all()):
             raise TrainingError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import Selector, select_pairs
-from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
@@ -37,7 +36,7 @@ def run(lab: Lab) -> None:
     lab.student("hf100", hf100)
     lab.student("hf100_again", hf100, seed=again)
     pools = inputs.unlabeled
-    margins = mean_margins(inputs.base, pools)
+    margins = inputs.base_margins
     draws = selector_draws(inputs.seed, pools.prompt_ids, 2)
     west = from_selection(pools, select_pairs(margins, "west"))
     lab.student("west", hf50, west)

@@ -22,7 +22,7 @@ from westofn.core.selection import (
     uncertain_pair,
 )
 from westofn.pairing.select import Pools
-from westofn.study.inputs import StudyInputs, mean_margins
+from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws
 
@@ -46,7 +46,7 @@ def run(lab: Lab) -> None:
     """Every way to make and use pairs of the same pools."""
     inputs, hf50 = lab.inputs, lab.labeled
     pools = inputs.unlabeled
-    margins = mean_margins(inputs.base, pools)
+    margins = inputs.base_margins
     west = exact_best_worst(margins)
     pairs = from_selection(pools, west)
     for n, chosen in nested_best_worst(margins, default_sizes(pools.n_candidates)).items():

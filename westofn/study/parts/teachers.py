@@ -70,6 +70,8 @@ def _comparators(lab: Lab) -> dict[Comparator, Ensemble]:
     teachers: dict[Comparator, Ensemble] = {}
     inputs, base = lab.inputs, lab.inputs.params.base_rm
     comparators: tuple[Comparator, ...] = ("embedding", "pointwise", "joint")
+    # Tokenised before a clock starts: the first teacher is not slower for being the first.
+    inputs.encoder.responses([text for pool in inputs.unlabeled.responses for text in pool])
     for comparator in comparators:
         same = comparator == base.comparator
         head = Head(comparator, base.planes)
@@ -170,7 +172,7 @@ def _tournaments(lab: Lab, joint: Ensemble) -> None:
     )
     base = inputs.params.base_rm
     for name, all_margins in (
-        (base.comparator, mean_margins(inputs.base, pools)),
+        (base.comparator, inputs.base_margins),
         ("joint", mean_margins(joint, few)),
     ):
         prompts, count = all_margins.shape[:2]
@@ -196,7 +198,7 @@ def _theorem(lab: Lab) -> None:
     gold = inputs.judge
     assert isinstance(gold, GoldJudge)
     rewards = judged_pools(gold, pools)
-    base = mean_margins(inputs.base, pools)
+    base = inputs.base_margins
     upper = torch.triu_indices(pools.n_candidates, pools.n_candidates, 1)
     model = base[:, upper[0], upper[1]].double().numpy()
     truth = rewards[:, upper[0]] - rewards[:, upper[1]]
