@@ -1,6 +1,6 @@
 """Experiments: what is asked of DVC, what its failure says, and how several run side by side.
 
-A script stands for DVC here; tests/e2e runs the real one.
+A script stands for DVC here but for TestRealDvc; tests/e2e runs the real one too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,6 @@ class TestRunExperiment:
         command = "exp run --temp -n a -S seed=3 -S filter.quantile=0.5 student_rm@k1"
         assert " ".join(call["arguments"]) == command
 
-    def test_everything_is_all_pipeline_files(self, clone: Path) -> None:
-        run_experiment(Experiment("a", {"seed": 3}, everything=True))
-        (call,) = calls(clone)
-        assert " ".join(call["arguments"]) == "exp run --temp -n a -S seed=3 --all-pipelines"
-
     def test_afresh_leaves_the_stages_of_tracked_locks_behind(self, clone: Path) -> None:
         (clone / "study").mkdir()
         (clone / "other").mkdir()
@@ -97,21 +93,37 @@ class TestRunExperiment:
         ):
             (clone / name).write_text(text)
         git("add", "dvc.lock", "other/dvc.lock")
-        run_experiment(Experiment("a", {"seed": 3}, afresh=True))
+        run_all([Experiment("a", {"seed": 3}, afresh=True)])
         git("add", "study/dvc.lock")
-        run_experiment(Experiment("b", {"seed": 3}, afresh=True))
+        run_all([Experiment("b", {"seed": 3}, afresh=True), Experiment("c", {"seed": 4})])
         (clone / "dvc.lock").unlink()
-        run_experiment(Experiment("c", {"seed": 3}, afresh=True))
-        run_experiment(Experiment("d", {"seed": 3}))
+        run_all([Experiment("d", {"seed": 3}, afresh=True)])
         said = [
             " ".join(call["arguments"]).removeprefix("exp run --temp -n ") for call in calls(clone)
         ]
         assert said == [
             "a -S seed=3 -S dvc.lock:~stages",
             "b -S seed=3 -S dvc.lock:~stages -S study/dvc.lock:~stages",
-            "c -S seed=3 -S study/dvc.lock:~stages",
-            "d -S seed=3",
+            "c -S seed=4",
+            "d -S seed=3 -S study/dvc.lock:~stages",
         ]
+
+    def test_locks_are_looked_at_before_an_experiment_starts(
+        self, clone: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock = clone / "dvc.lock"
+        lock.write_text("schema: '2.0'\nstages:\n  a:\n    cmd: b\n")
+        git("add", "dvc.lock")
+        told = []
+
+        def run(experiment: Experiment, locks: Sequence[str]) -> str:
+            told.append((experiment.name, *locks))
+            lock.write_text("schema: '2.0'\n")  # as DVC does while it starts one
+            return ""
+
+        monkeypatch.setattr(experiments, "run_experiment", run)
+        run_all([Experiment(name, {}, afresh=True) for name in "ab"])
+        assert told == [("a", "dvc.lock"), ("b", "dvc.lock")]
 
     def test_a_run_has_one_thread_and_this_interpreter(self, clone: Path) -> None:
         run_experiment(Experiment("a", {}))
@@ -170,6 +182,7 @@ class TestRealDvc:
     ) -> None:
         (tmp_path / "first").mkdir()
         monkeypatch.chdir(tmp_path / "first")
+        monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
         runs = tmp_path / "runs.txt"
         git("init", "-q")
         for key in ("user.name", "user.email"):
@@ -192,8 +205,11 @@ class TestRealDvc:
             git("config", key, "t@example.org")
         lock = Path("dvc.lock").read_text()
         for b in (2, 3):
-            revision = run_experiment(Experiment(f"b{b}", {"b": b}, afresh=True))
-            assert experiments.read_output(revision, "two.txt").startswith(b"run\nrun\na: 1\n")
+            revisions: list[str] = []
+            one = Experiment(f"b{b}", {"b": b}, afresh=True)
+            run_all([one], 1, lambda _, revision, to=revisions: to.append(revision))
+            found = experiments.read_output(revisions[0], "two.txt")
+            assert found.startswith(b"run\nrun\na: 1\n")
         assert runs.read_text() == "run\nrun\n"
         assert Path("dvc.lock").read_text() == lock
         assert git("status", "--porcelain") == ""
@@ -215,7 +231,7 @@ class Runs:
         self.started: list[str] = []
         monkeypatch.setattr(experiments, "run_experiment", self)
 
-    def __call__(self, experiment: Experiment) -> str:
+    def __call__(self, experiment: Experiment, locks: Sequence[str]) -> str:
         name = experiment.name
         self.started.append(name)
         self.barrier.wait()
@@ -251,7 +267,7 @@ class TestRunAll:
     def test_what_runs_beside_a_failure_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ended = []
 
-        def run(experiment: Experiment) -> str:
+        def run(experiment: Experiment, locks: Sequence[str]) -> str:
             if experiment.name == "bad":
                 raise ExperimentError("it failed")
             time.sleep(0.05)

@@ -181,6 +181,7 @@ class TestStudy:
         """A root, and experiments that end in the reverse of their order; seed 7 fails."""
         shutil.copy(ROOT / "params.yaml", "params.yaml")
         self.asked: list[Experiment] = []
+        self.read: list[tuple[str, str]] = []
         self.jobs = 0
 
         def run_all(
@@ -189,11 +190,12 @@ class TestStudy:
             self.asked, self.jobs = list(experiments), jobs
             for experiment in reversed(self.asked):
                 if experiment.settings["seed"] == 7:
-                    raise ExperimentError("experiment study-7: dvc ended with exit code 255")
-                finished(experiment, f"revision-{experiment.settings['seed']}")
+                    raise ExperimentError("experiment data-7: dvc ended with exit code 255")
+                finished(experiment, f"revision of {experiment.name}")
 
         def read_output(revision: str, path: str) -> bytes:
-            accuracy = 0.7 + int(revision.removeprefix("revision-")) / 100
+            self.read.append((revision.removeprefix("revision of "), path))
+            accuracy = 0.7 + int(revision.split("-")[-1]) / 100
             if path == "metrics.json":
                 return json.dumps({"hf50": {"accuracy": accuracy}}).encode()
             arms = {"hf50": {"accuracy": accuracy}} if path == "data/study/baselines.json" else {}
@@ -226,29 +228,39 @@ class TestStudy:
         assert "`make study SEEDS=3`" in page
         assert "| HF50 | 71.0 ± 2.5 |" in page  # 4.303 × 1 / sqrt(3)
 
-    def test_a_seed_is_what_its_parts_read_then_the_parts_then_the_whole(
+    def test_a_seed_is_what_its_parts_read_and_then_the_parts(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
-        first, *parts, whole = self.asked
+        first, *parts = self.asked
         assert "study/dvc.yaml:study_judge" in first.targets
         assert {part.after for part in parts} == {(first.name,)}
-        assert whole.after == tuple(part.name for part in parts)
-        assert whole.everything
-        assert not whole.targets
         rounds = {"loop.k1": "{prev: k0}", "+loop.k2": "{prev: k1}", "+loop.k3": "{prev: k2}"}
         for experiment in self.asked:
             assert experiment.settings == {"seed": 0, **rounds}  # params.yaml has k1
+            assert experiment.afresh
 
     def test_every_stage_of_the_study_is_in_one_part_and_the_main_pipeline_too(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
-        targets = [target for part in self.asked[1:-1] for target in part.targets]
+        targets = [target for part in self.asked[1:] for target in part.targets]
         stages = YAML(typ="safe").load((ROOT / "study/dvc.yaml").read_text())["stages"]
         before = {"study_pools", "study_judge"}
         rest = [f"study/dvc.yaml:{name}" for name in {*stages} - before]
         assert sorted(targets) == sorted(["dvc.yaml", *rest])
+
+    def test_a_file_is_read_from_the_experiment_that_wrote_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.study(monkeypatch, "--seeds", "2") == 0
+        where = {path: experiment for experiment, path in self.read if experiment.endswith("-1")}
+        targets = {one.name: one.targets for one in self.asked}
+        assert "dvc.yaml" in targets[where.pop("metrics.json")]
+        for path, experiment in where.items():
+            stage = "study_iterations" if "/iterations/" in path else f"study_{Path(path).stem}"
+            assert f"study/dvc.yaml:{stage}" in targets[experiment]
+        assert {f"data/study/iterations/{name}.json" for name in ("k1", "k2", "k3")} < {*where}
 
     def test_a_seed_that_fails_is_one_line_and_leaves_the_files(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -256,7 +268,7 @@ class TestStudy:
         Path("study.json").write_text("earlier")
         assert self.study(monkeypatch, "--seeds", "8") == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line == "westofn: experiment study-7: dvc ended with exit code 255"
+        assert line == "westofn: experiment data-7: dvc ended with exit code 255"
         assert Path("study.json").read_text() == "earlier"
         assert not Path("results.md").exists()
 

@@ -33,25 +33,28 @@ class Experiment:
         name: Of the experiment, part of a git reference.
         settings: Dotted key of params.yaml -> value.
         targets: The stages to bring up to date, with all that they need; empty means all stages.
-        everything: All stages of every pipeline file, study/dvc.yaml too; then without targets.
         after: Names of experiments that end before this one starts, as it takes their outputs from
             the cache.
-        afresh: Without dvc.lock: DVC takes a stage that is in it from the lock alone and never from
-            its run cache, so a clone without the lock's outputs would run it in every experiment.
+        afresh: Without the stages of tracked lock files: one whose command and dependencies are
+            those of the lock, but whose outputs are not in the cache, is run by DVC in every
+            experiment, as its run cache is not asked then.
     """
 
     name: str
     settings: Mapping[str, float | str]
     targets: tuple[str, ...] = ()
-    everything: bool = False
     after: tuple[str, ...] = ()
     afresh: bool = False
 
 
-def run_experiment(experiment: Experiment) -> str:
+def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
     """Run an experiment with one thread a process; returns its git revision.
 
     An earlier experiment of this name on the current commit is replaced.
+
+    Args:
+        experiment: What to run.
+        locks: Lock files whose stages it starts without.
 
     Raises:
         ExperimentError: No full clone with a commit here, or a stage failed; the message ends with
@@ -64,12 +67,10 @@ def run_experiment(experiment: Experiment) -> str:
     reference = _reference(experiment.name)
     remove_experiments([experiment.name])
     changes = [f"{key}={value}" for key, value in experiment.settings.items()]
-    if experiment.afresh:
-        changes += [f"{lock}:~stages" for lock in _locks()]
+    changes += [f"{lock}:~stages" for lock in locks]
     settings = [part for change in changes for part in ("-S", change)]
-    which = ("--all-pipelines",) if experiment.everything else experiment.targets
     what = f"experiment {experiment.name}"
-    _dvc(what, "exp", "run", "--temp", "-n", experiment.name, *settings, *which)
+    _dvc(what, "exp", "run", "--temp", "-n", experiment.name, *settings, *experiment.targets)
     if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
         raise ExperimentError(f"{what}: dvc ended well but kept no {reference}; rerun")
     return revision
@@ -94,13 +95,16 @@ def run_all(
     waiting = list(experiments)
     running: dict[Future[str], Experiment] = {}
     ended: set[str] = set()
+    # Looked at once: DVC rewrites them in the workspace for a moment when an experiment starts.
+    locks = _locks() if any(experiment.afresh for experiment in experiments) else []
     with ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
             for experiment in [e for e in waiting if ended.issuperset(e.after)]:
                 if len(running) == jobs:
                     break
                 waiting.remove(experiment)
-                running[pool.submit(run_experiment, experiment)] = experiment
+                without = locks if experiment.afresh else []
+                running[pool.submit(run_experiment, experiment, without)] = experiment
             if not running:
                 names = ", ".join(experiment.name for experiment in waiting)
                 raise ExperimentError(f"experiments {names} wait for what never ends; mend `after`")
@@ -112,7 +116,7 @@ def run_all(
 
 
 def _locks() -> list[str]:
-    """The lock files that an experiment would carry along: tracked, and with stages."""
+    """The lock files that experiments would carry along: tracked, and with stages."""
     tracked = _git("ls-files", "dvc.lock", "*/dvc.lock").splitlines()
     return [
         name

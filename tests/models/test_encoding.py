@@ -255,6 +255,8 @@ def test_padding_fills_the_right_and_is_masked() -> None:
     assert padded.ids.tolist() == [[5, 6], [7, 9], [9, 9]]
     assert padded.mask.tolist() == [[True, True], [True, False], [False, False]]
     assert pad([[5]], 0, length=3).ids.tolist() == [[5, 0, 0]]
+    assert pad([[], []], 0).ids.shape == (2, 0)
+    assert pad([], 0, length=2).mask.shape == (0, 2)
 
 
 def test_padding_refuses_a_row_that_is_longer_than_asked() -> None:
@@ -283,7 +285,29 @@ def test_remembered_texts_are_tokenised_once_and_read_the_same(
     told.clear()
     forgetful.responses(["a cat"])
     assert told == ["a cat"]
-    assert encoder.template == forgetful.template
+
+
+def test_an_encoder_that_remembers_trims_prompts_as_asked(words: PreTrainedTokenizerFast) -> None:
+    encoder, texts = _encoder(words), ["the cat and the dog", ""]
+    limits = (encoder.shortest_prompt, 3, None)
+    kept = encoder.remembering()
+    for limit in limits:
+        assert kept.prompts(texts, limit) == encoder.prompts(texts, limit)
+
+
+def test_encoders_read_alike_only_if_every_text_gets_equal_ids() -> None:
+    corpus = ["the cat", "a dog"]
+    encoder = _encoder(train_tokenizer(corpus, "words", 64))
+    assert encoder.reads_like(_encoder(train_tokenizer(corpus, "words", 64)))
+    assert encoder.reads_like(encoder.remembering())
+    assert not encoder.reads_like(_encoder(train_tokenizer(["the cat"], "words", 64)))
+    assert not encoder.reads_like(Encoder(encoder.tokenizer, 5, 5))
+    other = train_tokenizer(corpus, "words", 64)
+    other.backend_tokenizer.normalizer = normalizers.Lowercase()
+    same_vocabulary = _encoder(other)
+    assert same_vocabulary.template == encoder.template
+    assert same_vocabulary.responses(["The"]) != encoder.responses(["The"])
+    assert not encoder.reads_like(same_vocabulary)
 
 
 def test_no_texts_give_no_ids(small_encoder: Encoder) -> None:

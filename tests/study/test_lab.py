@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from westofn.models import encoding
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble
 from westofn.models.tokenizer import plain_ids
 from westofn.runtime import Runtime
@@ -82,18 +80,6 @@ def test_what_every_arm_is_measured_on_is_tokenised_once(
     told.clear()
     assert lab.measure("arm", trained) == first
     assert told == []
-
-
-def test_a_model_that_reads_text_otherwise_is_measured_with_its_own_encoder(lab: Lab) -> None:
-    trained = lab.train("arm", lab.labeled).scorer
-    own = trained.encoder.template
-    shorter = Encoder(trained.tokenizer, 4, own.max_response_tokens)
-    same = lab.measure(
-        "arm", Ensemble.of(replace(trained, encoder=Encoder(trained.tokenizer, 8, 24)))
-    )
-    assert same == lab.measure("arm", Ensemble.of(trained))
-    other = lab.measure("arm", Ensemble.of(replace(trained, encoder=shorter)))
-    assert other != same
 
 
 def test_an_arm_of_human_pairs_has_no_synthetic_ones(lab: Lab) -> None:

@@ -227,13 +227,23 @@ class Encoder:
         )
 
     def remembering(self) -> Encoder:
-        """This encoder, but it keeps the ids of every text that it reads.
+        """This encoder, but it keeps the ids of the texts that it reads.
 
-        For texts that are read again and again, such as validation pairs and test pools.
+        For texts that are read again and again, such as validation pairs and test pools. Prompts in
+        a chat template are not kept.
         """
         other = copy(self)
         other._known = {}
         return other
+
+    def reads_like(self, other: Encoder) -> bool:
+        """Whether both give equal ids for every text."""
+        mine, its = self.tokenizer, other.tokenizer
+        return (
+            self.template == other.template
+            and mine.all_special_ids == its.all_special_ids
+            and mine.backend_tokenizer.to_str() == its.backend_tokenizer.to_str()
+        )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         known = self._known

@@ -73,6 +73,11 @@ class StudyInputs:
         """(P, N, N) the base model's margin of every ordered pair of `unlabeled`."""
         return mean_margins(self.base, self.unlabeled)
 
+    @property
+    def west(self) -> Pairs:
+        """The West-of-N pairs of the base model."""
+        return from_selection(self.unlabeled, exact_best_worst(self.base_margins))
+
     @cached_property
     def encoder(self) -> Encoder:
         """The policy's encoder; it remembers what it has read, as all arms read the same pools."""
@@ -80,8 +85,8 @@ class StudyInputs:
         return load_encoder(self.policy_folder, card).remembering()
 
     def reading_alike(self, scorer: Scorer) -> Scorer:
-        """The model with the encoder that remembers, if it reads text as its own does."""
-        if scorer.encoder.template != self.encoder.template:
+        """The model with the encoder that remembers, if that reads text as its own does."""
+        if not self.encoder.reads_like(scorer.encoder):
             return scorer
         return replace(scorer, encoder=self.encoder)
 

@@ -14,21 +14,22 @@ from westofn.report.study_results import Run
 from westofn.study.results import collect
 
 ROUNDS = ("k1", "k2", "k3")
+MAIN = "dvc.yaml"
 STUDY = "study/dvc.yaml"
 FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
-"""What all parts of a seed read."""
-PARTS = (
-    (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
-    (
-        "dvc.yaml",
+"""What all other stages of a seed read."""
+GROUPS = {
+    "selection": (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
+    "main": (
+        MAIN,
         f"{STUDY}:study_overoptimisation",
         f"{STUDY}:study_iterations",
         f"{STUDY}:study_synthetic_bases",
     ),
-    (f"{STUDY}:study_data", f"{STUDY}:study_size"),
-    (f"{STUDY}:study_baselines",),
-)
-"""Targets that run side by side, the longest first, so that processes share a seed evenly."""
+    "data": (f"{STUDY}:study_data", f"{STUDY}:study_size"),
+    "baselines": (f"{STUDY}:study_baselines",),
+}
+"""Groups of targets that run side by side, the longest first: two processes share a seed evenly."""
 
 
 def run_study(
@@ -37,8 +38,8 @@ def run_study(
     """Run the seeds side by side, one thread each; what has run before comes from DVC's cache.
 
     Every seed has its own world, models and test set, and a loop of three rounds. It is several
-    experiments in temporary copies of the repository: what all parts read, the parts, and the
-    whole, which finds all in the cache. A killed run goes on where it stopped.
+    experiments in temporary copies of the repository, `first-0`, `selection-0` and so on, each with
+    what it wrote. A killed run goes on where it stopped.
 
     Args:
         seeds: Values of `seed`.
@@ -55,14 +56,18 @@ def run_study(
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
     experiments = [one for seed in seeds for one in _of_seed({"seed": seed, **rounds})]
+    revisions: dict[str, str] = {}
     runs: dict[int, Run] = {}
 
     def finished(experiment: Experiment, revision: str) -> None:
+        console.print(f"{experiment.name} done")
+        revisions[experiment.name] = revision
         seed = int(experiment.settings["seed"])
-        if not experiment.everything:
-            console.print(f"{experiment.name} done")
+        if not revisions.keys() >= {f"{group}-{seed}" for group in GROUPS}:
             return
-        runs[seed] = collect(lambda path: read_output(revision, path), ROUNDS)
+        runs[seed] = collect(
+            lambda path: read_output(revisions[f"{_group_that_writes(path)}-{seed}"], path), ROUNDS
+        )
         # After every seed: what is measured is not lost with those that fail or are stopped.
         done = sorted(runs)
         write_study(done, [runs[seed] for seed in done], out)
@@ -76,13 +81,20 @@ def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
     """The experiments of one seed, in the order in which they may start."""
     seed = settings["seed"]
     first = Experiment(f"first-{seed}", settings, FIRST, afresh=True)
-    parts = [
-        Experiment(f"part-{seed}-{place}", settings, targets, after=(first.name,), afresh=True)
-        for place, targets in enumerate(PARTS)
+    return [
+        first,
+        *(
+            Experiment(f"{group}-{seed}", settings, targets, after=(first.name,), afresh=True)
+            for group, targets in GROUPS.items()
+        ),
     ]
-    names = tuple(part.name for part in parts)
-    whole = Experiment(f"study-{seed}", settings, everything=True, after=names, afresh=True)
-    return [first, *parts, whole]
+
+
+def _group_that_writes(path: str) -> str:
+    """The group whose experiment writes a file that `collect` reads."""
+    name = path.removeprefix("data/study/").split("/")[0].removesuffix(".json")
+    target = MAIN if path == "metrics.json" else f"{STUDY}:study_{name}"
+    return next(group for group, targets in GROUPS.items() if target in targets)
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:

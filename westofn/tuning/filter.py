@@ -53,7 +53,8 @@ class Tuned:
 def try_settings(settings: Sequence[Setting], iteration: str, jobs: int, console: Console) -> Tuned:
     """Train a student for every setting.
 
-    The first runs alone: what all of them need comes from the cache afterwards. The experiments are
+    The first runs alone: what all of them need comes from the cache afterwards, but for stages of
+    dvc.lock whose outputs a clone lacks (`dvc repro` or `dvc pull` first). The experiments are
     removed when they were read, since metrics.json in them is the last commit's and says nothing of
     them; DVC's cache keeps what they trained.
 

@@ -41,7 +41,7 @@ def run(lab: Lab) -> None:
     _with_and_without(lab, "human200", preferences_from(lab.inputs.human.train), alone=False)
     for rate in FLIPS:
         _with_and_without(lab, f"noise{round(100 * rate)}", flipped(hf50, rate, lab.inputs.seed))
-    west = west_of_n(lab.inputs.base, lab.inputs.unlabeled)
+    west = lab.inputs.west
     for dropout in DROPOUTS:
         params = lab.inputs.params.student_rm.model_copy(update={"dropout": dropout})
         name = f"dropout{round(100 * dropout)}"

@@ -13,7 +13,6 @@ import polars as pl
 from westofn.artifacts.sft import SFT
 from westofn.errors import ParameterError
 from westofn.models.policy import save_policy
-from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
 from westofn.training.sft import Examples, train_sft
 
@@ -29,7 +28,7 @@ INPUTS = (
 
 def run(lab: Lab) -> None:
     """HF50 and West-of-N from the wider policy's weights."""
-    west = west_of_n(lab.inputs.base, lab.inputs.unlabeled)
+    west = lab.inputs.west
     policy = _wide_policy(lab)
     lab.student("wide", lab.labeled, policy=policy)
     lab.student("wide_west", lab.labeled, west, policy=policy)

@@ -1,8 +1,8 @@
 """Comparators as teachers, ensembles of them, exact selection against tournaments, the theorem.
 
-A student's arm is named after its teacher. Seconds are of this machine and this run: read them as
-ratios. Forward passes count responses that went through the comparator once (for `joint`, ordered
-pairs).
+A student's arm is named after its teacher. Seconds, without tokenising, are of this machine and
+this run: read them as ratios. Forward passes count responses that went through the comparator once
+(for `joint`, ordered pairs).
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def _comparators(lab: Lab) -> dict[Comparator, Ensemble]:
     teachers: dict[Comparator, Ensemble] = {}
     inputs, base = lab.inputs, lab.inputs.params.base_rm
     comparators: tuple[Comparator, ...] = ("embedding", "pointwise", "joint")
-    # Tokenised before a clock starts: the first teacher is not slower for being the first.
+    # Tokenised before a clock starts: no teacher is slower for being the first.
+    inputs.encoder.prompts(inputs.unlabeled.prompts)
     inputs.encoder.responses([text for pool in inputs.unlabeled.responses for text in pool])
     for comparator in comparators:
         same = comparator == base.comparator
