@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, texts, tiny_policy, tiny_scorer
+from westofn.models import encoding
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer, save_reward_model
-from westofn.models.tokenizer import train_tokenizer
+from westofn.models.tokenizer import plain_ids, train_tokenizer
 from westofn.params import Comparator
 
 torch.set_num_threads(1)
@@ -36,6 +37,19 @@ def words() -> PreTrainedTokenizerFast:
 def spelling() -> PreTrainedTokenizerFast:
     """Byte-level BPE."""
     return train_tokenizer(texts(), "bytes", 300)
+
+
+@pytest.fixture
+def tokenised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that encoders have tokenised since the test began, one entry each time."""
+    told: list[str] = []
+
+    def spy(tokenizer: PreTrainedTokenizerFast, some: Sequence[str]) -> list[list[int]]:
+        told.extend(some)
+        return plain_ids(tokenizer, some)
+
+    monkeypatch.setattr(encoding, "plain_ids", spy)
+    return told
 
 
 @pytest.fixture(scope="session")

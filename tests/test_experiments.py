@@ -57,13 +57,18 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def sign() -> None:
+    """Give the repository here somebody who commits."""
+    for key in ("user.name", "user.email"):
+        git("config", key, "t@example.org")
+
+
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a commit, and the script in DVC's place."""
     monkeypatch.chdir(tmp_path)
     git("init", "-q")
-    for key in ("user.name", "user.email"):
-        git("config", key, "t@example.org")
+    sign()
     git("commit", "-q", "--allow-empty", "-m", "first")
     script = tmp_path / "dvc.py"
     script.write_text(SCRIPT)
@@ -185,8 +190,7 @@ class TestRealDvc:
         monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
         runs = tmp_path / "runs.txt"
         git("init", "-q")
-        for key in ("user.name", "user.email"):
-            git("config", key, "t@example.org")
+        sign()
         subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
         # The output differs between machines, here between runs.
         command = f"echo run >> {runs} && cp {runs} out.txt"
@@ -201,8 +205,7 @@ class TestRealDvc:
         git("commit", "-q", "-m", "with its lock")
         git("clone", "-q", ".", "../second")
         monkeypatch.chdir(tmp_path / "second")
-        for key in ("user.name", "user.email"):
-            git("config", key, "t@example.org")
+        sign()
         lock = Path("dvc.lock").read_text()
         for b in (2, 3):
             revisions: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,12 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, VOCABULARY, texts, tiny_policy
 from westofn.errors import ModelError
-from westofn.models import encoding
 from westofn.models.card import Card, check_template
 from westofn.models.encoding import Encoder, pad, vocabulary_digest
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer, load_reward_model, save_reward_model
-from westofn.models.tokenizer import load_tokenizer, plain_ids, save_tokenizer, train_tokenizer
+from westofn.models.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from westofn.params import Comparator
 from westofn.training import preference, sft
 
@@ -265,26 +264,20 @@ def test_padding_refuses_a_row_that_is_longer_than_asked() -> None:
 
 
 def test_remembered_texts_are_tokenised_once_and_read_the_same(
-    words: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    words: PreTrainedTokenizerFast, tokenised: list[str]
 ) -> None:
     forgetful = _encoder(words)
     texts = ["a cat", "the dog", "", "a cat", "a </s> cat"]
     before = (forgetful.prompts(texts), forgetful.responses(texts), forgetful.fits(texts))
-    told: list[str] = []
-
-    def spy(tokenizer: PreTrainedTokenizerFast, some: Sequence[str]) -> list[list[int]]:
-        told.extend(some)
-        return plain_ids(tokenizer, some)
-
-    monkeypatch.setattr(encoding, "plain_ids", spy)
+    tokenised.clear()
     encoder = forgetful.remembering()
     encoder.prompts(texts[:2])[0].append(99)  # what is given is the caller's
     for _ in range(2):
         assert (encoder.prompts(texts), encoder.responses(texts), encoder.fits(texts)) == before
-    assert told == ["a cat", "the dog", "", "a </s> cat"]
-    told.clear()
+    assert tokenised == ["a cat", "the dog", "", "a </s> cat"]
+    tokenised.clear()
     forgetful.responses(["a cat"])
-    assert told == ["a cat"]
+    assert tokenised == ["a cat"]
 
 
 def test_an_encoder_that_remembers_trims_prompts_as_asked(words: PreTrainedTokenizerFast) -> None:

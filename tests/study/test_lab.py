@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from westofn.models import encoding
 from westofn.models.ensemble import Ensemble
-from westofn.models.tokenizer import plain_ids
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs
@@ -62,24 +60,16 @@ def test_an_arm_is_its_numbers(lab: Lab) -> None:
     assert found.keys() >= {"accuracy", "on_policy_accuracy", "best_of_n_gold"}
 
 
-def test_what_every_arm_is_measured_on_is_tokenised_once(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-
-    def spy(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-        told.extend(texts)
-        return plain_ids(tokenizer, texts)
-
+def test_what_every_arm_is_measured_on_is_tokenised_once(lab: Lab, tokenised: list[str]) -> None:
     trained = Ensemble.of(lab.train("arm", lab.labeled).scorer)
-    monkeypatch.setattr(encoding, "plain_ids", spy)
+    tokenised.clear()
     first = lab.measure("arm", trained)
     test = {*lab.inputs.test["chosen"], *lab.inputs.test_pool.prompts}
-    assert test <= {*told}
-    assert len(told) == len({*told})
-    told.clear()
+    assert test <= {*tokenised}
+    assert len(tokenised) == len({*tokenised})
+    tokenised.clear()
     assert lab.measure("arm", trained) == first
-    assert told == []
+    assert tokenised == []
 
 
 def test_an_arm_of_human_pairs_has_no_synthetic_ones(lab: Lab) -> None:

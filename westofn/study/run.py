@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -56,17 +57,18 @@ def run_study(
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
     experiments = [one for seed in seeds for one in _of_seed({"seed": seed, **rounds})]
-    revisions: dict[str, str] = {}
+    wrote: dict[int, dict[str, str]] = {seed: {} for seed in seeds}
     runs: dict[int, Run] = {}
 
     def finished(experiment: Experiment, revision: str) -> None:
         console.print(f"{experiment.name} done")
-        revisions[experiment.name] = revision
         seed = int(experiment.settings["seed"])
-        if not revisions.keys() >= {f"{group}-{seed}" for group in GROUPS}:
+        revisions = wrote[seed]
+        revisions |= dict.fromkeys(experiment.targets, revision)
+        if not revisions.keys() >= {*chain.from_iterable(GROUPS.values())}:
             return
         runs[seed] = collect(
-            lambda path: read_output(revisions[f"{_group_that_writes(path)}-{seed}"], path), ROUNDS
+            lambda path: read_output(revisions[_target_that_writes(path)], path), ROUNDS
         )
         # After every seed: what is measured is not lost with those that fail or are stopped.
         done = sorted(runs)
@@ -90,11 +92,12 @@ def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
     ]
 
 
-def _group_that_writes(path: str) -> str:
-    """The group whose experiment writes a file that `collect` reads."""
-    name = path.removeprefix("data/study/").split("/")[0].removesuffix(".json")
-    target = MAIN if path == "metrics.json" else f"{STUDY}:study_{name}"
-    return next(group for group, targets in GROUPS.items() if target in targets)
+def _target_that_writes(path: str) -> str:
+    """The target that writes a file which `collect` reads."""
+    if path == "metrics.json":
+        return MAIN
+    part = path.removeprefix("data/study/").split("/")[0].removesuffix(".json")
+    return f"{STUDY}:study_{part}"
 
 
 def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:
