@@ -23,6 +23,7 @@ EXAMPLES = "docs/examples/"
 JUDGE_FIELDS = ("prompt", "first", "second")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -44,13 +45,28 @@ class Section(BaseModel):
 
 
 class WorldParams(Section):
-    """How much the embedded world writes and labels (numbers of rows; all prompts differ)."""
+    """Where the embedded world lies on the map, and how much it writes and labels.
 
+    Attributes:
+        alignment: How much of what annotators like is what the policy's samples vary in.
+        off_policyness: How much the human pairs vary in ways of their own.
+        sft_examples: Rows, as all numbers below; all prompts differ.
+        train_pairs: HF100.
+        validation_pairs: Human pairs that pick checkpoints.
+        test_pairs: Human pairs for accuracy.
+        test_prompts: Prompts for best-of-n and RL.
+        extra_prompts: Prompts of D_U beside those of the unlabeled half of the train pairs.
+        annotator_temperature: Of the Bradley-Terry labels, in units of the gold reward.
+    """
+
+    alignment: Share
+    off_policyness: Share
     sft_examples: Annotated[int, Field(ge=20)]
     train_pairs: Annotated[int, Field(ge=8)]
     validation_pairs: Annotated[int, Field(ge=4)]
     test_pairs: Annotated[int, Field(ge=4)]
     test_prompts: Annotated[int, Field(ge=4)]
+    extra_prompts: Annotated[int, Field(ge=0)]
     annotator_temperature: Positive
 
 

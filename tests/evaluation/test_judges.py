@@ -11,11 +11,14 @@ from westofn.sources.world.gold import Gold
 from westofn.sources.world.load import load_world
 
 WORLD = WorldParams(
+    alignment=0.0,
+    off_policyness=0.0,
     sft_examples=20,
     train_pairs=8,
     validation_pairs=4,
     test_pairs=12,
     test_prompts=4,
+    extra_prompts=0,
     annotator_temperature=2.0,
 )
 

@@ -24,11 +24,14 @@ from westofn.sources.world.posts import write_posts
 from westofn.sources.world.writers import draw_quality, write_responses
 
 SIZE = WorldParams(
+    alignment=0.0,
+    off_policyness=0.0,
     sft_examples=3000,
     train_pairs=2000,
     validation_pairs=100,
     test_pairs=3000,
     test_prompts=200,
+    extra_prompts=0,
     annotator_temperature=1.15,
 )
 STATED = {

@@ -1,8 +1,11 @@
-"""The continuous constants of the embedded world, in one place."""
+"""The continuous constants of the embedded world, and the two axes along which worlds differ."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Community = Literal["forum", "panel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,44 @@ class Knobs:
 
 
 KNOBS = Knobs()
+
+TRAITS_ALIGNED = 0.2
+"""What an alignment of 1 adds to `trait_correlation`."""
+
+
+def community_knobs(
+    community: Community, alignment: float, off_policyness: float, knobs: Knobs = KNOBS
+) -> Knobs:
+    """The constants of one community at a place on the map of worlds.
+
+    Both axes act on two correlations: of a response's traits with its writer's quality
+    (`trait_correlation`), and of the words that good writers use with the words that annotators
+    like (`register_taste`).
+
+    Args:
+        community: forum wrote the SFT examples, so the policy varies as the forum does. Panel wrote
+            the human pairs.
+        alignment: In [0, 1]. How much of what annotators like is what the policy's samples vary
+            in. At 1, good writers use exactly the words that annotators like.
+        off_policyness: In [0, 1]. How much the human pairs vary in ways of their own. At 0 the
+            panel's texts vary as the forum's do; at 1 the panel's words and traits have nothing to
+            do with its writers' quality.
+        knobs: The constants where both axes are 0.
+
+    Returns:
+        The constants with the two correlations of this community.
+
+    >>> forum = community_knobs("forum", alignment=1.0, off_policyness=1.0)
+    >>> forum.register_taste, round(forum.trait_correlation, 2)
+    (1.0, 0.95)
+    >>> panel = community_knobs("panel", alignment=1.0, off_policyness=1.0)
+    >>> panel.register_taste, panel.trait_correlation
+    (0.0, 0.0)
+    """
+    shared = 1.0 if community == "forum" else 1.0 - off_policyness
+    register_taste = knobs.register_taste + (1.0 - knobs.register_taste) * alignment
+    return replace(
+        knobs,
+        register_taste=shared * register_taste,
+        trait_correlation=shared * min(1.0, knobs.trait_correlation + TRAITS_ALIGNED * alignment),
+    )

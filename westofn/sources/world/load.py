@@ -17,12 +17,13 @@ from westofn.artifacts.world import WORLD
 from westofn.params import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world.gold import Gold
-from westofn.sources.world.knobs import KNOBS, Knobs
+from westofn.sources.world.knobs import KNOBS, Knobs, community_knobs
 from westofn.sources.world.posts import Contrast, Posts, as_prompt, contrast_prompt, write_posts
 from westofn.sources.world.writers import WRITERS, draw_quality, write_responses
 
 _SFT_VALIDATION = 50  # one SFT example in so many is for validation
-_STREAMS = ("test", "validation", "train", "sft")  # own randomness: sizes do not disturb the rest
+# Each split has randomness of its own, so that its size does not disturb the others.
+_STREAMS = ("test", "validation", "train", "sft", "extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def load_world(params: WorldParams, seed: int, knobs: Knobs = KNOBS) -> SourceDa
     """Write one world; equal arguments give equal frames.
 
     Args:
-        params: How many rows of each kind, and the annotators' temperature.
+        params: How many rows of each kind, the annotators' temperature, and the world's place on
+            the map: alignment and off-policyness.
         seed: Of everything random.
         knobs: The world's constants; give the same ones to `Gold.from_frame`.
 
@@ -59,29 +61,40 @@ def load_world(params: WorldParams, seed: int, knobs: Knobs = KNOBS) -> SourceDa
         world frame: no stage asks gold about them.
     """
     test_posts = max(params.test_pairs, params.test_prompts)
-    sizes = (test_posts, params.validation_pairs, params.train_pairs, params.sft_examples)
-    test, validation, train, sft = _splits(sizes, seed)
+    sizes = (
+        test_posts,
+        params.validation_pairs,
+        params.train_pairs,
+        params.sft_examples,
+        params.extra_prompts,
+    )
+    test, validation, train, sft, extra = _splits(sizes, seed)
     temperature = params.annotator_temperature
+    forum, panel = (
+        community_knobs(community, params.alignment, params.off_policyness, knobs)
+        for community in ("forum", "panel")
+    )
     preferences = [
-        _human_pairs(test, params.test_pairs, temperature, knobs),
-        _human_pairs(validation, params.validation_pairs, temperature, knobs),
-        _human_pairs(train, params.train_pairs, temperature, knobs),
+        _human_pairs(test, params.test_pairs, temperature, panel),
+        _human_pairs(validation, params.validation_pairs, temperature, panel),
+        _human_pairs(train, params.train_pairs, temperature, panel),
     ]
     prompts = [
         _prompts(train, range(params.train_pairs - params.train_pairs // 2, params.train_pairs)),
+        _prompts(extra, range(params.extra_prompts)),
         _prompts(test, range(params.test_prompts)),
     ]
     return SourceData.validated(
-        sft=_demonstrations(sft, knobs),
+        sft=_demonstrations(sft, forum),
         preferences=pl.concat(preferences),
         prompts=pl.concat(prompts),
-        world=pl.concat([_facts(split, temperature) for split in (test, validation, train)]),
+        world=pl.concat([_facts(split, temperature) for split in (test, validation, train, extra)]),
         counts={
             "sft_examples": params.sft_examples,
             "train_pairs": params.train_pairs,
             "validation_pairs": params.validation_pairs,
             "test_pairs": params.test_pairs,
-            "unlabeled_prompts": params.train_pairs // 2,
+            "unlabeled_prompts": params.train_pairs // 2 + params.extra_prompts,
             "test_prompts": params.test_prompts,
         },
         where="world",
@@ -168,7 +181,7 @@ def _prompts(split: _Split, rows: range) -> pl.DataFrame:
         {
             "prompt_id": split.prompt_ids[rows.start : rows.stop],
             "prompt": split.prompts[rows.start : rows.stop],
-            "split": ["unlabeled" if split.name == "train" else "test"] * len(rows),
+            "split": ["test" if split.name == "test" else "unlabeled"] * len(rows),
         }
     )
 

@@ -80,8 +80,9 @@ def write_posts(n: int, rng: np.random.Generator, exclude: Collection[str] = ())
         for text, facts, fillers in _draft(n - len(drafts), rng):
             if text not in exclude:
                 drafts.setdefault(text, (facts, fillers))
-    stated, small_talk = zip(*drafts.values(), strict=True)
-    return Posts(tuple(drafts), np.array(stated), np.array(small_talk))
+    stated = np.array([facts for facts, _ in drafts.values()], dtype=np.int64)
+    small_talk = np.array([fillers for _, fillers in drafts.values()], dtype=np.int64)
+    return Posts(tuple(drafts), stated.reshape(n, len(FACTS)), small_talk.reshape(n, len(FILLERS)))
 
 
 def _draft(n: int, rng: np.random.Generator) -> list[tuple[str, list[int], list[int]]]:

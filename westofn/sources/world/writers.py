@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from westofn.sources.world.knobs import Knobs
+from westofn.sources.world.knobs import Community, Knobs
 from westofn.sources.world.lexicon import FACTS, FILLERS, TASTE
 from westofn.sources.world.posts import Posts
 
-Community = Literal["forum", "panel"]
 Words = NDArray[np.object_]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]

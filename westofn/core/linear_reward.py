@@ -1,0 +1,212 @@
+"""Linear rewards r(x, y) = w·φ(x, y) on frozen features: fits, the covariance prior, selection.
+
+A pair enters as the difference of its features, chosen less rejected, so every label is 1. The
+covariance prior w ~ N(0, Σ^p) prefers directions in which the policy's own samples vary; with p = 0
+it is the usual ridge penalty. docs/theory.md derives why training on West-of-N pairs acts like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from westofn.core.calibration import calibrated_loss
+
+PENALTIES = tuple(10.0 ** (half / 2) for half in range(-8, 4))
+"""Weights of |w|²/2 beside the mean loss, from 1e-4 to 30."""
+POWERS = (0.0, 0.5, 1.0, 2.0)
+"""Powers p of the prior's covariance Σ^p."""
+NEWTON_STEPS = 60
+CONVERGED = 1e-9  # of the Newton decrement, in units of the mean loss
+SMALLEST_VARIANCE = 1e-8  # of the mean variance: directions without samples keep a little prior
+NUMBERS_AT_ONCE = 2**23  # bounds the (problems, pairs, width) products that stand in memory
+
+
+@dataclass(frozen=True)
+class LinearReward:
+    """A linear reward and how it was chosen.
+
+    Attributes:
+        weights: (width,) float64.
+        penalty: Of the fit.
+        power: p of the prior Σ^p.
+        validation_loss: The calibrated loss on validation pairs that chose penalty and power.
+    """
+
+    weights: Tensor
+    penalty: float
+    power: float
+    validation_loss: float
+
+
+def fit_logistic(differences: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
+    """Minimise Σ_i a_i·softplus(−w·x_i) + λ·|w|²/2 for many weightings a and penalties λ at once.
+
+    Newton's method with halved steps; the loss is convex.
+
+    Args:
+        differences: (pairs, width) float64, chosen less rejected.
+        shares: (problems, pairs) nonnegative weights a; each row is divided by its sum.
+        penalties: (problems,) λ > 0.
+
+    Returns:
+        (problems, width) float64.
+
+    Raises:
+        ValueError: Shapes do not fit, a problem has no pair, or a number is not finite.
+
+    >>> x = torch.tensor([[1.0], [1.0], [-1.0]], dtype=torch.float64)
+    >>> w = fit_logistic(x, torch.ones(1, 3), torch.tensor([1e-9]))
+    >>> round(float(torch.sigmoid(w)), 3)  # two of three prefer the direction
+    0.667
+    """
+    pairs, width = differences.shape
+    if shares.shape != (len(penalties), pairs):
+        raise ValueError(f"shares are {tuple(shares.shape)}, need {(len(penalties), pairs)}")
+    totals = shares.double().sum(1, keepdim=True)
+    if not bool((totals > 0).all()) or not bool(differences.isfinite().all()):
+        raise ValueError("every problem needs a pair with weight, and finite features")
+    step = max(1, NUMBERS_AT_ONCE // max(1, pairs * width))
+    parts = zip((shares.double() / totals).split(step), penalties.double().split(step), strict=True)
+    return torch.cat([_newton(differences.double(), a, lam) for a, lam in parts])
+
+
+def _newton(x: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
+    problems, width = len(penalties), x.shape[1]
+    weights = torch.zeros(problems, width, dtype=torch.float64)
+    ridge = penalties[:, None, None] * torch.eye(width, dtype=torch.float64)
+
+    def loss_of(w: Tensor) -> Tensor:
+        fit = (shares * softplus(-(w @ x.T))).sum(1)
+        return fit + penalties * w.square().sum(1) / 2
+
+    loss = loss_of(weights)
+    for _ in range(NEWTON_STEPS):
+        right = torch.sigmoid(weights @ x.T)
+        gradient = penalties[:, None] * weights - (shares * (1 - right)) @ x
+        curvature = (shares * right * (1 - right))[:, :, None] * x
+        direction = torch.linalg.solve(curvature.transpose(1, 2) @ x + ridge, gradient)
+        decrement = (direction * gradient).sum(1)
+        if bool((decrement < CONVERGED).all()):
+            break
+        scale = torch.ones(problems, 1, dtype=torch.float64)
+        for _ in range(30):
+            tried = weights - scale * direction
+            worse = loss_of(tried) > loss + 1e-12
+            if not bool(worse.any()):
+                break
+            scale = torch.where(worse[:, None], scale / 2, scale)
+        weights = torch.where(worse[:, None], weights, tried)
+        loss = loss_of(weights)
+    return weights
+
+
+def within_pool_covariance(pools: Tensor) -> Tensor:
+    """Σ_π: (width, width) covariance of candidates around the mean of their own pool.
+
+    Args:
+        pools: (prompts, candidates, width) features of the policy's samples; at least two
+            candidates a prompt.
+
+    Raises:
+        ValueError: A pool has fewer than two candidates.
+    """
+    prompts, candidates, width = pools.shape
+    if candidates < 2:
+        raise ValueError(f"pools have {candidates} candidates, the covariance needs at least 2")
+    centred = (pools - pools.mean(1, keepdim=True)).reshape(-1, width).double()
+    return centred.T @ centred / (prompts * (candidates - 1))
+
+
+def pair_covariance(differences: Tensor) -> Tensor:
+    """Σ_H: (width, width) covariance of one response of human pairs; half of the differences'."""
+    x = differences.double()
+    return x.T @ x / (2 * len(x))
+
+
+def prior_root(covariance: Tensor, power: float) -> Tensor:
+    """(width, width) root R of the prior's covariance Σ^p = R Rᵀ, with a mean variance of 1.
+
+    Args:
+        covariance: Σ, symmetric and not negative.
+        power: p; 0 gives the identity.
+    """
+    variances, directions = torch.linalg.eigh(covariance.double())
+    relative = (variances / variances.mean()).clamp_min(SMALLEST_VARIANCE) ** power
+    root = (relative / relative.mean()).sqrt()
+    return (directions * root) @ directions.T
+
+
+def fit_by_validation(
+    differences: Tensor,
+    validation: Tensor,
+    *,
+    shares: Tensor | None = None,
+    roots: Mapping[float, Tensor] | None = None,
+    penalties: Sequence[float] = PENALTIES,
+) -> LinearReward:
+    """Fit every penalty, and every power of the prior, and keep what validation pairs like best.
+
+    Args:
+        differences: (pairs, width) training pairs, chosen less rejected.
+        validation: (pairs, width) human pairs that choose.
+        shares: (pairs,) weights of the training pairs; equal ones by default.
+        roots: Power p -> root of its covariance, see `prior_root`; p = 0 alone by default.
+        penalties: To try.
+
+    Returns:
+        The reward of the smallest calibrated validation loss; of equal ones the first power, then
+        the largest penalty.
+    """
+    x = differences.double()
+    if roots is None:
+        roots = {0.0: torch.eye(x.shape[1], dtype=torch.float64)}
+    weighting = torch.ones(len(x)) if shares is None else shares
+    lams = torch.tensor(sorted(penalties, reverse=True), dtype=torch.float64)
+    best: LinearReward | None = None
+    for power, root in roots.items():
+        fitted = fit_logistic(x @ root, weighting.expand(len(lams), -1), lams) @ root.T
+        for penalty, weights in zip(lams.tolist(), fitted, strict=True):
+            loss = calibrated_loss(validation.double() @ weights)
+            if best is None or loss < best.validation_loss:
+                best = LinearReward(weights, penalty, power, loss)
+    assert best is not None
+    return best
+
+
+def balanced_shares(human: int, synthetic: int, synthetic_fraction: float = 0.5) -> Tensor:
+    """(human + synthetic,) weights that give synthetic pairs their fraction of the loss."""
+    return torch.cat(
+        [
+            torch.full((human,), (1 - synthetic_fraction) / human, dtype=torch.float64),
+            torch.full((synthetic,), synthetic_fraction / synthetic, dtype=torch.float64),
+        ]
+    )
+
+
+def extreme_differences(pools: Tensor, scores: Tensor, pairs_a_prompt: int = 1) -> Tensor:
+    """The k best candidates of every pool less the k worst, best with worst first.
+
+    Args:
+        pools: (prompts, candidates, width) features.
+        scores: (prompts, candidates) of the teacher.
+        pairs_a_prompt: k, at most half of the candidates.
+
+    Returns:
+        (prompts · k, width).
+
+    Raises:
+        ValueError: The pools are too small for k pairs.
+    """
+    count = scores.shape[1]
+    if not 1 <= pairs_a_prompt <= count // 2:
+        raise ValueError(f"{pairs_a_prompt} pairs a prompt need {2 * pairs_a_prompt} of {count}")
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    rows = torch.arange(len(pools))[:, None]
+    best = pools[rows, order[:, :pairs_a_prompt]]
+    worst = pools[rows, order.flip(1)[:, :pairs_a_prompt]]
+    return (best - worst).reshape(-1, pools.shape[-1])

@@ -1,0 +1,47 @@
+"""Frozen features of responses: what a reward head reads before any reward model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from westofn.models.encoding import Encoder
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.scoring import score_pools
+from westofn.params import Readout
+
+
+class FeatureReader:
+    """Reads the states that a reward head would read, from weights that are not trained.
+
+    Attributes:
+        scorer: A pointwise model whose head is the identity, so that its outputs are the features.
+    """
+
+    def __init__(self, backbone: torch.nn.Module, encoder: Encoder, readout: Readout) -> None:
+        model = RewardModel(backbone, "pointwise", 0, readout)
+        width = model.network.width
+        model.head = torch.nn.Linear(width, width, bias=False, dtype=torch.float32)
+        torch.nn.init.eye_(model.head.weight)
+        self.scorer = Scorer(model.eval(), encoder)
+
+    @property
+    def width(self) -> int:
+        """Numbers a response."""
+        return self.scorer.model.head.out_features
+
+    def pools(self, prompts: Sequence[str], pools: Sequence[Sequence[str]]) -> Tensor:
+        """Features of P pools of equal size K, (P, K, width) float64 on the CPU."""
+        features = score_pools(self.scorer, prompts, pools)
+        if not features:
+            return torch.zeros(0, 0, self.width, dtype=torch.float64)
+        return torch.stack(features).double()
+
+    def differences(
+        self, prompts: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]
+    ) -> Tensor:
+        """Features of chosen less those of rejected, (pairs, width) float64."""
+        both = self.pools(prompts, [list(pair) for pair in zip(chosen, rejected, strict=True)])
+        return both[:, 0] - both[:, 1] if len(both) else both.view(0, self.width)
