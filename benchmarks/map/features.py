@@ -69,16 +69,20 @@ def read_pairs(reader: FeatureReader, data: SourceData) -> PairFeatures:
     )
 
 
-def read_pool(
-    world: World, reader: FeatureReader, split: str, n_candidates: int
-) -> tuple[Pool, PoolFeatures]:
-    """The world's candidates of D_U or of the test prompts; their features are not scaled yet."""
+def judged_pool(world: World, split: str, n_candidates: int) -> tuple[Pool, FloatArray]:
+    """The world's candidates of D_U or of the test prompts, and gold's reward of each, (P, N)."""
     data = world.data(0.0, UNLABELED_FROM)
     prompts = data.prompts.filter(pl.col("split") == split)
-    candidates = world.candidates(split, prompts, n_candidates)
-    pool = Pool.from_frames(candidates, data.prompts)
-    gold = judge_pool(GoldJudge.from_frame(data.world), pool)
-    return pool, PoolFeatures(reader.pools(pool.prompts, pool.responses), gold)
+    pool = Pool.from_frames(world.candidates(split, prompts, n_candidates), data.prompts)
+    return pool, judge_pool(GoldJudge.from_frame(data.world), pool)
+
+
+def read_pool(
+    world: World, reader: FeatureReader, split: str, n_candidates: int, scale: Tensor
+) -> PoolFeatures:
+    """Scaled features of the candidates of a split."""
+    pool, gold = judged_pool(world, split, n_candidates)
+    return PoolFeatures(reader.pools(pool.prompts, pool.responses) / scale, gold)
 
 
 def draw_labels(pairs: Tensor, count: int, seed: int) -> Tensor:

@@ -37,6 +37,42 @@ def calibrated_loss(margins: Tensor) -> float:
     return min(_loss(unit, _best_scale(unit, 1.0), 1.0), nothing) if spread else nothing
 
 
+def calibrated_losses(margins: Tensor) -> Tensor:
+    """`calibrated_loss` of many models at once.
+
+    Args:
+        margins: (models, pairs) of chosen over rejected.
+
+    Returns:
+        (models,) float64.
+
+    Raises:
+        ValueError: As `calibrated_loss`.
+
+    >>> calibrated_losses(torch.tensor([[0.0, 0.0], [1.0, -3.0]])).tolist() == [math.log(2)] * 2
+    True
+    """
+    if margins.numel() == 0 or not bool(margins.isfinite().all()):
+        raise ValueError(
+            f"calibration needs finite margins, found {margins.flatten().tolist()[:3]}"
+        )
+    wide = margins.double()
+    spread = wide.abs().mean(1, keepdim=True)
+    unit = torch.where(spread > 0, wide / spread, wide)
+
+    def loss(log_scale: Tensor) -> Tensor:
+        return softplus(-log_scale.exp()[:, None] * unit).mean(1)
+
+    low = torch.full((len(unit),), -_LOG_SCALE, dtype=torch.float64)
+    high = -low
+    for _ in range(60):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        keep_left = loss(left) <= loss(right)
+        high = torch.where(keep_left, right, high)
+        low = torch.where(keep_left, low, left)
+    return loss((low + high) / 2).clamp_max(math.log(2))
+
+
 def calibrating_scale(margins: Tensor) -> float:
     """The s > 0 for which σ(s·margin) fits how often the order is right; 1 / temperature.
 

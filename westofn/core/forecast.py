@@ -1,12 +1,12 @@
-"""Forecast: what West-of-N, the covariance prior and twice the labels would bring, before training.
+"""Forecast: what West-of-N, the covariance prior and twice the labels would bring.
 
-All from frozen features. The reward is taken as linear with the prior w ~ N(0, s·Σ_π^p), where p and
-s are unknown. Human pairs give a posterior over w, p and s (Laplace's approximation). The students
-are fitted as in docs/theory.md: on the human pairs one has, and on West-of-N pairs that are drawn
-from the Gaussian with the covariance of the policy's samples, so no pool of N responses is needed.
-Each draw of w from the posterior then says what every student would be worth if w were the truth.
-The intervals are quantiles over these draws: they say how much the labels leave open, not how much
-one training of a network differs from the next.
+It needs frozen features and no training. The reward is taken as linear with the prior
+w ~ N(0, s·Σ_π^p), where p and s are unknown. Human pairs give a posterior over w, p and s (Laplace's
+approximation). The students are fitted as in docs/theory.md: on the human pairs one has, and on
+West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples, so no
+pool of N responses is needed. Each draw of w from the posterior then says what every student would
+be worth if w were the truth. The intervals are quantiles over these draws: they say how much the
+labels leave open, not how much one training of a network differs from the next.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from westofn.core.kappa import Kappa, measure_kappa
+from westofn.core.calibration import calibrated_losses
+from westofn.core.kappa import RESAMPLES, Kappa, measure_kappa
 from westofn.core.linear_reward import (
     PENALTIES,
     POWERS,
@@ -35,7 +36,7 @@ DRAWS = 200
 REPLICATES = 8
 PROMPTS = 200  # whose West-of-N pairs a student learns from; more change the noise alone
 QUANTILES = (0.025, 0.975)
-METRICS = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
+METRICS = ("accuracy", "on_policy_accuracy", "best_of_n_gold")
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ class Forecast:
     Attributes:
         kappa: κ, κ_H and their ratio; None where the labels are too few or noisy to tell.
         powers: Posterior probability of every power p of the prior.
-        teacher: Metric -> level of the teacher on the labels one has. Accuracies and wins are in
-            percent; gold is in standard deviations of gold over the policy's samples.
+        teacher: Metric -> level of the teacher on the labels one has. Accuracies are in percent;
+            gold is in standard deviations, over the policy's samples, of what the features show
+            of it. What they do not show, no linear reward can gain; so levels are too high, and
+            differences are what counts.
         gains: Arm -> metric -> difference to the teacher.
     """
 
@@ -91,6 +94,7 @@ def forecast(
     options: Sequence[Option] = OPTIONS,
     best_of: int = 64,
     draws: int = DRAWS,
+    resamples: int = RESAMPLES,
 ) -> Forecast:
     """Forecast the gains of every option, of the covariance prior, and of twice the labels.
 
@@ -102,6 +106,7 @@ def forecast(
         options: Ways to make synthetic pairs.
         best_of: n of the best-of-n that is forecast.
         draws: Of w from the posterior.
+        resamples: Bootstrap samples of the pairs for the intervals of κ.
 
     Raises:
         ValueError: Fewer than 4 labelled pairs, no validation pair, or pools of one candidate.
@@ -120,14 +125,14 @@ def forecast(
         arms[option.name] = _mean_of(
             [
                 measure.of(_student(labeled, validation, teacher, covariance, option, generator))
-                for _ in range(REPLICATES)
+                for _ in range(max(2, REPLICATES // option.pairs_a_prompt))
             ]
         )
     by_prior = fit_by_validation(labeled, validation, roots=roots)
     arms[PRIOR] = measure.of(by_prior.weights)
     arms[TWICE] = measure.of(_twice(labeled, validation, together, teacher, truths, generator))
     return Forecast(
-        kappa=measure_kappa(together, pools, teacher.penalty, seed=seed),
+        kappa=measure_kappa(together, pools, teacher.penalty, seed=seed, resamples=resamples),
         powers=posterior.power_probabilities,
         teacher={key: _gain(level[key]) for key in METRICS},
         gains={
@@ -215,7 +220,6 @@ class _Measure:
             "accuracy": 100 * self._held_out(v),
             "on_policy_accuracy": 100 * on_policy_accuracy(rho),
             "best_of_n_gold": expected_maximum(self.best_of) * rho,
-            "best_of_n_win_rate": 100 * best_of_n_wins(rho, self.best_of),
         }
 
     def _held_out(self, v: Tensor) -> Tensor:
@@ -275,7 +279,7 @@ def gaussian_west_pairs(
     prompts: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Best-minus-worst differences of pools of N Gaussian texts, as the teacher `weights` sees them.
+    """Best-minus-worst differences of pools of N Gaussian texts, chosen by a teacher.
 
     Along Σŵ the k best and worst are order statistics of N normals; the rest of each text is drawn
     from what the covariance leaves, which the teacher's choice does not touch (docs/theory.md).
@@ -331,25 +335,27 @@ def _twice(
 ) -> Tensor:
     """(draws, width) fits on the labels and as many new ones, which each draw of w labels.
 
-    New pairs are human pairs drawn again; half of the teacher's penalty is the same prior beside
-    twice the pairs.
+    New pairs are human pairs drawn again. A part of the teacher's penalty is the same prior beside
+    twice the pairs; validation chooses which.
     """
-    n, fits = len(labeled), []
-    for truth in truths:
-        rows = torch.randint(len(together), (n,), generator=generator)
-        new = together[rows]
-        agrees = torch.rand(n, generator=generator, dtype=torch.float64) < torch.sigmoid(
-            new @ truth
-        )
-        new = torch.where(agrees[:, None], new, -new)
-        fits.append(
-            fit_by_validation(
-                torch.cat([labeled.double(), new]),
-                validation,
-                penalties=(teacher.penalty, teacher.penalty / 2, teacher.penalty / 4),
-            ).weights
-        )
-    return torch.stack(fits)
+    n, draws = len(labeled), len(truths)
+    rows = torch.randint(len(together), (draws, n), generator=generator)
+    agrees = torch.rand(draws, n, generator=generator, dtype=torch.float64) < torch.sigmoid(
+        (truths @ together.T).gather(1, rows)
+    )
+    # One set of rows for all draws: the labels one has, then every human pair in both orders.
+    both_orders = torch.cat([labeled.double(), together, -together])
+    counts = torch.zeros(draws, len(both_orders), dtype=torch.float64)
+    counts[:, :n] = 1
+    places = n + torch.where(agrees, rows, rows + len(together))
+    counts.scatter_add_(1, places, torch.ones(draws, n, dtype=torch.float64))
+    fits = []
+    for part in (1.0, 0.5, 0.25):
+        penalties = torch.full((draws,), part * teacher.penalty, dtype=torch.float64)
+        fits.append(fit_logistic(both_orders, counts, penalties))
+    tried = torch.stack(fits)
+    losses = torch.stack([calibrated_losses(fit @ validation.double().T) for fit in tried])
+    return tried[losses.argmin(0), torch.arange(draws)]
 
 
 def _mean_of(measures: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

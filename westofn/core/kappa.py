@@ -16,7 +16,7 @@ from westofn.core.linear_reward import fit_logistic, pair_covariance, within_poo
 
 SPLITS = 64
 RESAMPLES = 200
-SPLITS_A_RESAMPLE = 4
+SPLITS_A_RESAMPLE = 2
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from westofn.core.calibration import calibrated_loss
+from westofn.core.calibration import calibrated_losses
 
 PENALTIES = tuple(10.0 ** (half / 2) for half in range(-8, 4))
 """Weights of |w|²/2 beside the mean loss, from 1e-4 to 30."""
@@ -183,8 +183,8 @@ def fit_by_validation(
     best: LinearReward | None = None
     for power, root in roots.items():
         fitted = fit_logistic(x @ root, weighting.expand(len(lams), -1), lams) @ root.T
-        for penalty, weights in zip(lams.tolist(), fitted, strict=True):
-            loss = calibrated_loss(validation.double() @ weights)
+        losses = calibrated_losses(fitted @ validation.double().T).tolist()
+        for penalty, weights, loss in zip(lams.tolist(), fitted, losses, strict=True):
             if best is None or loss < best.validation_loss:
                 best = LinearReward(weights, penalty, power, loss)
     assert best is not None

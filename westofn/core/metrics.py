@@ -234,6 +234,38 @@ def paired_bootstrap_difference(
     return bootstrap_interval(ours - theirs, groups, seed=seed, resamples=resamples, level=level)
 
 
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's rank correlation; tied values share the mean of their ranks.
+
+    Args:
+        first: (n,), at least 2 values.
+        second: (n,).
+
+    Returns:
+        In [-1, 1]; 0 where one side has a single value.
+
+    Raises:
+        ValueError: Different lengths, or fewer than 2 values.
+
+    >>> rank_correlation([1.0, 2.0, 9.0], [10.0, 20.0, 21.0])
+    1.0
+    """
+    a, b = _checks.vector("first", first), _checks.vector("second", second)
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"{len(a)} and {len(b)} values, needs equally many and at least 2")
+    ranks = [_mean_ranks(values) for values in (a, b)]
+    centred = [rank - rank.mean() for rank in ranks]
+    size = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum() / size) if size else 0.0
+
+
+def _mean_ranks(values: FloatArray) -> FloatArray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    ranks: FloatArray = ((last - counts) + (last - 1))[place] / 2.0
+    return ranks
+
+
 def confidence_and_correctness(p_chosen: ArrayLike) -> ConfidenceOutcome:
     """Turns preference probabilities into what calibration can be measured on.
 
