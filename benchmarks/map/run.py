@@ -30,8 +30,10 @@ from benchmarks.map.settings import (
     KAPPA_RESAMPLES,
     LABELS,
     NETWORK_PLACES,
+    NETWORK_RUNS,
     OFF_POLICYNESSES,
     SAMPLES_FOR_FORECAST,
+    SFT_STEPS,
     SIZES_AT,
     TRAIN_PAIRS,
     Place,
@@ -42,7 +44,7 @@ from westofn.core.forecast import Forecast, Option, forecast
 from westofn.core.seeds import derive_seed
 from westofn.models.features import FeatureReader
 from westofn.pairing.select import Pools
-from westofn.params import load_params
+from westofn.params import Params, load_params
 
 N_CANDIDATES = 64
 SCRATCH = Path(".scratch/map")
@@ -93,10 +95,23 @@ def run_task(task: Task) -> None:
     """Measure one world and write its records."""
     one_thread()
     world = World(
-        load_params(), task.alignment, task.seed, SCRATCH / f"a{task.alignment:g}-s{task.seed}"
+        map_params(), task.alignment, task.seed, SCRATCH / f"a{task.alignment:g}-s{task.seed}"
     )
     records = _linear(world) if task.kind == "linear" else _networks(world)
     write_json({"records": json.loads(json.dumps(records))}, task.path)
+
+
+def map_params() -> Params:
+    """params.yaml with the map's own steps and runs."""
+    params = load_params()
+    runs = {"runs": NETWORK_RUNS}
+    return params.model_copy(
+        update={
+            "sft": params.sft.model_copy(update={"steps": SFT_STEPS}),
+            "base_rm": params.base_rm.model_copy(update=runs),
+            "student_rm": params.student_rm.model_copy(update=runs),
+        }
+    )
 
 
 def _linear(world: World) -> list[Record]:

@@ -1,4 +1,4 @@
-"""The grid of the map: which worlds, how many labels, which seeds, and where networks are trained."""
+"""The grid of the map: worlds, numbers of labels, seeds, and where networks are trained."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ SEEDS = 9
 NETWORK_SEEDS = 5
 DRAWS = 2
 """Draws of the labels a seed with linear heads, whose mean is the seed's number."""
+SFT_STEPS = 500
+"""Half of the default: the map trains 36 policies."""
+NETWORK_RUNS = 1
+"""Trainings whose weights are averaged; a third of the default."""
 TRAIN_PAIRS = 800
 """Human pairs from which labels are drawn."""
 UNLABELED_PROMPTS = 200
