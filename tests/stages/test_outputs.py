@@ -41,9 +41,6 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
     "reference_rm@hf100": {"data/reference/hf100": REWARD_MODEL},
     "autorater": {"data/autorater": ("none.json",)},
     "eval_pool": {"data/eval_pool": ("candidates.parquet",)},
-    "eval_reference@base": {"data/eval/base": EVALUATION},
-    "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
-    "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
     "sample@k1": {"data/loop/k1": ("candidates.parquet", "counts.json")},
     "won_select@k1": {
         "data/loop/k1/pairs": ("pairs.parquet", "nested_pairs.parquet", "summary.json")
@@ -52,6 +49,11 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
         "data/loop/k1/synthetic": ("preferences.parquet", "decisions.parquet", "summary.json")
     },
     "student_rm@k1": {"data/loop/k1/rm": REWARD_MODEL},
+    "prior_rm": {"data/reference/prior": REWARD_MODEL},
+    "eval_reference@base": {"data/eval/base": EVALUATION},
+    "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
+    "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
+    "eval_reference@prior": {"data/eval/prior": EVALUATION},
     "eval@k1": {"data/eval/k1": EVALUATION},
     "rlhf@k1": {
         "data/loop/k1/policy": MODEL,
