@@ -158,7 +158,7 @@ def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tens
     return roots
 
 
-def directions_of(rows: Tensor, most: int = MOST_DIRECTIONS) -> Tensor:
+def directions_of(rows: Tensor, most: int) -> Tensor:
     """(width, at most `most`) orthonormal directions in which a fit on these rows runs.
 
     A weight under a ridge penalty lies in the span of the rows, so that up to `most` rows lose
@@ -221,7 +221,8 @@ def _fit_few_directions(rows: Tensor, shares: Tensor, penalties: Tensor) -> Tens
     weightings = shares.expand(len(penalties), -1)
     if rows.shape[1] <= MOST_DIRECTIONS:
         return fit_logistic(rows, weightings, penalties)
-    directions = directions_of(rows * shares.double().sqrt()[:, None])
+    weighted = rows * shares.double().sqrt()[:, None]
+    directions = directions_of(weighted, MOST_DIRECTIONS)
     return fit_logistic(rows @ directions, weightings, penalties) @ directions.T
 
 
