@@ -30,7 +30,7 @@ Optional = Annotated[Path | None, typer.Option(help="of an iteration")]
 
 
 def main(
-    name: Annotated[str, typer.Option(help="of the arm: base, hf50, hf100, k1, …")],
+    name: Annotated[str, typer.Option(help="of the arm: base, hf50, hf100, prior, k1, …")],
     prepared: In,
     world: In,
     pool: In,

@@ -3,7 +3,8 @@
 reads   data/prepared/{preferences,prompts}.parquet, data/loop/k0/policy
 writes  data/reference/{hf50,hf100}
 
-The same function, section and number of steps as student_rm: only the data differs.
+The same function, section and number of steps as student_rm: only the data differs. A linear
+head has no covariance prior here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(
 ) -> None:
     """Train a reference on half or all of the human pairs."""
     from westofn.training.arms import HumanData, train_arm
+    from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head
 
     params = load_params()
@@ -38,6 +40,7 @@ def main(
         params=params.student_rm,
         seed=params.seed,
         out=out,
+        linear=LinearHead.of_reference(params.student_rm),
     )
 
 

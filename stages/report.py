@@ -22,6 +22,7 @@ def main(data: In, study: In, metrics: Out, plots: Out, out: Out) -> None:
         data,
         list(params.loop),
         base_model=describe_model(data / "loop" / "k0" / "rm"),
+        students={name: describe_model(data / "loop" / name / "rm") for name in params.loop},
         seed=params.seed,
     )
     build_report(inputs, read_study(study), ReportPaths(metrics, plots, out / "report.html"))

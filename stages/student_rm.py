@@ -1,9 +1,11 @@
 """Stage 7 of 9, `student_rm`: HF50 and synthetic pairs, mixed in every batch -> the student.
 
-reads   data/prepared/{preferences,prompts}.parquet, data/loop/k1/synthetic, data/loop/k0/policy
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k1/{synthetic,candidates.parquet},
+        data/loop/k0/policy
 writes  data/loop/k1/rm
 
-Every iteration's student starts from the SFT weights, as HF50 and HF100 do.
+Every iteration's student starts from the SFT weights, as HF50 and HF100 do. The candidates are read
+for the covariance prior of a linear head.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.params import load_params
 
 
-def main(prepared: In, synthetic: In, policy: In, out: Out) -> None:
+def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> None:
     """Train the pointwise student."""
     from westofn.training.arms import HumanData, train_arm
+    from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head
 
     params = load_params()
+    human = HumanData.read(prepared).labeled_half()
     train_arm(
         "student_rm",
-        HumanData.read(prepared).labeled_half(),
+        human,
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
         policy=policy,
         start=params.reward_start,
@@ -30,6 +34,7 @@ def main(prepared: In, synthetic: In, policy: In, out: Out) -> None:
         seed=params.seed,
         out=out,
         synthetic_fraction=params.student_rm.synthetic_fraction,
+        linear=LinearHead.of_student(params.student_rm, candidates, human.prompts),
     )
 
 

@@ -129,11 +129,17 @@ BAD: list[tuple[str, Any, str]] = [
     ("won_select__selector", "east", "won_select.selector is 'east', needs 'west', 'best_random'"),
     ("filter__quantile", 1, "filter.quantile is 1, needs less than 1"),
     ("filter__likelihood_normalisation", "mean", "needs 'sum' or 'per_token'"),
+    ("student_rm__synthetic_fraction", 1, "student_rm.synthetic_fraction is 1, needs less than 1"),
+    ("student_rm__learner", "tree", "student_rm.learner is 'tree', needs 'network' or"),
     (
-        "student_rm__synthetic_fraction",
-        0,
-        "student_rm.synthetic_fraction is 0, needs greater than 0",
+        "student_rm__covariance_power",
+        "test",
+        "student_rm.covariance_power: is 'test', needs validation or a number from 0 to 4",
     ),
+    ("student_rm__covariance_power", -1, "student_rm.covariance_power: is -1, needs validation"),
+    ("student_rm__covariance_power", 4.5, "student_rm.covariance_power: is 4.5, needs validation"),
+    ("student_rm__covariance_power", True, "student_rm.covariance_power: is True, needs valid"),
+    ("student_rm__covariance_power", [1], "student_rm.covariance_power: is [1], needs validation"),
     ("rlhf__algorithm", "dpo", "rlhf.algorithm is 'dpo', needs 'ppo' or 'rloo'"),
     ("rlhf__batch_size", 36, "rlhf: batch_size 36 is not a multiple of 8: minibatches 2 × samples"),
     ("rlhf__value_warmup_steps", 60, "rlhf: value_warmup_steps 60 of steps 60 leave none"),
@@ -217,8 +223,23 @@ def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None
     )
     assert "pessimism is 0.5, which a tournament cannot use" in _message(doubtful)
     assert load_params(changed(base_rm__members=3, won_select__pessimism=0.5)).base_rm.members == 3
+    frozen = changed(
+        student_rm__learner="linear_head",
+        student_rm__lora__rank=4,
+    )
+    assert "lora.rank is 4 and learner is linear_head" in _message(frozen)
+    random = changed(student_rm__learner="linear_head", reward_start__model="scratch")
+    assert "student_rm.learner is linear_head and reward_start.model is scratch" in _message(random)
     lonely = changed(rlhf__algorithm="rloo", rlhf__samples_per_prompt=1)
     assert "samples_per_prompt is 1, algorithm rloo compares at least 2" in _message(lonely)
+
+
+@pytest.mark.parametrize(("written", "read"), [("validation", "validation"), (1, 1.0), (0, 0.0)])
+def test_a_power_is_validation_or_a_number(
+    written: str | int, read: str | float, changed: Change
+) -> None:
+    found = load_params(changed(student_rm__covariance_power=written)).student_rm.covariance_power
+    assert (found, type(found)) == (read, type(read))
 
 
 def test_parameters_offer_the_selectors_that_there_are() -> None:

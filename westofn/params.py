@@ -12,7 +12,14 @@ import string
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -30,12 +37,28 @@ Count = Annotated[int, Field(ge=1)]
 Comparator = Literal["embedding", "joint", "pointwise"]
 Readout = Literal["mean", "last"]
 Precision = Literal["fp32", "bf16"]
+Learner = Literal["network", "linear_head"]
 
 ALL_LINEAR = "all-linear"
 """Adapters on every linear layer but the projection to the vocabulary."""
 
 SCORE_SELECTORS = ("best_below", "best_median", "quartiles")
 """Selectors that rank the candidates of a pool by a score of each."""
+
+
+LARGEST_POWER = 4.0
+"""Of the prior's covariance: variances that differ by 100 are then 1e8 apart."""
+
+
+def _covariance_power(value: object) -> Literal["validation"] | float:
+    if value == "validation":
+        return "validation"
+    if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= LARGEST_POWER:
+        return float(value)
+    raise ValueError(f"is {value!r}, needs validation or a number from 0 to {LARGEST_POWER:g}")
+
+
+CovariancePower = Annotated[Literal["validation"] | float, PlainValidator(_covariance_power)]
 
 
 class Section(BaseModel):
@@ -294,9 +317,28 @@ class BaseRmParams(RewardModelParams):
 
 
 class StudentRmParams(RewardModelParams):
-    """The pointwise student; the references HF50 and HF100 are trained with the same section."""
+    """The pointwise student; the references HF50 and HF100 are trained with the same section.
 
-    synthetic_fraction: Annotated[float, Field(gt=0, lt=1)]
+    Attributes:
+        learner: What learns: all of a network, or a linear head on the frozen features of the
+            weights that it would start from.
+        covariance_power: p of the linear head's prior w ~ N(0, s·Σ_π^p), Σ_π the covariance of the
+            policy's samples; `validation` tries several. Of references it is 0.
+        synthetic_fraction: Of every batch, or of the linear head's loss; 0: human pairs alone.
+    """
+
+    learner: Learner
+    covariance_power: CovariancePower
+    synthetic_fraction: Fraction
+
+    @model_validator(mode="after")
+    def _linear_heads_have_no_adapters(self) -> Self:
+        if self.learner == "linear_head" and self.lora.rank:
+            raise ValueError(
+                f"lora.rank is {self.lora.rank} and learner is linear_head, which trains no weight "
+                "of the network; set lora.rank to 0, or learner to network"
+            )
+        return self
 
 
 class SampleParams(Section):
@@ -581,6 +623,16 @@ class Params(Section):
                     f"{key} is {rank} and reward_start.model is scratch, whose random weights have "
                     f"to learn; set {key} to 0, or reward_start.model to policy or a pretrained one"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _linear_heads_read_trained_weights(self) -> Self:
+        if self.reward_start.model == "scratch" and self.student_rm.learner == "linear_head":
+            raise ValueError(
+                "student_rm.learner is linear_head and reward_start.model is scratch, whose random "
+                "weights have to learn; set learner to network, or reward_start.model to policy or "
+                "a pretrained one"
+            )
         return self
 
     @model_validator(mode="after")

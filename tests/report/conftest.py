@@ -16,7 +16,7 @@ from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompts import PROMPTS
 from westofn.report.inputs import ReportInputs, read_inputs
 
-ACCURACY = {"base": 0.74, "hf50": 0.70, "hf100": 0.725, "k1": 0.715, "k2": 0.76}
+ACCURACY = {"base": 0.74, "hf50": 0.70, "hf100": 0.725, "prior": 0.73, "k1": 0.715, "k2": 0.76}
 HALF_WIDTH = 0.02
 POOL = 4
 FACTS = (
@@ -35,12 +35,13 @@ class Run:
         self.pairs = pairs
         self.iterations = iterations
         self.gold = gold
+        self.students = {name: {"synthetic_pairs": "8"} for name in iterations}
         self.json(
             "prepared/counts.json", {"sft": 2000, "preferences_train": 1500, "prompts": pairs}
         )
         self.prompts()
         for name in ACCURACY:
-            if name in ("base", "hf50", "hf100", *iterations):
+            if name in ("base", "hf50", "hf100", "prior", *iterations):
                 self.evaluation(name)
         for place, name in enumerate(iterations):
             self.selection(name)
@@ -51,6 +52,7 @@ class Run:
             self.data,
             self.iterations,
             base_model={"comparator": "embedding", "family": "encoder_decoder"},
+            students=self.students,
             seed=7,
         )
 

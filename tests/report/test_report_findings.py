@@ -17,9 +17,10 @@ def test_overlapping_intervals_are_called_within_and_others_outside(
     make_run: Callable[..., Run],
 ) -> None:
     # Half width 0.02: k1 at 0.715 overlaps HF50 at 0.70, k2 at 0.76 does not.
-    k1, k2, hf100 = findings.headline(make_run(iterations=("k1", "k2")).inputs())
+    k1, k2, prior, hf100 = findings.headline(make_run(iterations=("k1", "k2")).inputs())
     assert k1.startswith("k1 against HF50: +1.5 points on held-out human pairs (within the int")
     assert k2.startswith("k2 against HF50: +6.0 points on held-out human pairs (outside the in")
+    assert prior.startswith("prior against HF50: +3.0 points")
     assert hf100.startswith("HF100 against HF50: +2.5 points")
 
 

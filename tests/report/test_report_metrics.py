@@ -50,8 +50,8 @@ def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
 
 def test_human_arms_have_no_keys_of_synthetic_pairs(run: Run) -> None:
     metrics = collect_metrics(run.inputs())
-    assert list(metrics) == ["hf50", "k1", "hf100", "base"]
-    for name in ("hf50", "hf100"):
+    assert list(metrics) == ["hf50", "k1", "prior", "hf100", "base"]
+    for name in ("hf50", "prior", "hf100"):
         assert not [key for key in metrics[name] if key.startswith(("label", "pairs", "rl"))]
 
 

@@ -9,16 +9,16 @@ from conftest import Run
 from westofn.report.figures import build_figures, figure_png, figure_specs
 from westofn.report.plots import plot_records
 
-ARMS = ["HF50", "HF100", "base", "k1"]
+ARMS = ["HF50", "HF100", "base", "k1", "prior"]
 
 
 def test_every_curve_becomes_flat_records_with_its_arm(run: Run) -> None:
     records = plot_records(run.inputs())
     assert {name: len(rows) for name, rows in records.items()} == {
         "label_accuracy": 6,  # N = 2 … 64
-        "best_of_n": 3 * 7,  # the base is pairwise and ranks nothing
-        "reliability": 4 * 5,
-        "length": 4 * 5,
+        "best_of_n": 4 * 7,  # the base is pairwise and ranks nothing
+        "reliability": 5 * 5,
+        "length": 5 * 5,
         "rl": 41,
     }
     assert all(isinstance(row["arm"], str) for rows in records.values() for row in rows)
@@ -86,7 +86,7 @@ def test_specs_hold_no_background_and_fill_their_container(run: Run) -> None:
         for figure in build_figures(plot_records(run.inputs()), ARMS)
         for spec in figure_specs(figure)
     ]
-    assert len(specs) == 1 + 2 + 4 + 1 + 4
+    assert len(specs) == 1 + 2 + 5 + 1 + 4
     assert all(spec["width"] == "container" and "config" not in spec for spec in specs)
     assert all(spec["description"] for spec in specs)
 

@@ -41,9 +41,6 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
     "reference_rm@hf100": {"data/reference/hf100": REWARD_MODEL},
     "autorater": {"data/autorater": ("none.json",)},
     "eval_pool": {"data/eval_pool": ("candidates.parquet",)},
-    "eval_reference@base": {"data/eval/base": EVALUATION},
-    "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
-    "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
     "sample@k1": {"data/loop/k1": ("candidates.parquet", "counts.json")},
     "won_select@k1": {
         "data/loop/k1/pairs": ("pairs.parquet", "nested_pairs.parquet", "summary.json")
@@ -52,6 +49,11 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
         "data/loop/k1/synthetic": ("preferences.parquet", "decisions.parquet", "summary.json")
     },
     "student_rm@k1": {"data/loop/k1/rm": REWARD_MODEL},
+    "prior_rm": {"data/reference/prior": REWARD_MODEL},
+    "eval_reference@base": {"data/eval/base": EVALUATION},
+    "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
+    "eval_reference@hf100": {"data/eval/hf100": EVALUATION},
+    "eval_reference@prior": {"data/eval/prior": EVALUATION},
     "eval@k1": {"data/eval/k1": EVALUATION},
     "rlhf@k1": {
         "data/loop/k1/policy": MODEL,
@@ -209,6 +211,47 @@ def test_an_ensemble_labels_pessimistically_and_is_evaluated(made: Tiny, tiny: T
     folders = [made / "data/loop/k0/rm", tiny / "data/loop/k0/rm"]
     weights = [folders[0] / "head.safetensors", folders[1] / "member-0" / "head.safetensors"]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+WEIGHTS = ("model.safetensors", "head.safetensors")
+
+
+def weights_of(tiny: Tiny, model: str) -> list[bytes]:
+    return [(tiny / model / name).read_bytes() for name in WEIGHTS]
+
+
+def facts_of(tiny: Tiny, model: str) -> dict[str, Any]:
+    facts: dict[str, Any] = summary(tiny, f"{model}/card.json")["training"]
+    return facts
+
+
+def test_without_synthetic_pairs_the_student_is_hf50(made: Tiny, tiny: Tiny) -> None:
+    tiny.change({"student_rm": {"synthetic_fraction": 0}})
+    tiny.succeed("student_rm@k1")
+    assert weights_of(tiny, "data/loop/k1/rm") == weights_of(made, "data/reference/hf50")
+    assert facts_of(tiny, "data/loop/k1/rm")["synthetic_pairs"] == 0
+    assert weights_of(made, "data/loop/k1/rm") != weights_of(made, "data/reference/hf50")
+
+
+def test_the_prior_stands_instead_of_synthetic_pairs_or_beside_them(made: Tiny, tiny: Tiny) -> None:
+    prior = facts_of(made, "data/reference/prior")
+    assert (prior["learner"], prior["human_pairs"], prior["synthetic_pairs"]) == (
+        "linear_head", 30, 0
+    )  # fmt: skip
+    assert prior["covariance_candidates"] == 30 * 8
+    tiny.change({"student_rm": {"learner": "linear_head", "synthetic_fraction": 0}})
+    tiny.succeed("student_rm@k1", "reference_rm@hf50", "eval@k1", "rlhf@k1", "report")
+    assert weights_of(tiny, "data/loop/k1/rm") == weights_of(made, "data/reference/prior")
+    page = (tiny / "data/report/report.html").read_text(encoding="utf-8")
+    assert "k1, human pairs alone, linear head" in page
+    assert "HF50 + covariance prior" in page
+    reference = facts_of(tiny, "data/reference/hf50")
+    assert (reference["learner"], reference["covariance_power"]) == ("linear_head", 0.0)
+    tiny.change({"student_rm": {"synthetic_fraction": 0.5, "covariance_power": 2}})
+    tiny.succeed("student_rm@k1")
+    beside = facts_of(tiny, "data/loop/k1/rm")
+    kept = summary(tiny, "data/loop/k1/synthetic/summary.json")["pairs_kept"]
+    assert (beside["synthetic_pairs"], beside["covariance_power"]) == (kept, 2.0)
 
 
 def test_a_larger_pool_is_cut_to_the_n_that_is_asked_for(tiny: Tiny) -> None:

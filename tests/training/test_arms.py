@@ -14,8 +14,10 @@ from westofn.errors import TrainingError
 from westofn.models.encoding import Encoder
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import save_policy
+from westofn.params import Comparator
 from westofn.training import arms
 from westofn.training.arms import HumanData, train_arm
+from westofn.training.linear_head import LinearHead
 from westofn.training.preference import Head
 
 
@@ -67,6 +69,29 @@ def _train(root: Path, out: str, members: int) -> None:
         out=root / out,
         members=members,
     )
+
+
+@pytest.mark.parametrize(
+    ("comparator", "members"), [("joint", 1), ("embedding", 1), ("pointwise", 2)]
+)
+def test_a_linear_head_is_one_pointwise_model(
+    comparator: Comparator, members: int, root: Path
+) -> None:
+    with pytest.raises(TrainingError, match=f"found comparator {comparator} and {members} members"):
+        train_arm(
+            "base_rm",
+            HumanData.read(root / "prepared"),
+            synthetic=None,
+            policy=root / "policy",
+            start=start_params(),
+            head=Head(comparator),
+            params=reward_params(),
+            seed=0,
+            out=root / "rm",
+            members=members,
+            linear=LinearHead(),
+        )
+    assert not (root / "rm").exists()
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

@@ -24,6 +24,8 @@ NEWTON_STEPS = 60
 CONVERGED = 1e-9  # of the Newton decrement, in units of the mean loss
 SMALLEST_VARIANCE = 1e-8  # of the mean variance: directions without samples keep a little prior
 NUMBERS_AT_ONCE = 2**23  # bounds the (problems, pairs, width) products that stand in memory
+MOST_DIRECTIONS = 512
+"""A fit of wider features runs in so many directions at most, see `directions_of`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def fit_logistic(differences: Tensor, shares: Tensor, penalties: Tensor) -> Tens
     if not bool((totals > 0).all()) or not bool(differences.isfinite().all()):
         raise ValueError("every problem needs a pair with weight, and finite features")
     step = max(1, NUMBERS_AT_ONCE // max(1, pairs * width))
-    parts = zip((shares.double() / totals).split(step), penalties.double().split(step), strict=True)
+    weightings = torch.split(shares.double() / totals, step)
+    parts = zip(weightings, torch.split(penalties.double(), step), strict=True)
     return torch.cat([_newton(differences.double(), a, lam) for a, lam in parts])
 
 
@@ -148,10 +151,45 @@ def prior_root(covariance: Tensor, power: float) -> Tensor:
         covariance: Σ, symmetric and not negative.
         power: p; 0 gives the identity.
     """
+    return prior_roots(covariance, [power])[power]
+
+
+def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
+    """Power p -> its root, see `prior_root`; the covariance is decomposed once for all of them.
+
+    Raises:
+        ValueError: The covariance is zero, or not finite.
+    """
     variances, directions = torch.linalg.eigh(covariance.double())
-    relative = (variances / variances.mean()).clamp_min(SMALLEST_VARIANCE) ** power
-    root = (relative / relative.mean()).sqrt()
-    return (directions * root) @ directions.T
+    if not float(variances.mean()) > 0:
+        raise ValueError("the covariance is zero, so it prefers no direction")
+    relative = (variances / variances.mean()).clamp_min(SMALLEST_VARIANCE)
+    roots = {}
+    for power in powers:
+        spread = relative**power
+        roots[power] = (directions * (spread / spread.mean()).sqrt()) @ directions.T
+    return roots
+
+
+def directions_of(rows: Tensor, most: int) -> Tensor:
+    """(width, at most `most`) orthonormal directions in which a fit on these rows runs.
+
+    A weight under a ridge penalty lies in the span of the rows, so that up to `most` rows lose
+    nothing. Of more rows these are the strongest principal directions.
+
+    Args:
+        rows: (pairs, width), each times the root of its share of the loss.
+        most: Directions to keep.
+    """
+    directions: Tensor
+    if len(rows) > rows.shape[1]:
+        _, directions = torch.linalg.eigh(rows.T @ rows)
+        return directions[:, -most:]
+    if len(rows) > most:
+        _, mixtures = torch.linalg.eigh(rows @ rows.T)
+        rows = mixtures[:, -most:].T @ rows
+    directions, _ = torch.linalg.qr(rows.T)
+    return directions
 
 
 def fit_by_validation(
@@ -182,13 +220,23 @@ def fit_by_validation(
     lams = torch.tensor(sorted(penalties, reverse=True), dtype=torch.float64)
     best: LinearReward | None = None
     for power, root in roots.items():
-        fitted = fit_logistic(x @ root, weighting.expand(len(lams), -1), lams) @ root.T
+        fitted = _fit_few_directions(x @ root, weighting, lams) @ root.T
         losses = calibrated_losses(fitted @ validation.double().T).tolist()
         for penalty, weights, loss in zip(lams.tolist(), fitted, losses, strict=True):
             if best is None or loss < best.validation_loss:
                 best = LinearReward(weights, penalty, power, loss)
     assert best is not None
     return best
+
+
+def _fit_few_directions(rows: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
+    """`fit_logistic` with one weighting; of wide rows in the directions that they span."""
+    weightings = shares.expand(len(penalties), -1)
+    if rows.shape[1] <= MOST_DIRECTIONS:
+        return fit_logistic(rows, weightings, penalties)
+    weighted = rows * shares.double().sqrt()[:, None]
+    directions = directions_of(weighted, MOST_DIRECTIONS)
+    return fit_logistic(rows @ directions, weightings, penalties) @ directions.T
 
 
 def balanced_shares(human: int, synthetic: int, synthetic_fraction: float = 0.5) -> Tensor:

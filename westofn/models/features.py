@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from westofn.models.encoding import Encoder
 from westofn.models.reward import RewardModel, Scorer
@@ -20,7 +21,7 @@ class FeatureReader:
         scorer: A pointwise model whose head is the identity, so that its outputs are the features.
     """
 
-    def __init__(self, backbone: torch.nn.Module, encoder: Encoder, readout: Readout) -> None:
+    def __init__(self, backbone: PreTrainedModel, encoder: Encoder, readout: Readout) -> None:
         model = RewardModel(backbone, "pointwise", 0, readout)
         width = model.network.width
         model.head = torch.nn.Linear(width, width, bias=False, dtype=torch.float32)

@@ -6,7 +6,7 @@ That is a strict test: a difference can be real and its intervals overlap.
 
 from __future__ import annotations
 
-from westofn.report.inputs import Record, ReportInputs
+from westofn.report.inputs import PRIOR, Record, ReportInputs
 from westofn.report.numbers import (
     Measure,
     decimal,
@@ -42,7 +42,7 @@ def headline(inputs: ReportInputs) -> list[str]:
             )
             if (gain := _gain(inputs, name, key, where))
         ]
-        if gains and name in (*inputs.iterations, "hf100"):
+        if gains and name in (*inputs.iterations, PRIOR, "hf100"):
             sentences.append(f"{arm_name(name)} against HF50: {'; '.join(gains)}.")
     return sentences
 
@@ -139,8 +139,8 @@ def _best_of_n(inputs: ReportInputs, records: Records) -> list[str]:
         return []
     sentences = [
         _against_reference(name, curves[name][-1], reference[-1], key)
-        for name in inputs.iterations
-        if curves[name] and curves[name][-1]["n"] == reference[-1]["n"]
+        for name in (*inputs.iterations, PRIOR)
+        if curves.get(name) and curves[name][-1]["n"] == reference[-1]["n"]
     ]
     peaks = [text for name, rows in curves.items() if (text := _peak(name, rows, key))]
     return sentences + peaks

@@ -25,6 +25,8 @@ Record = Mapping[str, Any]
 """One point of a curve: a JSON object of numbers."""
 
 HUMAN_ARMS = ("hf50", "hf100")
+PRIOR = "prior"
+"""HF50 under the covariance prior."""
 BASE = "base"
 
 
@@ -64,11 +66,13 @@ class ReportInputs:
     """All that the report shows.
 
     Attributes:
-        arms: Evaluations by name: `base` (the pairwise teacher), `hf50`, `hf100`, iterations.
+        arms: Evaluations by name: `base` (the pairwise teacher), `hf50`, `hf100`, `prior`,
+            iterations.
         iterations: By name (`k1`, ...), in the order of the loop.
         prompts: Table PROMPTS.
         counts: Rows of the prepared data by kind (`prepared/counts.json`).
         base_model: Facts to show about the base model, by name (family, comparator, ...).
+        students: The same of every iteration's student.
         seed: The seed of the run: there is one, and the page says so.
     """
 
@@ -77,18 +81,21 @@ class ReportInputs:
     prompts: pl.DataFrame
     counts: Mapping[str, int]
     base_model: Mapping[str, str]
+    students: Mapping[str, Mapping[str, str]]
     seed: int
 
     @property
     def order(self) -> list[str]:
-        """Arms in the order in which they are shown: HF50, the iterations, HF100, the base."""
-        wanted = [HUMAN_ARMS[0], *self.iterations, HUMAN_ARMS[1], BASE]
+        """Arms as they are shown: HF50, the iterations, the prior, HF100, the base."""
+        wanted = [HUMAN_ARMS[0], *self.iterations, PRIOR, HUMAN_ARMS[1], BASE]
         return [name for name in wanted if name in self.arms]
 
     @property
     def palette_order(self) -> list[str]:
         """Arms in the order of the palette: one more iteration changes no colour."""
-        return [name for name in (*HUMAN_ARMS, BASE, *self.iterations) if name in self.arms]
+        first, *later = self.iterations
+        wanted = [*HUMAN_ARMS, BASE, first, PRIOR, *later]
+        return [name for name in wanted if name in self.arms]
 
 
 def read_inputs(
@@ -96,6 +103,7 @@ def read_inputs(
     iterations: Sequence[str],
     *,
     base_model: Mapping[str, str],
+    students: Mapping[str, Mapping[str, str]],
     seed: int,
 ) -> ReportInputs:
     """Read the report's inputs from the pipeline's data folder.
@@ -104,18 +112,20 @@ def read_inputs(
         data: The folder `data/` of the pipeline.
         iterations: Names of the loop's rounds, in order; other rounds on disk are not read.
         base_model: Facts to show about the base model.
+        students: Facts about the student of every iteration.
         seed: The seed of the run.
 
     Raises:
         DataError: A file is missing or broken, or a pair has no decision, candidate or prompt.
     """
-    names = [BASE, *HUMAN_ARMS, *iterations]
+    names = [BASE, *HUMAN_ARMS, PRIOR, *iterations]
     return ReportInputs(
         arms={name: _read_arm(data / "eval" / name) for name in names},
         iterations={name: _read_iteration(data / "loop" / name) for name in iterations},
         prompts=PROMPTS.read(data / "prepared" / "prompts.parquet"),
         counts=_read_object(data / "prepared" / "counts.json", "prepare"),
         base_model=dict(base_model),
+        students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
     )
 

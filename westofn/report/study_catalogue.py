@@ -50,6 +50,22 @@ GROUPS: tuple[Group, ...] = (
         },
     ),
     Group(
+        "prior",
+        "The covariance prior instead of synthetic pairs",
+        "Linear heads on the frozen features of the SFT policy; the prior prefers directions in "
+        "which the policy's samples vary, and no candidate is labelled. Differences are to the "
+        "linear head of HF50 without it.",
+        "baselines",
+        {
+            "linear_hf50": "HF50, linear",
+            "prior": "HF50 + prior, p by validation",
+            "prior_p1": "HF50 + prior, p = 1",
+            "linear_west": "HF50 + West-of-N, linear",
+            "linear_hf100": "HF100, linear",
+        },
+        "linear_hf50",
+    ),
+    Group(
         "repeats",
         "Controls: another training seed, shuffled labels",
         "What two trainings of one arm differ by, and HF50 with the order of every pair drawn by a "

@@ -80,6 +80,16 @@ FAMILIES: tuple[Family, ...] = (
         WITH_GOLD,
     ),
     Family(
+        "prior",
+        "The covariance prior instead of synthetic pairs",
+        "Linear heads on the frozen features of the SFT policy. The prior w ~ N(0, s·Σ_π^p) "
+        "prefers directions in which the policy's samples vary; it labels no candidate. "
+        "Differences to the linear head of HF50 without it.",
+        ("prior",),
+        WITH_GOLD,
+        "the linear head of HF50",
+    ),
+    Family(
         "synthetic_bases",
         "West-of-N on top of RLAIF and RLCD, without human labels",
         "Differences to a student of the same AI-labelled pairs alone: RLAIF, where an AI judge "

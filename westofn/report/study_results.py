@@ -222,6 +222,7 @@ def _value(records: Sequence[Record], metric: str, where: Record) -> float | Non
 MAIN_ARMS = {
     "hf50": "HF50",
     "hf100": "HF100",
+    "prior": "HF50 + covariance prior",
     "k1": "West-of-N, round 1",
     "k2": "West-of-N, round 2",
     "k3": "West-of-N, round 3",

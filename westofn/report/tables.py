@@ -10,7 +10,7 @@ import polars as pl
 from westofn.artifacts.decisions import REASONS
 from westofn.errors import DataError
 from westofn.report.findings import REFERENCE
-from westofn.report.inputs import BASE, Iteration, Record, ReportInputs
+from westofn.report.inputs import BASE, PRIOR, Iteration, Record, ReportInputs
 from westofn.report.numbers import (
     MISSING,
     Measure,
@@ -22,7 +22,12 @@ from westofn.report.numbers import (
 )
 
 WEST_OF_N = "west"
-ROW_NAMES = {"hf50": "HF50", "hf100": "HF100", BASE: "base, pairwise teacher"}
+ROW_NAMES = {
+    "hf50": "HF50",
+    PRIOR: "HF50 + covariance prior",
+    "hf100": "HF100",
+    BASE: "base, pairwise teacher",
+}
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,16 @@ def accounting(inputs: ReportInputs) -> DataTable:
 
 
 def row_name(inputs: ReportInputs, name: str) -> str:
-    """The full name of an arm: an iteration is called West-of-N only if its selector is."""
+    """The full name of an arm: an iteration is called West-of-N only if its pairs are."""
     if name not in inputs.iterations:
         return ROW_NAMES.get(name, name)
+    student = inputs.students.get(name, {})
+    learner = ", linear head" if student.get("learner") == "linear_head" else ""
+    if student.get("synthetic_pairs") == "0":
+        return f"{name}, human pairs alone{learner}"
     selector = inputs.iterations[name].selection.get("selector", WEST_OF_N)
-    return f"West-of-N {name}" if selector == WEST_OF_N else f"{name}, {words(selector)}"
+    title = f"West-of-N {name}" if selector == WEST_OF_N else f"{name}, {words(selector)}"
+    return f"{title}{learner}"
 
 
 def words(name: str) -> str:

@@ -2,6 +2,7 @@
 
 Every student is trained by the one function that trains all reward models, from the same SFT
 weights, with the same optimiser steps and batch; only its data differs, or what its name says.
+Linear students are heads on the frozen features of those weights.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
+from westofn.training.linear_head import LinearHead, Samples, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
@@ -31,6 +33,13 @@ from westofn.training.preference import (
 )
 
 POINTWISE = Head("pointwise")
+KEPT_FACTS = (
+    "best_step",
+    "covariance_power",
+    "penalty",
+    "validation_accuracy",
+    "validation_calibrated_loss",
+)
 
 
 @dataclass
@@ -90,19 +99,63 @@ class Lab:
                 name, human, pairs, head=head, params=params, policy=policy,
                 fraction=fraction, seed=seed,
             )  # fmt: skip
-            found = dict(self.measure(name, Ensemble.of(trained.scorer)))
-            found |= {
-                "human_pairs": len(human),
-                "synthetic_pairs": 0 if pairs is None else len(pairs),
-                "best_step": trained.facts["best_step"],
-                "validation_accuracy": trained.facts["validation_accuracy"],
-                "validation_calibrated_loss": trained.facts["validation_calibrated_loss"],
-            }
-            if pairs is not None and isinstance(self.inputs.judge, GoldJudge):
-                found["label_accuracy"] = pairs.label_accuracy(self.inputs.judge)
-            return found | dict(note or {})
+            return self._numbers(name, human, pairs, trained) | dict(note or {})
 
         self.arms[name] = self.remembered(name, work)
+
+    def linear_student(
+        self,
+        name: str,
+        human: Preferences,
+        synthetic: Pairs | None = None,
+        *,
+        powers: tuple[float, ...] = (0.0,),
+    ) -> None:
+        """An arm whose learner is a linear head on the frozen features of the start.
+
+        Args:
+            name: The arm's; once a part.
+            human: D_L.
+            synthetic: D_L', half of the loss, or None.
+            powers: Of the covariance prior, of which validation picks one; 0 is none. Its samples
+                are the pools of `unlabeled`.
+        """
+
+        def work() -> Record:
+            inputs = self.inputs
+            pools = inputs.unlabeled if any(powers) else None
+            samples = None if pools is None else Samples(pools.prompts, pools.responses)
+            trained = train_linear_head(
+                name,
+                human,
+                None if synthetic is None else synthetic.preferences,
+                preferences_from(inputs.human.validation),
+                linear=LinearHead(powers, samples),
+                policy=inputs.policy_folder,
+                start=inputs.params.reward_start,
+                readout=inputs.params.student_rm.readout,
+                synthetic_fraction=inputs.params.student_rm.synthetic_fraction,
+                seed=inputs.seed,
+                runtime=self.runtime,
+            )
+            trained = replace(trained, scorer=inputs.reading_alike(trained.scorer))
+            return self._numbers(name, human, synthetic, trained)
+
+        self.arms[name] = self.remembered(name, work)
+
+    def _numbers(
+        self, name: str, human: Preferences, pairs: Pairs | None, trained: TrainedReward
+    ) -> Record:
+        """What is kept of an arm."""
+        found = dict(self.measure(name, Ensemble.of(trained.scorer)))
+        found |= {
+            "human_pairs": len(human),
+            "synthetic_pairs": 0 if pairs is None else len(pairs),
+            **{key: trained.facts[key] for key in KEPT_FACTS if key in trained.facts},
+        }
+        if pairs is not None and isinstance(self.inputs.judge, GoldJudge):
+            found["label_accuracy"] = pairs.label_accuracy(self.inputs.judge)
+        return found
 
     def train(
         self,

@@ -13,6 +13,7 @@ import polars as pl
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
+from westofn.errors import TrainingError
 from westofn.execution.processes import is_first
 from westofn.execution.scratch import model_folders, scratch
 from westofn.models.card import member_folder, write_ensemble
@@ -21,6 +22,7 @@ from westofn.models.reward import save_reward_model
 from westofn.params import RewardModelParams, RewardStartParams
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half
+from westofn.training.linear_head import LinearHead, train_linear_head
 from westofn.training.preference import Head, Preferences, train_reward_model
 
 CANARIES = 4
@@ -77,6 +79,7 @@ def train_arm(
     out: Path,
     synthetic_fraction: float = 0.5,
     members: int = 1,
+    linear: LinearHead | None = None,
 ) -> None:
     """Train an arm and save it.
 
@@ -94,9 +97,20 @@ def train_arm(
         params: Optimiser, dropout, centering.
         seed: The run's seed.
         out: Folder of the model.
-        synthetic_fraction: Share of synthetic rows in every batch.
+        synthetic_fraction: Share of synthetic rows in every batch; 0: human pairs alone.
         members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
+        linear: Fit a linear head on frozen features instead of training a network; of params it
+            reads the readout.
+
+    Raises:
+        TrainingError: A linear head is asked for that is not one pointwise model, or training
+            fails, see `train_reward_model` and `train_linear_head`.
     """
+    if linear and (head.comparator != "pointwise" or members > 1):
+        raise TrainingError(
+            f"{name}: a linear head is one pointwise model, found comparator {head.comparator} and "
+            f"{members} members; train a network, or set them to pointwise and 1"
+        )
     runtime = load_runtime()
     set_up_torch(runtime)
     settings = {
@@ -108,31 +122,48 @@ def train_arm(
         "train": human.train["pair_id"].to_list(),
         "synthetic": None if synthetic is None else synthetic.rows(),
         "members": members,
+        "powers": None if linear is None else linear.powers,
     }
     validation = human.validation
     shown = validation.head(CANARIES)
     canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
 
     def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
-        trained = train_reward_model(
-            member,
+        pairs = (
             preferences_from(human.train),
             None if synthetic is None else preferences_from(synthetic),
             preferences_from(validation),
-            policy=policy,
-            start=start,
-            head=head,
-            params=params,
-            synthetic_fraction=synthetic_fraction,
-            seed=member_seed,
-            scratch=checkpoints,
-            runtime=runtime,
         )
+        if linear:
+            trained = train_linear_head(
+                member,
+                *pairs,
+                linear=linear,
+                policy=policy,
+                start=start,
+                readout=params.readout,
+                synthetic_fraction=synthetic_fraction,
+                seed=member_seed,
+                runtime=runtime,
+            )
+        else:
+            trained = train_reward_model(
+                member,
+                *pairs,
+                policy=policy,
+                start=start,
+                head=head,
+                params=params,
+                synthetic_fraction=synthetic_fraction,
+                seed=member_seed,
+                scratch=checkpoints,
+                runtime=runtime,
+            )
         if is_first():
             save_reward_model(trained.scorer, place, canaries, trained.facts)
 
     where = f"{name}-{out.parent.name}"
-    inputs = [*human.files, policy, *model_folders(start.model)]
+    inputs = [*human.files, policy, *model_folders(start.model), *(linear.files if linear else [])]
     with scratch(where, settings, inputs, together=True) as folder:
         if members == 1:
             train(name, seed, folder, out)

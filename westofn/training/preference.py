@@ -104,7 +104,8 @@ def train_reward_model(
     Args:
         name: For errors and the seed's stream of dropout.
         human: D_L.
-        synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it.
+        synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it, which
+            may be 0.
         validation: Human pairs that pick checkpoints and temperature.
         policy: Folder of the policy whose limits are taken over, and by default its weights and
             tokenizer.
@@ -134,15 +135,15 @@ def train_reward_model(
     )
     if adapted:
         add_adapters(first.backbone, params.lora, f"{name}: lora", first.network.fresh)
-    human_rows, human_dropped = _fitting(name, encoder, human, "human training pairs")
+    human_rows, human_dropped = fitting_pairs(name, encoder, human, "human training pairs")
     sets = [human_rows]
     shares: tuple[int, ...] = (params.batch_size,)
     synthetic_dropped = 0
-    if synthetic is not None:
-        rows, synthetic_dropped = _fitting(name, encoder, synthetic, "synthetic pairs")
+    if synthetic is not None and synthetic_fraction:
+        rows, synthetic_dropped = fitting_pairs(name, encoder, synthetic, "synthetic pairs")
         sets.append(rows)
         shares = split_batch(params.batch_size, synthetic_fraction)
-    held_out, _ = _fitting(name, encoder, validation, "validation pairs")
+    held_out, _ = fitting_pairs(name, encoder, validation, "validation pairs")
     encoded = [row for rows in sets for row in _encode(encoder, rows)]
 
     reader = encoder.remembering()
@@ -204,25 +205,45 @@ def train_reward_model(
         model.load_state_dict(_mean_weights(runs))
     model.finish(precision)
     margins = validation_margins(model)
-    scale = calibrating_scale(margins)
-    model.rescale(scale)
-    scorer = Scorer(model, encoder)
-    scorer = with_reward_statistics(scorer, _rewards(scorer, human_rows))
+    scorer, calibration = calibrated(model, encoder, margins, human_rows)
     facts: dict[str, float | int | str] = {
         "human_pairs": len(human_rows),
         "human_dropped_too_long": human_dropped,
-        "synthetic_pairs": len(sets[1]) if synthetic is not None else 0,
+        "synthetic_pairs": sum(map(len, sets[1:])),
         "synthetic_dropped_too_long": synthetic_dropped,
         "steps": params.steps,
         "best_step": round(sum(one.best_step for one in runs) / params.runs, 1),
-        "temperature": float(f"{1 / scale:.4g}"),
-        "validation_accuracy": round(accuracy(margins.numpy()), 4),
-        "validation_calibrated_loss": round(calibrated_loss(margins), 4),
+        **calibration,
         **adapters,
     }
     if start.model != "policy":
         facts["start"] = Path(start.model).name
     return TrainedReward(scorer, facts)
+
+
+def calibrated(
+    model: RewardModel, encoder: Encoder, margins: Tensor, human: Preferences
+) -> tuple[Scorer, dict[str, float]]:
+    """The model scaled to its margins of validation pairs, with statistics of its rewards.
+
+    Args:
+        model: Trained; it is scaled in place.
+        encoder: Of its texts.
+        margins: (pairs,) of validation pairs.
+        human: The training pairs whose rewards RL standardises by.
+
+    Returns:
+        The scorer, and facts for its card.
+    """
+    scale = calibrating_scale(margins)
+    model.rescale(scale)
+    scorer = Scorer(model, encoder)
+    facts = {
+        "temperature": float(f"{1 / scale:.4g}"),
+        "validation_accuracy": round(accuracy(margins.numpy()), 4),
+        "validation_calibrated_loss": round(calibrated_loss(margins), 4),
+    }
+    return with_reward_statistics(scorer, _rewards(scorer, human)), facts
 
 
 class _Run(NamedTuple):
@@ -296,7 +317,9 @@ class _Row:
     p_chosen: float
 
 
-def _fitting(name: str, encoder: Encoder, pairs: Preferences, what: str) -> tuple[Preferences, int]:
+def fitting_pairs(
+    name: str, encoder: Encoder, pairs: Preferences, what: str
+) -> tuple[Preferences, int]:
     """Pairs whose responses both fit, and how many do not."""
     if not len(pairs):
         raise TrainingError(

@@ -1,11 +1,13 @@
 """The headline and everything that could explain it away, on top of HF50.
 
 Each arm but the references mixes HF50 1:1 with one synthetic pair a prompt of D_U. `again` repeats
-an arm with another training seed: what two runs of one arm differ by is the noise of a run.
+an arm with another training seed: what two runs of one arm differ by is the noise of a run. `prior`
+and `linear` arms are linear heads on frozen features, with and without the covariance prior.
 """
 
 from __future__ import annotations
 
+from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import Selector, select_pairs
 from westofn.study.lab import Lab
@@ -53,6 +55,11 @@ def run(lab: Lab) -> None:
     contrast = side_by_side(pools, *both)
     lab.student("rlcd_rescored", hf50, judged(contrast, verdicts.p_first(contrast)))
     lab.student("shuffled", flipped(hf50, 0.5, inputs.seed))
+    lab.linear_student("linear_hf50", hf50)
+    lab.linear_student("linear_hf100", hf100)
+    lab.linear_student("linear_west", hf50, west)
+    lab.linear_student("prior", hf50, powers=POWERS)
+    lab.linear_student("prior_p1", hf50, powers=(1.0,))
     lab.tables["judge"] = verdicts.facts(
         inputs.judge, {"policy pairs": pools, "contrast": contrast}
     )

@@ -1,0 +1,213 @@
+"""A linear head on frozen features becomes an ordinary reward model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+
+from tests.small_models import start_params, tiny_policy
+from tests.training.planted import FILLERS, planted_pairs
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.core.linear_reward import fit_by_validation, prior_roots, within_pool_covariance
+from westofn.errors import DataError, TrainingError
+from westofn.models.encoding import Encoder
+from westofn.models.features import FeatureReader
+from westofn.models.policy import load_policy, save_policy
+from westofn.models.reward import load_reward_model, save_reward_model
+from westofn.models.scoring import pair_margins, score_rows
+from westofn.params import Readout
+from westofn.runtime import Runtime
+from westofn.training import linear_head
+from westofn.training.linear_head import LinearHead, Samples, train_linear_head
+from westofn.training.preference import Preferences, TrainedReward
+
+CPU = Runtime(device="cpu")
+HUMAN, VALIDATION = planted_pairs(40, seed=1), planted_pairs(60, seed=2)
+POOLS = Samples(
+    ["the cat sat", "a dog ran"],
+    [[f"{a} {b}" for a in FILLERS[:4] for b in ("good", "bad")] for _ in range(2)],
+)
+
+
+@pytest.fixture(scope="module")
+def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    save_policy(tiny_policy(small_encoder, seed=4), folder, [("the cat", "so")], {})
+    return folder
+
+
+def train(
+    policy: Path,
+    human: Preferences = HUMAN,
+    *,
+    synthetic: Preferences | None = None,
+    fraction: float = 0.5,
+    powers: tuple[float, ...] = (0.0,),
+    samples: Samples | None = POOLS,
+    readout: Readout = "mean",
+) -> TrainedReward:
+    return train_linear_head(
+        "student_rm",
+        human,
+        synthetic,
+        VALIDATION,
+        linear=LinearHead(powers, samples),
+        policy=policy,
+        start=start_params(),
+        readout=readout,
+        synthetic_fraction=fraction,
+        seed=0,
+        runtime=CPU,
+    )
+
+
+def features(policy: Path, pairs: Preferences) -> Tensor:
+    """(pairs, 2, width) of the policy's weights."""
+    start = load_policy(policy)
+    reader = FeatureReader(start.model, start.encoder, "mean")
+    both = [list(pair) for pair in zip(pairs.chosen, pairs.rejected, strict=True)]
+    return reader.pools(pairs.prompts, both)
+
+
+def fitted_by_hand(policy: Path, powers: tuple[float, ...]) -> Tensor:
+    """(width,) weights of unscaled features, before they are scaled to the validation pairs."""
+    human, validation = features(policy, HUMAN), features(policy, VALIDATION)
+    texts = torch.cat([human, validation]).reshape(-1, human.shape[-1])
+    spread = (texts - texts.mean(0)).square().mean(0).sqrt()
+    start = load_policy(policy)
+    reader = FeatureReader(start.model, start.encoder, "mean")
+    pools = reader.pools(POOLS.prompts, POOLS.responses) / spread
+    fitted = fit_by_validation(
+        (human[:, 0] - human[:, 1]) / spread,
+        (validation[:, 0] - validation[:, 1]) / spread,
+        roots=prior_roots(within_pool_covariance(pools), powers),
+    )
+    return fitted.weights / spread
+
+
+@pytest.mark.parametrize("powers", [(0.0,), (1.0,), (0.0, 0.5, 1.0, 2.0)])
+def test_a_saved_head_gives_the_rewards_of_the_fit(
+    powers: tuple[float, ...], policy: Path, tmp_path: Path
+) -> None:
+    trained = train(policy, powers=powers)
+    save_reward_model(trained.scorer, tmp_path / "rm", [("the cat", "good")], trained.facts)
+    loaded = load_reward_model(tmp_path / "rm")
+    fresh = planted_pairs(30, seed=3)
+    rewards = score_rows(loaded, fresh.prompts, fresh.chosen)[:, 0].double()
+    expected = features(policy, fresh)[:, 0] @ fitted_by_hand(policy, powers)
+    scale = 1 / float(trained.facts["temperature"])  # of which the card has four digits
+    assert torch.allclose(rewards, scale * expected, rtol=1e-3, atol=1e-5)
+    unit = rewards / rewards.norm() - expected / expected.norm()
+    assert float(unit.abs().max()) < 1e-5
+    assert loaded.reward_std == pytest.approx(float(trained.scorer.reward_std))
+
+
+def test_the_network_is_that_of_the_start(policy: Path) -> None:
+    before = load_policy(policy).model.state_dict()
+    after = train(policy, powers=(1.0,)).scorer.model.backbone.state_dict()
+    shared = before.keys() & after.keys()
+    assert len(shared) > 10
+    assert all(torch.equal(before[name], after[name]) for name in shared)
+
+
+@pytest.mark.parametrize("readout", ["mean", "last"])
+def test_a_planted_preference_is_learned(readout: Readout, policy: Path) -> None:
+    trained = train(policy, planted_pairs(300, seed=1), readout=readout)
+    fresh = planted_pairs(200, seed=3)
+    margins = pair_margins(trained.scorer, fresh.prompts, fresh.chosen, fresh.rejected)
+    assert trained.scorer.model.readout == readout
+    assert float((margins > 0).float().mean()) > 0.9
+
+
+def test_facts_say_what_was_chosen(policy: Path) -> None:
+    trained = train(policy, powers=(0.5, 2.0), synthetic=planted_pairs(7, seed=5))
+    facts = trained.facts
+    assert facts["learner"] == "linear_head"
+    assert facts["covariance_power"] in (0.5, 2.0)
+    assert facts["covariance_candidates"] == 16
+    assert (facts["human_pairs"], facts["synthetic_pairs"]) == (40, 7)
+    margins = pair_margins(
+        trained.scorer, VALIDATION.prompts, VALIDATION.chosen, VALIDATION.rejected
+    )
+    accuracy = float((margins > 0).double().mean())
+    assert facts["validation_accuracy"] == pytest.approx(accuracy, abs=1e-4)
+    assert 0 < float(facts["validation_calibrated_loss"]) < math.log(2)
+
+
+def test_without_a_power_no_candidate_is_read(policy: Path) -> None:
+    trained = train(policy, samples=None)
+    assert (trained.facts["covariance_power"], trained.facts["covariance_candidates"]) == (0.0, 0)
+    assert torch.equal(trained.scorer.model.head.weight, train(policy).scorer.model.head.weight)
+
+
+def test_synthetic_pairs_count_by_their_fraction(policy: Path) -> None:
+    turned = Preferences(HUMAN.prompts, HUMAN.rejected, HUMAN.chosen, HUMAN.p_chosen)
+    alone, none = train(policy), train(policy, synthetic=turned, fraction=0.0)
+    assert torch.equal(alone.scorer.model.head.weight, none.scorer.model.head.weight)
+    assert none.facts["synthetic_pairs"] == 0
+    # Half of the loss says the opposite: no order is left.
+    half = train(policy, synthetic=turned)
+    assert half.facts["validation_calibrated_loss"] == pytest.approx(math.log(2), abs=1e-3)
+    mostly_right = train(policy, synthetic=turned, fraction=0.05)
+    assert mostly_right.facts["validation_accuracy"] > half.facts["validation_accuracy"]
+
+
+def test_what_is_constant_over_human_texts_has_no_weight() -> None:
+    texts = torch.tensor([[1.0, 5.0, 2.0], [3.0, 5.0, 2.0 + 1e-9]], dtype=torch.float64)
+    assert linear_head._inverse_spread(texts).tolist() == [1.0, 0.0, 0.0]
+
+
+class TestRefusals:
+    def test_soft_labels(self, policy: Path) -> None:
+        soft = replace(HUMAN, p_chosen=[0.7] * 40)
+        with pytest.raises(TrainingError, match="human training pairs have soft labels"):
+            train(policy, soft)
+
+    def test_a_prior_without_samples(self, policy: Path) -> None:
+        with pytest.raises(TrainingError, match="needs samples of the policy"):
+            train(policy, powers=(0.0, 1.0), samples=None)
+
+    def test_pools_of_one_response(self, policy: Path) -> None:
+        same = Samples(["the cat sat"], [["so so"] * 4])
+        with pytest.raises(TrainingError, match=r"raise sample\.temperature"):
+            train(policy, powers=(1.0,), samples=same)
+
+
+class TestSamples:
+    def test_too_many_are_cut_to_fewer_a_pool_and_then_to_fewer_pools(self) -> None:
+        pools = Samples([f"p{i}" for i in range(50)], [[f"r{j}" for j in range(8)]] * 50)
+        whole, fewer, fewest = (pools.bounded(most) for most in (400, 199, 60))
+        assert whole == pools
+        assert (len(fewer.prompts), len(fewer.responses[0])) == (50, 3)
+        assert (len(fewest.prompts), len(fewest.responses[0]), len(fewest)) == (30, 2, 60)
+        assert fewer.responses[0] == ["r0", "r1", "r2"]
+
+    def test_pools_are_read_in_order_with_the_texts_of_their_prompts(self, tmp_path: Path) -> None:
+        rows = [(name, i) for name in ("b", "a") for i in (1, 0)]
+        self.write(tmp_path, rows)
+        prompts = pl.DataFrame({"prompt_id": ["a", "b", "c"], "prompt": ["A", "B", "C"]})
+        found = Samples.read(tmp_path / "candidates.parquet", prompts)
+        assert found == Samples(["A", "B"], [["a0", "a1"], ["b0", "b1"]])
+
+    def test_a_candidate_of_an_unknown_prompt_is_refused(self, tmp_path: Path) -> None:
+        self.write(tmp_path, [(name, i) for name in "abc" for i in (0, 1)])
+        prompts = pl.DataFrame({"prompt_id": ["a", "c"], "prompt": ["A", "C"]})
+        with pytest.raises(DataError, match=r"4 of 6 candidates .* rerun prepare and sample"):
+            Samples.read(tmp_path / "candidates.parquet", prompts)
+
+    def write(self, folder: Path, rows: list[tuple[str, int]]) -> None:
+        columns = {
+            "prompt_id": [name for name, _ in rows],
+            "candidate_index": [index for _, index in rows],
+            "response": [f"{name}{index}" for name, index in rows],
+            "logprob": [-1.0] * len(rows),
+            "n_tokens": [2] * len(rows),
+            "finish_reason": ["stop"] * len(rows),
+        }
+        CANDIDATES.write(CANDIDATES.frame(columns), folder / "candidates.parquet")

@@ -1,0 +1,253 @@
+"""A linear reward head on frozen features, with the covariance of the policy's samples as a prior.
+
+r(x, y) = w·φ(x, y) with w ~ N(0, s·Σ_π^p): φ is what the reward head of an untrained model reads,
+Σ_π the covariance of candidates around the mean of their pool. Penalty and power are chosen by the
+calibrated loss of validation pairs. docs/method.md has the equation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.core.linear_reward import (
+    POWERS,
+    balanced_shares,
+    fit_by_validation,
+    prior_roots,
+    within_pool_covariance,
+)
+from westofn.errors import DataError, TrainingError
+from westofn.models.features import FeatureReader
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.scoring import pair_margins
+from westofn.params import Readout, RewardStartParams, StudentRmParams
+from westofn.runtime import Runtime, set_up_torch
+from westofn.training.preference import Preferences, TrainedReward, calibrated, fitting_pairs
+from westofn.training.start import reward_start
+
+MOST_SAMPLES = 2**14
+"""Candidates that the covariance is taken of: features of 4096 numbers are then half a GiB."""
+CONSTANT = 1e-6  # of the largest standard deviation: what varies less says nothing
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pools of the policy's samples.
+
+    Attributes:
+        prompts: P prompts.
+        responses: Their pools, at least two candidates each and equally many.
+    """
+
+    prompts: list[str]
+    responses: list[list[str]]
+
+    @classmethod
+    def read(cls, candidates: Path, prompts: pl.DataFrame) -> Samples:
+        """The pools of a table candidates.
+
+        Args:
+            candidates: The file.
+            prompts: Table prompts.
+
+        Raises:
+            DataError: The table has no row, or a prompt is unknown.
+        """
+        table = CANDIDATES.read(candidates).sort("prompt_id", "candidate_index")
+        joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
+        if not joined.height or joined.height != table.height:
+            raise DataError(
+                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of table "
+                "prompts, needs all of them and at least one; rerun prepare and sample"
+            )
+        pools = joined.group_by("prompt_id", maintain_order=True).agg(
+            pl.col("prompt").first(), "response"
+        )
+        return cls(pools["prompt"].to_list(), pools["response"].to_list())
+
+    def bounded(self, most: int = MOST_SAMPLES) -> Samples:
+        """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+        each = min(len(self.responses[0]), max(2, most // len(self.prompts)))
+        pools = max(1, most // each)
+        return Samples(self.prompts[:pools], [pool[:each] for pool in self.responses[:pools]])
+
+    def __len__(self) -> int:
+        """Candidates."""
+        return sum(map(len, self.responses))
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """What a linear head needs beside its pairs.
+
+    Attributes:
+        powers: p of the prior to try; (0,) is a plain ridge penalty.
+        samples: Of the policy; only powers above 0 need them.
+        files: What they were read from.
+    """
+
+    powers: tuple[float, ...] = (0.0,)
+    samples: Samples | None = None
+    files: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def with_prior(
+        cls, candidates: Path, prompts: pl.DataFrame, powers: tuple[float, ...] = POWERS
+    ) -> LinearHead:
+        """With the covariance of the samples in a table candidates."""
+        return cls(powers, Samples.read(candidates, prompts), [candidates])
+
+    @classmethod
+    def of_student(
+        cls, params: StudentRmParams, candidates: Path, prompts: pl.DataFrame
+    ) -> LinearHead | None:
+        """What `student_rm` asks for; None where a network learns."""
+        if params.learner == "network":
+            return None
+        power = params.covariance_power
+        powers = POWERS if power == "validation" else (power,)
+        return cls.with_prior(candidates, prompts, powers) if any(powers) else cls()
+
+    @classmethod
+    def of_reference(cls, params: StudentRmParams) -> LinearHead | None:
+        """The student's learner without its prior; None where a network learns."""
+        return None if params.learner == "network" else cls()
+
+
+def train_linear_head(
+    name: str,
+    human: Preferences,
+    synthetic: Preferences | None,
+    validation: Preferences,
+    *,
+    linear: LinearHead,
+    policy: Path,
+    start: RewardStartParams,
+    readout: Readout,
+    synthetic_fraction: float,
+    seed: int,
+    runtime: Runtime,
+) -> TrainedReward:
+    """Fit a pointwise head on the frozen weights from which a reward model would be trained.
+
+    Features are divided by their standard deviation over the texts of human training and validation
+    pairs, and the head that is returned holds that division. Those that are constant there get no
+    weight. As of a trained network, the head is scaled to the validation pairs.
+
+    Args:
+        name: For errors.
+        human: D_L, hard labels.
+        synthetic: D_L', hard labels, or None.
+        validation: Human pairs that choose penalty and power.
+        linear: Powers to try, and samples of the policy.
+        policy: See `train_reward_model`, as of the next two.
+        start: The section `reward_start`.
+        readout: What the head reads.
+        synthetic_fraction: Share of synthetic pairs in the loss.
+        seed: Of weights that a start draws.
+        runtime: Hardware settings.
+
+    Raises:
+        ModelError: The start cannot be loaded, or its positions end before the limits.
+        TrainingError: A set has no pair that fits, a label is soft, a power lacks samples, all
+            candidates of every pool are alike, or a feature is not finite.
+    """
+    origin = reward_start(start, policy, "pointwise", seed, adapted=True)
+    model = RewardModel(origin.model, "pointwise", 0, readout)
+    model.finish(origin.precision)
+    model.to(set_up_torch(runtime)).eval()
+    reader = FeatureReader(origin.model, origin.encoder, readout)
+    reader.scorer.model.to(model.device)
+
+    def read(pairs: Preferences, what: str) -> tuple[Preferences, int, Tensor]:
+        """The pairs that fit, how many do not, and features (pairs, 2, width)."""
+        rows, dropped = fitting_pairs(name, origin.encoder, pairs, what)
+        if any(p != 1 for p in rows.p_chosen):
+            raise TrainingError(
+                f"{name}: {what} have soft labels, a linear head needs hard ones; train a network"
+            )
+        both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
+        return rows, dropped, _finite(name, reader.pools(rows.prompts, both), what)
+
+    human_rows, human_dropped, labeled = read(human, "human training pairs")
+    held_out, _, chosen_by = read(validation, "validation pairs")
+    scale = _inverse_spread(torch.cat([labeled, chosen_by]).flatten(0, 1))
+    differences, shares, synthetic_dropped = [_differences(labeled) * scale], None, 0
+    if synthetic is not None and synthetic_fraction:
+        _, synthetic_dropped, added = read(synthetic, "synthetic pairs")
+        differences.append(_differences(added) * scale)
+        shares = balanced_shares(len(labeled), len(added), synthetic_fraction)
+    roots, samples = _roots(name, linear, reader, scale)
+    fitted = fit_by_validation(
+        torch.cat(differences), _differences(chosen_by) * scale, shares=shares, roots=roots
+    )
+    with torch.no_grad():
+        model.head.weight[0] = (fitted.weights * scale).to(model.head.weight)
+    margins = pair_margins(
+        Scorer(model, origin.encoder), held_out.prompts, held_out.chosen, held_out.rejected
+    )
+    scorer, calibration = calibrated(model, origin.encoder, margins, human_rows)
+    facts: dict[str, float | int | str] = {
+        "learner": "linear_head",
+        "human_pairs": len(human_rows),
+        "human_dropped_too_long": human_dropped,
+        "synthetic_pairs": sum(map(len, differences[1:])),
+        "synthetic_dropped_too_long": synthetic_dropped,
+        "covariance_power": fitted.power,
+        "covariance_candidates": samples,
+        "penalty": float(f"{fitted.penalty:.4g}"),
+        **calibration,
+    }
+    if start.model != "policy":
+        facts["start"] = Path(start.model).name
+    return TrainedReward(scorer, facts)
+
+
+def _roots(
+    name: str, linear: LinearHead, reader: FeatureReader, scale: Tensor
+) -> tuple[dict[float, Tensor], int]:
+    """Roots of the prior's covariance by power, and how many candidates they were taken of."""
+    identity = {0.0: torch.eye(len(scale), dtype=torch.float64)}
+    if not any(linear.powers):
+        return identity, 0
+    if linear.samples is None:
+        raise TrainingError(
+            f"{name}: a covariance prior needs samples of the policy; give candidates, or power 0"
+        )
+    samples = linear.samples.bounded()
+    pools = _finite(name, reader.pools(samples.prompts, samples.responses), "candidates")
+    covariance = within_pool_covariance(pools * scale)
+    if not float(covariance.trace()) > 0:
+        raise TrainingError(
+            f"{name}: all candidates of every pool have the same features, so that they prefer no "
+            "direction; raise sample.temperature, or set student_rm.covariance_power to 0"
+        )
+    roots = identity | prior_roots(covariance, [power for power in linear.powers if power])
+    return {power: roots[power] for power in linear.powers}, len(samples)
+
+
+def _differences(features: Tensor) -> Tensor:
+    """(pairs, 2, width) features of chosen and rejected -> their differences."""
+    return features[:, 0] - features[:, 1]
+
+
+def _inverse_spread(texts: Tensor) -> Tensor:
+    """(width,) 1 / standard deviation over texts; 0 for a feature that does not vary."""
+    spread = texts.std(0, correction=0)
+    varies = spread > CONSTANT * spread.max()
+    return torch.where(varies, 1 / spread, 0.0)
+
+
+def _finite(name: str, features: Tensor, what: str) -> Tensor:
+    if not bool(features.isfinite().all()):
+        raise TrainingError(
+            f"{name}: features of {what} are not finite; needs another reward_start.model, or "
+            "sft.precision fp32"
+        )
+    return features
