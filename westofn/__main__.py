@@ -6,6 +6,7 @@
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | says which artifact a file is, validates it, and prints its first rows |
 | inspect FILE | says what data of one's own holds: form, drops, lengths, duplicates, leakage |
+| forecast | says what West-of-N would bring, from human pairs and samples, before any training |
 | score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
@@ -131,6 +132,55 @@ def doctor() -> None:
     Console().print(table)
     if not all(good for good, _, _ in findings):
         raise typer.Exit(2)
+
+
+@app.command()
+def forecast(
+    preferences: Annotated[
+        Path | None, typer.Option(help="human pairs, in any form of docs/data.md")
+    ] = None,
+    responses: Annotated[
+        Path | None, typer.Option(help="rows of prompt and responses: two or more samples each")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="folder or name of the model whose features are read")
+    ] = "data/loop/k0/policy",
+    data: Annotated[Path, typer.Option(help="a run's outputs, where no files are given")] = Path(
+        "data"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON alone")] = False,
+) -> None:
+    """Say what West-of-N, the covariance prior and twice the labels would bring.
+
+    From files: --preferences and --responses, with the features of --model. Without files: from
+    what a run has prepared and sampled. It takes a minute or two and trains nothing.
+    """
+    import json
+
+    from westofn.forecasting import (
+        forecast_record,
+        make_forecast,
+        print_forecast,
+        reader_of_model,
+        texts_of_files,
+        texts_of_run,
+    )
+    from westofn.params import load_params
+    from westofn.runtime import set_up_torch
+
+    if (preferences is None) != (responses is None):
+        raise ParameterError("--preferences and --responses go together; give both or neither")
+    params = load_params()
+    set_up_torch()
+    if preferences is None or responses is None:
+        texts = texts_of_run(data / "prepared", data / "loop" / "k1" / "candidates.parquet")
+    else:
+        texts = texts_of_files(preferences, responses, params.seed)
+    record = forecast_record(*make_forecast(texts, reader_of_model(model, params), params.seed))
+    if as_json:
+        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        print_forecast(record, Console())
 
 
 @app.command()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.map.worlds import World
-from westofn.core.linear_reward import text_scale
+from westofn.core.linear_reward import inverse_spread
 from westofn.evaluation.judges import FloatArray, GoldJudge
 from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.features import FeatureReader
@@ -41,7 +41,7 @@ class PairFeatures:
         train: Pairs from which draws of labels are taken.
         validation: Pairs that choose penalties and powers.
         test: Pairs for held-out accuracy.
-        scale: (width,) standard deviations that all features are divided by.
+        scale: (width,) numbers that all features are multiplied by.
     """
 
     train: Tensor
@@ -59,10 +59,10 @@ def read_pairs(reader: FeatureReader, data: SourceData) -> PairFeatures:
         return reader.pools(rows["prompt"].to_list(), [list(pair) for pair in pairs])
 
     train = both("train")
-    scale = text_scale(train.flatten(0, 1))
+    scale = inverse_spread(train.flatten(0, 1))
 
     def differences(pair: Tensor) -> Tensor:
-        return (pair[:, 0] - pair[:, 1]) / scale
+        return (pair[:, 0] - pair[:, 1]) * scale
 
     return PairFeatures(
         differences(train), differences(both("validation")), differences(both("test")), scale
@@ -82,7 +82,7 @@ def read_pool(
 ) -> PoolFeatures:
     """Scaled features of the candidates of a split."""
     pool, gold = judged_pool(world, split, n_candidates)
-    return PoolFeatures(reader.pools(pool.prompts, pool.responses) / scale, gold)
+    return PoolFeatures(reader.pools(pool.prompts, pool.responses) * scale, gold)
 
 
 def draw_labels(pairs: Tensor, count: int, seed: int) -> Tensor:

@@ -121,7 +121,7 @@ def _linear(world: World) -> list[Record]:
     records = []
     for off in OFF_POLICYNESSES:
         pairs = read_pairs(reader, world.data(off, TRAIN_PAIRS))
-        scaled = [replace(pool, features=pool.features / pairs.scale) for pool in pools]
+        scaled = [replace(pool, features=pool.features * pairs.scale) for pool in pools]
         for labels in LABELS:
             place = Place(world.alignment, off, labels)
             drawn = [

@@ -14,7 +14,12 @@ from torch import Tensor
 from tests.small_models import start_params, tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.core.linear_reward import fit_by_validation, prior_roots, within_pool_covariance
+from westofn.core.linear_reward import (
+    fit_by_validation,
+    inverse_spread,
+    prior_roots,
+    within_pool_covariance,
+)
 from westofn.errors import DataError, TrainingError
 from westofn.models.encoding import Encoder
 from westofn.models.features import FeatureReader
@@ -160,7 +165,7 @@ def test_synthetic_pairs_count_by_their_fraction(policy: Path) -> None:
 
 def test_what_is_constant_over_human_texts_has_no_weight() -> None:
     texts = torch.tensor([[1.0, 5.0, 2.0], [3.0, 5.0, 2.0 + 1e-9]], dtype=torch.float64)
-    assert linear_head._inverse_spread(texts).tolist() == [1.0, 0.0, 0.0]
+    assert inverse_spread(texts).tolist() == [1.0, 0.0, 0.0]
 
 
 class TestRefusals:

@@ -23,6 +23,7 @@ POWERS = (0.0, 0.5, 1.0, 2.0)
 NEWTON_STEPS = 60
 CONVERGED = 1e-9  # of the Newton decrement, in units of the mean loss
 SMALLEST_VARIANCE = 1e-8  # of the mean variance: directions without samples keep a little prior
+CONSTANT = 1e-6  # of the largest standard deviation: what varies less says nothing
 NUMBERS_AT_ONCE = 2**23  # bounds the (problems, pairs, width) products that stand in memory
 MOST_DIRECTIONS = 512
 """A fit of wider features runs in so many directions at most, see `directions_of`."""
@@ -115,10 +116,15 @@ def logistic_curvature(differences: Tensor, weights: Tensor) -> Tensor:
     return curvature.transpose(1, 2) @ differences / len(differences)
 
 
-def text_scale(features: Tensor) -> Tensor:
-    """(width,) standard deviations of features over texts (texts, width); 1 where they are 0."""
-    spread = features.double().std(0, correction=0)
-    return torch.where(spread > 0, spread, torch.ones_like(spread))
+def inverse_spread(texts: Tensor) -> Tensor:
+    """(width,) 1 / standard deviation of features over texts; 0 for one that does not vary.
+
+    Args:
+        texts: (texts, width).
+    """
+    spread = texts.double().std(0, correction=0)
+    varies = spread > CONSTANT * spread.max()
+    return torch.where(varies, 1 / spread, torch.zeros_like(spread))
 
 
 def within_pool_covariance(pools: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from westofn.core.linear_reward import (
     POWERS,
     balanced_shares,
     fit_by_validation,
+    inverse_spread,
     prior_roots,
     within_pool_covariance,
 )
@@ -33,7 +34,6 @@ from westofn.training.start import reward_start
 
 MOST_SAMPLES = 2**14
 """Candidates that the covariance is taken of: features of 4096 numbers are then half a GiB."""
-CONSTANT = 1e-6  # of the largest standard deviation: what varies less says nothing
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def train_linear_head(
 
     human_rows, human_dropped, labeled = read(human, "human training pairs")
     held_out, _, chosen_by = read(validation, "validation pairs")
-    scale = _inverse_spread(torch.cat([labeled, chosen_by]).flatten(0, 1))
+    scale = inverse_spread(torch.cat([labeled, chosen_by]).flatten(0, 1))
     differences, shares, synthetic_dropped = [_differences(labeled) * scale], None, 0
     if synthetic is not None and synthetic_fraction:
         _, synthetic_dropped, added = read(synthetic, "synthetic pairs")
@@ -235,13 +235,6 @@ def _roots(
 def _differences(features: Tensor) -> Tensor:
     """(pairs, 2, width) features of chosen and rejected -> their differences."""
     return features[:, 0] - features[:, 1]
-
-
-def _inverse_spread(texts: Tensor) -> Tensor:
-    """(width,) 1 / standard deviation over texts; 0 for a feature that does not vary."""
-    spread = texts.std(0, correction=0)
-    varies = spread > CONSTANT * spread.max()
-    return torch.where(varies, 1 / spread, 0.0)
 
 
 def _finite(name: str, features: Tensor, what: str) -> Tensor:

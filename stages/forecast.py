@@ -1,0 +1,35 @@
+"""Beside the loop, `forecast`: what West-of-N would bring, from features before any training.
+
+reads   data/prepared/{preferences,prompts}.parquet, data/loop/k1/candidates.parquet,
+        data/loop/k0/policy
+writes  data/forecast/forecast.json
+
+It sees D_L, the validation pairs and a few random candidates a prompt, and no test data.
+"""
+
+from __future__ import annotations
+
+from stages.common import In, Out, run
+from westofn.artifacts.json_file import write_json
+from westofn.params import load_params
+
+
+def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
+    """Measure κ and κ_H, and forecast the gains of West-of-N and of twice the labels."""
+    from westofn.forecasting import (
+        forecast_record,
+        make_forecast,
+        reader_of_run,
+        texts_of_run,
+    )
+    from westofn.runtime import set_up_torch
+
+    params = load_params()
+    set_up_torch()
+    reader = reader_of_run(params.reward_start, policy, params.student_rm.readout, params.seed)
+    result, counts = make_forecast(texts_of_run(prepared, candidates), reader, params.seed)
+    write_json(forecast_record(result, counts), out / "forecast.json")
+
+
+if __name__ == "__main__":
+    run(main)
