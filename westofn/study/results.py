@@ -12,8 +12,10 @@ from westofn.report.study_results import METRICS, Run
 Read = Callable[[str], bytes]
 """A file of one seed's run, by its path from the root of the repository."""
 
+HEADLINE_PARTS = ("baselines",)
+"""What every seed has."""
 PARTS = (
-    "baselines",
+    *HEADLINE_PARTS,
     "synthetic_bases",
     "selection",
     "teachers",
@@ -37,11 +39,17 @@ KEPT = (
 DIGITS = 5
 
 
-def collect(read: Read, iterations: Sequence[str]) -> Run:
-    """One seed's run, rounded, without what no table shows."""
+def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS) -> Run:
+    """One seed's run, rounded, without what no table shows.
+
+    Args:
+        read: Reads what the seed wrote.
+        iterations: Rounds of its loop.
+        parts: That it ran; the others are absent.
+    """
     arms: dict[str, dict[str, Record]] = {}
     tables: dict[str, list[Record]] = {}
-    for part in PARTS:
+    for part in parts:
         found = json.loads(read(f"data/study/{part}.json"))
         arms[part] = {name: _kept(arm) for name, arm in found["arms"].items()}
         tables |= {name: [_rounded(row) for row in rows] for name, rows in found["tables"].items()}
