@@ -136,7 +136,12 @@ class TestTableDifference:
 class TestStudyJson:
     def test_a_run_is_read_rounded_and_cut_to_what_is_shown(self) -> None:
         files = {f"data/study/{part}.json": {"arms": {}, "tables": {}} for part in PARTS} | {
-            "metrics.json": {"hf50": {"accuracy": 0.1234567}}
+            "metrics.json": {
+                "hf50": {"accuracy": 0.1234567},
+                "k1": {
+                    f"accuracy{end}": 0.5 for end in ("_low", "_difference", "_difference_high")
+                },
+            }
         }
         files["data/study/size.json"] = {
             "arms": {"wide": {"accuracy": 0.7654321, "brier": 0.2, "human_pairs": 3}},
@@ -146,7 +151,7 @@ class TestStudyJson:
             rounds = {"policy_pools": [{"policy": name, "accuracy": 0.5}]} if name == "k1" else {}
             files[f"data/study/iterations/{name}.json"] = {"arms": {}, "tables": rounds}
         found = collect(lambda path: json.dumps(files[path]).encode(), ["k1", "k2"])
-        assert found["main"] == {"hf50": {"accuracy": 0.12346}}
+        assert found["main"] == {"hf50": {"accuracy": 0.12346}, "k1": {}}  # of one seed's prompts
         assert found["arms"]["size"] == {"wide": {"accuracy": 0.76543, "human_pairs": 3}}
         assert found["tables"] == {
             "theorem": [{"n": 2, "bound": 0.33333}],

@@ -59,7 +59,7 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS)
         tables["policy_pools"] += [_rounded(row) for row in found["tables"].get("policy_pools", [])]
     main = json.loads(read("metrics.json"))
     return {
-        "main": {arm: _rounded(metrics) for arm, metrics in main.items()},
+        "main": {arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items()},
         "arms": arms,
         "tables": tables,
     }
@@ -67,6 +67,12 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS)
 
 def _kept(arm: Mapping[str, Any]) -> Record:
     return _rounded({key: arm[key] for key in KEPT if key in arm})
+
+
+def _over_seeds(metrics: Mapping[str, Any]) -> Record:
+    """Without what is of one seed's test prompts alone: ends of intervals, and differences."""
+    ends = ("_low", "_high", "_difference")
+    return {key: value for key, value in metrics.items() if not key.endswith(ends)}
 
 
 def _rounded(record: Mapping[str, Any]) -> Record:
