@@ -13,7 +13,7 @@ TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
 .PHONY: repro test test-fast check format deps docs presets study venv clean
 
-SEEDS ?= 5
+SEEDS ?= 9
 
 repro: $(READY)
 	dvc repro
@@ -45,7 +45,7 @@ docs: $(READY)  ## write docs/artifacts.md from the schemas
 presets:  ## params.yaml is what `preset world` writes; after every change of a default
 	cp params.yaml westofn/presets/world.yaml
 
-study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md
+study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md, README
 	python -m westofn study --seeds $(SEEDS)
 
 venv: $(READY)

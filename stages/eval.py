@@ -2,7 +2,7 @@
 
 reads   data/prepared, data/world, data/eval_pool/candidates.parquet, data/autorater, a model;
         for an iteration also what made it: base model, policy, candidates, pairs, decisions
-writes  data/eval/NAME/{metrics,curves}.json, {pair_scores,pool_scores}.parquet
+writes  data/eval/NAME/{metrics,curves}.json, {pair_scores,pool_scores,prompt_measures}.parquet
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.params import load_params
 from westofn.sources.data import labeled_half
@@ -82,6 +83,7 @@ def main(
     write_json(found.curves, out / "curves.json")
     PAIR_SCORES.write(found.pair_scores, out / "pair_scores.parquet")
     POOL_SCORES.write(found.pool_scores, out / "pool_scores.parquet")
+    PROMPT_MEASURES.write(found.by_prompt, out / "prompt_measures.parquet")
 
 
 if __name__ == "__main__":

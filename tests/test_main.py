@@ -20,6 +20,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.experiments import Experiment, ExperimentError
 from westofn.params import load_params
 from westofn.study import run as study_run
+from westofn.study.results import PARTS
 from westofn.tuning.choice import Trial, ranked
 from westofn.tuning.filter import Tuned
 from westofn.tuning.grid import KEEP_ALL, Setting
@@ -174,12 +175,13 @@ class TestDoctor:
 
 
 class TestStudy:
-    OUT = ("--out", "study.json", "--page", "results.md")
+    OUT = ("--out", "study.json", "--page", "results.md", "--first-seed", "0")
 
     @pytest.fixture(autouse=True)
     def _experiments(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A root, and experiments that end in the reverse of their order; seed 7 fails."""
         shutil.copy(ROOT / "params.yaml", "params.yaml")
+        Path("README.md").write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
         self.asked: list[Experiment] = []
         self.read: list[tuple[str, str]] = []
         self.jobs = 0
@@ -220,13 +222,62 @@ class TestStudy:
         printed = capsys.readouterr().out
         assert "seed 2 done, 1 of 3" in printed
         assert "first-2 done" in printed
-        assert "written: study.json, results.md" in printed
+        assert "written: study.json, results.md, README.md" in printed
+        world = load_params().prepare.world
+        assert found["world"] == world.model_dump()
 
     def test_the_page_stands_beside_the_records(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.study(monkeypatch, "--seeds", "3") == 0
         page = Path("results.md").read_text()
-        assert "`make study SEEDS=3`" in page
+        assert "`python -m westofn study --first-seed 0 --seeds 3`" in page
         assert "| HF50 | 71.0 ± 2.5 |" in page  # 4.303 × 1 / sqrt(3)
+        readme = Path("README.md").read_text()
+        assert readme.startswith("before\n<!-- results -->\nThree seeds (0 to 2)")
+        assert "| HF50 | 71.0 ± 2.5 |" in readme
+        assert readme.endswith("\n<!-- /results -->\nafter\n")
+        assert "The default world lies where the method is meant for" in readme
+
+    def test_pages_are_written_again_from_the_records(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert self.study(monkeypatch, "--seeds", "2") == 0
+        names = ("results.md", "README.md")
+        made = [Path(name).read_text() for name in names]
+        Path("results.md").unlink()
+        Path("README.md").write_text(made[1].replace("| HF50 |", "| edited |"))
+        assert run(monkeypatch, "pages", "--page", "results.md") == 0
+        assert [Path(name).read_text() for name in names] == made
+
+    def test_a_readme_without_the_block_is_refused_before_anything_runs(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("README.md").write_text("no block")
+        assert self.study(monkeypatch) == 2
+        assert "README.md: needs one <!-- results -->" in capsys.readouterr().err
+        Path("README.md").unlink()
+        assert self.study(monkeypatch) == 2
+        assert "README.md: no such file" in capsys.readouterr().err
+        assert self.asked == []
+
+    def test_reported_seeds_are_not_those_of_the_exploration(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert run(monkeypatch, "study", "--page", "results.md") == 0
+        assert json.loads(Path("study.json").read_text())["seeds"] == list(range(9, 18))
+        assert "`make study`" in Path("results.md").read_text()
+
+    def test_the_first_seeds_alone_run_the_ablations(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.study(monkeypatch, "--seeds", "4", "--ablation-seeds", "1") == 0
+        names = [one.name for one in self.asked]
+        assert {f"{group}-0" for group in ("first", *study_run.GROUPS)} <= {*names}
+        assert [name for name in names if not name.endswith("-0")] == [
+            f"{group}-{seed}" for seed in (1, 2, 3) for group in ("first", "main", "baselines")
+        ]
+        runs = json.loads(Path("study.json").read_text())["runs"]
+        assert [set(one["arms"]) for one in runs] == [set(PARTS)] + [{"baselines"}] * 3
+        assert "1 of 4 seeds" not in Path("results.md").read_text()  # the stubs have no ablations
+        assert self.study(monkeypatch, "--seeds", "1", "--ablation-seeds", "0") == 0
+        assert [one.name for one in self.asked] == ["first-0", "main-0", "baselines-0"]
 
     def test_a_seed_is_what_its_parts_read_and_then_the_parts(
         self, monkeypatch: pytest.MonkeyPatch
@@ -234,7 +285,9 @@ class TestStudy:
         assert self.study(monkeypatch, "--seeds", "1") == 0
         first, *parts = self.asked
         assert "study/dvc.yaml:study_judge" in first.targets
-        assert {part.after for part in parts} == {(first.name,)}
+        after = {part.name: part.after for part in parts}
+        assert after.pop("bases-0") == (first.name, "main-0")  # it reads the students
+        assert {*after.values()} == {(first.name,)}
         rounds = {"loop.k1": "{prev: k0}", "+loop.k2": "{prev: k1}", "+loop.k3": "{prev: k2}"}
         for experiment in self.asked:
             assert experiment.settings == {"seed": 0, **rounds}  # params.yaml has k1

@@ -10,7 +10,8 @@
 | score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
-| study | runs main pipeline and study over several seeds: study.json, docs/results.md |
+| study | runs main pipeline and study over several seeds: study.json and its pages |
+| pages | writes docs/results.md and README's results block again from study.json |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 | preset NAME | writes params.yaml for the paper's data, or for data of one's own; lists them |
 """
@@ -23,7 +24,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -31,6 +32,9 @@ from rich.table import Table
 
 from westofn.command_line import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
+
+if TYPE_CHECKING:
+    from westofn.report.study_results import Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 tune = typer.Typer(help="Choose settings by validation data alone, in DVC experiments.")
@@ -206,21 +210,61 @@ def score(
 
 @app.command()
 def study(
-    seeds: Annotated[int, typer.Option(min=1, help="how many: 0, 1, …")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="how many")] = 9,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="0 to 8 were looked at while conditions were explored")
+    ] = 9,
+    ablation_seeds: Annotated[
+        int, typer.Option(min=0, help="how many of them, from the first on, run the ablations")
+    ] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="where the records go")] = Path("study.json"),
     page: Annotated[Path, typer.Option(help="where their tables go")] = Path("docs/results.md"),
+    readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
+        "README.md"
+    ),
 ) -> None:
-    """Run the paper's comparisons and ablations over several seeds."""
+    """Run the paper's comparisons over several seeds, and its ablations over the first of them."""
+    from westofn.params import load_params
+    from westofn.study.readme import with_block
+    from westofn.study.run import Plan, run_study
+
+    params = load_params()
+    with_block(readme, "")  # refused before hours of work, not after
+    plan = Plan(range(first_seed, first_seed + seeds), ablation_seeds)
+    prepare = params.prepare
+    world = prepare.world.model_dump() if prepare.source == "world" else {}
+    written = run_study(plan, params.loop, world, jobs, out, Console())
+    _write_pages(written, page, readme, [out])
+
+
+@app.command()
+def pages(
+    study: Annotated[Path, typer.Argument(help="as written by study")] = Path("study.json"),
+    page: Annotated[Path, typer.Option(help="where its tables go")] = Path("docs/results.md"),
+    readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
+        "README.md"
+    ),
+) -> None:
+    """Write the results page and README's results block again from study.json."""
+    from westofn.report.study_results import read_study
+
+    _write_pages(read_study(study), page, readme, [])
+
+
+def _write_pages(study: Study, page: Path, readme: Path, written: list[Path]) -> None:
     from westofn.artifacts.atomic import write_bytes
     from westofn.params import load_params
     from westofn.study.pages import results_page
-    from westofn.study.run import run_study
+    from westofn.study.readme import MAP_FIGURE, results_block, with_block
 
-    console, names = Console(), range(seeds)
-    runs = run_study(names, load_params().loop, jobs, out, console)
-    write_bytes(results_page(names, runs).encode(), page)
-    console.print(f"written: {out}, {page}", markup=False, highlight=False)
+    write_bytes(results_page(study.seeds, study.runs).encode(), page)
+    figure = MAP_FIGURE if (readme.parent / MAP_FIGURE).is_file() else ""
+    default = load_params(Path(__file__).parent / "presets" / "world.yaml").prepare.world
+    block = results_block(study, default.model_dump(), figure)
+    write_bytes(with_block(readme, block).encode(), readme)
+    files = ", ".join(map(str, [*written, page, readme]))
+    Console().print(f"written: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

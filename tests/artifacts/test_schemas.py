@@ -75,6 +75,13 @@ VALID: dict[str, dict[str, list[object]]] = {
         "model": ["k1", "k1"],
         "reward": [0.5, -0.5],
     },
+    "prompt_measures": {
+        "prompt_id": ["p1", "p1"],
+        "measure": ["accuracy", "best_of_n_gold"],
+        "model": ["k1", "k1"],
+        "value": [0.5, -1.5],
+        "rows": [2, 1],
+    },
     "verdicts": {
         "prompt_id": ["p1", "p1"],
         "first": ["x", "y"],
@@ -138,6 +145,9 @@ BROKEN: list[tuple[str, str, list[object], str, str]] = [
     ("pair_scores", "reward_rejected", [NAN, None], "reward_rejected is finite", "=nan"),
     ("pair_scores", "p_chosen", [2.0, 0.0], "0 ≤ p_chosen ≤ 1", "p_chosen=2"),
     ("pool_scores", "reward", [NAN, 0.0], "reward is finite", "reward=nan"),
+    ("prompt_measures", "measure", ["accuracy", "ece"], "measure is one of", "measure='ece'"),
+    ("prompt_measures", "value", [NAN, 0.0], "value is finite", "value=nan"),
+    ("prompt_measures", "rows", [1, 0], "rows ≥ 1", "rows=0"),
     ("pool_scores", "candidate_index", [0, -1], "candidate_index ≥ 0", "=-1"),
     ("verdicts", "p_forward", [0.5, 1.5], "0 ≤ p_forward ≤ 1", "first='y', second=''"),
     ("verdicts", "p_backward", [NAN, 0.0], "0 ≤ p_backward ≤ 1", "p_backward=nan"),

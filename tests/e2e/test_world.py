@@ -50,6 +50,15 @@ def test_repro_writes_metrics_of_every_arm(clone: Clone) -> None:
             "best_of_n_gold",
             "best_of_n_win_rate",
         }
+    for arm in ("hf100", "k1"):
+        for key in ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate"):
+            low, mean, high = (
+                found[arm][f"{key}_difference{end}"] for end in ("_low", "", "_high")
+            )
+            assert low <= mean <= high
+            # Rounded to four digits each.
+            assert mean == pytest.approx(found[arm][key] - found["hf50"][key], abs=2e-4)
+            assert found[arm][f"{key}_low"] <= found[arm][key] <= found[arm][f"{key}_high"]
     assert found["k1"].keys() >= {
         "label_accuracy",
         "label_bound",

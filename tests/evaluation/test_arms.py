@@ -8,6 +8,7 @@ import pytest
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pool_scores import POOL_SCORES
+from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import AutoraterJudge
 from westofn.evaluation.pools import judge_pool
@@ -161,6 +162,23 @@ def test_the_tables_hold_both_sets_under_the_models_name(gold, planted):
     }
     assert POOL_SCORES.validate(found.pool_scores, "here").height == 12
     assert set(pairs["model"]) == set(found.pool_scores["model"]) == {"hf50"}
+
+
+def test_measures_by_prompt_are_those_of_the_metrics_and_weigh_by_rows(gold, planted):
+    found = evaluate("hf50", planted(-1.0), gold)
+    frame = PROMPT_MEASURES.validate(found.by_prompt, "here")
+    assert set(frame["model"]) == {"hf50"}
+    assert set(frame["measure"]) == set(MEASURES)
+    for (measure,), rows in frame.group_by("measure"):
+        mean = (rows["value"] * rows["rows"]).sum() / rows["rows"].sum()
+        assert mean == pytest.approx(found.metrics[measure]), measure
+    pairs = frame.filter(pl.col("measure") == "on_policy_accuracy")["rows"].sum()
+    assert pairs == found.metrics["on_policy_pairs"]
+
+
+def test_a_pairwise_model_has_its_accuracies_by_prompt_alone(gold, untrained):
+    found = evaluate("base", untrained("embedding"), gold)
+    assert set(found.by_prompt["measure"]) == {"accuracy", "on_policy_accuracy"}
 
 
 def test_what_is_written_is_finite_and_the_same_at_the_second_run(

@@ -13,6 +13,7 @@ import pytest
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.report.inputs import ReportInputs, read_inputs
 
@@ -160,8 +161,32 @@ class Run:
                 "pair_logprob_per_token": -0.61,
                 "human_logprob_per_token": -2.41,
             }
-        self.json(f"eval/{name}/metrics.json", metrics | changed)
+        metrics |= changed
+        self.prompt_measures(name, metrics)
+        self.json(f"eval/{name}/metrics.json", metrics)
         self.json(f"eval/{name}/curves.json", self.curves(name))
+
+    def prompt_measures(self, name: str, metrics: dict[str, Any]) -> None:
+        """Ten prompts of two pairs; an arm gains the same on each, HF100 more on every other."""
+        swing = 0.3 if name == "hf100" else 0.0
+        rows = [
+            (measure, prompt, metrics[measure] + 0.01 * prompt + swing * (-1) ** prompt)
+            for measure in MEASURES
+            if measure in metrics
+            for prompt in range(10)
+        ]
+        PROMPT_MEASURES.write(
+            PROMPT_MEASURES.frame(
+                {
+                    "prompt_id": [f"t{prompt}" for _, prompt, _ in rows],
+                    "measure": [measure for measure, _, _ in rows],
+                    "model": [name] * len(rows),
+                    "value": [value for _, _, value in rows],
+                    "rows": [1 if "best" in measure else 2 for measure, _, _ in rows],
+                }
+            ),
+            self.data / "eval" / name / "prompt_measures.parquet",
+        )
 
     def curves(self, name: str) -> dict[str, Any]:
         accuracy = ACCURACY[name]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,16 +26,53 @@ def test_the_summary_fits_eighty_columns_and_cuts_nothing(make_run: Callable[...
     assert "…" not in "".join(lines)
 
 
-def test_every_arm_has_its_row(run: Run) -> None:
+def test_every_arm_has_its_row_of_levels_with_intervals(run: Run) -> None:
+    rows = [re.split(r"\s{2,}", line.strip()) for line in printed(run)]
+    assert [
+        "HF50",
+        "70.0 (68.0–72.0)",
+        "80.0 (78.0–82.0)",
+        "3.50 (3.45–3.55)",
+        "80.0 (77.0–83.0)",
+    ] in rows
+    assert ["base", "74.0 (72.0–76.0)", "84.0 (82.0–86.0)", "–", "–"] in rows
+    names = [row[0] for row in rows if row[0] in ("HF50", "k1", "HF100", "base")]
+    assert names[:4] == ["HF50", "k1", "HF100", "base"]
+
+
+def test_every_other_arm_has_its_difference_to_hf50(run: Run) -> None:
+    lines = printed(run)
+    (start,) = [place for place, line in enumerate(lines) if line.startswith("Less HF50")]
+    rows = [line.split() for line in lines[start:]]
+    # k1 gains 1.5 points, and 5 × 0.015 of gold, on every prompt.
+    assert ["k1", "+1.5", "+1.5", "+0.07", "+1.5"] in rows or [
+        "k1", "+1.5", "+1.5", "+0.08", "+1.5"
+    ] in rows  # fmt: skip
+    assert rows[rows.index(next(row for row in rows if row[:1] == ["k1"])) + 1][:2] == [
+        "(1.5,", "1.5)"
+    ]  # fmt: skip
+    assert "HF50" not in [row[0] for row in rows[1:] if row]
+
+
+def test_labels_and_rl_have_a_row_an_iteration(run: Run) -> None:
     rows = [line.split() for line in printed(run)]
-    assert ["HF50", "70.0", "(68.0–72.0)", "80.0", "3.50", "–", "–", "–"] in rows
-    assert ["k1", "71.5", "(69.5–73.5)", "81.5", "3.58", "96.0", "3.60", "5.20"] in rows
-    assert ["base", "74.0", "84.0", "–", "–", "–", "–"] in rows
+    assert ["k1", "96.0", "3.60", "81.0", "5.20"] in rows
 
 
-def test_without_gold_win_rates_stand_in(make_run: Callable[..., Run]) -> None:
-    rows = [line.split() for line in printed(make_run(gold=False))]
-    assert ["k1", "71.5", "(69.5–73.5)", "81.5", "81.0", "5.20"] in rows
+def test_without_gold_accuracy_and_win_rates_stand_alone(make_run: Callable[..., Run]) -> None:
+    lines = printed(make_run(gold=False))
+    assert not any("on-policy\n" in line or "gold" in line for line in lines[:3])
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    assert ["k1", "71.5 (69.5–73.5)", "81.5 (78.5–84.5)"] in rows
+    assert ["k1", "81.0", "5.20"] in rows
+
+
+def test_metrics_of_an_earlier_version_are_printed_without_differences() -> None:
+    file = io.StringIO()
+    arms = {"base": {"accuracy": 0.62}, "hf50": {"accuracy": 0.6}}
+    print_summary(arms, PATH, Console(file=file, width=80))
+    assert "Less HF50" not in file.getvalue()
+    assert "Labels and RL" not in file.getvalue()
 
 
 def test_the_report_is_named_in_one_piece_and_as_it_is(run: Run) -> None:

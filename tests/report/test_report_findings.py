@@ -13,20 +13,25 @@ def said(run: Run, figure: str) -> str:
     return " ".join(findings.findings(inputs, plot_records(inputs))[figure])
 
 
-def test_overlapping_intervals_are_called_within_and_others_outside(
+def test_a_difference_is_paired_by_prompt_and_says_whether_it_excludes_zero(
     make_run: Callable[..., Run],
 ) -> None:
-    # Half width 0.02: k1 at 0.715 overlaps HF50 at 0.70, k2 at 0.76 does not.
+    # k1 gains 0.015 on every prompt, HF100 0.025 ± 0.3 by turns.
     k1, k2, prior, hf100 = findings.headline(make_run(iterations=("k1", "k2")).inputs())
-    assert k1.startswith("k1 against HF50: +1.5 points on held-out human pairs (within the int")
-    assert k2.startswith("k2 against HF50: +6.0 points on held-out human pairs (outside the in")
+    assert k1.startswith(
+        "k1 against HF50: +1.5 points on held-out human pairs (1.5 to 1.5, excludes zero); "
+        "+1.5 points on on-policy gold pairs (1.5 to 1.5, excludes zero); "
+    )
+    assert k2.startswith("k2 against HF50: +6.0 points on held-out human pairs (6.0 to 6.0")
+    assert "+0.30 of gold reward by best-of-n (0.30 to 0.30, excludes zero)" in k2  # 5 × 0.06
     assert prior.startswith("prior against HF50: +3.0 points")
-    assert hf100.startswith("HF100 against HF50: +2.5 points")
+    assert hf100.startswith("HF100 against HF50: +2.5 points on held-out human pairs (−")
+    assert "includes zero); +2.5 points on on-policy" in hf100
 
 
 def test_a_loss_is_said_with_its_sign(run: Run) -> None:
     run.evaluation("k1", **interval("accuracy", 0.64, 0.02))
-    assert "−6.0 points on held-out human pairs (outside" in findings.headline(run.inputs())[0]
+    assert "−6.0 points on held-out human pairs (−6.0" in findings.headline(run.inputs())[0]
 
 
 def test_the_single_seed_is_said(run: Run) -> None:
@@ -43,7 +48,9 @@ def test_labels_are_compared_with_small_pools_and_random_pairs(run: Run) -> None
 
 
 def test_best_of_n_is_judged_by_gold_where_there_is_gold(make_run: Callable[..., Run]) -> None:
-    assert "At n = 64, the choice of k1 has gold reward" in said(make_run(), "best_of_n")
+    text = said(make_run(iterations=("k1", "k2")), "best_of_n")
+    assert "At n = 64, the choice of k1 has gold reward" in text
+    assert "for HF50: +0.30 paired by prompt (0.30 to 0.30, excludes zero)." in text
     without = said(make_run(gold=False), "best_of_n")
     assert "At n = 63, the choice of k1 has a win rate of" in without
     assert "gold" not in without

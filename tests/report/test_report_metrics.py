@@ -2,15 +2,54 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import polars as pl
 import pytest
 from conftest import Run
 
+from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.errors import DataError
 from westofn.report.metrics import collect_metrics
 
 
+def measures(accuracy: float, *keys: str) -> dict[str, float]:
+    """What the fixture has of an arm: levels with their ends, and the gain on every prompt."""
+    level = {
+        "accuracy": (accuracy, 0.02),
+        "on_policy_accuracy": (accuracy + 0.1, 0.02),
+        "best_of_n_gold": (5 * accuracy, 0.05),
+        "best_of_n_win_rate": (accuracy + 0.1, 0.03),
+    }
+    found = {}
+    for key in keys or tuple(level):
+        value, half = level[key]
+        gain = (accuracy - 0.70) * (5 if key == "best_of_n_gold" else 1)
+        found |= {key: value, f"{key}_low": value - half, f"{key}_high": value + half}
+        found |= {f"{key}_difference{end}": gain for end in ("", "_low", "_high")}
+    return found
+
+
 def test_base_has_its_two_accuracies_only(run: Run) -> None:
-    assert collect_metrics(run.inputs())["base"] == {"accuracy": 0.74, "on_policy_accuracy": 0.84}
+    expected = measures(0.74, "accuracy", "on_policy_accuracy")
+    assert collect_metrics(run.inputs())["base"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_hf50_has_no_difference_to_itself(run: Run) -> None:
+    assert not [key for key in collect_metrics(run.inputs())["hf50"] if "difference" in key]
+
+
+def test_a_gain_that_differs_by_prompt_has_an_interval(run: Run) -> None:
+    found = collect_metrics(run.inputs())["hf100"]
+    assert found["accuracy_difference"] == pytest.approx(0.025)
+    # ± 0.3 by turns on ten prompts: a standard error of 0.3 / sqrt(10) = 0.095
+    assert found["accuracy_difference_high"] == pytest.approx(0.025 + 1.96 * 0.095, abs=0.03)
+    assert found["accuracy_difference_low"] == pytest.approx(0.025 - 1.96 * 0.095, abs=0.03)
+
+
+def test_arms_of_other_prompts_are_refused(run: Run) -> None:
+    path = run.data / "eval/k1/prompt_measures.parquet"
+    PROMPT_MEASURES.write(PROMPT_MEASURES.read(path).filter(pl.col("prompt_id") != "t3"), path)
+    with pytest.raises(DataError, match="k1 and hf50 have accuracy of other test prompts"):
+        run.inputs()
 
 
 # Of the fixture's curve, 0.98 − 0.46 / n, and of its random pairs.
@@ -26,15 +65,10 @@ LABELS = {
 
 
 def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
-    assert collect_metrics(run.inputs())["k1"] == {
-        "accuracy": 0.715,
-        "accuracy_low": 0.695,
-        "accuracy_high": 0.735,
+    expected = {
+        **measures(0.715),
         "high_confidence_accuracy": 0.795,
         "ece": 0.0312,
-        "best_of_n_gold": 3.575,
-        "best_of_n_win_rate": 0.815,
-        "on_policy_accuracy": 0.815,
         "label_accuracy": 0.96,
         "label_bound": 0.59,
         **LABELS,
@@ -46,6 +80,7 @@ def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
         "rl_win_rate": 0.81,
         "rl_kl": 5.2,
     }
+    assert collect_metrics(run.inputs())["k1"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_human_arms_have_no_keys_of_synthetic_pairs(run: Run) -> None:

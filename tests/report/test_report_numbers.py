@@ -9,7 +9,6 @@ from westofn.report.numbers import (
     overlap,
     percent,
     points,
-    verdict,
     wilson,
 )
 
@@ -38,8 +37,8 @@ def test_intervals_that_touch_overlap() -> None:
     assert overlap(Measure(0.74, 0.72, 0.76), Measure(0.70, 0.68, 0.719)) is False
 
 
-def test_a_difference_without_an_interval_is_not_judged() -> None:
-    assert verdict(Measure(0.9), Measure(0.1, 0.0, 0.2)) == "no interval measured"
+def test_without_an_interval_no_overlap_is_known() -> None:
+    assert overlap(Measure(0.9), Measure(0.1, 0.0, 0.2)) is None
 
 
 def test_what_was_not_measured_is_none() -> None:

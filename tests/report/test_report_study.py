@@ -173,6 +173,32 @@ def test_the_fitted_curve_begins_at_the_mean_gold_and_ends_at_the_largest_distan
     assert fit[-1]["gold"] == pytest.approx(2.0 + 4 * (3 - 0.5 * 4))
 
 
+def test_a_figure_of_differences_says_what_its_seeds_could_have_seen() -> None:
+    power = {item.figure.key: item.power for item in build_study(planted()).shown}
+    levels = {key for key, text in power.items() if not text}
+    assert levels == {"study_theorem", "study_overoptimisation"}
+    # Seeds differ by 0.01, so (4.303 + 1.061) · 1 / sqrt(3) = 3.1 points; gold by ten times that.
+    assert power["study_baselines"] == (
+        "With three seeds, a difference to HF50 below ±3.1 points of held-out accuracy / ±3.1 "
+        "points of on-policy accuracy / ±0.31 of best-of-64 gold would be seen in fewer than four "
+        "of five repeats (for the row of middle spread)."
+    )
+    assert not any(item.power for item in build_study(planted((7,))).shown)
+
+
+def test_differences_that_the_paper_reports_say_what_they_exclude() -> None:
+    # West-of-N 3 ± 2.484 points, self-training 4 ± 2.484: the paper has +1.6 and −0.7.
+    text = findings.compared(planted().runs, FAMILIES["baselines"])
+    assert (
+        "Beside the paper's numbers on TL;DR: West-of-N by held-out accuracy reproduces: excludes "
+        "zero, includes the paper's +1.6; self-training (N = 2) by held-out accuracy reversed: "
+        "excludes zero on the other side, and the paper's −0.7." in text
+    )
+    rounds = findings.rounds(planted().runs)
+    assert "held-out accuracy reproduces: excludes zero, includes the paper's +1.6." in rounds
+    assert "paper" not in findings.compared(planted().runs, FAMILIES["filters"])
+
+
 def test_a_point_that_a_seed_lacks_is_not_drawn() -> None:
     study = planted()
     study.runs[0]["tables"]["curves"] = [
@@ -188,7 +214,11 @@ def test_a_point_that_a_seed_lacks_is_not_drawn() -> None:
 def test_seeds_without_the_studys_arms_are_named_and_leave_its_figures() -> None:
     study = planted()
     short = Study([*study.seeds, 9], [*study.runs, {**study.runs[0], "arms": {}, "tables": {}}])
-    assert "Only 3 of these seeds have the study's own arms" in findings.scope(short)
+    assert "Only 3 of these seeds have all parts" in findings.scope(short)
+    captions = {item.figure.key: item.numbers.caption for item in build_study(short).shown}
+    assert captions.pop("study_rounds") == "Means over 4 seeds"
+    assert all("3 of 4 seeds" in caption for caption in captions.values())
+    assert len(captions) == len(PANELS) - 1
     assert "Only" not in findings.scope(study)
     assert records.theorem(short.runs) == records.theorem(study.runs) != []
 

@@ -21,7 +21,13 @@ MODEL = (
     "tokenizer_config.json",
 )
 REWARD_MODEL = (*MODEL, "head.safetensors")
-EVALUATION = ("metrics.json", "curves.json", "pair_scores.parquet", "pool_scores.parquet")
+EVALUATION = (
+    "metrics.json",
+    "curves.json",
+    "pair_scores.parquet",
+    "pool_scores.parquet",
+    "prompt_measures.parquet",
+)
 PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl")
 
 WRITES: dict[str, dict[str, tuple[str, ...]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from westofn.report.study_results import Cell, Row, Run
+from westofn.report.study_results import Cell, Row, Run, power_line
 from westofn.study.pages import readings, results_page
 
 ONE: dict[str, Any] = {"accuracy": 0.70, "best_of_n_gold": 5.0, "label_accuracy": 0.9}
@@ -33,7 +33,7 @@ def test_means_have_digits_of_their_unit_and_differences_a_sign() -> None:
 
 def test_what_excludes_zero_is_read_out() -> None:
     page = results_page([0, 1], [run(0.70), run(0.72)])
-    assert "- held-out accuracy: nothing is told apart." in page
+    assert "- held-out accuracy: every interval includes zero." in page
     assert "- best-of-64 gold: below: HF50 + West-of-N." in page
 
 
@@ -58,7 +58,7 @@ def test_the_selector_that_teaches_most_is_named_against_the_first() -> None:
     page = results_page([0, 1], [seed(0.0), seed(0.5)])
     assert (
         "- teaches most by best-of-64 gold: upper and lower quartile, +0.20 ± 0.00 over "
-        "west (best and worst) (above)." in page
+        "west (best and worst) (excludes zero)." in page
     )
     # Equal means: the first of them, which is what the others are held against.
     assert "- teaches most by held-out accuracy: west (best and worst)." in page
@@ -74,10 +74,42 @@ def test_one_seed_has_neither_intervals_nor_readings() -> None:
 
 
 def test_the_page_says_how_it_was_made() -> None:
-    assert "`make study`" in results_page(range(5), [run(0.7)] * 5)
-    page = results_page(range(3), [run(0.7)] * 3)
+    assert "`make study`" in results_page(range(9, 18), [run(0.7)] * 9)
+    page = results_page(range(9, 12), [run(0.7)] * 3)
     assert "`make study SEEDS=3`" in page
-    assert "seeds 0 to 2" in page
+    assert "seeds 9 to 11" in page
+    page = results_page(range(5), [run(0.7)] * 5)
+    assert "`python -m westofn study --first-seed 0 --seeds 5`" in page
+
+
+def test_a_power_line_stands_under_a_table_of_differences() -> None:
+    # West-of-N less HF50: 1 and 3 points, so s / sqrt(n) is 1; gold is −0.256 in both seeds.
+    page = results_page([0, 1], [run(0.70), run(0.72)])
+    # t of one degree of freedom: 12.706 and tan(0.3 π) = 1.376
+    assert (
+        "- With two seeds, a difference to HF50 below ±14.1 points of held-out accuracy / "
+        "±0.00 of best-of-64 gold would be seen in fewer than four of five repeats." in page
+    )
+    assert "repeats" not in results_page([0], [run(0.70)])
+
+
+def test_a_power_line_of_many_rows_is_of_their_middle_spread() -> None:
+    cells = [Cell(0.0, 0.1, detectable) for detectable in (0.01, 0.02, 0.5)]
+    found = [Row("a", "A", {}, {"accuracy": cell}) for cell in cells]
+    assert power_line(found, "HF50", 9) == (
+        "With nine seeds, a difference to HF50 below ±2.0 points of held-out accuracy would be "
+        "seen in fewer than four of five repeats (for the row of middle spread)."
+    )
+    assert power_line([], "HF50", 9) == ""
+
+
+def test_every_table_says_how_many_seeds_it_has() -> None:
+    short = run(0.9, theorem=[{"n": 2, "correct": 0.7}])
+    page = results_page([0, 1], [run(0.72), short])
+    tables = [part for part in page.split("\n## ")[1:] if "paper's findings" not in part]
+    assert len(tables) == 3
+    for text in tables:
+        assert ("1 of 2 seeds." if text.startswith("The theorem") else "2 seeds.") in text
 
 
 def test_tables_of_parts_are_shown_in_their_units() -> None:

@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 
 from westofn.report.study_catalogue import Group
-from westofn.report.study_results import Cell, Run, cell, main_rows, rows, table
-from westofn.study.results import PARTS, collect
+from westofn.report.study_results import (
+    Cell,
+    Run,
+    Study,
+    cell,
+    main_rows,
+    read_study,
+    rows,
+    table,
+    table_difference,
+)
+from westofn.study.results import HEADLINE_PARTS, PARTS, collect
 from westofn.study.run import write_study
 
 T2, T1 = 4.302653, 12.706205  # Student's t, 0.975, of two and of one degree of freedom
@@ -106,10 +116,32 @@ class TestTable:
         assert table([run({})], "t", ("n",)) == []
 
 
+class TestTableDifference:
+    ENDS = ({"n": 4}, {"n": 2})
+
+    def test_a_seed_without_the_table_is_left_out(self) -> None:
+        rows_of = [{"n": 2, "x": 1.0}, {"n": 4, "x": 5.0}]
+        found = table_difference([run({}, t=rows_of), run({})], "t", "x", *self.ENDS)
+        assert found == Cell(4.0, None)
+        assert table_difference([run({})], "t", "x", *self.ENDS) is None
+
+    def test_a_table_without_a_row_is_not_measured(self) -> None:
+        runs = [
+            run({}, t=[{"n": 2, "x": 1.0}, {"n": 4, "x": 5.0}]),
+            run({}, t=[{"n": 2, "x": 1.0}]),
+        ]
+        assert table_difference(runs, "t", "x", *self.ENDS) is None
+
+
 class TestStudyJson:
     def test_a_run_is_read_rounded_and_cut_to_what_is_shown(self) -> None:
         files = {f"data/study/{part}.json": {"arms": {}, "tables": {}} for part in PARTS} | {
-            "metrics.json": {"hf50": {"accuracy": 0.1234567}}
+            "metrics.json": {
+                "hf50": {"accuracy": 0.1234567},
+                "k1": {
+                    f"accuracy{end}": 0.5 for end in ("_low", "_difference", "_difference_high")
+                },
+            }
         }
         files["data/study/size.json"] = {
             "arms": {"wide": {"accuracy": 0.7654321, "brier": 0.2, "human_pairs": 3}},
@@ -119,7 +151,7 @@ class TestStudyJson:
             rounds = {"policy_pools": [{"policy": name, "accuracy": 0.5}]} if name == "k1" else {}
             files[f"data/study/iterations/{name}.json"] = {"arms": {}, "tables": rounds}
         found = collect(lambda path: json.dumps(files[path]).encode(), ["k1", "k2"])
-        assert found["main"] == {"hf50": {"accuracy": 0.12346}}
+        assert found["main"] == {"hf50": {"accuracy": 0.12346}, "k1": {}}  # of one seed's prompts
         assert found["arms"]["size"] == {"wide": {"accuracy": 0.76543, "human_pairs": 3}}
         assert found["tables"] == {
             "theorem": [{"n": 2, "bound": 0.33333}],
@@ -128,5 +160,23 @@ class TestStudyJson:
 
     def test_seeds_and_their_runs_are_in_the_same_order(self, tmp_path: Path) -> None:
         runs = [run({"hf50": 0.5}), run({"hf50": 0.6})]
-        write_study([3, 1], runs, tmp_path / "study.json")
-        assert json.loads((tmp_path / "study.json").read_text()) == {"seeds": [3, 1], "runs": runs}
+        written = Study([3, 1], runs, {"alignment": 0.5})
+        write_study(written, tmp_path / "study.json")
+        assert json.loads((tmp_path / "study.json").read_text()) == {
+            "seeds": [3, 1],
+            "runs": runs,
+            "world": {"alignment": 0.5},
+        }
+        assert read_study(tmp_path / "study.json") == written
+
+    def test_a_seed_without_ablations_has_their_parts_absent(self) -> None:
+        files = {
+            "data/study/baselines.json": {"arms": {"hf50": {}}, "tables": {"judge": []}},
+            "metrics.json": {},
+        }
+        found = collect(lambda path: json.dumps(files[path]).encode(), [], HEADLINE_PARTS)
+        assert found == {
+            "main": {},
+            "arms": {"baselines": {"hf50": {}}},
+            "tables": {"judge": [], "policy_pools": []},
+        }

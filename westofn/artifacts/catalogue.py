@@ -11,6 +11,7 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.artifacts.preferences import PREFERENCES
+from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.table import Table, did_you_mean
@@ -29,6 +30,7 @@ TABLES: tuple[Table, ...] = (
     DECISIONS,
     PAIR_SCORES,
     POOL_SCORES,
+    PROMPT_MEASURES,
     VERDICTS,
 )
 

@@ -2,18 +2,28 @@
 
 A few seeds are a few numbers: a bootstrap over them knows no more than they do, and Student's t
 says how much that is. Over prompts, of which there are many, see `metrics.bootstrap_interval`.
+What an interval excludes, and the smallest effect that a few seeds could have seen, stand here too.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from westofn.core import _checks
+
+Side = Literal["below", "around", "above"]
+"""Where an interval lies to a number: wholly below it, around it, or wholly above it."""
+Outcome = Literal[
+    "reproduces", "smaller but there", "larger", "smaller", "not told apart", "reversed"
+]
+"""What the interval of a difference says of an effect that somebody reported."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class ProportionInterval:
     high: float
 
 
+@cache
 def student_t_quantile(p: float, degrees: int) -> float:
     """Quantile of Student's t distribution for whole degrees of freedom.
 
@@ -137,6 +148,95 @@ def paired_difference(
     a, b = _checks.vector("first", first), _checks.vector("second", second)
     _checks.same_shape(first=a, second=b)
     return mean_interval(a - b, confidence)
+
+
+def detectable_difference(
+    deviation: float, count: int, power: float = 0.8, confidence: float = 0.95
+) -> float:
+    """The smallest true mean difference that a two-sided paired t-test finds with some power.
+
+    (t_((1 + confidence) / 2) + t_power) s / sqrt(n), with t of n - 1 degrees of freedom: the usual
+    approximation of the noncentral t (Bland 2015, An Introduction to Medical Statistics, ch. 18).
+    A smaller effect is missed more often than in a share 1 - power of repeats.
+
+    Args:
+        deviation: s, the standard deviation of the paired differences, at least 0; in their unit.
+        count: n, the number of differences, at least 2.
+        power: Share of repeats that should find it, in [0.5, 1).
+        confidence: Of the interval that must exclude zero, in (0, 1).
+
+    Returns:
+        In the unit of `deviation`.
+
+    Raises:
+        ValueError: A negative or infinite deviation, count < 2, power or confidence out of range.
+
+    >>> round(detectable_difference(1.0, 9), 3)  # (2.306 + 0.889) / 3
+    1.065
+    """
+    if not 0 <= deviation < math.inf:
+        raise ValueError(f"deviation is {deviation}, needs a finite number of at least 0")
+    if count < 2:
+        raise ValueError(f"count is {count}, needs at least 2 differences for a spread")
+    if not 0.5 <= power < 1:
+        raise ValueError(f"power is {power}, needs a number in [0.5, 1)")
+    _check_confidence(confidence)
+    t = student_t_quantile((1.0 + confidence) / 2.0, count - 1)
+    t += student_t_quantile(power, count - 1)
+    return t * deviation / math.sqrt(count)
+
+
+def side_of(low: float, high: float, number: float) -> Side:
+    """Where an interval lies to a number; an end that touches it does not exclude it.
+
+    Args:
+        low: Lower end.
+        high: Upper end, at least `low`.
+        number: What the interval may exclude.
+
+    Raises:
+        ValueError: An end or the number is NaN, or low > high.
+
+    >>> side_of(1.0, 2.0, 0.0), side_of(-1.0, 2.0, 0.0), side_of(-1.0, 0.0, 0.0)
+    ('above', 'around', 'around')
+    """
+    if not low <= high or math.isnan(number):
+        raise ValueError(f"interval is {low} to {high} and number {number}, needs low <= high")
+    return "above" if low > number else "below" if high < number else "around"
+
+
+def outcome(low: float, high: float, reported: float) -> Outcome:
+    """What an interval says of a reported effect, by whether it excludes zero and that effect.
+
+    | the interval | includes the reported effect | excludes it |
+    |---|---|---|
+    | lies on the effect's side of zero | reproduces | smaller but there, or larger |
+    | includes zero | not told apart | smaller |
+    | lies on the other side of zero | | reversed |
+
+    Args:
+        low: Lower end of the interval of the difference.
+        high: Upper end.
+        reported: The effect, not zero; its sign is its side.
+
+    Raises:
+        ValueError: A reported effect that is zero or not finite, or as `side_of`.
+
+    >>> outcome(0.5, 6.0, 5.2), outcome(-2.7, 0.7, 1.6), outcome(-1.0, 2.0, 1.6)
+    ('reproduces', 'smaller', 'not told apart')
+    """
+    if reported == 0 or not math.isfinite(reported):
+        raise ValueError(f"reported is {reported}, needs a finite effect that is not zero")
+    if reported < 0:
+        low, high, reported = -high, -low, -reported
+    zero, effect = side_of(low, high, 0.0), side_of(low, high, reported)
+    if zero == "below":
+        return "reversed"
+    if zero == "around":
+        return "not told apart" if effect == "around" else "smaller"
+    if effect == "around":
+        return "reproduces"
+    return "larger" if effect == "above" else "smaller but there"
 
 
 def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> ProportionInterval:

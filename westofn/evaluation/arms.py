@@ -27,12 +27,14 @@ class ArmEvaluation:
         curves: curves.json: records by curve; a curve that is absent was not measured.
         pair_scores: Table PAIR_SCORES.
         pool_scores: Table POOL_SCORES; 0 rows for a pairwise model.
+        by_prompt: Table PROMPT_MEASURES.
     """
 
     metrics: Record
     curves: dict[str, list[Record]]
     pair_scores: pl.DataFrame
     pool_scores: pl.DataFrame
+    by_prompt: pl.DataFrame
 
 
 def evaluate_arm(
@@ -73,6 +75,7 @@ def evaluate_arm(
         curves={"reliability": held_out.reliability, "length": held_out.length},
         pair_scores=held_out.scores,
         pool_scores=POOL_SCORES.empty(),
+        by_prompt=held_out.by_prompt,
     )
     judged = judge_pool(judge, pool) if judged is None else judged
     rewards = score_pool(model, ensemble, pool) if ensemble.comparator == "pointwise" else None
@@ -87,6 +90,7 @@ def evaluate_arm(
             metrics=result.metrics | best.metrics,
             curves=result.curves | {"best_of_n": best.curve},
             pool_scores=best.scores,
+            by_prompt=pl.concat([result.by_prompt, best.by_prompt]),
         )
     return result if synthetic is None else _with_synthetic(result, synthetic, judge, seed)
 
@@ -107,6 +111,7 @@ def _with_on_policy(
         so_far,
         metrics=so_far.metrics | found.metrics,
         pair_scores=pl.concat([so_far.pair_scores, found.scores]),
+        by_prompt=pl.concat([so_far.by_prompt, found.by_prompt]),
     )
 
 

@@ -11,6 +11,7 @@ from westofn.core.best_of_n import best_of_n, best_of_n_kl, best_of_n_win_rate
 from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import default_sizes
+from westofn.evaluation.by_prompt import by_prompt
 from westofn.evaluation.judges import FloatArray, JudgeName
 from westofn.evaluation.pools import Pool, pool_scores
 from westofn.evaluation.records import Record, with_interval
@@ -24,11 +25,13 @@ class BestOfNEvaluation:
         metrics: Flat: the curve's last point, and `n_candidates`.
         curve: A record for each n.
         scores: Table POOL_SCORES.
+        by_prompt: Table PROMPT_MEASURES, the curve's last point.
     """
 
     metrics: Record
     curve: list[Record]
     scores: pl.DataFrame
+    by_prompt: pl.DataFrame
 
 
 def evaluate_best_of_n(
@@ -54,8 +57,14 @@ def evaluate_best_of_n(
         judge: Who the judge is.
         seed: The run's seed; every model is resampled alike.
     """
-    curve = best_of_n_curve(proxy, judged, judge, seed=derive_seed(seed, "eval", "best_of_n"))
+    values = _by_n(proxy, judged, judge)
+    curve = _records(values, proxy.shape[1], derive_seed(seed, "eval", "best_of_n"))
     last = curve[-1]
+    measured = [
+        by_prompt(model, f"best_of_n_{key}", pool.prompt_ids, values[key][:, -1])
+        for key in ("gold", "win_rate")
+        if key in values
+    ]
     kept = [f"{key}{end}" for key in ("gold", "win_rate") for end in ("", "_low", "_high")]
     return BestOfNEvaluation(
         metrics={
@@ -64,6 +73,7 @@ def evaluate_best_of_n(
         },
         curve=curve,
         scores=pool_scores(model, pool, proxy),
+        by_prompt=pl.concat(measured),
     )
 
 
@@ -78,15 +88,29 @@ def best_of_n_curve(
         judge: Who the judge is; `gold` keys are written for gold only.
         seed: Of the bootstrap.
     """
-    size = proxy.shape[1]
+    return _records(_by_n(proxy, judged, judge), proxy.shape[1], seed)
+
+
+def _sizes(size: int) -> tuple[tuple[int, ...], list[int]]:
+    """Every n of a pool of `size`, and the n that its win rate is of."""
     ns = (1, *default_sizes(size))
-    won_ns = [min(n, size - 1) for n in ns]
+    return ns, [min(n, size - 1) for n in ns]
+
+
+def _by_n(proxy: FloatArray, judged: FloatArray, judge: JudgeName) -> dict[str, FloatArray]:
+    """What the choice among n is worth, (P, number of n) by key."""
+    ns, won_ns = _sizes(proxy.shape[1])
     values = {
         "proxy": best_of_n(proxy, proxy, ns),
         "win_rate": win_rates(proxy, judged, won_ns),
     }
     if judge == "gold":
         values["gold"] = best_of_n(proxy, judged, ns)
+    return values
+
+
+def _records(values: dict[str, FloatArray], size: int, seed: int) -> list[Record]:
+    ns, won_ns = _sizes(size)
     return [
         {
             "n": n,

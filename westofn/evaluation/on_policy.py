@@ -13,6 +13,7 @@ import polars as pl
 
 from westofn.core import metrics
 from westofn.core.seeds import derive_seed
+from westofn.evaluation.by_prompt import by_prompt
 from westofn.evaluation.judges import FloatArray
 from westofn.evaluation.pairs import PairRewards, pair_scores
 from westofn.evaluation.pools import IndexArray, Pool, draw_pairs
@@ -47,10 +48,17 @@ class OnPolicyPairs:
 
 @dataclass(frozen=True)
 class OnPolicyEvaluation:
-    """One model on on-policy pairs: flat metrics, and table PAIR_SCORES, set `on_policy`."""
+    """One model on on-policy pairs.
+
+    Attributes:
+        metrics: Flat.
+        scores: Table PAIR_SCORES, set `on_policy`.
+        by_prompt: Table PROMPT_MEASURES, on_policy_accuracy.
+    """
 
     metrics: Record
     scores: pl.DataFrame
+    by_prompt: pl.DataFrame
 
 
 def on_policy_pairs(
@@ -100,8 +108,9 @@ def evaluate_on_policy(
         seed: The run's seed; every model is resampled alike.
     """
     pairs = drawn.pairs
+    right = metrics.correctness(scored.margin)
     interval = metrics.bootstrap_interval(
-        metrics.correctness(scored.margin),
+        right,
         pairs["prompt_id"].to_numpy(),
         seed=derive_seed(seed, "eval", "on_policy"),
     )
@@ -112,4 +121,5 @@ def evaluate_on_policy(
             "on_policy_ties": drawn.ties,
         },
         scores=pair_scores(model, "on_policy", pairs, scored),
+        by_prompt=by_prompt(model, "on_policy_accuracy", pairs["prompt_id"].to_list(), right),
     )

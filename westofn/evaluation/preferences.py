@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from westofn.core import metrics
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
+from westofn.evaluation.by_prompt import by_prompt
 from westofn.evaluation.judges import FloatArray, Judge, margins
 from westofn.evaluation.pairs import PairRewards, pair_scores, score_pairs
 from westofn.evaluation.records import Record, measured, with_interval
@@ -32,12 +33,14 @@ class PreferenceEvaluation:
         reliability: Bins of equal mass over the probability of the label that the model gives.
         length: Bins of equal mass over the length difference, chosen − rejected, in tokens.
         scores: Table PAIR_SCORES, set `test`.
+        by_prompt: Table PROMPT_MEASURES, accuracy.
     """
 
     metrics: Record
     reliability: list[Record]
     length: list[Record]
     scores: pl.DataFrame
+    by_prompt: pl.DataFrame
 
 
 def evaluate_preferences(
@@ -98,6 +101,7 @@ def evaluate_preferences(
         ],
         length=[asdict(part) for part in length.bins],
         scores=pair_scores(model, "test", pairs, scored),
+        by_prompt=by_prompt(model, "accuracy", pairs["prompt_id"].to_list(), right),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -10,26 +10,32 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from westofn.report.differences import difference_key
 from westofn.report.numbers import MISSING, decimal, percent
 from westofn.report.plots import arm_name
 
 Column = tuple[str, str, Callable[[float], str]]
 """Key of metrics.json, head, and how to write a value."""
 
-ON_POLICY: Column = ("on_policy_accuracy", "on-policy\n%", percent)
-LABELS: Column = ("label_accuracy", "labels\n%", percent)
-RL_KL: Column = ("rl_kl", "RL KL\nnats", decimal)
-BEST_OF_N: tuple[Column, ...] = (
+MEASURES: tuple[Column, ...] = (
+    ("accuracy", "accuracy\n%", percent),
+    ("on_policy_accuracy", "on-policy\n%", percent),
     ("best_of_n_gold", "best-of-n\ngold", decimal),
     ("best_of_n_win_rate", "best-of-n\nwin %", percent),
 )
-RL: tuple[Column, ...] = (("rl_gold", "RL\ngold", decimal), ("rl_win_rate", "RL\nwin %", percent))
+ROUND: tuple[Column, ...] = (
+    ("label_accuracy", "labels\n%", percent),
+    ("rl_gold", "RL\ngold", decimal),
+    ("rl_win_rate", "RL\nwin %", percent),
+    ("rl_kl", "RL KL\nnats", decimal),
+)
+REFERENCE = "hf50"
+LAST = ("hf100", "base")
+Arms = Mapping[str, Mapping[str, float]]
 
 
-def print_summary(
-    metrics: Mapping[str, Mapping[str, float]], report_path: Path, console: Console | None = None
-) -> None:
-    """Print the arms as a table and where the report lies; fits 80 columns.
+def print_summary(metrics: Arms, report_path: Path, console: Console | None = None) -> None:
+    """Print the arms as tables and where the report lies; fits 80 columns.
 
     Args:
         metrics: What `collect_metrics` returned. Columns that no arm has are left out.
@@ -37,35 +43,86 @@ def print_summary(
         console: Where to print; the terminal by default.
     """
     console = console or Console()
-    console.print(summary_table(metrics))
-    console.print("Accuracy on held-out human pairs, with its 95 % interval; one training seed.")
+    ordered = _ordered(metrics)
+    for table in (levels(ordered), gains(ordered), rounds(ordered)):
+        if table is not None:
+            console.print(table)
+    console.print(
+        "Accuracy on held-out human pairs, on-policy on pairs of the policy's own responses. In "
+        "brackets 95 % intervals over test prompts, differences paired by prompt; one training "
+        "seed, so what another training would change is not in them."
+    )
     console.print(Text(f"Report: {report_path}"), soft_wrap=True)
 
 
-def summary_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
-    """The table of `print_summary`; win rates stand in where there is no gold."""
+def levels(metrics: Arms) -> Table:
+    """Every arm's measures with their intervals."""
+    return _table("", metrics, MEASURES, _level)
+
+
+def gains(metrics: Arms) -> Table | None:
+    """Every arm's measures less those of HF50; None where no difference was measured."""
+    columns = [(difference_key(key), head, write) for key, head, write in MEASURES]
+    others = {name: arm for name, arm in metrics.items() if name != REFERENCE}
+    if not any(key in arm for arm in others.values() for key, _, _ in columns):
+        return None
+    return _table("Less HF50, in points and gold", others, columns, _gain)
+
+
+def rounds(metrics: Arms) -> Table | None:
+    """Right labels and RL of every iteration; None without one."""
+    found = {name: arm for name, arm in metrics.items() if any(key in arm for key, _, _ in ROUND)}
+    return _table("Labels and RL", found, ROUND, _level) if found else None
+
+
+def _ordered(metrics: Arms) -> Arms:
+    """HF50, the iterations, HF100 and the teacher; metrics.json is in alphabetical order."""
+    loop = [name for name in metrics if name not in (REFERENCE, *LAST)]
+    wanted = (REFERENCE, *loop, *LAST)
+    return {name: metrics[name] for name in wanted if name in metrics}
+
+
+def _table(
+    title: str,
+    metrics: Arms,
+    columns: Sequence[Column],
+    cell: Callable[[Mapping[str, float], Column], str],
+) -> Table:
     measured = {key for arm in metrics.values() for key in arm}
-    wanted = (ON_POLICY, _first(BEST_OF_N, measured), LABELS, _first(RL, measured), RL_KL)
-    columns = [column for column in wanted if column[0] in measured]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm")
-    table.add_column("accuracy\n% (95 %)", justify="right", no_wrap=True)
+    columns = [column for column in columns if column[0] in measured]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),  # so that four measures with their intervals fit 80 columns
+        pad_edge=False,
+        title=title or None,
+        title_justify="left",
+    )
+    table.add_column("arm", no_wrap=True)
     for _, head, _ in columns:
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right")
     for name, arm in metrics.items():
-        cells = [write(arm[key]) if key in arm else MISSING for key, _, write in columns]
-        table.add_row(Text(arm_name(name)), _accuracy(arm), *cells)
+        table.add_row(Text(arm_name(name)), *(Text(cell(arm, column)) for column in columns))
     return table
 
 
-def _first(columns: tuple[Column, ...], measured: set[str]) -> Column:
-    return next((column for column in columns if column[0] in measured), columns[-1])
-
-
-def _accuracy(arm: Mapping[str, float]) -> str:
-    if "accuracy" not in arm:
+def _level(arm: Mapping[str, float], column: Column) -> str:
+    key, _, write = column
+    if key not in arm:
         return MISSING
-    text = percent(arm["accuracy"])
-    if "accuracy_low" not in arm or "accuracy_high" not in arm:
+    text = write(arm[key])
+    if f"{key}_low" not in arm or f"{key}_high" not in arm:
         return text
-    return f"{text} ({percent(arm['accuracy_low'])}–{percent(arm['accuracy_high'])})"
+    return f"{text} ({write(arm[f'{key}_low'])}–{write(arm[f'{key}_high'])})"
+
+
+def _gain(arm: Mapping[str, float], column: Column) -> str:
+    """A difference and, below it, its interval."""
+    key, _, write = column
+    if key not in arm:
+        return MISSING
+    text = write(arm[key])
+    sign = "+" if text.strip("0.") and not text.startswith("−") else ""
+    if f"{key}_low" not in arm or f"{key}_high" not in arm:
+        return f"{sign}{text}"
+    low, high = (write(arm[f"{key}_{end}"]) for end in ("low", "high"))
+    return f"{sign}{text}\n({low}, {high})"

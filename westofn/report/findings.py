@@ -1,12 +1,13 @@
 """One finding a figure, in words computed from the data.
 
-A difference counts as "within the interval" when the 95 % intervals of the two arms overlap.
-That is a strict test: a difference can be real and its intervals overlap.
+A difference to HF50 is paired by test prompt and says whether its 95 % interval excludes zero.
 """
 
 from __future__ import annotations
 
-from westofn.report.inputs import PRIOR, Record, ReportInputs
+from westofn.core.intervals import side_of
+from westofn.report.differences import difference_key
+from westofn.report.inputs import PRIOR, Arm, Record, ReportInputs
 from westofn.report.numbers import (
     Measure,
     decimal,
@@ -15,12 +16,18 @@ from westofn.report.numbers import (
     overlap,
     percent,
     percent_interval,
-    points,
-    verdict,
+    signed,
 )
 from westofn.report.plots import Records, arm_name
 
 REFERENCE = "hf50"
+GAINS = {
+    "accuracy": "on held-out human pairs",
+    "on_policy_accuracy": "on on-policy gold pairs",
+    "best_of_n_gold": "of gold reward by best-of-n",
+    "best_of_n_win_rate": "of wins by best-of-n",
+}
+"""Measure -> where an arm gains it."""
 SURE_PAIRS = {
     "gold": "the pairs of which the gold annotator is at least 80 % sure",
     "annotator": "the pairs of which their annotators were at least 80 % sure",
@@ -31,16 +38,13 @@ CALIBRATED = 0.02
 
 
 def headline(inputs: ReportInputs) -> list[str]:
-    """What every arm gains over HF50 on held-out human pairs and on on-policy gold pairs."""
+    """What every arm gains over HF50, by every headline measure."""
     sentences = []
     for name in inputs.order:
         gains = [
             gain
-            for key, where in (
-                ("accuracy", "held-out human pairs"),
-                ("on_policy_accuracy", "on-policy gold pairs"),
-            )
-            if (gain := _gain(inputs, name, key, where))
+            for key, where in GAINS.items()
+            if (gain := gain_over_hf50(inputs.arms[name], key, where))
         ]
         if gains and name in (*inputs.iterations, PRIOR, "hf100"):
             sentences.append(f"{arm_name(name)} against HF50: {'; '.join(gains)}.")
@@ -63,7 +67,8 @@ def scope(inputs: ReportInputs) -> str:
     return (
         "Intervals are 95 % and hold the variation between test prompts. Every model was trained "
         f"once (seed {inputs.seed}), so the variation between training seeds is not in them. "
-        "“Within the interval” says that the intervals of the two arms overlap."
+        "Differences to HF50 are paired by prompt: one whose interval excludes zero is one between "
+        "these two trained models, which another seed may not show."
     )
 
 
@@ -79,13 +84,19 @@ def findings(inputs: ReportInputs, records: dict[str, Records]) -> dict[str, lis
     return {key: [text for text in texts if text] for key, texts in said.items()}
 
 
-def _gain(inputs: ReportInputs, name: str, key: str, where: str) -> str:
-    reference = measure(inputs.arms[REFERENCE].metrics, key)
-    measured = measure(inputs.arms[name].metrics, key)
-    if reference is None or measured is None:
+def gain_over_hf50(arm: Arm, key: str, where: str) -> str:
+    """The paired difference in words; empty where it was not measured."""
+    gain = measure(arm.metrics, difference_key(key))
+    if gain is None:
         return ""
-    difference = points(measured.value - reference.value)
-    return f"{difference} points on {where} ({verdict(measured, reference)})"
+    share = key != "best_of_n_gold"
+    scale, digits = (100, 1) if share else (1, 2)
+    text = f"{signed(scale * gain.value, digits)}{' points' if share else ''} {where}"
+    if gain.low is None or gain.high is None:
+        return text
+    ends = " to ".join(decimal(scale * end, digits) for end in (gain.low, gain.high))
+    zero = "includes" if side_of(gain.low, gain.high, 0.0) == "around" else "excludes"
+    return f"{text} ({ends}, {zero} zero)"
 
 
 def _labels(inputs: ReportInputs, name: str, records: dict[str, Records]) -> str:
@@ -138,7 +149,7 @@ def _best_of_n(inputs: ReportInputs, records: Records) -> list[str]:
     if not reference:
         return []
     sentences = [
-        _against_reference(name, curves[name][-1], reference[-1], key)
+        _against_reference(inputs.arms[name], name, curves[name][-1], reference[-1], key)
         for name in (*inputs.iterations, PRIOR)
         if curves.get(name) and curves[name][-1]["n"] == reference[-1]["n"]
     ]
@@ -146,14 +157,15 @@ def _best_of_n(inputs: ReportInputs, records: Records) -> list[str]:
     return sentences + peaks
 
 
-def _against_reference(name: str, last: Record, reference: Record, key: str) -> str:
+def _against_reference(arm: Arm, name: str, last: Record, reference: Record, key: str) -> str:
     ours, theirs = _at(last, key), _at(reference, key)
     write = decimal_interval if key == "gold" else percent_interval
     size = last["n"] if key == "gold" else last.get("win_rate_n", last["n"])
     what = "gold reward" if key == "gold" else "a win rate of"
+    gain = gain_over_hf50(arm, f"best_of_n_{key}", "paired by prompt")
     return (
         f"At n = {size}, the choice of {arm_name(name)} has {what} {write(ours)} against "
-        f"{write(theirs)} for HF50: {verdict(ours, theirs)}."
+        f"{write(theirs)} for HF50{f': {gain}' if gain else ''}."
     )
 
 

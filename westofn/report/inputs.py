@@ -18,8 +18,10 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
+from westofn.report.differences import differences
 
 Record = Mapping[str, Any]
 """One point of a curve: a JSON object of numbers."""
@@ -32,7 +34,12 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Arm:
-    """What `eval` measured of one reward model; a key that is absent was not measured."""
+    """What `eval` measured of one reward model; a key that is absent was not measured.
+
+    Attributes:
+        metrics: Flat, with the differences to HF50 of `westofn.report.differences`.
+        curves: Records by curve.
+    """
 
     metrics: Record
     curves: Mapping[str, Sequence[Record]]
@@ -120,7 +127,7 @@ def read_inputs(
     """
     names = [BASE, *HUMAN_ARMS, PRIOR, *iterations]
     return ReportInputs(
-        arms={name: _read_arm(data / "eval" / name) for name in names},
+        arms={name: _read_arm(data / "eval", name, seed) for name in names},
         iterations={name: _read_iteration(data / "loop" / name) for name in iterations},
         prompts=PROMPTS.read(data / "prepared" / "prompts.parquet"),
         counts=_read_object(data / "prepared" / "counts.json", "prepare"),
@@ -130,10 +137,18 @@ def read_inputs(
     )
 
 
-def _read_arm(folder: Path) -> Arm:
+def _read_arm(evaluations: Path, name: str, seed: int) -> Arm:
+    folder, reference = evaluations / name, HUMAN_ARMS[0]
     path = folder / "curves.json"
+    gains: dict[str, float] = {}
+    if name != reference:
+        ours, theirs = (
+            PROMPT_MEASURES.read(evaluations / arm / "prompt_measures.parquet")
+            for arm in (name, reference)
+        )
+        gains = differences(ours, theirs, seed=seed)
     return Arm(
-        metrics=_read_object(folder / "metrics.json", "eval"),
+        metrics=_read_object(folder / "metrics.json", "eval") | gains,
         curves={
             name: _checked_records(records, f"{path}: {name}", "eval")
             for name, records in _read_object(path, "eval").items()

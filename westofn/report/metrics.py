@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from westofn.report.differences import difference_key
 from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
 
 DIGITS = 4
-BASE_KEYS = ("accuracy", "on_policy_accuracy")
-ARM_KEYS = (
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "high_confidence_accuracy",
-    "ece",
-    "best_of_n_gold",
-    "best_of_n_win_rate",
-    "on_policy_accuracy",
+HEADLINE = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
+"""What has a 95 % interval over test prompts, and a difference to HF50 with another."""
+INTERVALS = tuple(f"{key}{end}" for key in HEADLINE for end in ("", "_low", "_high")) + tuple(
+    f"{difference_key(key)}{end}" for key in HEADLINE for end in ("", "_low", "_high")
 )
+BASE_KEYS = INTERVALS
+ARM_KEYS = (*INTERVALS, "high_confidence_accuracy", "ece")
 ITERATION_KEYS = ("label_accuracy", "label_bound", "label_accuracy_random")
 FILTER_KEYS = ("pairs_selected", "pairs_kept")
 RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")

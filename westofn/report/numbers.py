@@ -47,15 +47,6 @@ def overlap(first: Measure, second: Measure) -> bool | None:
     return first.low <= second.high and second.low <= first.high
 
 
-def verdict(first: Measure, second: Measure) -> str:
-    """Whether a difference stands out of the intervals, in words."""
-    return {
-        True: "within the interval",
-        False: "outside the interval",
-        None: "no interval measured",
-    }[overlap(first, second)]
-
-
 def wilson(proportion: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion of `n` pairs (Wilson 1927).
 

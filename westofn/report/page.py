@@ -59,6 +59,7 @@ def render_page(
         headline=findings.headline(inputs),
         scope=findings.scope(inputs),
         reward_models=tables.reward_models(inputs),
+        gains=tables.gains(inputs),
         sure_pairs=findings.sure_pairs(inputs),
         policies=tables.policies(inputs),
         sections=[Section(figure, said[figure.key]) for figure in figures],

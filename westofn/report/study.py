@@ -15,18 +15,30 @@ from westofn.report.tables import DataTable
 
 Runs = Sequence[Run]
 OTHERS: dict[
-    str, tuple[Callable[[Runs], Figure], Callable[[Runs], str], Callable[[Runs], DataTable]]
+    str,
+    tuple[
+        Callable[[Runs], Figure],
+        Callable[[Runs], str],
+        Callable[[Runs], DataTable],
+        Callable[[Runs], str],
+    ],
 ] = {
-    "pool_size": (figures.pool_size_figure, findings.pool_size, tables.pool_size),
-    "theorem": (figures.theorem_figure, findings.theorem, tables.theorem),
+    "pool_size": (
+        figures.pool_size_figure,
+        findings.pool_size,
+        tables.pool_size,
+        findings.pool_size_power,
+    ),
+    "theorem": (figures.theorem_figure, findings.theorem, tables.theorem, findings.no_power),
     "overoptimisation": (
         figures.overoptimisation_figure,
         findings.overoptimisation,
         tables.overoptimisation,
+        findings.no_power,
     ),
-    "rounds": (figures.rounds_figure, findings.rounds, tables.rounds),
+    "rounds": (figures.rounds_figure, findings.rounds, tables.rounds, findings.rounds_power),
 }
-"""What draws, says and lists each figure that is not one of paired differences."""
+"""What draws, says, lists and gauges each figure that is not one of paired differences."""
 
 ORDER = (
     "baselines",
@@ -52,11 +64,13 @@ class StudyFigure:
         figure: Its key begins with `study_`.
         finding: Computed from the data; empty when there are none.
         numbers: What is drawn, for those who do not see or point.
+        power: The smallest difference that its seeds could have seen; empty of levels.
     """
 
     figure: Figure
     finding: str
     numbers: DataTable
+    power: str
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,13 @@ def build_study(study: Study) -> StudySection:
             figures.family_figure(runs, family),
             findings.compared(runs, family),
             tables.family(runs, family),
+            findings.family_power(runs, family),
         )
         for family in FAMILIES
     }
     others = {
-        key: StudyFigure(draw(runs), say(runs), count(runs))
-        for key, (draw, say, count) in OTHERS.items()
+        key: StudyFigure(draw(runs), say(runs), count(runs), gauge(runs))
+        for key, (draw, say, count, gauge) in OTHERS.items()
     }
     shown = families | others
     return StudySection(findings.scope(study), bool(runs), [shown[key] for key in ORDER])

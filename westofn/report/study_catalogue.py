@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 REFERENCE = "hf50"
 
+PAPER: dict[tuple[str, str, str], float] = {
+    ("west", "hf50", "accuracy"): 0.016,  # 70.9 to 72.5 %
+    ("west", "hf50", "best_of_n_win_rate"): 0.052,  # 85.2 to 90.4 %
+    ("self_training", "hf50", "accuracy"): -0.007,  # 70.9 to 70.2 %
+    ("west", "best_random", "accuracy"): 0.03,  # 69.5 to 72.5 %
+}
+"""Arm, what it is compared with, metric -> the paper's difference (v2, TL;DR), a share."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -43,6 +51,7 @@ GROUPS: tuple[Group, ...] = (
             "hf100": "HF100",
             "self_training": "HF50 + self-training (N = 2)",
             "best_random": "HF50 + best against random",
+            "top_bottom16": "HF50 + 16 best with 16 worst",
             "rlaif": "HF50 + RLAIF",
             "rlaif_soft": "HF50 + RLAIF, soft labels",
             "rlcd": "HF50 + RLCD",

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from westofn.report.numbers import decimal, signed
-from westofn.report.study_catalogue import GROUPS
+from westofn.report.study_catalogue import GROUPS, PAPER
 from westofn.report.study_records import (
+    ACCURACIES,
     METHODS,
     STUDENTS,
     WITH_GOLD,
@@ -19,9 +20,11 @@ from westofn.report.study_records import (
     against_base,
     curves,
     differences,
+    family_runs,
     peaks,
     pool_sizes,
     round_rows,
+    size_runs,
 )
 from westofn.report.study_results import (
     METRICS,
@@ -30,7 +33,9 @@ from westofn.report.study_results import (
     Row,
     Run,
     Study,
+    against_paper,
     main_difference,
+    power_line,
     rows,
     table,
     table_difference,
@@ -43,6 +48,8 @@ ROUND_METRICS: dict[str, tuple[str, float, int]] = {
 FEW = 3
 """Effects that a sentence names with their size; of more the figure and its table tell."""
 RIGHT = {"correct": "the share of right labels"}
+REFERENCES = {"hf50": "HF50"}
+"""Arm -> its name as what a family is compared with."""
 METHOD_NAMES = {"best_of_n": "best-of-n", "rl": "RL"}
 
 
@@ -55,11 +62,12 @@ def scope(study: Study) -> str:
     if not study.seeds:
         return f"No study has been run, so there are no seeds to show. {world}"
     seeds = ", ".join(str(seed) for seed in study.seeds)
-    whole = sum(bool(run["arms"]) for run in study.runs)
+    parts = {part for run in study.runs for part in run["arms"]}
+    whole = sum(parts <= run["arms"].keys() for run in study.runs)
     if whole < len(study.seeds):
         world += (
-            f" Only {whole} of these seeds have the study's own arms, and their figures are over "
-            "those; the rounds of the loop are over all."
+            f" Only {whole} of these seeds have all parts; each table says over how many seeds it "
+            "is."
         )
     if len(study.seeds) == 1:
         return f"Seed {seeds}; one seed has no interval, so no difference is an effect. {world}"
@@ -75,9 +83,44 @@ def compared(runs: Sequence[Run], family: Family) -> str:
     """Which arms differ from what they are compared with, and from the arm that they vary."""
     sentence = _against(differences(runs, family), family.metrics, family.against)
     varied = against_base(runs, family)
-    if not varied or not sentence:
-        return sentence
-    return f"{sentence} {_against(varied, family.metrics, family.base_name)}"
+    if varied and sentence:
+        sentence = f"{sentence} {_against(varied, family.metrics, family.base_name)}"
+    return f"{sentence} {paper(runs, family)}".strip()
+
+
+def family_power(runs: Sequence[Run], family: Family) -> str:
+    """The smallest difference that a family's seeds could have seen."""
+    known = family_runs(runs, family)
+    return power_line(differences(runs, family), family.against, len(known), family.metrics)
+
+
+def pool_size_power(runs: Sequence[Run]) -> str:
+    """The same of the students by pool size."""
+    found = [row for _, row in pool_sizes(runs)]
+    return power_line(found, "HF50", len(size_runs(runs)), ACCURACIES)
+
+
+def rounds_power(runs: Sequence[Run]) -> str:
+    """The same of the rounds and HF100."""
+    return power_line(round_rows(runs, tuple(ROUND_METRICS)), "HF50", len(runs), WITH_GOLD)
+
+
+def no_power(runs: Sequence[Run]) -> str:
+    """Of a figure that shows levels and no differences to an arm."""
+    return ""
+
+
+def paper(runs: Sequence[Run], family: Family) -> str:
+    """The differences of a family that the paper reports too, and what their intervals exclude."""
+    verdicts = [
+        f"{row.title} by {metric_name(metric)} "
+        f"{against_paper(row.differences[metric], reported, *METRICS[metric][1:])}"
+        for (arm, against, metric), reported in PAPER.items()
+        for row in differences(runs, family)
+        if (row.arm, family.against) == (arm, REFERENCES.get(against)) and metric in family.metrics
+        if metric in row.differences and row.differences[metric].half is not None
+    ]
+    return f"Beside the paper's numbers on TL;DR: {'; '.join(verdicts)}." if verdicts else ""
 
 
 def _against(found: Sequence[Row], metrics: Sequence[str], against: str) -> str:
@@ -204,6 +247,10 @@ def rounds(runs: Sequence[Run]) -> str:
     if not found:
         return ""
     sentences = [f"k1 against HF50: {_round_changes(runs, 'k1', 'hf50')}."]
+    first = main_difference(runs, "k1", "hf50", "accuracy")
+    if first is not None and first.half is not None:
+        verdict = against_paper(first, PAPER["west", "hf50", "accuracy"], *METRICS["accuracy"][1:])
+        sentences.append(f"Beside the paper's number, held-out accuracy {verdict}.")
     last = found[-1].arm
     if last != "k1":
         sentences.append(f"{last} against k1: {_round_changes(runs, last, 'k1')}.")

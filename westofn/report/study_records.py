@@ -10,7 +10,16 @@ from typing import Any
 from westofn.core.overoptimisation import GaoFit, GaoForm
 from westofn.report.plots import Records
 from westofn.report.study_catalogue import GROUPS, Group
-from westofn.report.study_results import METRICS, Cell, Row, Run, main_rows, rows, table
+from westofn.report.study_results import (
+    METRICS,
+    Cell,
+    Row,
+    Run,
+    having_parts,
+    main_rows,
+    rows,
+    table,
+)
 
 DIGITS = 5
 LABEL_CHARACTERS = 21
@@ -169,6 +178,16 @@ def differences(runs: Sequence[Run], family: Family) -> list[Row]:
             if row.differences:
                 found.append(replace(row, title=title.removeprefix("HF50 + ")))
     return found
+
+
+def family_runs(runs: Sequence[Run], family: Family) -> list[Run]:
+    """The seeds that have the parts of a family."""
+    return having_parts(runs, _CATALOGUE[family.groups[0]])
+
+
+def size_runs(runs: Sequence[Run]) -> list[Run]:
+    """The seeds whose pairs were selected from N candidates for every N."""
+    return having_parts(runs, _CATALOGUE["sizes"])
 
 
 def against_base(runs: Sequence[Run], family: Family) -> list[Row]:

@@ -12,10 +12,12 @@ from westofn.report.study_records import (
     THEOREM_LINES,
     Family,
     differences,
+    family_runs,
     pool_sizes,
     round_rows,
+    size_runs,
 )
-from westofn.report.study_results import METRICS, Run, table
+from westofn.report.study_results import METRICS, Run, having_table, of_seeds, table
 from westofn.report.study_results import Cell as Mean
 from westofn.report.tables import Cell, DataTable, Row
 
@@ -43,7 +45,8 @@ def family(runs: Sequence[Run], family: Family) -> DataTable:
         )
         for row in differences(runs, family)
     ]
-    return DataTable(f"Differences to {family.against}", heads, found)
+    seeds = of_seeds(family_runs(runs, family), runs)
+    return DataTable(f"Differences to {family.against}, {seeds}", heads, found)
 
 
 def pool_size(runs: Sequence[Run]) -> DataTable:
@@ -59,7 +62,7 @@ def pool_size(runs: Sequence[Run]) -> DataTable:
         )
         for n, row in pool_sizes(runs)
     ]
-    return DataTable("By pool size", heads, found)
+    return DataTable(f"By pool size, {of_seeds(size_runs(runs), runs)}", heads, found)
 
 
 def theorem(runs: Sequence[Run]) -> DataTable:
@@ -71,7 +74,8 @@ def theorem(runs: Sequence[Run]) -> DataTable:
     found = [
         Row(name, [_cell(row.get(key), 100.0, 1) for key in THEOREM_LINES]) for name, row in rows
     ]
-    return DataTable("Means over seeds", heads, found)
+    seeds = of_seeds(having_table(runs, "theorem"), runs)
+    return DataTable(f"Means over {seeds}", heads, found)
 
 
 def overoptimisation(runs: Sequence[Run]) -> DataTable:
@@ -86,8 +90,9 @@ def overoptimisation(runs: Sequence[Run]) -> DataTable:
         )
         for row in table(runs, "fits", ("method", "student"))
     ]
+    seeds = of_seeds(having_table(runs, "fits"), runs)
     return DataTable(
-        "Means over seeds of each seed's own fit and peak", list(FIT_COLUMNS.values()), found
+        f"Means over {seeds} of each seed's own fit and peak", list(FIT_COLUMNS.values()), found
     )
 
 
@@ -98,7 +103,7 @@ def rounds(runs: Sequence[Run]) -> DataTable:
         Row(row.title, [_cell(row.means.get(m), *ROUND_METRICS[m][1:]) for m in ROUND_METRICS])
         for row in round_rows(runs, tuple(ROUND_METRICS))
     ]
-    return DataTable("Means over seeds", heads, found)
+    return DataTable(f"Means over {of_seeds(runs, runs)}", heads, found)
 
 
 def _points(metric: str) -> str:

@@ -9,16 +9,16 @@ import polars as pl
 
 from westofn.artifacts.decisions import REASONS
 from westofn.errors import DataError
-from westofn.report.findings import REFERENCE
+from westofn.report.differences import difference_key
+from westofn.report.findings import GAINS, REFERENCE
 from westofn.report.inputs import BASE, PRIOR, Iteration, Record, ReportInputs
 from westofn.report.numbers import (
     MISSING,
     Measure,
     decimal,
     measure,
-    overlap,
     percent,
-    points,
+    signed,
 )
 
 WEST_OF_N = "west"
@@ -56,12 +56,10 @@ class DataTable:
 
 
 def reward_models(inputs: ReportInputs) -> DataTable:
-    """The headline: every arm's accuracy, difference to HF50, on-policy, best-of-n, calibration."""
-    sizes = {arm.metrics["n_candidates"] for arm in inputs.arms.values() if _has_pool(arm.metrics)}
-    best = f"best of {sizes.pop()}" if len(sizes) == 1 else "best of n"
+    """The headline: every arm's accuracy, on-policy accuracy, best-of-n and calibration."""
+    best = _best_of(inputs)
     heads = (
         "accuracy, %",
-        "against HF50, points",
         "high-confidence accuracy, %",
         "on-policy accuracy, %",
         f"{best}: gold",
@@ -70,6 +68,43 @@ def reward_models(inputs: ReportInputs) -> DataTable:
     )
     rows = [Row(row_name(inputs, name), _reward_cells(inputs, name)) for name in inputs.order]
     return _without_empty_columns(DataTable("Reward models, held-out test set", heads, rows))
+
+
+def gains(inputs: ReportInputs) -> DataTable:
+    """Every arm less HF50, paired by test prompt."""
+    best = _best_of(inputs)
+    heads = (
+        "accuracy, points",
+        "on-policy accuracy, points",
+        f"{best}: gold",
+        f"{best}: win rate, points",
+    )
+    rows = [
+        Row(
+            row_name(inputs, name),
+            [_gain(inputs.arms[name].metrics, key) for key in GAINS],
+        )
+        for name in inputs.order
+        if name != REFERENCE
+    ]
+    caption = "Differences to HF50, paired by test prompt"
+    return _without_empty_columns(DataTable(caption, heads, rows))
+
+
+def _best_of(inputs: ReportInputs) -> str:
+    sizes = {arm.metrics["n_candidates"] for arm in inputs.arms.values() if _has_pool(arm.metrics)}
+    return f"best of {sizes.pop()}" if len(sizes) == 1 else "best of n"
+
+
+def _gain(metrics: Record, key: str) -> Cell:
+    gain = measure(metrics, difference_key(key))
+    if gain is None:
+        return Cell(MISSING)
+    scale, digits = (1, 2) if key == "best_of_n_gold" else (100, 1)
+    text = signed(scale * gain.value, digits)
+    if gain.low is None or gain.high is None:
+        return Cell(text)
+    return Cell(text, " to ".join(decimal(scale * end, digits) for end in (gain.low, gain.high)))
 
 
 def policies(inputs: ReportInputs) -> DataTable:
@@ -143,7 +178,6 @@ def _reward_cells(inputs: ReportInputs, name: str) -> list[Cell]:
     metrics = inputs.arms[name].metrics
     return [
         _share(metrics, "accuracy"),
-        _difference(inputs, name),
         _share(metrics, "high_confidence_accuracy"),
         _share(metrics, "on_policy_accuracy"),
         _number(metrics, "best_of_n_gold"),
@@ -162,15 +196,6 @@ def _policy_cells(metrics: Record) -> list[Cell]:
         _number(metrics, "rl_kl"),
         _number(metrics, "rl_length", digits=1),
     ]
-
-
-def _difference(inputs: ReportInputs, name: str) -> Cell:
-    measured = measure(inputs.arms[name].metrics, "accuracy")
-    reference = measure(inputs.arms[REFERENCE].metrics, "accuracy")
-    if measured is None or reference is None or name == REFERENCE:
-        return Cell(MISSING)
-    remark = {True: "within", False: "outside", None: ""}[overlap(measured, reference)]
-    return Cell(points(measured.value - reference.value), remark)
 
 
 def _share(record: Record, key: str) -> Cell:

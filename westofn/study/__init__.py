@@ -9,5 +9,6 @@
 | pools | which pools are sampled, contrast prompts included |
 | parts | one module a group of arms; each is one DVC stage of study/dvc.yaml |
 | results | one seed's records for study.json, which `westofn.report.study_results` reads |
-| run, pages | every seed's experiments; docs/results.md |
+| run | every seed's experiments |
+| claims, pages, readme | the paper's findings; docs/results.md; README's block of results |
 """

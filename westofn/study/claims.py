@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from westofn.report.study_results import ONE_SEED, Cell, Run, cell
+from westofn.core.intervals import side_of
+from westofn.report.numbers import signed
+from westofn.report.study_catalogue import PAPER
+from westofn.report.study_results import METRICS, ONE_SEED, Cell, Run, against_paper, cell
 
 Arm = tuple[str, str]
 """Part and arm; part `main` is the main pipeline."""
@@ -26,6 +29,7 @@ class Claim:
         first: The arm that it speaks of.
         second: What that is compared with.
         expected: Where the paper has the difference.
+        paper: The paper's difference, a share, where it states numbers; None where it does not.
     """
 
     text: str
@@ -33,6 +37,7 @@ class Claim:
     first: Arm
     second: Arm
     expected: Expected
+    paper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,44 @@ class Checked:
 
     @property
     def verdict(self) -> str:
-        """Whether the finding shows here: by the interval alone, where there is one."""
-        found = self.difference.verdict
-        if found == ONE_SEED:
-            return found
-        if self.claim.expected == "above":
-            return {"above": "reproduces", "below": "reversed"}.get(found, "not told apart")
-        against = self.claim.expected.removeprefix("not ")
-        return "contradicted" if found == against else "not contradicted"
+        """Whether the finding shows here: what the interval excludes, where there is one."""
+        if self.difference.half is None:
+            return ONE_SEED
+        side, claim = self.difference.verdict, self.claim
+        if claim.expected == "above":
+            if claim.paper is not None:
+                return against_paper(self.difference, claim.paper, *METRICS[claim.metric][1:])
+            return {
+                "above": "reproduces: excludes zero",
+                "below": "reversed: excludes zero on the other side",
+            }.get(side, "not told apart: includes zero")
+        if side == claim.expected.removeprefix("not "):
+            return f"contradicted: lies {side} zero"
+        text = "includes zero" if side == "not told apart" else f"lies {side} zero"
+        if claim.paper is None:
+            return f"not contradicted: {text}"
+        _, scale, digits = METRICS[claim.metric]
+        inside = side_of(self.difference.low, self.difference.high, claim.paper) == "around"
+        paper = f"the paper's {signed(scale * claim.paper, digits)}"
+        return f"not contradicted: {text}, {'includes' if inside else 'excludes'} {paper}"
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("West-of-N lifts accuracy (70.9 → 72.5 %)", "accuracy", ROUND_1, HF50, "above"),
+    Claim(
+        "West-of-N lifts accuracy (70.9 → 72.5 %)",
+        "accuracy",
+        ROUND_1,
+        HF50,
+        "above",
+        PAPER["west", "hf50", "accuracy"],
+    ),
     Claim(
         "West-of-N lifts best-of-64 (85.2 → 90.4 % wins)",
         "best_of_n_win_rate",
         ROUND_1,
         HF50,
         "above",
+        PAPER["west", "hf50", "best_of_n_win_rate"],
     ),
     Claim(
         "as much as twice the human data, or more",
@@ -77,6 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
         ("baselines", "self_training"),
         ("baselines", "hf50"),
         "not above",
+        PAPER["self_training", "hf50", "accuracy"],
     ),
     Claim(
         "the worst teaches more than a random rejected response (69.5 → 72.5 %)",
@@ -84,6 +110,7 @@ CLAIMS: tuple[Claim, ...] = (
         ("baselines", "west"),
         ("baselines", "best_random"),
         "above",
+        PAPER["west", "best_random", "accuracy"],
     ),
     Claim(
         "labels are right more often at N = 64 than at N = 2",

@@ -10,11 +10,16 @@ from westofn.report.study_catalogue import GROUPS, Group
 from westofn.report.study_results import (
     MAIN_ARMS,
     METRICS,
+    ONE_SEED,
     Cell,
     Row,
     Run,
     cell,
+    having_parts,
+    having_table,
     main_rows,
+    of_seeds,
+    power_line,
     rows,
     table,
 )
@@ -23,30 +28,48 @@ from westofn.study.claims import Claim, check_claims
 SHOWN = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
 PAGE = """# Results
 
-Made by `make study{arguments}` on the embedded world: {seeds}. Each seed writes its own world,
+Made by `{command}` on the embedded world: {seeds}. Each seed writes its own world,
 trains its own models and is tested on its own test set. Means with 95 % t-intervals over
 seeds{alone}. Every difference is paired by seed. Every number of every seed is in
 [study.json](../study.json).
 
 A difference reads as an effect only where its interval excludes zero; a table of many arms has
-some that do so by chance.
+some that do so by chance. Under each table of differences stands the smallest difference that its
+seeds could have seen: with a chance of 80 %, at the 5 % level of a two-sided paired t-test, by the
+spread of the seeds' own differences ([intervals.py](../westofn/core/intervals.py)).
 
 {body}
 """
+DEFAULT_SEEDS, DEFAULT_FIRST = 9, 9
+"""Of `make study`."""
 
 
 def results_page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     """The page as markdown."""
     parts = [text for text in (_headline(runs), _claims(runs)) if text]
     parts += [text for group in GROUPS if (text := _group(runs, group))]
-    parts += [text for shown in PART_TABLES if (text := _part_table(runs, shown))]
+    parts += [text for part in PART_TABLES if (text := _part_table(runs, part))]
     count = len(seeds)
     return PAGE.format(
-        arguments="" if count == 5 else f" SEEDS={count}",
+        command=made_by(seeds),
         seeds=f"seeds {seeds[0]} to {seeds[-1]}" if count > 1 else f"seed {seeds[0]}",
         alone="" if count > 1 else "; one seed has none",
         body="\n\n".join(parts),
     )
+
+
+def made_by(seeds: Sequence[int]) -> str:
+    """The command that runs these seeds.
+
+    >>> made_by(range(9, 18)), made_by([9, 10])
+    ('make study', 'make study SEEDS=2')
+    >>> made_by([0, 1])
+    'python -m westofn study --first-seed 0 --seeds 2'
+    """
+    count, first = len(seeds), seeds[0]
+    if first != DEFAULT_FIRST:
+        return f"python -m westofn study --first-seed {first} --seeds {count}"
+    return "make study" if count == DEFAULT_SEEDS else f"make study SEEDS={count}"
 
 
 def _headline(runs: Sequence[Run]) -> str:
@@ -56,21 +79,29 @@ def _headline(runs: Sequence[Run]) -> str:
         return ""
     head = (line(["", *(title for title, _, _ in MAIN.values())]), rule(1, len(MAIN)))
     lines = [
-        line([row.title, *(_shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN)]) for row in found
+        line([row.title, *(shown(row.means.get(m), *MAIN[m][1:]) for m in MAIN)]) for row in found
     ]
     lines += [
         line(
             [
                 f"{row.title} − HF50",
-                *(_shown(row.differences.get(m), *MAIN[m][1:], signed=True) for m in MAIN),
+                *(shown(row.differences.get(m), *MAIN[m][1:], signed=True) for m in MAIN),
             ]
         )
         for row in found
         if row.differences
     ]
-    lines += ["", *(f"- {text}" for text in readings(found, "HF50"))]
+    lines += [
+        "",
+        *(f"- {text}" for text in [*readings(found, "HF50"), *_power(found, "HF50", runs)]),
+    ]
     title = "## The main pipeline, three rounds of the loop"
-    return "\n".join([title, "", *head, *lines, *_labels(runs)])
+    return "\n".join([title, "", f"{of_seeds(runs, runs)}.", "", *head, *lines, *_labels(runs)])
+
+
+def _power(found: Sequence[Row], against: str, runs: Sequence[Run]) -> list[str]:
+    text = power_line(found, against, len(runs), SHOWN)
+    return [text] if text else []
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
@@ -81,7 +112,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     columns = {f"N = {n}": f"{key}{n}" for n in sizes} | {"random pairs": "label_accuracy_random"}
     if not sizes or not all(name in arm for arm in first for name in columns.values()):
         return []
-    cells = [_shown(cell([arm[name] for arm in first]), 100.0, 1) for name in columns.values()]
+    cells = [shown(cell([arm[name] for arm in first]), 100.0, 1) for name in columns.values()]
     return [
         "",
         "Right labels of round 1, %: West-of-N pairs whose order is gold's, by pool size, and two "
@@ -102,20 +133,25 @@ def _claims(runs: Sequence[Run]) -> str:
     for found in checked:
         name, scale, digits = METRICS[found.claim.metric]
         what = " − ".join(_arms(found.claim))
-        difference = _shown(found.difference, scale, digits, signed=True)
-        some = f" ({found.seeds} of {len(runs)} seeds)" if found.seeds < len(runs) else ""
-        lines.append(line([found.claim.text, what, name, difference, found.verdict + some]))
+        difference = shown(found.difference, scale, digits, signed=True)
+        some = f"{found.seeds} of {len(runs)}"
+        seen = found.difference.detectable
+        least = "—" if seen is None else f"±{seen * scale:.{digits}f}"
+        cells = [found.claim.text, what, name, difference, some, least, found.verdict]
+        lines.append(line(cells))
     return "\n".join(
         [
             "## The paper's findings, here",
             "",
-            "Numbers in brackets are the paper's on TL;DR. A finding reproduces where the interval "
-            "of the difference excludes zero on the paper's side; that something does not help is "
-            "contradicted only where it clearly does. Why that may be: "
+            "Numbers in brackets are the paper's on TL;DR. A verdict says what the interval of the "
+            "difference excludes: zero, and the paper's difference where the paper has a number. A "
+            "finding reproduces where the interval excludes zero on the paper's side; that "
+            "something does not help is contradicted only where it clearly does. Seen from: the "
+            "smallest difference that the row's seeds could have seen. Why that may be: "
             "[log.md](log.md#what-reproduces-and-why-the-gain-may-not).",
             "",
-            "| the paper finds | difference | of | here | verdict |",
-            "|---|---|---|---:|---|",
+            "| the paper finds | difference | of | here | seeds | seen from | verdict |",
+            "|---|---|---|---:|---:|---:|---|",
             *lines,
         ]
     )
@@ -126,8 +162,8 @@ def _arms(claim: Claim) -> tuple[str, str]:
     (part, first), (other, second) = claim.first, claim.second
     assert part == other
     tables = [MAIN_ARMS] if part == "main" else [g.arms for g in GROUPS if g.part == part]
-    shown = [arms for arms in tables if {first, second} <= arms.keys()][-1]
-    return shown[first], shown[second]
+    titles = [arms for arms in tables if {first, second} <= arms.keys()][-1]
+    return titles[first], titles[second]
 
 
 MAIN: dict[str, tuple[str, float, int]] = {
@@ -146,6 +182,7 @@ def _group(runs: Sequence[Run], group: Group) -> str:
     found = rows(runs, group)
     if not found:
         return ""
+    known = having_parts(runs, group)
     labels = any("label_accuracy" in row.means for row in found)
     metrics = [m for m in SHOWN if any(m in row.means for row in found)]
     against = _title(group)
@@ -156,21 +193,22 @@ def _group(runs: Sequence[Run], group: Group) -> str:
     ]
     lines = []
     for row in found:
-        cells = [_shown(row.means.get("label_accuracy"), 100.0, 1)] if labels else []
-        cells += [_shown(row.means.get(m), *METRICS[m][1:]) for m in metrics]
-        cells += [_shown(row.differences.get(m), *METRICS[m][1:], signed=True) for m in metrics]
+        cells = [shown(row.means.get("label_accuracy"), 100.0, 1)] if labels else []
+        cells += [shown(row.means.get(m), *METRICS[m][1:]) for m in metrics]
+        cells += [shown(row.differences.get(m), *METRICS[m][1:], signed=True) for m in metrics]
         lines.append(line([row.title, *cells]))
     return "\n".join(
         [
             f"## {group.title}",
             "",
-            f"{group.says} Δ is to {against}.{_seeds(runs, group)}",
+            f"{group.says} Δ is to {against}. {of_seeds(known, runs)}.",
             "",
             line(["", *heads]),
             rule(1, len(heads)),
             *lines,
             "",
             *(f"- {text}" for text in readings(found, against)),
+            *(f"- {text}" for text in _power(found, against, known)),
             *(f"- {text}" for text in _teaches_most(runs, group)),
         ]
     )
@@ -191,17 +229,17 @@ def _teaches_most(runs: Sequence[Run], group: Group) -> list[str]:
         name = METRICS[metric][0].split(",")[0]
         text = f"teaches most by {name}: {top.title}"
         if metric in top.differences:
-            size = _shown(top.differences[metric], *METRICS[metric][1:], signed=True)
+            size = shown(top.differences[metric], *METRICS[metric][1:], signed=True)
             text += f", {size} over {group.arms[first]}"
-            text += f" ({top.differences[metric].verdict})"
+            text += _excludes(top.differences[metric])
         sentences.append(f"{text}.")
     return [*sentences, "The best of many looks better than it is."] if sentences else []
 
 
-def _seeds(runs: Sequence[Run], group: Group) -> str:
-    """How many seeds a table has, where some lack its part."""
-    known = sum({group.part, group.against_part} <= run["arms"].keys() for run in runs)
-    return "" if known == len(runs) else f" {known} of {len(runs)} seeds."
+def _excludes(difference: Cell) -> str:
+    if difference.half is None:
+        return f" ({ONE_SEED})"
+    return f" ({'includes' if difference.verdict == 'not told apart' else 'excludes'} zero)"
 
 
 def readings(found: Sequence[Row], against: str) -> list[str]:
@@ -226,7 +264,7 @@ def readings(found: Sequence[Row], against: str) -> list[str]:
         name = METRICS[metric][0].split(",")[0]
         said = [f"above {against}: {', '.join(above)}"] if above else []
         said += [f"below: {', '.join(below)}"] if below else []
-        sentences.append(f"{name}: {'; '.join(said) if said else 'nothing is told apart'}.")
+        sentences.append(f"{name}: {'; '.join(said) if said else 'every interval includes zero'}.")
     return sentences
 
 
@@ -354,30 +392,31 @@ PART_TABLES: tuple[PartTable, ...] = (
 """Every table of a part, in the order in which they are shown."""
 
 
-def _part_table(runs: Sequence[Run], shown: PartTable) -> str:
+def _part_table(runs: Sequence[Run], part: PartTable) -> str:
     """Name columns, then cells; empty where no seed measured it."""
-    found = table(runs, shown.name, shown.keys)
+    found = table(runs, part.name, part.keys)
     if not found:
         return ""
     lines = [
         line(
             [
-                " / ".join(str(row[key]) for key in shown.keys),
+                " / ".join(str(row[key]) for key in part.keys),
                 *(
-                    _shown(row.get(key), scale, digits)
-                    for key, (_, scale, digits) in shown.heads.items()
+                    shown(row.get(key), scale, digits)
+                    for key, (_, scale, digits) in part.heads.items()
                 ),
             ]
         )
         for row in found
     ]
-    head = line([" / ".join(shown.keys), *(text for text, _, _ in shown.heads.values())])
-    return "\n".join(
-        [f"## {shown.title}", "", shown.says, "", head, rule(1, len(shown.heads)), *lines]
-    )
+    head = line([" / ".join(part.keys), *(text for text, _, _ in part.heads.values())])
+    known = having_table(runs, part.name)
+    says = f"{part.says} {of_seeds(known, runs)}."
+    return "\n".join([f"## {part.title}", "", says, "", head, rule(1, len(part.heads)), *lines])
 
 
-def _shown(cell: Cell | None, scale: float, digits: int, *, signed: bool = False) -> str:
+def shown(cell: Cell | None, scale: float, digits: int, *, signed: bool = False) -> str:
+    """A mean with its interval, in the unit of `scale`; a dash where there is none."""
     if cell is None:
         return "—"
     sign = "+" if signed else ""

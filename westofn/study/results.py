@@ -12,8 +12,10 @@ from westofn.report.study_results import METRICS, Run
 Read = Callable[[str], bytes]
 """A file of one seed's run, by its path from the root of the repository."""
 
+HEADLINE_PARTS = ("baselines",)
+"""What every seed has."""
 PARTS = (
-    "baselines",
+    *HEADLINE_PARTS,
     "synthetic_bases",
     "selection",
     "teachers",
@@ -37,11 +39,17 @@ KEPT = (
 DIGITS = 5
 
 
-def collect(read: Read, iterations: Sequence[str]) -> Run:
-    """One seed's run, rounded, without what no table shows."""
+def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS) -> Run:
+    """One seed's run, rounded, without what no table shows.
+
+    Args:
+        read: Reads what the seed wrote.
+        iterations: Rounds of its loop.
+        parts: That it ran; the others are absent.
+    """
     arms: dict[str, dict[str, Record]] = {}
     tables: dict[str, list[Record]] = {}
-    for part in PARTS:
+    for part in parts:
         found = json.loads(read(f"data/study/{part}.json"))
         arms[part] = {name: _kept(arm) for name, arm in found["arms"].items()}
         tables |= {name: [_rounded(row) for row in rows] for name, rows in found["tables"].items()}
@@ -51,7 +59,7 @@ def collect(read: Read, iterations: Sequence[str]) -> Run:
         tables["policy_pools"] += [_rounded(row) for row in found["tables"].get("policy_pools", [])]
     main = json.loads(read("metrics.json"))
     return {
-        "main": {arm: _rounded(metrics) for arm, metrics in main.items()},
+        "main": {arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items()},
         "arms": arms,
         "tables": tables,
     }
@@ -59,6 +67,12 @@ def collect(read: Read, iterations: Sequence[str]) -> Run:
 
 def _kept(arm: Mapping[str, Any]) -> Record:
     return _rounded({key: arm[key] for key in KEPT if key in arm})
+
+
+def _over_seeds(metrics: Mapping[str, Any]) -> Record:
+    """Without what is of one seed's test prompts alone: ends of intervals, and differences."""
+    ends = ("_low", "_high", "_difference")
+    return {key: value for key, value in metrics.items() if not key.endswith(ends)}
 
 
 def _rounded(record: Mapping[str, Any]) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
-from westofn.report.study_results import Run
-from westofn.study.results import collect
+from westofn.report.study_results import Run, Study
+from westofn.study.results import HEADLINE_PARTS, PARTS, collect
 
 ROUNDS = ("k1", "k2", "k3")
 MAIN = "dvc.yaml"
@@ -21,30 +22,62 @@ FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
 """What all other stages of a seed read."""
 GROUPS = {
     "selection": (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
-    "main": (
-        MAIN,
-        f"{STUDY}:study_overoptimisation",
-        f"{STUDY}:study_iterations",
-        f"{STUDY}:study_synthetic_bases",
-    ),
     "data": (f"{STUDY}:study_data", f"{STUDY}:study_size"),
+    "main": (MAIN, f"{STUDY}:study_iterations"),
     "baselines": (f"{STUDY}:study_baselines",),
+    "bases": (f"{STUDY}:study_overoptimisation", f"{STUDY}:study_synthetic_bases"),
 }
 """Groups of targets that run side by side, the longest first: two processes share a seed evenly."""
+HEADLINE = ("main", "baselines")
+"""The groups that every seed runs; the others are ablations, which the first seeds alone run."""
+AFTER_MAIN = ("bases",)
+"""Groups that read what the main pipeline's students are."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which seeds run what.
+
+    Attributes:
+        seeds: Values of `seed`, in order; all run the headline: main pipeline and baselines.
+        ablations: How many of them, from the first on, run the other parts too.
+    """
+
+    seeds: Sequence[int]
+    ablations: int
+
+    def ablates(self, seed: int) -> bool:
+        """Whether a seed runs the ablations."""
+        return seed in self.seeds[: self.ablations]
+
+    def groups(self, seed: int) -> dict[str, tuple[str, ...]]:
+        """The groups of a seed, in the order in which they may start."""
+        names = GROUPS if self.ablates(seed) else HEADLINE
+        return {name: GROUPS[name] for name in names}
+
+    def parts(self, seed: int) -> tuple[str, ...]:
+        """The parts whose records a seed has."""
+        return PARTS if self.ablates(seed) else HEADLINE_PARTS
 
 
 def run_study(
-    seeds: Sequence[int], known: Container[str], jobs: int, out: Path, console: Console
-) -> list[Run]:
+    plan: Plan,
+    known: Container[str],
+    world: Mapping[str, float],
+    jobs: int,
+    out: Path,
+    console: Console,
+) -> Study:
     """Run the seeds side by side, one thread each; what has run before comes from DVC's cache.
 
     Every seed has its own world, models and test set, and a loop of three rounds. It is several
-    experiments in temporary copies of the repository, `first-0`, `selection-0` and so on, each with
+    experiments in temporary copies of the repository, `first-9`, `main-9` and so on, each with
     what it wrote. A killed run goes on where it stopped.
 
     Args:
-        seeds: Values of `seed`.
+        plan: Which seeds, and which of them run the ablations.
         known: The rounds that params.yaml has already (`loop`).
+        world: Settings of the embedded world, which go into study.json.
         jobs: Experiments at a time.
         out: Where study.json goes.
         console: For progress.
@@ -56,8 +89,8 @@ def run_study(
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
-    experiments = [one for seed in seeds for one in _of_seed({"seed": seed, **rounds})]
-    wrote: dict[int, dict[str, str]] = {seed: {} for seed in seeds}
+    experiments = experiments_of(plan, rounds)
+    wrote: dict[int, dict[str, str]] = {seed: {} for seed in plan.seeds}
     runs: dict[int, Run] = {}
 
     def finished(experiment: Experiment, revision: str) -> None:
@@ -65,30 +98,45 @@ def run_study(
         seed = int(experiment.settings["seed"])
         revisions = wrote[seed]
         revisions |= dict.fromkeys(experiment.targets, revision)
-        if not revisions.keys() >= {*chain.from_iterable(GROUPS.values())}:
+        if not revisions.keys() >= {*chain.from_iterable(plan.groups(seed).values())}:
             return
         runs[seed] = collect(
-            lambda path: read_output(revisions[_target_that_writes(path)], path), ROUNDS
+            lambda path: read_output(revisions[_target_that_writes(path)], path),
+            ROUNDS,
+            plan.parts(seed),
         )
         # After every seed: what is measured is not lost with those that fail or are stopped.
         done = sorted(runs)
-        write_study(done, [runs[seed] for seed in done], out)
-        console.print(f"seed {seed} done, {len(done)} of {len(seeds)}: {out}")
+        write_study(Study(done, [runs[seed] for seed in done], world), out)
+        console.print(f"seed {seed} done, {len(done)} of {len(plan.seeds)}: {out}")
 
     run_all(experiments, jobs, finished)
-    return [runs[seed] for seed in seeds]
+    return Study(plan.seeds, [runs[seed] for seed in plan.seeds], world)
 
 
-def _of_seed(settings: Mapping[str, int | str]) -> list[Experiment]:
-    """The experiments of one seed, in the order in which they may start."""
-    seed = settings["seed"]
-    first = Experiment(f"first-{seed}", settings, FIRST, afresh=True)
+def experiments_of(plan: Plan, settings: Mapping[str, str]) -> list[Experiment]:
+    """The experiments of all seeds, in the order in which they may start.
+
+    Args:
+        plan: Which seeds run what.
+        settings: Of params.yaml, beside the seed.
+    """
     return [
-        first,
-        *(
-            Experiment(f"{group}-{seed}", settings, targets, after=(first.name,), afresh=True)
-            for group, targets in GROUPS.items()
-        ),
+        experiment
+        for seed in plan.seeds
+        for experiment in (
+            Experiment(f"first-{seed}", {"seed": seed, **settings}, FIRST, afresh=True),
+            *(
+                Experiment(
+                    f"{group}-{seed}",
+                    {"seed": seed, **settings},
+                    targets,
+                    after=(f"first-{seed}", *([f"main-{seed}"] if group in AFTER_MAIN else [])),
+                    afresh=True,
+                )
+                for group, targets in plan.groups(seed).items()
+            ),
+        )
     ]
 
 
@@ -100,7 +148,7 @@ def _target_that_writes(path: str) -> str:
     return f"{STUDY}:study_{part}"
 
 
-def write_study(seeds: Sequence[int], runs: Sequence[Run], out: Path) -> None:
-    """Write study.json: `seeds` and, in their order, `runs`."""
-    text = json.dumps({"seeds": list(seeds), "runs": list(runs)}, indent=1, sort_keys=True)
-    write_bytes(f"{text}\n".encode(), out)
+def write_study(study: Study, out: Path) -> None:
+    """Write study.json: `seeds`, in their order `runs`, and `world`."""
+    record = {"seeds": list(study.seeds), "runs": list(study.runs), "world": dict(study.world)}
+    write_bytes(f"{json.dumps(record, indent=1, sort_keys=True)}\n".encode(), out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
-from westofn.core.selection import Selector, select_pairs
+from westofn.core.selection import Selector, select_pairs, top_bottom_pairs
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
@@ -46,6 +46,9 @@ def run(lab: Lab) -> None:
     others: dict[str, Selector] = {"self_training": "random_pair", "best_random": "best_random"}
     for name, selector in others.items():
         lab.student(name, hf50, from_selection(pools, select_pairs(margins, selector, draws)))
+    many = min(16, pools.n_candidates // 2)
+    several = from_selection(pools, top_bottom_pairs(margins, many))
+    lab.student(f"top_bottom{many}", hf50, several)
     verdicts = Verdicts.read(inputs.verdicts)
     ai = judged(pools, verdicts.p_first(pools))
     lab.student("rlaif", hf50, ai)
