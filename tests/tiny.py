@@ -22,7 +22,14 @@ TINY: dict[str, Any] = {
     "sft": {"scratch": {"width": 16, "feed_forward": 32}, "steps": 30, "batch_size": 16},
     "base_rm": {"steps": 8, "batch_size": 8, "average_decay": 0.5, "runs": 1, "evaluations": 2},
     "sample": {"n_candidates": 8},
-    "student_rm": {"steps": 8, "batch_size": 8, "average_decay": 0.5, "runs": 2, "evaluations": 2},
+    "student_rm": {
+        "learner": "network",
+        "steps": 8,
+        "batch_size": 8,
+        "average_decay": 0.5,
+        "runs": 2,
+        "evaluations": 2,
+    },
     "rlhf": {"steps": 4, "batch_size": 16, "value_warmup_steps": 1, "evaluations": 2},
     "study": {
         "deep_candidates": 16,

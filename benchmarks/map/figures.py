@@ -69,7 +69,7 @@ def _by_ratio(linear: Sequence[CellSummary]) -> alt.HConcatChart:
         data = _data(rows)
         bars = data.mark_rule(opacity=0.35).encode(x_axis, alt.Y("low:Q"), alt.Y2("high:Q"), colour)
         dots = data.mark_point(filled=True, size=55, opacity=0.9).encode(x_axis, y, colour, shape)
-        charts.append(_sized(alt.layer(_zero(), bars, dots)))
+        charts.append(_sized(_zero(), bars, dots))
     return alt.hconcat(*charts)
 
 
@@ -94,7 +94,7 @@ def _by_size(cell: CellSummary) -> alt.HConcatChart:
             x, alt.Y("low:Q"), alt.Y2("high:Q")
         )
         lines = data.mark_line(color=WEST_COLOUR, point=alt.OverlayMarkDef(color=WEST_COLOUR))
-        charts.append(_sized(alt.layer(_zero(), bars, lines.encode(x, y))))
+        charts.append(_sized(_zero(), bars, lines.encode(x, y)))
     return alt.hconcat(*charts)
 
 
@@ -130,13 +130,9 @@ def _against(linear: Sequence[CellSummary], rows_of: Any, title: str) -> alt.HCo
         data = _data(rows)
         charts.append(
             _sized(
-                alt.layer(
-                    diagonal.mark_line(color=NEUTRAL, strokeDash=[4, 4]).encode(x, y),
-                    data.mark_rule(opacity=0.35).encode(
-                        x, alt.Y("low:Q"), alt.Y2("high:Q"), colour
-                    ),
-                    data.mark_point(filled=True, size=55).encode(x, y, colour),
-                )
+                diagonal.mark_line(color=NEUTRAL, strokeDash=[4, 4]).encode(x, y),
+                data.mark_rule(opacity=0.35).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), colour),
+                data.mark_point(filled=True, size=55).encode(x, y, colour),
             )
         )
     return alt.hconcat(*charts)
@@ -147,8 +143,10 @@ def _data(rows: Rows) -> alt.Chart:
 
 
 def _zero() -> alt.Chart:
-    return _data([{"zero": 0.0}]).mark_rule(color=NEUTRAL, strokeDash=[4, 4]).encode(y="zero:Q")
+    rule = _data([{"zero": 0.0}]).mark_rule(color=NEUTRAL, strokeDash=[4, 4])
+    drawn: alt.Chart = rule.encode(y="zero:Q")
+    return drawn
 
 
-def _sized(chart: alt.LayerChart) -> alt.LayerChart:
-    return chart.properties(width=WIDTH, height=HEIGHT)
+def _sized(*layers: alt.Chart) -> alt.LayerChart:
+    return alt.LayerChart(layer=list(layers), width=WIDTH, height=HEIGHT)

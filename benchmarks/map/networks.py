@@ -93,10 +93,10 @@ def network_arms(cell: Cell, arms: Sequence[str] = ARMS) -> dict[str, Record]:
 def measure_network(cell: Cell, scorer: Scorer) -> Record:
     """What `measure` of linear heads measures, of a pointwise network."""
     test = cell.split("test")
-    columns = [test[name].to_list() for name in ("prompt", "chosen", "rejected")]
+    prompts, chosen, rejected = (test[name].to_list() for name in ("prompt", "chosen", "rejected"))
     rewards: Tensor = torch.stack(score_pools(scorer, cell.test.prompts, cell.test.responses))
     return {
-        "accuracy": 100 * accuracy(pair_margins(scorer, *columns).numpy()),
+        "accuracy": 100 * accuracy(pair_margins(scorer, prompts, chosen, rejected).numpy()),
         **measure_pool(rewards[..., 0].double().numpy(), cell.test_gold),
     }
 

@@ -90,7 +90,7 @@ def over_cells(summaries: Sequence[CellSummary], x: Any, y: Any) -> Correlation:
         return rank_correlation(xs, ys)
 
     rng = np.random.default_rng(0)
-    drawn = [correlate(rng.choice(seeds, len(seeds))) for _ in range(RESAMPLES)]
+    drawn = [correlate(rng.choice(seeds, len(seeds)).tolist()) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Correlation(correlate(seeds), float(low), float(high))
 

@@ -28,7 +28,6 @@ from westofn.models.reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Readout
 from westofn.runtime import Runtime
-from westofn.training import linear_head
 from westofn.training.linear_head import LinearHead, Samples, train_linear_head
 from westofn.training.preference import Preferences, TrainedReward
 

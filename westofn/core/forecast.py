@@ -2,9 +2,9 @@
 
 It needs frozen features and no training. The reward is taken as linear with the prior
 w ~ N(0, s·Σ_π^p), where p and s are unknown. Human pairs give a posterior over w, p and s (the
-Laplace approximation). The students are fitted as in docs/theory.md: on the human pairs one has, and on
-West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples, so no
-pool of N responses is needed. Each draw of w from the posterior then says what every student would
+Laplace approximation). The students are fitted as in docs/theory.md: on the human pairs one has,
+and on West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples,
+so no pool of N responses is needed. Each draw of w from the posterior then says what every student would
 be worth if w were the truth. The intervals are quantiles over these draws: they say how much the
 labels leave open, not how much one training of a network differs from the next.
 """
@@ -193,7 +193,8 @@ class _Posterior:
         factors = torch.linalg.cholesky(self.curvatures.reshape(-1, width, width)[cells])
         u = modes + torch.linalg.solve_triangular(factors.mT, noise, upper=True).squeeze(-1)
         roots = torch.stack(list(self.roots.values()))[cells // self.modes.shape[1]]
-        return (roots @ u[:, :, None]).squeeze(-1)
+        weights: Tensor = (roots @ u[:, :, None]).squeeze(-1)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,8 @@ def best_of_n_wins(rho: Tensor, n: int, points: int = 200) -> Tensor:
     """
     spread = (2 - rho.double() ** 2).sqrt()
     argument = rho.double()[..., None] * _maxima(n, points) / spread[..., None]
-    return (0.5 + 0.5 * torch.erf(argument / math.sqrt(2))).mean(-1)
+    wins: Tensor = (0.5 + 0.5 * torch.erf(argument / math.sqrt(2))).mean(-1)
+    return wins
 
 
 def _maxima(n: int, points: int) -> Tensor:
@@ -302,13 +304,14 @@ def gaussian_west_pairs(
     variances, directions = torch.linalg.eigh(covariance)
     root = directions * variances.clamp_min(0).sqrt()
     noise = torch.randn(len(gap), width, generator=generator, dtype=torch.float64)
-    rest = math.sqrt(2) * noise @ root.T  # of a difference of two texts
+    rest: Tensor = math.sqrt(2) * noise @ root.T  # of a difference of two texts
     pull = covariance @ weights
     size = float(weights @ pull)
     if size <= 0:
         return rest
     rest = rest - (rest @ weights)[:, None] * pull / size
-    return rest + gap * pull / math.sqrt(size)
+    differences: Tensor = rest + gap * pull / math.sqrt(size)
+    return differences
 
 
 def _student(

@@ -255,6 +255,34 @@ def balanced_shares(human: int, synthetic: int, synthetic_fraction: float = 0.5)
     )
 
 
+def with_soft_labels(
+    differences: Tensor, shares: Tensor, p_chosen: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Pairs with the probability that chosen is better, as rows whose label is certain.
+
+    The cross-entropy −p·log σ(m) − (1 − p)·log σ(−m) is that of the pair with weight p and of the
+    turned pair with weight 1 − p.
+
+    Args:
+        differences: (pairs, width).
+        shares: (pairs,) weights.
+        p_chosen: A probability a pair.
+
+    Returns:
+        Differences and shares, with a further row for every pair whose label is not certain.
+
+    >>> rows, shares = with_soft_labels(torch.tensor([[2.0], [1.0]]), torch.ones(2), [1.0, 0.75])
+    >>> rows.tolist(), shares.tolist()
+    ([[2.0], [1.0], [-1.0]], [1.0, 0.75, 0.25])
+    """
+    p = torch.tensor(p_chosen, dtype=shares.dtype)
+    soft = p < 1
+    return (
+        torch.cat([differences, -differences[soft]]),
+        torch.cat([shares * p, shares[soft] * (1 - p[soft])]),
+    )
+
+
 def extreme_differences(pools: Tensor, scores: Tensor, pairs_a_prompt: int = 1) -> Tensor:
     """The k best candidates of every pool less the k worst, best with worst first.
 

@@ -61,15 +61,43 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "prior",
         "The covariance prior instead of synthetic pairs",
-        "Linear heads on the frozen features of the SFT policy; the prior prefers directions in "
-        "which the policy's samples vary, and no candidate is labelled. Differences are to the "
-        "linear head of HF50 without it.",
+        "A linear head on the frozen features of the SFT policy; the prior prefers directions in "
+        "which the policy's samples vary, and no candidate is labelled.",
+        "baselines",
+        {
+            "hf50": "HF50",
+            "prior": "HF50 + prior, p by validation",
+            "prior_p1": "HF50 + prior, p = 1",
+            "west": "HF50 + West-of-N",
+            "top_bottom16": "HF50 + 16 best with 16 worst",
+            "hf100": "HF100",
+        },
+    ),
+    Group(
+        "networks",
+        "The same data with trained networks",
+        "All weights learn instead of a linear head on frozen features; the same pairs. "
+        "Differences are to the network of HF50.",
+        "baselines",
+        {
+            "network_hf50": "HF50, network",
+            "network_hf50_again": "HF50, network, again",
+            "network_west": "HF50 + West-of-N, network",
+            "network_top_bottom16": "HF50 + 16 best with 16 worst, network",
+            "network_hf100": "HF100, network",
+        },
+        "network_hf50",
+    ),
+    Group(
+        "linear",
+        "The same data with linear heads",
+        "A linear head on frozen features learns instead of all weights; the same pairs. "
+        "Differences are to the linear head of HF50.",
         "baselines",
         {
             "linear_hf50": "HF50, linear",
-            "prior": "HF50 + prior, p by validation",
-            "prior_p1": "HF50 + prior, p = 1",
             "linear_west": "HF50 + West-of-N, linear",
+            "linear_top_bottom16": "HF50 + 16 best with 16 worst, linear",
             "linear_hf100": "HF100, linear",
         },
         "linear_hf50",

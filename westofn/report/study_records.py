@@ -93,10 +93,18 @@ FAMILIES: tuple[Family, ...] = (
         "The covariance prior instead of synthetic pairs",
         "Linear heads on the frozen features of the SFT policy. The prior w ~ N(0, s·Σ_π^p) "
         "prefers directions in which the policy's samples vary; it labels no candidate. "
-        "Differences to the linear head of HF50 without it.",
+        "Differences to HF50.",
         ("prior",),
         WITH_GOLD,
-        "the linear head of HF50",
+    ),
+    Family(
+        "networks",
+        "The same data with trained networks",
+        "All weights of the network learn instead of a linear head. “Again” is the same data with "
+        "another training seed: the noise of one training. Differences to the network of HF50.",
+        ("networks",),
+        WITH_GOLD,
+        "the network of HF50",
     ),
     Family(
         "synthetic_bases",

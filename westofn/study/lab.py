@@ -19,7 +19,7 @@ from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.models.ensemble import Ensemble
-from westofn.params import RewardModelParams
+from westofn.params import Learner, RewardModelParams
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
@@ -76,6 +76,8 @@ class Lab:
         policy: Path | None = None,
         fraction: float | None = None,
         seed: int | None = None,
+        learner: Learner | None = None,
+        powers: tuple[float, ...] = (0.0,),
         note: Mapping[str, Value] | None = None,
     ) -> None:
         """Train an arm, measure it as `eval` does, and keep its numbers only.
@@ -90,6 +92,8 @@ class Lab:
             policy: Whose weights it starts from, where it is not the SFT policy.
             fraction: Share of synthetic rows where it differs from `student_rm`.
             seed: Where it differs from the run's.
+            learner: Where it differs from `student_rm`, see `train`.
+            powers: Of a linear head's covariance prior, see `train`.
             note: Further numbers of the arm.
         """
 
@@ -97,49 +101,9 @@ class Lab:
             pairs = synthetic() if callable(synthetic) else synthetic
             trained = self.train(
                 name, human, pairs, head=head, params=params, policy=policy,
-                fraction=fraction, seed=seed,
+                fraction=fraction, seed=seed, learner=learner, powers=powers,
             )  # fmt: skip
             return self._numbers(name, human, pairs, trained) | dict(note or {})
-
-        self.arms[name] = self.remembered(name, work)
-
-    def linear_student(
-        self,
-        name: str,
-        human: Preferences,
-        synthetic: Pairs | None = None,
-        *,
-        powers: tuple[float, ...] = (0.0,),
-    ) -> None:
-        """An arm whose learner is a linear head on the frozen features of the start.
-
-        Args:
-            name: The arm's; once a part.
-            human: D_L.
-            synthetic: D_L', half of the loss, or None.
-            powers: Of the covariance prior, of which validation picks one; 0 is none. Its samples
-                are the pools of `unlabeled`.
-        """
-
-        def work() -> Record:
-            inputs = self.inputs
-            pools = inputs.unlabeled if any(powers) else None
-            samples = None if pools is None else Samples(pools.prompts, pools.responses)
-            trained = train_linear_head(
-                name,
-                human,
-                None if synthetic is None else synthetic.preferences,
-                preferences_from(inputs.human.validation),
-                linear=LinearHead(powers, samples),
-                policy=inputs.policy_folder,
-                start=inputs.params.reward_start,
-                readout=inputs.params.student_rm.readout,
-                synthetic_fraction=inputs.params.student_rm.synthetic_fraction,
-                seed=inputs.seed,
-                runtime=self.runtime,
-            )
-            trained = replace(trained, scorer=inputs.reading_alike(trained.scorer))
-            return self._numbers(name, human, synthetic, trained)
 
         self.arms[name] = self.remembered(name, work)
 
@@ -168,27 +132,42 @@ class Lab:
         policy: Path | None = None,
         fraction: float | None = None,
         seed: int | None = None,
+        learner: Learner | None = None,
+        powers: tuple[float, ...] = (0.0,),
     ) -> TrainedReward:
-        """Train a reward model that stays in memory; see `student`."""
+        """Train a reward model that stays in memory; see `student`.
+
+        What learns is `student_rm.learner`, unless `learner` says otherwise; where other `params`
+        or a pairwise head are given, a network. A linear head may have a covariance prior: of
+        `powers` validation picks one, 0 is none, and its samples are the pools of `unlabeled`.
+        """
         inputs = self.inputs
-        scratch = self.folder / f"{name}-training"
-        trained = train_reward_model(
-            name,
-            human,
-            None if synthetic is None else synthetic.preferences,
-            preferences_from(inputs.human.validation),
-            policy=policy or inputs.policy_folder,
-            start=inputs.params.reward_start,
-            head=head,
-            params=params or inputs.params.student_rm,
-            synthetic_fraction=(
-                inputs.params.student_rm.synthetic_fraction if fraction is None else fraction
-            ),
-            seed=inputs.seed if seed is None else seed,
-            scratch=scratch,
-            runtime=self.runtime,
-        )
-        shutil.rmtree(scratch, ignore_errors=True)
+        section = inputs.params.student_rm
+        if learner is None:
+            own = params is not None or head != POINTWISE
+            learner = "network" if own else section.learner
+        pairs = None if synthetic is None else synthetic.preferences
+        validation = preferences_from(inputs.human.validation)
+        share = section.synthetic_fraction if fraction is None else fraction
+        start, folder = inputs.params.reward_start, policy or inputs.policy_folder
+        arm_seed = inputs.seed if seed is None else seed
+        if learner == "linear_head":
+            pools = inputs.unlabeled if any(powers) else None
+            samples = None if pools is None else Samples(pools.prompts, pools.responses)
+            trained = train_linear_head(
+                name, human, pairs, validation,
+                linear=LinearHead(powers, samples), policy=folder, start=start,
+                readout=section.readout, synthetic_fraction=share, seed=arm_seed,
+                runtime=self.runtime,
+            )  # fmt: skip
+        else:
+            scratch = self.folder / f"{name}-training"
+            trained = train_reward_model(
+                name, human, pairs, validation,
+                policy=folder, start=start, head=head, params=params or section,
+                synthetic_fraction=share, seed=arm_seed, scratch=scratch, runtime=self.runtime,
+            )  # fmt: skip
+            shutil.rmtree(scratch, ignore_errors=True)
         return replace(trained, scorer=inputs.reading_alike(trained.scorer))
 
     def teacher(self, name: str, human: Preferences, *, seed: int | None = None) -> Ensemble:

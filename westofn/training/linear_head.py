@@ -21,6 +21,7 @@ from westofn.core.linear_reward import (
     fit_by_validation,
     inverse_spread,
     prior_roots,
+    with_soft_labels,
     within_pool_covariance,
 )
 from westofn.errors import DataError, TrainingError
@@ -63,8 +64,8 @@ class Samples:
         joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
         if not joined.height or joined.height != table.height:
             raise DataError(
-                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of table "
-                "prompts, needs all of them and at least one; rerun prepare and sample"
+                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of "
+                "table prompts, needs all of them and at least one; rerun prepare and sample"
             )
         pools = joined.group_by("prompt_id", maintain_order=True).agg(
             pl.col("prompt").first(), "response"
@@ -142,8 +143,8 @@ def train_linear_head(
 
     Args:
         name: For errors.
-        human: D_L, hard labels.
-        synthetic: D_L', hard labels, or None.
+        human: D_L.
+        synthetic: D_L', or None.
         validation: Human pairs that choose penalty and power.
         linear: Powers to try, and samples of the policy.
         policy: See `train_reward_model`, as of the next two.
@@ -155,8 +156,8 @@ def train_linear_head(
 
     Raises:
         ModelError: The start cannot be loaded, or its positions end before the limits.
-        TrainingError: A set has no pair that fits, a label is soft, a power lacks samples, all
-            candidates of every pool are alike, or a feature is not finite.
+        TrainingError: A set has no pair that fits, a power lacks samples, all candidates of every
+            pool are alike, or a feature is not finite.
     """
     origin = reward_start(start, policy, "pointwise", seed, adapted=True)
     model = RewardModel(origin.model, "pointwise", 0, readout)
@@ -168,24 +169,30 @@ def train_linear_head(
     def read(pairs: Preferences, what: str) -> tuple[Preferences, int, Tensor]:
         """The pairs that fit, how many do not, and features (pairs, 2, width)."""
         rows, dropped = fitting_pairs(name, origin.encoder, pairs, what)
-        if any(p != 1 for p in rows.p_chosen):
-            raise TrainingError(
-                f"{name}: {what} have soft labels, a linear head needs hard ones; train a network"
-            )
         both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
         return rows, dropped, _finite(name, reader.pools(rows.prompts, both), what)
 
     human_rows, human_dropped, labeled = read(human, "human training pairs")
     held_out, _, chosen_by = read(validation, "validation pairs")
     scale = inverse_spread(torch.cat([labeled, chosen_by]).flatten(0, 1))
-    differences, shares, synthetic_dropped = [_differences(labeled) * scale], None, 0
+    parts = [(human_rows, _differences(labeled) * scale)]
+    synthetic_dropped = 0
     if synthetic is not None and synthetic_fraction:
-        _, synthetic_dropped, added = read(synthetic, "synthetic pairs")
-        differences.append(_differences(added) * scale)
-        shares = balanced_shares(len(labeled), len(added), synthetic_fraction)
+        synthetic_rows, synthetic_dropped, added = read(synthetic, "synthetic pairs")
+        parts.append((synthetic_rows, _differences(added) * scale))
+    shares = (
+        torch.ones(len(human_rows), dtype=torch.float64)
+        if len(parts) == 1
+        else balanced_shares(len(human_rows), len(parts[1][0]), synthetic_fraction)
+    )
+    differences, shares = with_soft_labels(
+        torch.cat([part for _, part in parts]),
+        shares,
+        [p for rows, _ in parts for p in rows.p_chosen],
+    )
     roots, samples = _roots(name, linear, reader, scale)
     fitted = fit_by_validation(
-        torch.cat(differences), _differences(chosen_by) * scale, shares=shares, roots=roots
+        differences, _differences(chosen_by) * scale, shares=shares, roots=roots
     )
     with torch.no_grad():
         model.head.weight[0] = (fitted.weights * scale).to(model.head.weight)
@@ -197,7 +204,7 @@ def train_linear_head(
         "learner": "linear_head",
         "human_pairs": len(human_rows),
         "human_dropped_too_long": human_dropped,
-        "synthetic_pairs": sum(map(len, differences[1:])),
+        "synthetic_pairs": sum(len(rows) for rows, _ in parts[1:]),
         "synthetic_dropped_too_long": synthetic_dropped,
         "covariance_power": fitted.power,
         "covariance_candidates": samples,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import Selector, select_pairs, top_bottom_pairs
+from westofn.params import Learner
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
@@ -33,16 +34,18 @@ def run(lab: Lab) -> None:
     inputs, hf50 = lab.inputs, lab.labeled
     hf100 = preferences_from(inputs.human.train)
     again = derive_seed(inputs.seed, "study", "again") % 2**31
+    linear = inputs.params.student_rm.learner == "linear_head"
     lab.student("hf50", hf50)
-    lab.student("hf50_again", hf50, seed=again)
     lab.student("hf100", hf100)
-    lab.student("hf100_again", hf100, seed=again)
     pools = inputs.unlabeled
     margins = inputs.base_margins
     draws = selector_draws(inputs.seed, pools.prompt_ids, 2)
     west = from_selection(pools, select_pairs(margins, "west"))
     lab.student("west", hf50, west)
-    lab.student("west_again", hf50, west, seed=again)
+    if not linear:  # a linear head has no training noise
+        lab.student("hf50_again", hf50, seed=again)
+        lab.student("hf100_again", hf100, seed=again)
+        lab.student("west_again", hf50, west, seed=again)
     others: dict[str, Selector] = {"self_training": "random_pair", "best_random": "best_random"}
     for name, selector in others.items():
         lab.student(name, hf50, from_selection(pools, select_pairs(margins, selector, draws)))
@@ -58,11 +61,16 @@ def run(lab: Lab) -> None:
     contrast = side_by_side(pools, *both)
     lab.student("rlcd_rescored", hf50, judged(contrast, verdicts.p_first(contrast)))
     lab.student("shuffled", flipped(hf50, 0.5, inputs.seed))
-    lab.linear_student("linear_hf50", hf50)
-    lab.linear_student("linear_hf100", hf100)
-    lab.linear_student("linear_west", hf50, west)
-    lab.linear_student("prior", hf50, powers=POWERS)
-    lab.linear_student("prior_p1", hf50, powers=(1.0,))
+    learner: Learner = "network" if linear else "linear_head"
+    other = learner.removesuffix("_head")
+    lab.student(f"{other}_hf50", hf50, learner=learner)
+    lab.student(f"{other}_hf100", hf100, learner=learner)
+    lab.student(f"{other}_west", hf50, west, learner=learner)
+    lab.student(f"{other}_top_bottom{many}", hf50, several, learner=learner)
+    if linear:
+        lab.student("network_hf50_again", hf50, seed=again, learner="network")
+    lab.student("prior", hf50, learner="linear_head", powers=POWERS)
+    lab.student("prior_p1", hf50, learner="linear_head", powers=(1.0,))
     lab.tables["judge"] = verdicts.facts(
         inputs.judge, {"policy pairs": pools, "contrast": contrast}
     )

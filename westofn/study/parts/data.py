@@ -41,6 +41,8 @@ def run(lab: Lab) -> None:
     _with_and_without(lab, "human200", preferences_from(lab.inputs.human.train), alone=False)
     for rate in FLIPS:
         _with_and_without(lab, f"noise{round(100 * rate)}", flipped(hf50, rate, lab.inputs.seed))
+    if lab.inputs.params.student_rm.learner == "linear_head":
+        return  # which has no dropout
     west = lab.inputs.west
     for dropout in DROPOUTS:
         params = lab.inputs.params.student_rm.model_copy(update={"dropout": dropout})
