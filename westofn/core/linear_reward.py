@@ -105,6 +105,12 @@ def _newton(x: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
     return weights
 
 
+def text_scale(features: Tensor) -> Tensor:
+    """(width,) standard deviations of features over texts (texts, width); 1 where they are 0."""
+    spread = features.double().std(0, correction=0)
+    return torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
 def within_pool_covariance(pools: Tensor) -> Tensor:
     """Σ_π: (width, width) covariance of candidates around the mean of their own pool.
 
