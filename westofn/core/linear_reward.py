@@ -105,6 +105,13 @@ def _newton(x: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
     return weights
 
 
+def logistic_curvature(differences: Tensor, weights: Tensor) -> Tensor:
+    """Hessians of the mean loss at several weights (problems, width), (problems, width, width)."""
+    right = torch.sigmoid(weights @ differences.T)
+    curvature = (right * (1 - right))[:, :, None] * differences
+    return curvature.transpose(1, 2) @ differences / len(differences)
+
+
 def text_scale(features: Tensor) -> Tensor:
     """(width,) standard deviations of features over texts (texts, width); 1 where they are 0."""
     spread = features.double().std(0, correction=0)
