@@ -24,11 +24,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.map.features import PairFeatures, PoolFeatures, draw_labels, read_pairs
+from benchmarks.map.linear import Record, measure
 from benchmarks.map.worlds import World, one_thread
 from westofn.command_line import run_app
 from westofn.core.intervals import mean_interval
-from westofn.core.linear_reward import fit_by_validation, text_scale
-from westofn.core.questions import CandidatePairs, choose_questions
+from westofn.core.linear_reward import fit_by_validation
+from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
 from westofn.evaluation.judges import FloatArray, GoldJudge
 from westofn.evaluation.pools import Pool, judge_pool
@@ -38,12 +40,15 @@ from westofn.params import load_params
 HUMAN = 50
 TRAIN_PAIRS = 800  # labels are drawn from them; the prompts of half of them have pools
 CANDIDATES = 64
-PAIRS_A_PROMPT = 64
 ANSWERS = (10, 25, 50, 100)
-METRICS = ("held-out accuracy", "on-policy accuracy", "best-of-64 gold")
-
-Measured = dict[str, FloatArray]
-"""Arm -> (metrics,)."""
+METRICS = {
+    "accuracy": "held-out accuracy",
+    "on_policy_accuracy": "on-policy accuracy",
+    "best_of_n_gold": "best-of-64 gold",
+    "best_of_n_win_rate": "best-of-64 wins",
+}
+Measured = dict[str, Record]
+"""Arm -> metric -> value."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -53,60 +58,35 @@ class Features:
     """What a seed's heads read.
 
     Attributes:
-        train: (pairs, width) differences of human pairs, chosen less rejected.
-        validation: The same, to choose penalties.
-        test: The same, for held-out accuracy.
-        pools: (prompts, candidates, width) of the prompts that are asked about.
-        gold: (prompts, candidates).
+        human: Human pairs, to draw from, to choose penalties and to measure on.
+        asked: Pools of the prompts that are asked about.
         responses: Their texts.
-        test_pools: (prompts, candidates, width) of test prompts.
-        test_gold: (prompts, candidates).
+        test: Pools of test prompts.
         judge: Labels.
     """
 
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-    pools: Tensor
-    gold: FloatArray
+    human: PairFeatures
+    asked: PoolFeatures
     responses: list[list[str]]
-    test_pools: Tensor
-    test_gold: FloatArray
+    test: PoolFeatures
     judge: GoldJudge
 
     @classmethod
     def read(cls, world: World, off_policyness: float) -> Features:
-        """Of one world; features are scaled by their spread over texts of human train pairs."""
+        """Of one world."""
         reader = FeatureReader(world.policy.model, world.policy.encoder, "mean")
         data = world.data(off_policyness, TRAIN_PAIRS)
         judge = GoldJudge.from_frame(data.world)
+        human = read_pairs(reader, data)
 
-        def both(split: str) -> Tensor:
-            rows = data.preferences.filter(pl.col("split") == split)
-            pairs = zip(rows["chosen"], rows["rejected"], strict=True)
-            return reader.pools(rows["prompt"].to_list(), [list(pair) for pair in pairs])
-
-        def pool_of(split: str) -> Pool:
+        def pools_of(split: str) -> tuple[list[list[str]], PoolFeatures]:
             prompts = data.prompts.filter(pl.col("split") == split)
-            return Pool.from_frames(world.candidates(split, prompts, CANDIDATES), data.prompts)
+            pool = Pool.from_frames(world.candidates(split, prompts, CANDIDATES), data.prompts)
+            features = reader.pools(pool.prompts, pool.responses) / human.scale
+            return pool.responses, PoolFeatures(features, judge_pool(judge, pool))
 
-        train = both("train")
-        scale = text_scale(train.flatten(0, 1))
-        train, validation, test = (
-            (pair[:, 0] - pair[:, 1]) / scale for pair in (train, both("validation"), both("test"))
-        )
-        asked, measured = pool_of("unlabeled"), pool_of("test")
-        return cls(
-            train=train,
-            validation=validation,
-            test=test,
-            pools=reader.pools(asked.prompts, asked.responses) / scale,
-            gold=judge_pool(judge, asked),
-            responses=asked.responses,
-            test_pools=reader.pools(measured.prompts, measured.responses) / scale,
-            test_gold=judge_pool(judge, measured),
-            judge=judge,
-        )
+        responses, asked = pools_of("unlabeled")
+        return cls(human, asked, responses, pools_of("test")[1], judge)
 
     def pairs(self, rng: np.random.Generator) -> CandidatePairs:
         """Random pairs of different candidates of every prompt."""
@@ -118,36 +98,32 @@ class Features:
             rows += [(prompt, *possible[index]) for index in drawn]
         return CandidatePairs(*torch.tensor(rows).T)
 
-    def measure(self, human: Tensor) -> FloatArray:
-        """(metrics,) of the head that is fitted on some pairs; accuracies in percent."""
-        weights = fit_by_validation(human, self.validation).weights
-        held_out = (torch.sign(self.test @ weights) + 1).mean() / 2
-        rewards, gold = (self.test_pools @ weights).numpy(), self.test_gold
-        half = CANDIDATES // 2
-        margins = gold[:, :half] - gold[:, half:]
-        right = (np.sign(margins * (rewards[:, :half] - rewards[:, half:])) + 1) / 2
-        best = gold[np.arange(len(gold)), rewards.argmax(1)]
-        return np.array([100 * float(held_out), 100 * right[margins != 0].mean(), best.mean()])
+    def measure(self, labels: Tensor) -> Record:
+        """Metrics of the head that is fitted on some pairs."""
+        fitted = fit_by_validation(labels, self.human.validation)
+        return measure(fitted.weights, self.human, self.test)
 
 
 def one_draw(features: Features, seed: int, draw: int) -> Measured:
     """All arms on one draw of human pairs, of candidate pairs, and of answers."""
     rng = np.random.default_rng(derive_seed(seed, "questions", draw))
-    human = features.train[torch.from_numpy(rng.permutation(len(features.train))[:HUMAN])]
+    human = draw_labels(features.human.train, HUMAN, draw)
     pairs = features.pairs(rng)
     order = rng.permutation(len(pairs))
     _, first = np.unique(pairs.prompts.numpy()[order], return_index=True)
+    pools = features.asked.features
     chosen = {
         "random": order[np.sort(first)].tolist(),
         "informative": choose_questions(
-            human, features.validation, features.pools, pairs, max(ANSWERS), seed=draw
+            human, features.human.validation, pools, pairs, max(ANSWERS), seed=draw
         ).rows,
     }
     rows = pairs.prompts.numpy()
-    gold = features.gold[rows, pairs.first.numpy()] - features.gold[rows, pairs.second.numpy()]
+    worth = features.asked.gold
+    gold = worth[rows, pairs.first.numpy()] - worth[rows, pairs.second.numpy()]
     prefers_first = rng.random(len(gold)) < features.judge.p_from_margins(gold)
     signs = torch.from_numpy(np.where(prefers_first, 1.0, -1.0))
-    answered = pairs.differences(features.pools) * signs[:, None]
+    answered = pairs.differences(pools) * signs[:, None]
     measured = {"HF50": features.measure(human)}
     for name, picked in chosen.items():
         for count in ANSWERS:
@@ -158,11 +134,12 @@ def one_draw(features: Features, seed: int, draw: int) -> Measured:
 
 def result_table(runs: Mapping[int, Sequence[Measured]]) -> Table:
     """Means over seeds with 95 % t-intervals, of a seed's mean over its draws."""
-    means = [
-        {arm: np.mean([draw[arm] for draw in draws], axis=0) for arm in draws[0]}
+    means: list[dict[str, FloatArray]] = [
+        {arm: np.mean([_values(draw[arm]) for draw in draws], axis=0) for arm in draws[0]}
         for draws in runs.values()
     ]
-    table = Table("", *METRICS, title=f"{len(runs)} seeds, {HUMAN} human pairs")
+    title = f"{len(runs)} seeds, {HUMAN} human pairs"
+    table = Table("", *METRICS.values(), title=title)
 
     def row(name: str, values: Sequence[FloatArray]) -> None:
         intervals = [mean_interval(column) for column in np.array(values).T]
@@ -175,6 +152,10 @@ def result_table(runs: Mapping[int, Sequence[Measured]]) -> Table:
         row(f"{informative} − HF50", [mean[informative] - mean["HF50"] for mean in means])
         row(f"{informative} − random", [mean[informative] - mean[random] for mean in means])
     return table
+
+
+def _values(record: Record) -> FloatArray:
+    return np.array([record[key] for key in METRICS])
 
 
 @app.command()

@@ -28,6 +28,7 @@ from westofn.core.linear_reward import (
     SMALLEST_VARIANCE,
     fit_by_validation,
     fit_logistic,
+    logistic_curvature,
     within_pool_covariance,
 )
 
@@ -35,6 +36,8 @@ INFORMATION = 0.25
 """h of a label that nobody can tell beforehand."""
 RESAMPLES = 200
 """Heads, each fitted on a bootstrap sample of the human pairs."""
+PAIRS_A_PROMPT = 64
+"""Random pairs of a prompt's candidates among which questions are looked for."""
 TYPICAL_SHARE = 0.75
 """Of the pairs of a prompt: the typical ones."""
 UNSURE_SHARE = 0.2
@@ -145,10 +148,10 @@ def laplace_covariance(differences: Tensor, weights: Tensor, penalty: float) -> 
         weights: (width,) the fit.
         penalty: Of |w|²/2 beside the mean loss, so of |w|²·pairs/2 beside the sum.
     """
-    x = differences.double()
-    right = torch.sigmoid(x @ weights)
-    prior = len(x) * penalty * torch.eye(x.shape[1], dtype=torch.float64)
-    return torch.linalg.inv((right * (1 - right) * x.T) @ x + prior)
+    curvature = logistic_curvature(differences.double(), weights[None])[0]
+    prior = penalty * torch.eye(len(weights), dtype=torch.float64)
+    covariance: Tensor = torch.linalg.inv(len(differences) * (curvature + prior))
+    return covariance
 
 
 def mahalanobis(differences: Tensor, covariance: Tensor) -> Tensor:
@@ -161,12 +164,14 @@ def mahalanobis(differences: Tensor, covariance: Tensor) -> Tensor:
     variances, directions = torch.linalg.eigh(covariance.double())
     floor = SMALLEST_VARIANCE * float(variances.mean())
     along = differences.double() @ directions
-    return (along.square() / variances.clamp_min(floor)).sum(1)
+    sizes: Tensor = (along.square() / variances.clamp_min(floor)).sum(1)
+    return sizes
 
 
 def surety(margins: Tensor) -> Tensor:
     """(pairs,) |mean| / deviation of margins (pairs, heads): how sure heads are of an order."""
-    return margins.mean(1).abs() / margins.std(1).clamp_min(1e-300)
+    sure: Tensor = margins.mean(1).abs() / margins.std(1).clamp_min(1e-300)
+    return sure
 
 
 def smallest_of_group(values: Tensor, groups: Tensor, share: float) -> Tensor:
@@ -178,7 +183,7 @@ def smallest_of_group(values: Tensor, groups: Tensor, share: float) -> Tensor:
     """
     order = values.argsort(stable=True)
     order = order[groups[order].argsort(stable=True)]
-    _, sizes = groups.unique(return_counts=True)
+    sizes = groups.bincount()
     rank = torch.arange(len(order)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     kept: Tensor = order[rank < (share * sizes).ceil().repeat_interleave(sizes)]
     return kept.sort().values

@@ -24,7 +24,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.linear_reward import text_scale
-from westofn.core.questions import CandidatePairs, choose_questions
+from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ParameterError
 from westofn.exporting.cards import check_folder, parameters, table, versions, write_card
@@ -40,8 +40,8 @@ from westofn.training.start import reward_start
 QUESTIONS = "questions.jsonl"
 PAGE = "label.html"
 TEMPLATE = "label.html.jinja"
-PAIRS_AT_ONCE = 2**25
-"""Numbers of all differences that are compared; pairs a prompt follow from it."""
+NUMBERS_AT_ONCE = 2**25
+"""Of all differences that are compared; many prompts or wide models get fewer pairs a prompt."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _choose(read: _Inputs, params: Params, data: Path, count: int, a_prompt: int
     scale = text_scale(human.flatten(0, 1))
     prompts, responses = read.pools["prompt"].to_list(), read.pools["responses"].to_list()
     pools = reader.pools(prompts, responses) / scale
-    pairs = _pairs(read, PAIRS_AT_ONCE // reader.width, params.seed)
+    pairs = _pairs(read, NUMBERS_AT_ONCE // reader.width, params.seed)
     if not len(pairs.prompts):
         return []
     batch = choose_questions(
@@ -236,9 +236,9 @@ def _both(reader: FeatureReader, pairs: pl.DataFrame) -> torch.Tensor:
 
 
 def _pairs(read: _Inputs, most: int, seed: int) -> CandidatePairs:
-    """Pairs of different candidates that nobody has labelled, at random where they are many."""
+    """Random pairs of different candidates that nobody has labelled; `most` of all together."""
     rng = np.random.default_rng(derive_seed(seed, "questions", "pairs"))
-    share = max(1, most // max(1, read.pools.height))
+    share = min(PAIRS_A_PROMPT, max(1, most // max(1, read.pools.height)))
     rows: list[tuple[int, int, int]] = []
     for row, (name, responses) in enumerate(
         read.pools.select("prompt_id", "responses").iter_rows()
