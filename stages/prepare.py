@@ -1,10 +1,12 @@
 """Stage 1 of 9, `prepare`: a source -> SFT examples, preferences, prompts, and the world's facts.
 
-reads   prepare.path, prepare.sft_path, prepare.unlabeled_path, or the hub
+reads   prepare.path, prepare.sft_path, prepare.unlabeled_path, or the hub; prepare.answers_path
 writes  data/prepared/{sft,preferences,prompts}.parquet, counts.json; data/world/world.parquet
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from stages.common import Out, run
 from westofn.artifacts.json_file import write_json
@@ -13,12 +15,16 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
 from westofn.params import Params, load_params
+from westofn.sources.answers import add_answers
 from westofn.sources.data import SourceData
 
 
 def main(out: Out, world: Out) -> None:
     """Read the source, split it by prompt, and write the canonical tables."""
-    data = _load(load_params())
+    params = load_params()
+    data = _load(params)
+    if params.prepare.answers == "file":
+        data = add_answers(data, Path(params.prepare.answers_path))
     SFT.write(data.sft, out / "sft.parquet")
     PREFERENCES.write(data.preferences, out / "preferences.parquet")
     PROMPTS.write(data.prompts, out / "prompts.parquet")

@@ -10,6 +10,7 @@
 | score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
+| export questions DIR | chooses the pairs whose labels would bring most, with a page to label in |
 | study | runs main pipeline and study over several seeds: study.json and its pages |
 | pages | writes docs/results.md and README's results block again from study.json |
 | tune filter | chooses the filter's quantiles by validation accuracy |
@@ -384,6 +385,37 @@ def export_rm(
 
     export_reward_model(out, model=model, metrics=metrics)
     typer.echo(f"written: {out}", err=True)
+
+
+@export.command("questions")
+def export_questions(
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export there is replaced")],
+    count: Annotated[int, typer.Option(min=1, help="questions, at most")] = 100,
+    iteration: Annotated[str, typer.Option(help="whose candidates")] = "k1",
+    a_prompt: Annotated[int, typer.Option(min=1, help="questions about a prompt, at most")] = 1,
+    prompts: Annotated[int, typer.Option(min=1, help="of D_U that are looked at, at most")] = 400,
+    data: Annotated[Path, typer.Option(help="the pipeline's outputs")] = Path("data"),
+) -> None:
+    """Choose pairs of the policy's responses whose labels would bring most, to be labelled.
+
+    Writes questions.jsonl and label.html, one page that works offline; `prepare` takes what it
+    downloads as prepare.answers_path.
+    """
+    from westofn.exporting.questions import PAGE, export_questions
+    from westofn.params import load_params
+
+    questions = export_questions(
+        out,
+        params=load_params(),
+        data=data,
+        iteration=iteration,
+        count=count,
+        a_prompt=a_prompt,
+        prompts=prompts,
+    )
+    typer.echo(
+        f"written: {out} ({len(questions):,} questions); label them in {out / PAGE}", err=True
+    )
 
 
 def _git() -> tuple[bool, str, str]:

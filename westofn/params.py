@@ -145,6 +145,8 @@ class PrepareParams(Section):
     sft_path: str
     unlabeled: Literal["half", "file", "both"]
     unlabeled_path: str
+    answers: Literal["none", "file"]
+    answers_path: str
     hub: HubParams
     world: WorldParams
     files: FilesParams
@@ -154,6 +156,7 @@ class PrepareParams(Section):
         wanted = {
             "sft": (self.sft, self.sft_path),
             "unlabeled": (self.unlabeled, self.unlabeled_path),
+            "answers": (self.answers, self.answers_path),
         }
         for key, (choice, path) in wanted.items():
             if choice in ("file", "both") and path.startswith(EXAMPLES):

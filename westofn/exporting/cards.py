@@ -55,6 +55,19 @@ def check_card(path: Path, about: str) -> None:
         )
 
 
+def check_folder(out: Path) -> None:
+    """Refuse to replace a folder that is not an earlier export.
+
+    Raises:
+        DataError: `out` is a file, or a folder with content and without the card of this export.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file()):
+        raise DataError(f"{out} is there and is no export; give a folder that is not there yet")
+    check_card(out / CARD, out.name)
+
+
 def as_yaml(value: Mapping[str, object]) -> str:
     """A mapping in YAML's block style, in its own order."""
     yaml = YAML()

@@ -15,8 +15,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from westofn.errors import DataError, ModelError
-from westofn.exporting.cards import CARD, check_card, write_card
+from westofn.errors import ModelError
+from westofn.exporting.cards import CARD, check_folder, write_card
 from westofn.exporting.classifier import require_classifier, write_classifier
 from westofn.exporting.lineage import LOCK, lineage_of
 from westofn.exporting.model_card import about_model, body, header
@@ -42,7 +42,7 @@ def export_reward_model(
             family of classifiers, and no classifier of transformers can be it.
         DataError: `out` is there and is no export, or a file cannot be read.
     """
-    _check_place(out)
+    check_folder(out)
     members = load_reward_models(model).members
     about = about_model(model, out.name, lineage_of(model, lock), metrics, lock)
     plain = about.card.family != "encoder_decoder"
@@ -66,12 +66,3 @@ def export_reward_model(
             (place / CARD).unlink(missing_ok=True)  # of an export that is exported again
             write_card(place, out.name, header(["westofn"]), body(about, use_by_westofn(about)))
         put(place, out)
-
-
-def _check_place(out: Path) -> None:
-    """Refuse to replace a folder that is not an earlier export."""
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file()):
-        raise DataError(f"{out} is there and is no export; give a folder that is not there yet")
-    check_card(out / CARD, out.name)

@@ -15,6 +15,9 @@ from westofn.artifacts.world import WORLD
 from westofn.errors import DataError
 from westofn.sources.splits import check_no_leak
 
+ANSWERS = "answers"
+"""Source of the pairs that people labelled for `export questions`."""
+
 
 @dataclass(frozen=True)
 class SourceData:
@@ -23,7 +26,7 @@ class SourceData:
     Attributes:
         sft: demonstrations (table sft).
         preferences: human pairs of all splits (table preferences). HF100 is split train; HF50, the
-            paper's D_L, is the part of it whose prompts are not in D_U.
+            paper's D_L, is the part of it whose prompts are not in D_U, and all answers.
         prompts: D_U (split unlabeled) and the test prompts (table prompts).
         world: facts for the gold annotator (table world); 0 rows where there is none.
         counts: the account of rows and prompts.
@@ -77,12 +80,15 @@ class SourceData:
         return data
 
     def hf50(self) -> pl.DataFrame:
-        """Return the train pairs whose prompts are not in D_U."""
+        """Return the train pairs whose prompts are not in D_U, and all answers."""
         return labeled_half(self.preferences, self.prompts)
 
 
 def labeled_half(preferences: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
-    """Return D_L (HF50): the train pairs whose prompts are not in D_U.
+    """Return D_L (HF50): the train pairs whose prompts are not in D_U, and all answers.
+
+    An answer is about two of the policy's own candidates, mostly for a prompt of D_U; the pair that
+    the data has for that prompt stays hidden.
 
     Args:
         preferences: a frame of table preferences.
@@ -91,9 +97,10 @@ def labeled_half(preferences: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFra
     Returns:
         Rows of `preferences`, in their order.
     """
-    unlabeled = prompts.filter(pl.col("split") == "unlabeled").select("prompt_id")
+    unlabeled = prompts.filter(pl.col("split") == "unlabeled")
     train = preferences.filter(pl.col("split") == "train")
-    return train.join(unlabeled, on="prompt_id", how="anti", maintain_order="left")
+    hidden = pl.col("prompt_id").is_in(unlabeled["prompt_id"].implode())
+    return train.filter(~hidden | (pl.col("source") == ANSWERS))
 
 
 def _check_halves(data: SourceData, where: Path | str) -> None:

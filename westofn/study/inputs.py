@@ -23,7 +23,7 @@ from westofn.models.reward import Scorer
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params
-from westofn.study.pools import PLAIN, deep_size, prompts_of_pairs
+from westofn.study.pools import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
 from westofn.training.arms import HumanData
 
@@ -167,7 +167,7 @@ class StudyInputs:
     @cached_property
     def labeled_prompts(self) -> pl.DataFrame:
         """The prompts of D_L as columns prompt_id, prompt."""
-        return prompts_of_pairs(self.labeled)
+        return labeled_prompts(self.human)
 
     def file(self, name: str) -> Path:
         """A table of candidates that study_pools wrote."""

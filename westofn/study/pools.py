@@ -32,7 +32,7 @@ class Wanted:
 
 def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wanted]:
     """All pools of the study, see stages/study_pools.py."""
-    labeled = prompts_of_pairs(human.labeled_half().train)
+    labeled = labeled_prompts(human)
     unlabeled = human.prompts.filter(pl.col("split") == "unlabeled").select(PROMPT)
     test = human.prompts.filter(pl.col("split") == "test").select(PROMPT)
     deep = deep_size(study.deep_candidates, sample.n_candidates)
@@ -51,9 +51,14 @@ def plan(human: HumanData, study: StudyParams, sample: SampleParams) -> list[Wan
     return pools
 
 
-def prompts_of_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The prompts of table preferences as columns prompt_id, prompt; each once, sorted."""
-    return pairs.select(PROMPT).unique("prompt_id").sort("prompt_id")
+def labeled_prompts(human: HumanData) -> pl.DataFrame:
+    """The prompts of D_L as columns prompt_id, prompt; each once, sorted.
+
+    Answers are in D_L, and their prompts mostly in D_U; those are left out, since they have pools.
+    """
+    unlabeled = human.prompts.filter(pl.col("split") == "unlabeled")
+    asked = human.labeled_half().train.join(unlabeled, on="prompt_id", how="anti")
+    return asked.select(PROMPT).unique("prompt_id").sort("prompt_id")
 
 
 def deep_size(deep_candidates: int, n_candidates: int) -> int:
