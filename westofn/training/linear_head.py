@@ -63,8 +63,8 @@ class Samples:
         joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
         if not joined.height or joined.height != table.height:
             raise DataError(
-                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of table "
-                "prompts, needs all of them and at least one; rerun prepare and sample"
+                f"{candidates}: {joined.height} of {table.height} candidates have a prompt in "
+                "table prompts, needs all of them and at least one; rerun prepare and sample"
             )
         pools = joined.group_by("prompt_id", maintain_order=True).agg(
             pl.col("prompt").first(), "response"
