@@ -223,12 +223,13 @@ def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None
     )
     assert "pessimism is 0.5, which a tournament cannot use" in _message(doubtful)
     assert load_params(changed(base_rm__members=3, won_select__pessimism=0.5)).base_rm.members == 3
-    frozen = changed(
-        student_rm__learner="linear_head",
-        student_rm__lora__rank=4,
-    )
+    frozen = changed(student_rm__learner="linear_head", student_rm__lora__rank=4)
     assert "lora.rank is 4 and learner is linear_head" in _message(frozen)
-    random = changed(student_rm__learner="linear_head", reward_start__model="scratch")
+    random = changed(
+        student_rm__learner="linear_head",
+        reward_start__model="scratch",
+        rlhf__algorithm="rloo",
+    )
     assert "student_rm.learner is linear_head and reward_start.model is scratch" in _message(random)
     lonely = changed(rlhf__algorithm="rloo", rlhf__samples_per_prompt=1)
     assert "samples_per_prompt is 1, algorithm rloo compares at least 2" in _message(lonely)

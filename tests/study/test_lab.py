@@ -102,6 +102,19 @@ def test_an_arm_says_what_else_differs(lab: Lab, asked: list[Any]) -> None:
     assert (options["synthetic_fraction"], options["seed"]) == (0.25, 7)
 
 
+def test_a_linear_arm_is_measured_as_others_and_says_its_prior(lab: Lab, asked: list[Any]) -> None:
+    lab.linear_student("ridge", lab.labeled)
+    lab.linear_student("prior", lab.labeled, pairs(), powers=(1.0,))
+    assert asked == []  # no network is trained
+    ridge, prior = lab.arms["ridge"], lab.arms["prior"]
+    assert (ridge["covariance_power"], prior["covariance_power"]) == (0.0, 1.0)
+    assert (ridge["synthetic_pairs"], prior["synthetic_pairs"]) == (0, 4)
+    assert prior["label_accuracy"] == 0.75
+    for arm in (ridge, prior):
+        assert arm.keys() >= {"accuracy", "on_policy_accuracy", "best_of_n_gold", "penalty"}
+        assert {type(value) for value in arm.values()} <= {int, float}
+
+
 def test_a_teacher_follows_the_recipe_of_base_rm(lab: Lab, asked: list[Any]) -> None:
     teacher = lab.teacher("teacher", lab.labeled)
     ((_, options),) = asked
