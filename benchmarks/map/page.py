@@ -23,20 +23,20 @@ from westofn.report.markdown import line, rule
 
 INTRO = (
     "# The map: where West-of-N helps\n\n"
-    "Made by `make map`: {seeds} seeds with linear heads on frozen features of the SFT policy, "
-    "each seed the mean of two draws of the labels, and {network_seeds} seeds with trained "
-    "networks in six places. Policies train for 500 steps and networks once; the default is 1,000 steps and "
-    "three runs. Every difference is to HF50 of the same seed and labels; means with 95 % "
-    "t-intervals over seeds. All numbers are in [map.json](../benchmarks/map.json). "
-    "[theory.md](theory.md) has the derivation and the predictions, which were committed before "
-    "the map was run.\n\n"
+    "Made by `make map`: {seeds} seeds with linear heads on frozen features of the SFT "
+    "policy, each seed the mean of two draws of the labels, and {network_seeds} seeds with "
+    "trained networks in six places. Policies train for 500 steps and networks once; the "
+    "default is 1,000 steps and three runs. Every difference is to HF50 of the same seed and "
+    "labels; means with 95 % t-intervals over seeds. All numbers are in "
+    "[map.json](../benchmarks/map.json). [theory.md](theory.md) has the derivation and the "
+    "predictions, which were committed before the map was run.\n\n"
     "A place is an alignment (how much of what annotators like is what the policy's samples "
     "vary in), an off-policyness (how much the human pairs vary in ways of their own) and a "
-    "number of human pairs in HF100; half of them are HF50, and as many prompts are D_U. κ says "
-    "how much more the policy's samples vary along what people care about than along a random direction, κ_H the "
-    "same of the human pairs; both are measured on the base model's features, split-half. "
-    "Alignment 0 with off-policyness 0 is the default world of earlier versions, which had 800 "
-    "pairs."
+    "number of human pairs in HF100; half of them are HF50, and as many prompts are D_U. κ "
+    "says how much more the policy's samples vary along what people care about than along a "
+    "random direction, κ_H the same of the human pairs; both are measured on the base model's "
+    "features, split-half. Alignment 0 with off-policyness 0 is the default world of earlier "
+    "versions, which had 800 pairs."
 )
 
 

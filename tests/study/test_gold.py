@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "westofn" / "study" / "lab.py", *(ROOT / "westofn/study/parts").glob("[a-z]*.py")]
 FROM_GOLD = {"judge", "test_pool_judged", "judge_pool", "judged_pools", "gold_rewards", "GoldJudge"}
 LABEL_OR_TRAIN = {
-    "student", "linear_student", "train", "teacher", "train_reward_model", "train_linear_head",
+    "student", "train", "teacher", "train_reward_model", "train_linear_head",
     "train_rl", "train_sft", "Preferences",
     "Pairs", "from_selection", "judged", "contrasted", "flipped", "select", "select_pairs",
     "exact_best_worst", "nested_best_worst", "top_bottom_pairs", "random_pairs", "uncertain_pair",

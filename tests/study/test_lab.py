@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,8 @@ def test_an_arm_says_what_else_differs(lab: Lab, asked: list[Any]) -> None:
 
 
 def test_a_linear_arm_is_measured_as_others_and_says_its_prior(lab: Lab, asked: list[Any]) -> None:
-    lab.linear_student("ridge", lab.labeled)
-    lab.linear_student("prior", lab.labeled, pairs(), powers=(1.0,))
+    lab.student("ridge", lab.labeled, learner="linear_head")
+    lab.student("prior", lab.labeled, pairs(), learner="linear_head", powers=(1.0,))
     assert asked == []  # no network is trained
     ridge, prior = lab.arms["ridge"], lab.arms["prior"]
     assert (ridge["covariance_power"], prior["covariance_power"]) == (0.0, 1.0)
@@ -113,6 +114,20 @@ def test_a_linear_arm_is_measured_as_others_and_says_its_prior(lab: Lab, asked: 
     for arm in (ridge, prior):
         assert arm.keys() >= {"accuracy", "on_policy_accuracy", "best_of_n_gold", "penalty"}
         assert {type(value) for value in arm.values()} <= {int, float}
+
+
+def test_students_learn_as_student_rm_says_and_teachers_are_networks(
+    lab: Lab, asked: list[Any]
+) -> None:
+    section = lab.inputs.params.student_rm.model_copy(update={"learner": "linear_head"})
+    params = lab.inputs.params.model_copy(update={"student_rm": section})
+    linear = Lab(dataclasses.replace(lab.inputs, params=params), lab.folder / "linear", CPU)
+    linear.student("arm", linear.labeled)
+    assert asked == []
+    assert "penalty" in linear.arms["arm"]
+    linear.teacher("teacher", linear.labeled)
+    linear.student("network", linear.labeled, learner="network")
+    assert len(asked) == 2
 
 
 def test_a_teacher_follows_the_recipe_of_base_rm(lab: Lab, asked: list[Any]) -> None:

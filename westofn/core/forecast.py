@@ -1,12 +1,12 @@
 """Forecast: what West-of-N, the covariance prior and twice the labels would bring.
 
-It needs frozen features and no training. The reward is taken as linear with the prior
-w ~ N(0, s·Σ_π^p), where p and s are unknown. Human pairs give a posterior over w, p and s (the
-Laplace approximation). The students are fitted as in docs/theory.md: on the human pairs one has,
-and on West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples,
-so no pool of N responses is needed. Each draw of w from the posterior then says what every student would
-be worth if w were the truth. The intervals are quantiles over these draws: they say how much the
-labels leave open, not how much one training of a network differs from the next.
+It needs frozen features and no training. The reward is taken as linear with the prior w ~ N(0,
+s·Σ_π^p), where p and s are unknown. Human pairs give a posterior over w, p and s (the Laplace
+approximation). The students are fitted as in docs/theory.md: on the human pairs one has, and on
+West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples, so
+no pool of N responses is needed. Each draw of w from the posterior then says what every student
+would be worth if w were the truth. The intervals are quantiles over these draws: they say how
+much the labels leave open, not how much one training of a network differs from the next.
 """
 
 from __future__ import annotations
