@@ -18,7 +18,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from westofn.core.forecast import PRIOR, TWICE, Forecast, Gain, Option, forecast
+from westofn.core.forecast import (
+    METRIC_TITLES,
+    PRIOR,
+    TITLES,
+    TWICE,
+    Forecast,
+    Gain,
+    forecast,
+)
 from westofn.core.linear_reward import directions_of, inverse_spread
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ModelError
@@ -48,19 +56,6 @@ and tell little more."""
 WIDEST = 256
 """Wider features are projected on so many principal directions of pairs and samples."""
 FEW_PROMPTS = 20
-ARMS: Mapping[str, str] = {
-    Option(64, 1).name: "West-of-N, N = 64, one pair a prompt",
-    Option(64, 16).name: "West-of-N, N = 64, 16 pairs a prompt",
-    Option(2, 1).name: "N = 2, one pair a prompt",
-    PRIOR: "covariance prior, p by validation",
-    TWICE: "twice the labels",
-}
-"""Arm of the forecast -> what people read."""
-METRICS: Mapping[str, str] = {
-    "accuracy": "held-out accuracy, points",
-    "on_policy_accuracy": "on-policy accuracy, points",
-    "best_of_n_gold": "best-of-64 gold, sd",
-}
 DECIDES = "on_policy_accuracy"
 """What the suggestion goes by: how well the policy's own responses are ordered."""
 
@@ -249,8 +244,8 @@ def advice(result: Forecast) -> str:
     shown = f"{_shown(gain)} points of on-policy accuracy, twice the labels {_shown(twice)}"
     if gain.high < 0 or (gain.mean <= 0 and twice.mean > gain.mean):
         return (
-            f"Label more instead (westofn export questions): {ARMS[best]} is the best way to make "
-            f"pairs here and is expected to bring {shown}."
+            f"Label more instead (westofn export questions): {TITLES[best]} is the best way to "
+            f"make pairs here and is expected to bring {shown}."
         )
     if gain.low > 0:
         also = (
@@ -258,10 +253,10 @@ def advice(result: Forecast) -> str:
             if prior.low > 0 and prior.mean >= gain.mean
             else ""
         )
-        return f"Use {ARMS[best]}: expected {shown}.{also}"
+        return f"Use {TITLES[best]}: expected {shown}.{also}"
     return (
-        f"Not certain: {ARMS[best]} is expected to bring {shown}; its interval holds zero. Try it "
-        "and go by validation, or label more first (westofn export questions)."
+        f"Not certain: {TITLES[best]} is expected to bring {shown}; its interval holds zero. "
+        "Try it and go by validation, or label more first (westofn export questions)."
     )
 
 
@@ -288,8 +283,8 @@ def print_forecast(record: Mapping[str, Any], console: Console) -> None:
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for arm, gains in record["gains"].items():
-        cells = [_shown(Gain(**gains[metric])) for metric in METRICS]
-        table.add_row(ARMS.get(arm, arm), *cells)
+        cells = [_shown(Gain(**gains[metric])) for metric in METRIC_TITLES]
+        table.add_row(TITLES.get(arm, arm), *cells)
     console.print(table)
     powers = ", ".join(f"{power}: {share:.2f}" for power, share in record["powers"].items())
     console.print(f"Probability of the prior's power p: {powers}", highlight=False)

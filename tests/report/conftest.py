@@ -28,6 +28,25 @@ FACTS = (
 )
 
 
+GAIN = {"mean": 1.5, "low": 0.25, "high": 2.75}
+FORECAST: dict[str, Any] = {
+    "kappa": {
+        "policy": 8.0,
+        "human": 4.0,
+        "ratio": 2.0,
+        "policy_interval": [6.0, 10.0],
+        "human_interval": [3.0, 5.0],
+        "ratio_interval": [1.5, 2.5],
+        "agreement": 0.5,
+    },
+    "powers": {"0": 0.25, "1": 0.75},
+    "gains": {
+        "west N=64 k=1": dict.fromkeys(("accuracy", "on_policy_accuracy", "best_of_n_gold"), GAIN)
+    },
+    "advice": "Use West-of-N, N = 64, one pair a prompt.",
+}
+
+
 class Run:
     """Writes the files of a run below `data`; every method may be called again to change them."""
 
@@ -41,6 +60,7 @@ class Run:
             "prepared/counts.json", {"sft": 2000, "preferences_train": 1500, "prompts": pairs}
         )
         self.prompts()
+        self.json("forecast/forecast.json", FORECAST)
         for name in ACCURACY:
             if name in ("base", "hf50", "hf100", "prior", *iterations):
                 self.evaluation(name)

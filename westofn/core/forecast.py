@@ -36,7 +36,12 @@ DRAWS = 200
 REPLICATES = 8
 PROMPTS = 200  # whose West-of-N pairs a student learns from; more change the noise alone
 QUANTILES = (0.025, 0.975)
-METRICS = ("accuracy", "on_policy_accuracy", "best_of_n_gold")
+METRIC_TITLES: Mapping[str, str] = {
+    "accuracy": "held-out accuracy, points",
+    "on_policy_accuracy": "on-policy accuracy, points",
+    "best_of_n_gold": "best-of-64 gold, sd",
+}
+METRICS = tuple(METRIC_TITLES)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,14 @@ class Option:
 
 OPTIONS = (Option(64, 1), Option(64, 16), Option(2, 1))
 PRIOR, TWICE = "prior", "twice the labels"
+TITLES: Mapping[str, str] = {
+    Option(64, 1).name: "West-of-N, N = 64, one pair a prompt",
+    Option(64, 16).name: "West-of-N, N = 64, 16 pairs a prompt",
+    Option(2, 1).name: "N = 2, one pair a prompt",
+    PRIOR: "covariance prior, p by validation",
+    TWICE: "twice the labels",
+}
+"""Arm -> what people read."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class ReportInputs:
         base_model: Facts to show about the base model, by name (family, comparator, ...).
         students: The same of every iteration's student.
         seed: The seed of the run: there is one, and the page says so.
+        forecast: `forecast/forecast.json`: κ, gains to expect, advice.
     """
 
     arms: Mapping[str, Arm]
@@ -90,6 +91,7 @@ class ReportInputs:
     base_model: Mapping[str, str]
     students: Mapping[str, Mapping[str, str]]
     seed: int
+    forecast: Record
 
     @property
     def order(self) -> list[str]:
@@ -134,6 +136,7 @@ def read_inputs(
         base_model=dict(base_model),
         students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
+        forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
     )
 
 

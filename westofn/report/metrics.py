@@ -27,7 +27,17 @@ def collect_metrics(inputs: ReportInputs) -> Metrics:
         `{"hf50": {"accuracy": ...}, "k1": {..., "rl_gold": ...}, ..., "base": {...}}`, in the
         order in which the report shows the arms.
     """
-    return {name: _arm_metrics(inputs, name) for name in inputs.order}
+    metrics = {name: _arm_metrics(inputs, name) for name in inputs.order}
+    for name in list(inputs.iterations)[:1]:  # whose candidates the forecast has seen
+        metrics[name] |= _forecast(inputs.forecast)
+    return metrics
+
+
+def _forecast(forecast: Record) -> dict[str, float]:
+    """κ of the policy's samples and of human pairs; absent where it cannot be told."""
+    kappa = forecast["kappa"] or {}
+    names = {"policy": "kappa", "human": "kappa_human", "ratio": "kappa_ratio"}
+    return {name: _rounded(kappa[key]) for key, name in names.items() if key in kappa}
 
 
 def _arm_metrics(inputs: ReportInputs, name: str) -> dict[str, float]:

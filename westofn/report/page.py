@@ -9,6 +9,7 @@ from pathlib import Path
 from westofn.report import findings, tables
 from westofn.report.browser import EmbeddedPairs, embed_pairs, escape
 from westofn.report.figures import PALETTES, Figure, figure_specs
+from westofn.report.forecast import forecast_section
 from westofn.report.inputs import BASE, ReportInputs
 from westofn.report.numbers import decimal, measure, percent, percent_interval
 from westofn.report.plots import Records
@@ -60,6 +61,7 @@ def render_page(
         scope=findings.scope(inputs),
         reward_models=tables.reward_models(inputs),
         gains=tables.gains(inputs),
+        forecast=forecast_section(inputs.forecast),
         sure_pairs=findings.sure_pairs(inputs),
         policies=tables.policies(inputs),
         sections=[Section(figure, said[figure.key]) for figure in figures],
