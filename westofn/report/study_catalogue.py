@@ -78,7 +78,7 @@ GROUPS: tuple[Group, ...] = (
         "The same data with trained networks",
         "All weights learn instead of a linear head on frozen features; the same pairs. "
         "Differences are to the network of HF50.",
-        "baselines",
+        "networks",
         {
             "network_hf50": "HF50, network",
             "network_hf50_again": "HF50, network, again",
@@ -87,13 +87,14 @@ GROUPS: tuple[Group, ...] = (
             "network_hf100": "HF100, network",
         },
         "network_hf50",
+        "networks",
     ),
     Group(
         "linear",
         "The same data with linear heads",
         "A linear head on frozen features learns instead of all weights; the same pairs. "
         "Differences are to the linear head of HF50.",
-        "baselines",
+        "networks",
         {
             "linear_hf50": "HF50, linear",
             "linear_west": "HF50 + West-of-N, linear",
@@ -101,6 +102,7 @@ GROUPS: tuple[Group, ...] = (
             "linear_hf100": "HF100, linear",
         },
         "linear_hf50",
+        "networks",
     ),
     Group(
         "repeats",

@@ -351,9 +351,15 @@ MAIN_ARMS = {
 }
 
 
+def with_main(runs: Sequence[Run]) -> list[Run]:
+    """The runs that hold the main pipeline; the others have the headline's arms alone."""
+    return [run for run in runs if run["main"]]
+
+
 def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -> list[Row]:
     """The main pipeline's arms with the metrics of metrics.json."""
     found = []
+    runs = with_main(runs)
     for arm, title in MAIN_ARMS.items():
         records = [run["main"].get(arm) for run in runs]
         if records and all(records):
@@ -366,7 +372,7 @@ def main_rows(runs: Sequence[Run], metrics: Sequence[str] | Mapping[str, Any]) -
 
 def main_difference(runs: Sequence[Run], arm: str, other: str, metric: str) -> Cell | None:
     """A metric of one of the main pipeline's arms less another's; None where a seed lacks one."""
-    pairs = [(run["main"].get(arm, {}), run["main"].get(other, {})) for run in runs]
-    if not all(metric in first and metric in second for first, second in pairs):
+    pairs = [(run["main"].get(arm, {}), run["main"].get(other, {})) for run in with_main(runs)]
+    if not pairs or not all(metric in first and metric in second for first, second in pairs):
         return None
     return cell([first[metric] - second[metric] for first, second in pairs])

@@ -22,6 +22,7 @@ from westofn.report.study_results import (
     power_line,
     rows,
     table,
+    with_main,
 )
 from westofn.study.claims import Claim, check_claims
 
@@ -74,7 +75,7 @@ def made_by(seeds: Sequence[int]) -> str:
 
 def _headline(runs: Sequence[Run]) -> str:
     """The main pipeline's own arms, RL included."""
-    found = main_rows(runs, MAIN)
+    found, measured = main_rows(runs, MAIN), with_main(runs)
     if not found:
         return ""
     head = (line(["", *(title for title, _, _ in MAIN.values())]), rule(1, len(MAIN)))
@@ -93,10 +94,10 @@ def _headline(runs: Sequence[Run]) -> str:
     ]
     lines += [
         "",
-        *(f"- {text}" for text in [*readings(found, "HF50"), *_power(found, "HF50", runs)]),
+        *(f"- {text}" for text in [*readings(found, "HF50"), *_power(found, "HF50", measured)]),
     ]
     title = "## The main pipeline, three rounds of the loop"
-    return "\n".join([title, "", f"{of_seeds(runs, runs)}.", "", *head, *lines, *_labels(runs)])
+    return "\n".join([title, "", f"{of_seeds(measured, runs)}.", "", *head, *lines, *_labels(runs)])
 
 
 def _power(found: Sequence[Row], against: str, runs: Sequence[Run]) -> list[str]:
@@ -107,7 +108,7 @@ def _power(found: Sequence[Row], against: str, runs: Sequence[Run]) -> list[str]
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Right labels of round 1 by N, beside two random candidates in the base model's order."""
     key = "label_accuracy_n"
-    first = [run["main"].get("k1", {}) for run in runs]
+    first = [run["main"].get("k1", {}) for run in with_main(runs)]
     sizes = sorted({int(name.removeprefix(key)) for arm in first for name in arm if key in name})
     columns = {f"N = {n}": f"{key}{n}" for n in sizes} | {"random pairs": "label_accuracy_random"}
     if not sizes or not all(name in arm for arm in first for name in columns.values()):

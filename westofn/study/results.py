@@ -16,6 +16,7 @@ HEADLINE_PARTS = ("baselines",)
 """What every seed has."""
 PARTS = (
     *HEADLINE_PARTS,
+    "networks",
     "synthetic_bases",
     "selection",
     "teachers",
@@ -44,7 +45,7 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS)
 
     Args:
         read: Reads what the seed wrote.
-        iterations: Rounds of its loop.
+        iterations: Rounds of its loop; none where it did not run the main pipeline.
         parts: That it ran; the others are absent.
     """
     arms: dict[str, dict[str, Record]] = {}
@@ -57,7 +58,7 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[str] = PARTS)
     for name in iterations:
         found = json.loads(read(f"data/study/iterations/{name}.json"))
         tables["policy_pools"] += [_rounded(row) for row in found["tables"].get("policy_pools", [])]
-    main = json.loads(read("metrics.json"))
+    main = json.loads(read("metrics.json")) if iterations else {}
     return {
         "main": {arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items()},
         "arms": arms,

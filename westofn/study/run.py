@@ -21,6 +21,7 @@ STUDY = "study/dvc.yaml"
 FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
 """What all other stages of a seed read."""
 GROUPS = {
+    "networks": (f"{STUDY}:study_networks",),
     "selection": (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
     "data": (f"{STUDY}:study_data", f"{STUDY}:study_size"),
     "main": (MAIN, f"{STUDY}:study_iterations"),
@@ -28,7 +29,7 @@ GROUPS = {
     "bases": (f"{STUDY}:study_overoptimisation", f"{STUDY}:study_synthetic_bases"),
 }
 """Groups of targets that run side by side, the longest first: two processes share a seed evenly."""
-HEADLINE = ("main", "baselines")
+HEADLINE = ("baselines",)
 """The groups that every seed runs; the others are ablations, which the first seeds alone run."""
 AFTER_MAIN = ("bases",)
 """Groups that read what the main pipeline's students are."""
@@ -39,8 +40,9 @@ class Plan:
     """Which seeds run what.
 
     Attributes:
-        seeds: Values of `seed`, in order; all run the headline: main pipeline and baselines.
-        ablations: How many of them, from the first on, run the other parts too.
+        seeds: Values of `seed`, in order; all run the headline, the part `baselines`.
+        ablations: How many of them, from the first on, run the main pipeline with its rounds and
+            the other parts too.
     """
 
     seeds: Sequence[int]
@@ -102,7 +104,7 @@ def run_study(
             return
         runs[seed] = collect(
             lambda path: read_output(revisions[_target_that_writes(path)], path),
-            ROUNDS,
+            ROUNDS if plan.ablates(seed) else (),
             plan.parts(seed),
         )
         # After every seed: what is measured is not lost with those that fail or are stopped.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import Selector, select_pairs, top_bottom_pairs
-from westofn.params import Learner
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
@@ -61,14 +60,6 @@ def run(lab: Lab) -> None:
     contrast = side_by_side(pools, *both)
     lab.student("rlcd_rescored", hf50, judged(contrast, verdicts.p_first(contrast)))
     lab.student("shuffled", flipped(hf50, 0.5, inputs.seed))
-    learner: Learner = "network" if linear else "linear_head"
-    other = learner.removesuffix("_head")
-    lab.student(f"{other}_hf50", hf50, learner=learner)
-    lab.student(f"{other}_hf100", hf100, learner=learner)
-    lab.student(f"{other}_west", hf50, west, learner=learner)
-    lab.student(f"{other}_top_bottom{many}", hf50, several, learner=learner)
-    if linear:
-        lab.student("network_hf50_again", hf50, seed=again, learner="network")
     lab.student("prior", hf50, learner="linear_head", powers=POWERS)
     lab.student("prior_p1", hf50, learner="linear_head", powers=(1.0,))
     lab.tables["judge"] = verdicts.facts(
