@@ -27,7 +27,7 @@ from westofn.training.arms import preferences_from
 from westofn.training.preference import Head, Preferences, train_reward_model
 
 MANY = 16
-ARMS = ("hf50", "hf100", "west", "west16", "n2")
+ARMS = ("hf50", "hf100", "west", "west16")
 
 
 @dataclass(frozen=True)

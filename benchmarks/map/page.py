@@ -250,7 +250,7 @@ def _network_table(networks: Sequence[CellSummary], linear: Sequence[CellSummary
     rows = [line(heads), rule(2, len(heads) - 2)]
     for cell in networks:
         same = _at(linear, cell.place)
-        for arm in ("hf100", "west", "west16", "n2"):
+        for arm in ("hf100", "west", "west16"):
             gains = [_show(cell.gain(arm, metric)) for metric in METRICS]
             heads_gain = [
                 _show(same.gain(arm, metric))
@@ -271,8 +271,7 @@ def _size_table(cell: CellSummary) -> str:
 
 def _forecast_table(linear: Sequence[CellSummary]) -> str:
     rows = [line(["arm", "metric", "rank correlation", "in the interval"]), rule(2, 2)]
-    arms = {"west": "west N=64 k=1", "west16": "west N=64 k=16", "prior": "prior"}
-    arms |= {"hf100": "twice the labels"}
+    arms = {"west": "west N=64 k=1", "prior": "prior", "hf100": "twice the labels"}
     for arm, name in arms.items():
         for metric in ("accuracy", "on_policy_accuracy"):
             found = over_cells(linear, foreseen_of(name, metric), gain_of(arm, metric))

@@ -35,6 +35,7 @@ from benchmarks.map.settings import (
     SAMPLES_FOR_FORECAST,
     SFT_STEPS,
     SIZES_AT,
+    TEST_PAIRS,
     TRAIN_PAIRS,
     Place,
 )
@@ -105,8 +106,10 @@ def map_params() -> Params:
     """params.yaml with the map's own steps and runs."""
     params = load_params()
     runs = {"runs": NETWORK_RUNS}
+    world = params.prepare.world.model_copy(update={"test_pairs": TEST_PAIRS})
     return params.model_copy(
         update={
+            "prepare": params.prepare.model_copy(update={"world": world}),
             "sft": params.sft.model_copy(update={"steps": SFT_STEPS}),
             "base_rm": params.base_rm.model_copy(update=runs),
             "student_rm": params.student_rm.model_copy(update=runs),
@@ -161,7 +164,7 @@ def _forecast(
         validation,
         unlabeled.features[: len(labeled), :SAMPLES_FOR_FORECAST],
         seed=seed,
-        options=(Option(N_CANDIDATES, 1), Option(N_CANDIDATES, 16)),
+        options=(Option(N_CANDIDATES, 1),),
         draws=FORECAST_DRAWS,
         resamples=KAPPA_RESAMPLES,
     )

@@ -19,6 +19,7 @@ SFT_STEPS = 500
 NETWORK_RUNS = 1
 """Trainings whose weights are averaged; a third of the default."""
 TRAIN_PAIRS = 800
+TEST_PAIRS = 1500
 """Human pairs from which labels are drawn."""
 UNLABELED_PROMPTS = 200
 SAMPLES_FOR_FORECAST = 16
