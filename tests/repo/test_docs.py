@@ -31,6 +31,9 @@ MADE = (
     "runs/stages.jsonl",
     "ensemble.json",
     "card.json",
+    "questions.jsonl",
+    "label.html",
+    "answers.jsonl",
 )
 TREES = ("stages/", "westofn/", "tests/", "docs/", ".ci/", "benchmarks/")
 
