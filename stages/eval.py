@@ -1,7 +1,8 @@
 """Stage 8 of 9, `eval`: a reward model on test data, and the correctness of its synthetic labels.
 
 reads   data/prepared, data/world, data/eval_pool/candidates.parquet, data/autorater, a model;
-        for an iteration also what made it: base model, policy, candidates, pairs, decisions
+        for an iteration also what made it: the model that labelled, the first round's base model,
+        policy, candidates, pairs, decisions
 writes  data/eval/NAME/{metrics,curves}.json, {pair_scores,pool_scores,prompt_measures}.parquet
 """
 
@@ -40,6 +41,7 @@ def main(
     rm: In,
     out: Out,
     base: Optional = None,
+    base_rm: Optional = None,
     candidates: Optional = None,
     pairs: Optional = None,
     synthetic: Optional = None,
@@ -48,21 +50,24 @@ def main(
     from westofn.evaluation.arms import evaluate_arm
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.pools import Pool
-    from westofn.evaluation.synthetic import SyntheticInputs
-    from westofn.models.ensemble import load_reward_models
+    from westofn.evaluation.synthetic import SyntheticInputs, anchor_weight
+    from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
 
-    given = [option is not None for option in (base, candidates, pairs, synthetic)]
+    given = [option is not None for option in (base, base_rm, candidates, pairs, synthetic)]
     if any(given) and not all(given):
-        raise typer.BadParameter("--base, --candidates, --pairs, --synthetic go together")
+        raise typer.BadParameter(
+            "--base, --base-rm, --candidates, --pairs, --synthetic go together"
+        )
     params, device = load_params(), set_up_torch()
     preferences = PREFERENCES.read(prepared / "preferences.parquet")
     prompts = PROMPTS.read(prepared / "prompts.parquet")
     made_by = None
-    if base and candidates and pairs and synthetic:
+    if base and base_rm and candidates and pairs and synthetic:
         made_by = SyntheticInputs(
             base=load_reward_models(base, device),
+            anchor=load_anchor(base_rm, anchor_weight(pairs / "summary.json"), device),
             policy=load_policy(policy, device),
             pool=Pool.from_frames(CANDIDATES.read(candidates), prompts),
             pairs=PAIRS.read(pairs / "pairs.parquet"),

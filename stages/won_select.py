@@ -2,6 +2,9 @@
 
 reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet, data/loop/k0/rm
 writes  data/loop/k1/pairs/{pairs,nested_pairs}.parquet, summary.json
+
+From the second round on, the first round's base model judges beside the previous student, and the
+stage ends with a reason where the pools are beyond what the two can judge.
 """
 
 from __future__ import annotations
@@ -15,21 +18,30 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.params import load_params
 
 
-def main(prepared: In, candidates: In, rm: In, out: Out) -> None:
+def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
-    from westofn.models.ensemble import load_reward_models
+    from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
+    from westofn.pairing.rounds import check_round, measure_round, record
     from westofn.pairing.select import select
     from westofn.runtime import set_up_torch
 
     params, device = load_params(), set_up_torch()
-    pools = pools_from_frames(
-        CANDIDATES.read(candidates),
-        PROMPTS.read(prepared / "prompts.parquet"),
-        params.sample.n_candidates,
-    )
+    prompts, size = PROMPTS.read(prepared / "prompts.parquet"), params.sample.n_candidates
+    sampled = CANDIDATES.read(candidates)
+    pools = pools_from_frames(sampled, prompts, size)
     base = load_reward_models(rm, device)
-    chosen = params.won_select
+    chosen, health = params.won_select, None
+    if rm != base_rm:
+        first = CANDIDATES.read(first_candidates)
+        health = measure_round(
+            base,
+            load_reward_models(base_rm, device),
+            (pools, pools_from_frames(first, prompts, size)),
+            (sampled, first),
+            params.seed,
+        )
+        check_round(health, chosen.stop, out.parent.name)
     selection = select(
         base,
         pools,
@@ -37,10 +49,14 @@ def main(prepared: In, candidates: In, rm: In, out: Out) -> None:
         selector=chosen.selector,
         seed=params.seed,
         pessimism=chosen.pessimism,
+        anchor=load_anchor(base_rm, chosen.anchor, device) if health else None,
     )
+    summary = summarise(pools, selection, base, chosen)
+    if health:
+        summary |= {"anchor": chosen.anchor, "pool_health": record(health)}
     PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
-    write_json(summarise(pools, selection, base, chosen), out / "summary.json")
+    write_json(summary, out / "summary.json")
 
 
 if __name__ == "__main__":

@@ -290,7 +290,12 @@ class TestStudy:
         assert {*after.values()} == {(first.name,)}
         rounds = {"loop.k1": "{prev: k0}", "+loop.k2": "{prev: k1}", "+loop.k3": "{prev: k2}"}
         for experiment in self.asked:
-            assert experiment.settings == {"seed": 0, **rounds}  # params.yaml has k1
+            stops = {key: experiment.settings[key] for key in experiment.settings if "stop" in key}
+            assert stops == {
+                f"won_select.stop.{name}": 0.0
+                for name in ("agreement", "spread", "distinct", "length")
+            }  # a round that the loop would end is measured
+            assert experiment.settings == {"seed": 0, **rounds, **stops}  # params.yaml has k1
             assert experiment.afresh
 
     def test_every_stage_of_the_study_is_in_one_part_and_the_main_pipeline_too(

@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
     "sft": {"scratch": {"width": 16, "feed_forward": 32}, "steps": 30, "batch_size": 16},
     "base_rm": {"steps": 8, "batch_size": 8, "average_decay": 0.5, "runs": 1, "evaluations": 2},
     "sample": {"n_candidates": 8},
+    "won_select": {"stop": {"agreement": 0.0, "spread": 0.0, "distinct": 0.0, "length": 0.0}},
     "student_rm": {
         "learner": "network",
         "steps": 8,

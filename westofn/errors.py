@@ -26,5 +26,9 @@ class JudgeError(WestofnError):
     """A preference judge cannot be asked, or its answers cannot be used."""
 
 
+class RoundError(WestofnError):
+    """A later round of the loop would train on pools that its reward model cannot judge."""
+
+
 class TrainingError(WestofnError):
     """Training cannot go on: a loss is NaN, or there is nothing to train on."""

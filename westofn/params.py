@@ -362,14 +362,48 @@ class SampleParams(Section):
         return self
 
 
+class StopParams(Section):
+    """What a round after the first must keep to go on; 0 switches a check off.
+
+    Attributes:
+        agreement: The smallest share of random pairs that the previous student and the first
+            round's base model order alike.
+        spread: The smallest spread of the previous student's margins, as a multiple of that in the
+            pools of round 1.
+        distinct: The smallest share of different responses in a pool.
+        length: The largest change of the mean length since round 1, a factor in either direction.
+    """
+
+    agreement: Share
+    spread: NonNegative
+    distinct: Share
+    length: NonNegative
+
+    @model_validator(mode="after")
+    def _length_is_a_factor(self) -> Self:
+        if 0 < self.length < 1:
+            raise ValueError(
+                f"length is {self.length:g}, a factor of change in either direction: needs at "
+                "least 1, or 0 to switch the check off"
+            )
+        return self
+
+
 class WonSelectParams(Section):
-    """Which two candidates of a pool become a pair."""
+    """Which two candidates of a pool become a pair, by whose margins, and when the loop stops.
+
+    Attributes:
+        anchor: Weight of the first round's base model in the margins of later rounds; the previous
+            student has the rest.
+    """
 
     method: Literal["exact", "tournament"]
     selector: Literal[
         "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
     ]
     pessimism: NonNegative
+    anchor: Share
+    stop: StopParams
 
     @model_validator(mode="after")
     def _tournament_finds_best_and_worst(self) -> Self:

@@ -15,9 +15,9 @@ from westofn.core.selection import nested_best_worst
 from westofn.errors import DataError, ModelError
 from westofn.evaluation import synthetic
 from westofn.evaluation.synthetic import SyntheticInputs, compare_pool, evaluate_synthetic
-from westofn.models.ensemble import Ensemble
+from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import log_likelihood
-from westofn.models.scoring import score_pools
+from westofn.models.scoring import pair_margins, score_pools
 
 from .planted import pool_of, preference_frame, text
 
@@ -216,6 +216,21 @@ def test_an_ensembles_margins_of_a_pool_are_the_members_mean(comparator, untrain
     _, together = compare_pool(Ensemble.of(one, two), pool, seed=0)
     assert abs(both[0] - both[1]).max() > 0.1
     assert together == pytest.approx((both[0] + both[1]) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("comparator", ["embedding", "joint"])
+def test_an_anchored_teachers_margins_are_the_weighted_mean(comparator, untrained):
+    pool = pool_of(*VALUES)
+    student, base = untrained("pointwise"), untrained(comparator)
+    anchor = Anchor(Ensemble.of(base), 0.25)
+    drawn, together = compare_pool(Ensemble.of(student), pool, 0, anchor)
+    pairs = [
+        (pool.prompts[p], pool.responses[p][a], pool.responses[p][b])
+        for p in range(len(pool.prompts))
+        for a, b in zip(drawn.first[p], drawn.second[p], strict=True)
+    ]
+    own, of_base = (pair_margins(model, *zip(*pairs, strict=True)) for model in (student, base))
+    assert together.ravel() == pytest.approx((0.75 * own + 0.25 * of_base).numpy(), abs=1e-5)
 
 
 def test_kept_pairs_are_measured_apart_and_reasons_are_counted(gold, planted, policy):

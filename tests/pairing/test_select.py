@@ -19,7 +19,7 @@ from westofn.core.selection import SELECTORS, Selector
 from westofn.errors import DataError
 from westofn.models.encoder_decoder import PromptStates
 from westofn.models.encoding import Encoder, Padded
-from westofn.models.ensemble import Ensemble
+from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.pairing import select as module
@@ -285,6 +285,53 @@ def test_members_that_agree_choose_as_one_does(
     twice = select(Ensemble.of(one, one), pools, method=method, selector="west", seed=2)
     assert _rows(alone.pairs) == _rows(twice.pairs)
     assert twice.forward_passes == 2 * alone.forward_passes
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_an_anchored_margin_is_the_weighted_mean_of_both_models(
+    comparator: Comparator, committees: Callable[[Comparator], Ensemble], scorers: Scorers
+) -> None:
+    pools, student, base = _pools(), Ensemble.of(scorers("pointwise")), committees(comparator)
+    found = select(
+        student, pools, method="exact", selector="west", seed=0, anchor=Anchor(base, 0.25)
+    )
+    expected = []
+    for row in range(len(pools.prompts)):
+        own = _member_margins(student, pools, row).mean(0)
+        both = 0.75 * own + 0.25 * _member_margins(base, pools, row).mean(0)
+        best, worst = max(permutations(range(SIZE), 2), key=lambda pair: float(both[pair]))
+        expected.append((best, worst, float(both[best, worst].sigmoid())))
+    _same(_rows(found.pairs), expected)
+    each = SIZE * (SIZE - 1) if comparator == "joint" else SIZE
+    assert found.forward_passes == len(pools.prompts) * (SIZE + 3 * each)
+
+
+@pytest.mark.parametrize("method", ["exact", "tournament"])
+def test_an_anchor_that_has_all_the_weight_chooses_alone(
+    method: str, committees: Callable[[Comparator], Ensemble], scorers: Scorers
+) -> None:
+    pools, student, base = _pools(), Ensemble.of(scorers("pointwise")), committees("pointwise")
+    anchored = select(
+        student, pools, method=method, selector="west", seed=0, anchor=Anchor(base, 1.0)
+    )
+    alone = select(base, pools, method=method, selector="west", seed=0)
+    assert _rows(anchored.pairs) != _rows(
+        select(student, pools, method=method, selector="west", seed=0).pairs
+    )
+    _same(_rows(anchored.pairs), _rows(alone.pairs))
+
+
+def test_a_tournament_with_an_anchor_finds_what_exact_finds(
+    committees: Callable[[Comparator], Ensemble], scorers: Scorers
+) -> None:
+    # Pointwise models, so their mean is transitive and the tournament is exact.
+    pools, student = _pools(), Ensemble.of(scorers("pointwise"))
+    anchor = Anchor(committees("pointwise"), 0.5)
+    exact, knockout = (
+        select(student, pools, method=method, selector="west", seed=0, anchor=anchor)
+        for method in ("exact", "tournament")
+    )
+    _same(_rows(knockout.pairs), _rows(exact.pairs))
 
 
 def test_a_tournament_of_an_ensemble_asks_for_the_mean(

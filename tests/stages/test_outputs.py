@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from ruamel.yaml import YAML
 
 from tests.stages.pipeline import Tiny
 from westofn.artifacts.catalogue import TABLES, table_for
@@ -341,3 +342,47 @@ def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
         assert card["precision"] == "bf16", name
         assert card["training"]["lora_rank"] == 2, name
         assert {path.name for path in folder.iterdir()} <= set(REWARD_MODEL), name
+
+
+def _second_round(tiny: Tiny, **stop: float) -> None:
+    """A round k2 on the policy that k1 trained, with its candidates sampled."""
+    loop = {"k1": {"prev": "k0"}, "k2": {"prev": "k1"}}
+    yaml = YAML()
+    document = yaml.load((tiny / "params.yaml").read_text(encoding="utf-8"))
+    document["loop"] = loop
+    document["won_select"]["stop"].update(stop)
+    with (tiny / "params.yaml").open("w", encoding="utf-8") as handle:
+        yaml.dump(document, handle)
+    tiny.succeed("sample@k2")
+
+
+def test_a_later_round_is_judged_beside_the_first_base_and_notes_its_health(tiny: Tiny) -> None:
+    _second_round(tiny)
+    tiny.succeed("won_select@k2", "filter@k2", "student_rm@k2", "eval@k2")
+    found = summary(tiny, "data/loop/k2/pairs/summary.json")
+    assert (found["anchor"], found["comparator"]) == (0.5, "pointwise")
+    assert {*found["pool_health"]} == {"agreement", "spread", "distinct", "length"}
+    first = summary(tiny, "data/loop/k1/pairs/summary.json")
+    assert not {"anchor", "pool_health"} & first.keys()
+    assert found["forward_passes"] == 2 * first["forward_passes"]
+    measured = summary(tiny, "data/eval/k2/metrics.json")
+    assert measured["pairs_selected"] == found["pairs_selected"]
+
+
+def test_the_first_round_knows_neither_anchor_nor_stop(made: Tiny, tiny: Tiny) -> None:
+    beyond = {"agreement": 1.0, "spread": 100.0, "distinct": 1.0, "length": 1.0}
+    tiny.change({"won_select": {"anchor": 1.0, "stop": beyond}})
+    tiny.succeed("won_select@k1")
+    for name in ("pairs.parquet", "nested_pairs.parquet", "summary.json"):
+        path = f"data/loop/k1/pairs/{name}"
+        assert (tiny / path).read_bytes() == (made / path).read_bytes()
+
+
+def test_a_round_whose_pools_are_beyond_a_limit_ends_with_a_reason(tiny: Tiny) -> None:
+    _second_round(tiny, spread=100.0)
+    tiny.fail(
+        "won_select@k2",
+        "round k2: spread of the previous student's margins relative to round 1 is",
+        "needs at least 100 (won_select.stop.spread)",
+        "raise rlhf.kl_weight, lower rlhf.steps, or take k2 out of `loop`",
+    )

@@ -7,6 +7,7 @@ that sampled the candidates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from westofn.artifacts.decisions import REASONS
+from westofn.artifacts.json_file import read_json
 from westofn.core.bound import Epsilon, epsilon, pair_bound
 from westofn.core.comparators import pair_margin
 from westofn.core.metrics import bootstrap_interval, correctness
@@ -30,7 +32,7 @@ from westofn.evaluation.pools import (
     require_finite,
 )
 from westofn.evaluation.records import Record, with_interval
-from westofn.models.ensemble import Ensemble, mean_pair_margins
+from westofn.models.ensemble import Anchor, Ensemble, mean_pair_margins
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
@@ -59,6 +61,7 @@ class SyntheticInputs:
         nested: Table NESTED_PAIRS.
         decisions: Table DECISIONS.
         human: Rows of table PREFERENCES: the human training pairs, to compare likelihoods with.
+        anchor: The first round's base model, where it judged beside `base`.
     """
 
     base: Ensemble
@@ -68,6 +71,7 @@ class SyntheticInputs:
     nested: pl.DataFrame
     decisions: pl.DataFrame
     human: pl.DataFrame
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,15 @@ class SyntheticEvaluation:
 
     metrics: Record
     label_accuracy: list[Record]
+
+
+def anchor_weight(summary: Path) -> float:
+    """Weight of the first round's base model in the labels, as `won_select` noted it.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    return float(read_json(summary, "won_select").get("anchor", 0.0))
 
 
 def evaluate_synthetic(
@@ -134,7 +147,7 @@ def evaluate_labels(
     selected = _labels(inputs.pairs, inputs.pool, rewards, gold, "pairs")
     nested = _labels(inputs.nested, inputs.pool, rewards, gold, "nested_pairs")
     some = _some_prompts(inputs.pool, seed)
-    drawn, margin = compare_pool(inputs.base, inputs.pool.take(some), seed)
+    drawn, margin = compare_pool(inputs.base, inputs.pool.take(some), seed, inputs.anchor)
     gold_margin = drawn.difference(rewards[some])
     gap = epsilon(sigmoid(margin).ravel(), gold.p_from_margins(gold_margin).ravel())
     sup = max(gap.sup, selected.largest_gap, nested.largest_gap)
@@ -164,8 +177,12 @@ def evaluate_labels(
     return SyntheticEvaluation(metrics, curve)
 
 
-def compare_pool(base: Ensemble, pool: Pool, seed: int) -> tuple[PoolPairs, FloatArray]:
+def compare_pool(
+    base: Ensemble, pool: Pool, seed: int, anchor: Anchor | None = None
+) -> tuple[PoolPairs, FloatArray]:
     """The base model's margins of pool pairs, first over second; of several models the mean.
+
+    An anchor judges beside it, as in `westofn.pairing.select`.
 
     Returns:
         The pairs, and (P, K) margins. All pairs of each pool while they number no more than
@@ -175,13 +192,15 @@ def compare_pool(base: Ensemble, pool: Pool, seed: int) -> tuple[PoolPairs, Floa
     Raises:
         ModelError: A margin is NaN or infinite.
     """
-    if base.comparator == "joint":
-        drawn = draw_pairs(pool, JOINT_PAIRS_PER_PROMPT, seed, "epsilon")
-        margin = _joint_margins(base, pool, drawn)
+    if "joint" in (base.comparator, anchor and anchor.model.comparator):
+        per_prompt = JOINT_PAIRS_PER_PROMPT
     else:
         per_prompt = max(1, MAX_COMPARISONS // len(pool.prompt_ids))
-        drawn = draw_pairs(pool, per_prompt, seed, "epsilon")
-        margin = _embedded_margins(base, pool, drawn)
+    drawn = draw_pairs(pool, per_prompt, seed, "epsilon")
+    margins = _margins(base, pool, drawn)
+    if anchor:
+        margins = anchor.beside(margins, _margins(anchor.model, pool, drawn))
+    margin = margins.double().numpy()
     require_finite("base", "pool pairs", margin)
     return drawn, margin
 
@@ -195,9 +214,11 @@ def _some_prompts(pool: Pool, seed: int) -> IndexArray:
     return np.sort(rng.choice(count, MAX_PROMPTS, replace=False))
 
 
-def _embedded_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> FloatArray:
-    margins = [_member_margins(member, pool, drawn) for member in base.members]
-    return torch.stack(margins).mean(0).double().numpy()
+def _margins(ensemble: Ensemble, pool: Pool, drawn: PoolPairs) -> Tensor:
+    """(P, K) fp32, the mean over members."""
+    if ensemble.comparator == "joint":
+        return _joint_margins(ensemble, pool, drawn)
+    return torch.stack([_member_margins(m, pool, drawn) for m in ensemble.members]).mean(0)
 
 
 def _member_margins(member: Scorer, pool: Pool, drawn: PoolPairs) -> Tensor:
@@ -211,14 +232,13 @@ def _member_margins(member: Scorer, pool: Pool, drawn: PoolPairs) -> Tensor:
     return torch.cat(blocks)
 
 
-def _joint_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> FloatArray:
+def _joint_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> Tensor:
     prompts, first, second = [], [], []
     for row, responses in enumerate(pool.responses):
         prompts += [pool.prompts[row]] * drawn.first.shape[1]
         first += [responses[index] for index in drawn.first[row]]
         second += [responses[index] for index in drawn.second[row]]
-    margins = mean_pair_margins(base, prompts, first, second)
-    return margins.double().numpy().reshape(drawn.first.shape)
+    return mean_pair_margins(base, prompts, first, second).view(drawn.first.shape)
 
 
 @dataclass(frozen=True)

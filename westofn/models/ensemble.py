@@ -70,6 +70,35 @@ class Ensemble:
         self.members[0].require_pointwise(purpose)
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """The first round's base model, which judges beside the student that labels a later round.
+
+    Reinforcement learning has optimised the policy against that student, and not against this
+    model. Both have calibrated margins, so their mean needs no scale.
+
+    Attributes:
+        model: Of any comparator.
+        weight: Of its margins, in [0, 1]; the student's have the rest.
+    """
+
+    model: Ensemble
+    weight: float
+
+    def beside(self, student: Tensor, base: Tensor) -> Tensor:
+        """Margins of the two together, of their margins of the same pairs."""
+        return (1 - self.weight) * student + self.weight * base
+
+
+def load_anchor(base: Path, weight: float, device: torch.device | str = "cpu") -> Anchor | None:
+    """The first round's base model as an anchor; None where it has no weight.
+
+    Raises:
+        ModelError: See `load_reward_models`.
+    """
+    return Anchor(load_reward_models(base, device), weight) if weight else None
+
+
 def load_reward_models(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
     """The members of an ensemble's folder, or the single model of a model's.
 

@@ -21,7 +21,7 @@ from westofn.core.selection import (
 )
 from westofn.core.tournament import Compare, tournament_best_worst
 from westofn.execution.progress import track
-from westofn.models.ensemble import Ensemble
+from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import Scorer
 from westofn.models.scoring import joint_margins, score_pools
 
@@ -55,7 +55,7 @@ class Selection:
         pool_std: (P,) standard deviation over the pool of each candidate's mean margin (their mean
             is 0 by skew symmetry); None for a tournament.
         forward_passes: Responses, or ordered pairs for a joint comparator, that went through it;
-            through all members of an ensemble together.
+            through all members of an ensemble and the anchor together.
     """
 
     pairs: BestWorst
@@ -72,6 +72,7 @@ def select(
     selector: Selector,
     seed: int,
     pessimism: float = 0.0,
+    anchor: Anchor | None = None,
 ) -> Selection:
     """Choose a pair of every pool.
 
@@ -83,6 +84,8 @@ def select(
         seed: Of the random selectors and of the tournament's brackets.
         pessimism: A pair's margin is the members' mean less this many of their standard deviations;
             p_chosen is that margin's probability. A single model has no deviation.
+        anchor: The first round's base model, beside which a later round's `base` judges; deviations
+            are then over the anchor's members.
 
     Raises:
         ValueError: A tournament, which needs skew-symmetric margins, with pessimism.
@@ -90,43 +93,76 @@ def select(
     if method == "tournament":
         if pessimism:
             raise ValueError(f"pessimism is {pessimism}, a tournament needs 0: use method exact")
-        return _tournament(base, pools, seed)
-    count, members = pools.n_candidates, len(base.members)
+        return _tournament(base, pools, seed, anchor)
+    count = pools.n_candidates
+    members = len(base.members) + (len(anchor.model.members) if anchor else 0)
     step = max(1, MARGINS_AT_ONCE // (members * count**2))
     draws = _draws(seed, pools.prompt_ids, 2)
     parts, nested, stds = [], [], []
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
-        of_members = [
-            pool_margins(member, pools.prompts[start:stop], pools.responses[start:stop])
-            for member in base.members
-        ]
-        margins = lower_confidence_margins(torch.stack(of_members), pessimism)
+        block = pools.prompts[start:stop], pools.responses[start:stop]
+        of_members = _members_margins(base, *block)
+        if anchor:
+            of_members = anchor.beside(of_members.mean(0), _members_margins(anchor.model, *block))
+        margins = lower_confidence_margins(of_members, pessimism)
         parts.append(select_pairs(margins, selector, draws[start:stop]))
         nested.append(nested_best_worst(margins, default_sizes(count)))
         stds.append(mean_margin(margins).std(-1, correction=0))
-    each = count * (count - 1) if base.comparator == "joint" else count
     return Selection(
         pairs=_concat(parts),
         nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
         pool_std=torch.cat(stds),
-        forward_passes=members * each * len(pools.prompts),
+        forward_passes=_passes(base, pools, count * (count - 1), anchor),
     )
 
 
-def _tournament(base: Ensemble, pools: Pools, seed: int) -> Selection:
+def _members_margins(
+    ensemble: Ensemble, prompts: Sequence[str], responses: Sequence[Sequence[str]]
+) -> Tensor:
+    """(members, P, N, N) margins of every ordered pair of each pool."""
+    return torch.stack([pool_margins(member, prompts, responses) for member in ensemble.members])
+
+
+def _passes(base: Ensemble, pools: Pools, joint: int, anchor: Anchor | None) -> int:
+    """Forward passes of all models; `joint`: of one pool by a member that is a joint comparator."""
+    models = [base, anchor.model] if anchor else [base]
+    each = [
+        len(model.members) * (joint if model.comparator == "joint" else pools.n_candidates)
+        for model in models
+    ]
+    return sum(each) * len(pools.prompts)
+
+
+def _tournament(base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None) -> Selection:
     count = pools.n_candidates
     brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
-    compares = [_compare(member, pools) for member in base.members]
+    compare = _compare_members(base, pools)
+    if anchor:
+        compare = _beside(anchor, compare, _compare_members(anchor.model, pools))
+    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
+    pairs = BestWorst(result.best, result.worst, result.p_best)
+    passes = _passes(base, pools, 2 * result.comparisons_per_prompt, anchor)
+    return Selection(pairs, {count: pairs}, None, passes)
+
+
+def _beside(anchor: Anchor, own: Compare, of_anchor: Compare) -> Compare:
+    """Margins of a teacher and its anchor together."""
+
+    def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return anchor.beside(own(prompt, a, b), of_anchor(prompt, a, b))
+
+    return compare
+
+
+def _compare_members(ensemble: Ensemble, pools: Pools) -> Compare:
+    """The mean of the members' margins."""
+    compares = [_compare(member, pools) for member in ensemble.members]
 
     def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return torch.stack([member(prompt, a, b) for member in compares]).mean(0)
 
-    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
-    pairs = BestWorst(result.best, result.worst, result.p_best)
-    each = 2 * result.comparisons_per_prompt if base.comparator == "joint" else count
-    passes = len(base.members) * each * len(pools.prompts)
-    return Selection(pairs, {count: pairs}, None, passes)
+    return compare
 
 
 def _compare(scorer: Scorer, pools: Pools) -> Compare:

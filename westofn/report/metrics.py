@@ -14,6 +14,8 @@ INTERVALS = tuple(f"{key}{end}" for key in HEADLINE for end in ("", "_low", "_hi
 BASE_KEYS = INTERVALS
 ARM_KEYS = (*INTERVALS, "high_confidence_accuracy", "ece")
 ITERATION_KEYS = ("label_accuracy", "label_bound", "label_accuracy_random")
+HEALTH = "pool_health"
+"""Of `pairs/summary.json`, in rounds after the first."""
 FILTER_KEYS = ("pairs_selected", "pairs_kept")
 RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
 
@@ -54,6 +56,7 @@ def _iteration_metrics(arm: Arm, iteration: Iteration) -> dict[str, float]:
     return (
         _pick(arm.metrics, ITERATION_KEYS)
         | _labels_by_size(arm)
+        | _pool_health(iteration)
         | _pick(iteration.filtering, FILTER_KEYS)
         | _pick(iteration.rl_metrics, RL_KEYS)
     )
@@ -63,6 +66,12 @@ def _labels_by_size(arm: Arm) -> dict[str, float]:
     """Correctness of the West-of-N pair among the first n candidates, a key an n."""
     points = arm.curves.get("label_accuracy", ())
     return {f"label_accuracy_n{p['n']}": _rounded(p["accuracy"]) for p in points}
+
+
+def _pool_health(iteration: Iteration) -> dict[str, float]:
+    """What a later round's pools are like beside round 1's, such as pool_agreement."""
+    health = iteration.selection.get(HEALTH, {})
+    return {f"pool_{name}": _rounded(value) for name, value in health.items()}
 
 
 def _pick(record: Record, keys: tuple[str, ...]) -> dict[str, float]:

@@ -12,12 +12,15 @@ from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.experiments import Experiment, read_output, run_all
+from westofn.params import StopParams
 from westofn.report.study_results import Run, Study
 from westofn.study.results import HEADLINE_PARTS, PARTS, collect
 
 ROUNDS = ("k1", "k2", "k3")
 MAIN = "dvc.yaml"
 STUDY = "study/dvc.yaml"
+NO_STOP = {f"won_select.stop.{name}": 0.0 for name in StopParams.model_fields}
+"""A round that the loop would stop is measured: its health numbers stand beside its results."""
 FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
 """What all other stages of a seed read."""
 GROUPS = {
@@ -91,7 +94,7 @@ def run_study(
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
-    experiments = experiments_of(plan, rounds)
+    experiments = experiments_of(plan, rounds | NO_STOP)
     wrote: dict[int, dict[str, str]] = {seed: {} for seed in plan.seeds}
     runs: dict[int, Run] = {}
 
