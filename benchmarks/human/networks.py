@@ -9,6 +9,7 @@ import polars as pl
 from torch import Tensor
 
 from benchmarks.human.corpus import Corpus, Features
+from benchmarks.human.data import PAIR_COLUMNS
 from benchmarks.human.linear import Judge, Labels, measure_margins
 from westofn.core.selection import exact_best_worst
 from westofn.evaluation.records import Record
@@ -53,12 +54,15 @@ def network_arms(
     """
     arms = _Arms(corpus, recipe)
     half, full = arms.human(labels.half), arms.human(labels.full)
-    pairs = {
-        "hf50": lambda: arms.train("hf50", half),
-        "hf100": lambda: arms.train("hf100", full),
-        "west": lambda: arms.train("west", half, _west_of_n(arms, half)),
-    }
-    return {name: _measure(train(), corpus, features, judge) for name, train in pairs.items()}
+    records = {}
+    for name, human, synthetic in (
+        ("hf50", half, None),
+        ("hf100", full, None),
+        ("west", half, _west_of_n(arms, half)),
+    ):
+        trained = arms.train(name, human, synthetic)
+        records[name] = _measure(trained, corpus, features, judge)
+    return records
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,8 @@ class _Arms:
 
 def preferences_of(pairs: pl.DataFrame) -> Preferences:
     """Human pairs as hard labels."""
-    sides = (pairs[name].to_list() for name in ("prompt", "chosen", "rejected"))
-    return Preferences(*sides, p_chosen=[1.0] * pairs.height)
+    prompts, chosen, rejected = (pairs[name].to_list() for name in PAIR_COLUMNS)
+    return Preferences(prompts, chosen, rejected, [1.0] * pairs.height)
 
 
 def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
@@ -121,8 +125,8 @@ def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
 
 def _measure(scorer: Scorer, corpus: Corpus, features: Features, judge: Judge | None) -> Record:
     test = corpus.texts.pairs["test"]
-    sides = (test[name].to_list() for name in ("prompt", "chosen", "rejected"))
-    record = measure_margins(pair_margins(scorer, *sides), features)
+    prompts, chosen, rejected = (test[name].to_list() for name in PAIR_COLUMNS)
+    record = measure_margins(pair_margins(scorer, prompts, chosen, rejected), features)
     if judge is not None:
         rewards = mean_rewards(Ensemble.of(scorer), *corpus.test_pools)
         record["win_rate"] = judge.win_rate(features, rewards)

@@ -436,10 +436,11 @@ def _gold(runs: Sequence[Run], cells: Sequence[tuple[int, Measured]]) -> str:
         for arm, title in BASELINES.items()
     ]
     last = cells[-1][0]
-    judged = [
-        _share(mean(runs, lambda run, s=size: _point(run.cells[last].gold["hf50"], s, "judged")))
-        for size in sizes
-    ]
+
+    def judged_share(size: str) -> Get:
+        return lambda run: _point(run.cells[last].gold["hf50"], size, "judged")
+
+    judged = [_share(mean(runs, judged_share(size))) for size in sizes]
     change = difference(runs, of_arm(last, "hf50", WHOLE), of_arm(last, "hf50", "2"))
     return "\n".join(
         [

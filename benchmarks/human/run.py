@@ -245,7 +245,8 @@ class _Measures:
     def _gold(self, weights: Mapping[str, Tensor]) -> dict[str, list[Record]]:
         if not self.stances:
             return {}
-        texts = self.features.stances.split([len(stance.texts) for stance in self.stances])
+        sizes = [len(stance.texts) for stance in self.stances]
+        texts = torch.split(self.features.stances, sizes)  # type: ignore[no-untyped-call]
         return {
             arm: label_correctness(self.stances, [x @ w for x in texts], self.corpus.seed)
             for arm, w in weights.items()
