@@ -246,7 +246,7 @@ class _Measures:
         if not self.stances:
             return {}
         sizes = [len(stance.texts) for stance in self.stances]
-        texts = torch.split(self.features.stances, sizes)  # type: ignore[no-untyped-call]
+        texts = torch.split(self.features.stances, sizes)
         return {
             arm: label_correctness(self.stances, [x @ w for x in texts], self.corpus.seed)
             for arm, w in weights.items()
