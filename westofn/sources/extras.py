@@ -154,8 +154,8 @@ def demonstrations_frame(
             prompts = {row[0] for row in rows.values()}
             raise DataError(
                 f"{where}: none of {len(demonstrations)} demonstrations fell to {split}: "
-                f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}), and "
-                f"those of a prompt stay together; needs at least 1: give "
+                f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}), "
+                f"and those of a prompt stay together; needs at least 1: give "
                 f"demonstrations of more prompts in prepare.sft_path, or change "
                 f"prepare.files.validation_fraction"
             )
