@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format deps docs presets study venv clean
+.PHONY: repro test test-fast check format deps docs presets study human venv clean
 
 SEEDS ?= 9
 
@@ -47,6 +47,11 @@ presets:  ## params.yaml is what `preset world` writes; after every change of a 
 
 study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md, README
 	python -m westofn study --seeds $(SEEDS)
+
+human: $(READY)  ## real human preferences over seeds -> benchmarks/human.json, docs/human-data.md
+	@test -n "$(HUMAN_DATA)" || { echo "human: HUMAN_DATA is not set; make human HUMAN_DATA=DIR," \
+		"where DIR holds e2e-ratings, ukp-convarg and hh-rlhf-8k"; exit 2; }
+	OMP_NUM_THREADS=1 python -m benchmarks.human --data "$(HUMAN_DATA)" --seeds $(SEEDS) --jobs 2
 
 venv: $(READY)
 

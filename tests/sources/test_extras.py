@@ -137,8 +137,36 @@ class TestDemonstrations:
         assert needed in str(caught.value)
 
     def test_too_few_for_both_splits_are_refused(self, load: Load) -> None:
-        with pytest.raises(DataError, match="demonstrations fell to"):
-            load(sft="file", sft_path=[{"prompt": words(900), "response": "x"}])
+        rows = [{"prompt": words(900), "response": text} for text in "xyz"]
+        with pytest.raises(DataError, match="demonstrations fell to") as caught:
+            load(sft="file", sft_path=rows)
+        assert "3 rows of 1 prompts are left (dropped: {})" in str(caught.value)
+        assert "prepare.files.validation_fraction" in str(caught.value)
+
+    def test_they_may_share_their_prompts_with_unlabeled_ones(self, load: Load) -> None:
+        rows = [
+            {"prompt": words(1000 + row), "completion": f"said {row} {take}"}
+            for row in range(40)
+            for take in range(3)
+        ]
+        shared = load(sft="file", sft_path=rows, unlabeled="file", unlabeled_path=rows)
+        assert shared.prompts.filter(split="unlabeled").height == 40
+        # The rows that validate are those that they would be without D_U, whole prompts at a time.
+        assert shared.sft.equals(load(sft="file", sft_path=rows).sft)
+        splits = shared.sft.group_by("prompt").agg(pl.col("split").n_unique(), pl.len())
+        assert splits["split"].to_list() == [1] * 40
+        assert splits["len"].to_list() == [3] * 40
+        assert set(shared.sft["split"]) == {"train", "validation"}
+
+    def test_prompts_that_all_three_share_leak_into_no_held_out_split(self, load: Load) -> None:
+        split_of = dict(load().preferences.select("prompt", "split").iter_rows())
+        rows = [{"prompt": prompt, "completion": "said"} for prompt in split_of]
+        rows += [{"prompt": words(1000 + row), "completion": "said"} for row in range(40)]
+        data = load(sft="file", sft_path=rows, unlabeled="file", unlabeled_path=rows)
+        taught = set(data.sft.filter(split="train")["prompt"])
+        for split in ("validation", "test", "autorater"):
+            assert prompts_in(data, split)
+            assert not prompts_in(data, split) & taught
 
 
 class TestUnlabeled:

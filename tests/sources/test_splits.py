@@ -289,3 +289,26 @@ class TestLeaks:
         frames["preferences"] = frame(["p1"], ["a"], ["validation"])
         with pytest.raises(DataError, match="validation of preferences and train of prompts"):
             check_no_leak(frames, "x")
+
+    def test_validation_demonstrations_may_share_unlabeled_prompts_and_no_others(self) -> None:
+        frames = {
+            "sft": frame(["p1"], ["a"], ["validation"]),
+            "preferences": frame(["p2"], ["b"], ["train"]),
+            "prompts": frame(["p1"], ["a"], ["unlabeled"]),
+        }
+        check_no_leak(frames, "x")
+        frames["sft"] = frame(["p2"], ["b"], ["validation"])
+        with pytest.raises(DataError, match="validation of sft and train of preferences"):
+            check_no_leak(frames, "x")
+        frames["sft"] = frame(["p1", "p1"], ["a", "a"], ["validation", "train"])
+        with pytest.raises(DataError, match="validation of sft and train of sft"):
+            check_no_leak(frames, "x")
+
+    def test_a_clash_is_seen_past_a_role_that_may_share(self) -> None:
+        frames = {
+            "sft": frame(["p1"], ["a"], ["validation"]),
+            "prompts": frame(["p1"], ["a"], ["unlabeled"]),
+            "preferences": frame(["p1"], ["a"], ["validation"]),
+        }
+        with pytest.raises(DataError, match="train of prompts and validation of preferences"):
+            check_no_leak(frames, "x")

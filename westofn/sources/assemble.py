@@ -88,7 +88,7 @@ def assemble(
         sft, found = _chosen(preferences), {}
     else:
         taught = demonstrations_frame(
-            extras.demonstrations, groups, split_of, outside.groups, fractions, seed, where
+            extras.demonstrations, groups, split_of, fractions, seed, where
         )
         sft, found = taught.frame, taught.counts
     return SourceData.validated(

@@ -3,6 +3,8 @@
 They are grouped with the prompts of the pairs, and what would leak is dropped and counted: a
 demonstration of a prompt that is held out for test or autorater, and an unlabeled prompt that is
 held out, or that a pair has (it is labelled, so that its pair would count as not in HF50).
+Demonstrations and unlabeled prompts may share prompts: D_U has no label that could leak, and the
+validation rows of demonstrations measure the policy's likelihood alone.
 """
 
 from __future__ import annotations
@@ -52,10 +54,9 @@ class Extras:
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Prompts of D_U from elsewhere, their groups, and what was dropped on the way."""
+    """Prompts of D_U from elsewhere, and what was dropped on the way."""
 
     frame: pl.DataFrame
-    groups: frozenset[str]
     counts: dict[str, int]
 
 
@@ -71,7 +72,7 @@ def unlabeled_prompts(
         split_of: split of every group that has pairs.
     """
     if not extras.unlabeled:
-        return Unlabeled(PROMPTS.empty(), frozenset(), {})
+        return Unlabeled(PROMPTS.empty(), {})
     labelled = set(preferences["prompt_id"])
     dropped: Counter[str] = Counter()
     kept: dict[str, str] = {}
@@ -95,7 +96,7 @@ def unlabeled_prompts(
             "split": ["unlabeled"] * len(kept),
         }
     )
-    return Unlabeled(frame, frozenset(groups.group_of[name] for name in kept), counts)
+    return Unlabeled(frame, counts)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,6 @@ def demonstrations_frame(
     demonstrations: Sequence[Demonstration],
     groups: PromptGroups,
     split_of: Mapping[str, str],
-    unlabeled_groups: frozenset[str],
     fractions: SplitFractions,
     seed: int,
     where: Path | str,
@@ -120,8 +120,8 @@ def demonstrations_frame(
     Args:
         demonstrations: with blank and double ones.
         groups: of all prompts.
-        split_of: split of every group that has pairs; another is train or validation by its hash.
-        unlabeled_groups: groups with prompts of D_U; without pairs, they are train.
+        split_of: split of every group that has pairs; another is train or validation by its hash,
+            with all of its demonstrations, whether or not D_U has its prompts.
         fractions: shares of the groups.
         seed: decides the splits.
         where: what a message calls the data.
@@ -140,8 +140,7 @@ def demonstrations_frame(
         split = split_of.get(group)
         if split is None:
             drawn = draw_split(group, fractions, seed)
-            in_train = drawn != "validation" or group in unlabeled_groups
-            split = "train" if in_train else "validation"
+            split = "validation" if drawn == "validation" else "train"
         sft_id = stable_id("s", name, one.response)
         if split not in ("train", "validation"):
             dropped["held_out"] += 1
@@ -152,9 +151,13 @@ def demonstrations_frame(
     counts = _account("sft", len(demonstrations), len(rows), dropped, _SFT_DROPS)
     for split in ("train", "validation"):
         if split not in {row[3] for row in rows.values()}:
+            prompts = {row[0] for row in rows.values()}
             raise DataError(
-                f"{where}: none of {len(demonstrations)} demonstrations fell to {split} "
-                f"({dict(dropped)}); needs at least 1: give more of them in prepare.sft_path"
+                f"{where}: none of {len(demonstrations)} demonstrations fell to {split}: "
+                f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}), "
+                f"and those of a prompt stay together; needs at least 1: give "
+                f"demonstrations of more prompts in prepare.sft_path, or change "
+                f"prepare.files.validation_fraction"
             )
     columns = ("prompt_id", "prompt", "response", "split")
     values = zip(*rows.values(), strict=True)

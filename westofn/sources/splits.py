@@ -209,23 +209,43 @@ def check_no_leak(frames: Mapping[str, pl.DataFrame], where: str) -> None:
 
     Args:
         frames: frames with prompt_id, prompt and split, by name. The split "unlabeled" counts as
-            train.
+            train, except beside validation rows of demonstrations (frame "sft"): these measure the
+            policy's likelihood, and an unlabeled prompt has no label to learn from.
         where: what a message calls the data.
 
     Raises:
         DataError: a prompt, by its id or by its normalised text, is in two splits.
     """
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[str, dict[str, str]] = defaultdict(dict)
     for name, frame in frames.items():
-        rows = frame.select("prompt_id", "prompt", pl.col("split").replace("unlabeled", "train"))
+        rows = frame.select("prompt_id", "prompt", "split")
         for identity, prompt, split in rows.unique(maintain_order=True).iter_rows():
+            role = _SFT_VALIDATION if (name, split) == ("sft", "validation") else split
             for mark in (f"id {identity}", f"text {normalise(prompt)}"):
-                earlier, table = seen.setdefault(mark, (split, name))
-                if earlier != split:
+                for earlier, table in seen[mark].items():
+                    if _may_share(earlier, role):
+                        continue
                     raise DataError(
-                        f"{where}: prompt {identity} ({show(prompt)}) is in two splits: {earlier} "
-                        f"of {table} and {split} of {name}; needs one: split by prompt group"
+                        f"{where}: prompt {identity} ({show(prompt)}) is in two splits: "
+                        f"{_split_of(earlier)} of {table} and {_split_of(role)} of {name}; "
+                        f"needs one: split by prompt group"
                     )
+                seen[mark].setdefault(role, name)
+
+
+_SFT_VALIDATION = "validation of demonstrations"
+
+
+def _split_of(role: str) -> str:
+    return {"unlabeled": "train", _SFT_VALIDATION: "validation"}.get(role, role)
+
+
+def _may_share(first: str, second: str) -> bool:
+    """Whether a prompt may have both roles."""
+    return _split_of(first) == _split_of(second) or {first, second} == {
+        "unlabeled",
+        _SFT_VALIDATION,
+    }
 
 
 class _DisjointSets:

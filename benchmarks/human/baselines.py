@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from westofn.core.metrics import accuracy
-from westofn.sources.data import labeled_half
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Weights C of the data against the penalty; equal validation accuracies give the smallest."""
@@ -29,51 +28,61 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline on the test pairs.
+    """A baseline and what it says of the test pairs.
 
     Attributes:
         margins: (pairs,), positive where it prefers the chosen response.
         facts: What was chosen and measured on validation pairs; empty where nothing was.
+        scores: Texts -> (texts,), by which it orders the texts of one prompt.
     """
 
     margins: Tensor
     facts: Mapping[str, float]
+    scores: Callable[[Sequence[str]], Tensor]
 
 
-def baselines(preferences: pl.DataFrame, prompts: pl.DataFrame) -> dict[str, Baseline]:
-    """All baselines, by name, on the rows of split test in their order.
+def baselines(
+    train: pl.DataFrame, validation: pl.DataFrame, test: pl.DataFrame
+) -> dict[str, Baseline]:
+    """All baselines, by name, on the test pairs in their order.
 
     Args:
-        preferences: Table preferences, all splits.
-        prompts: Table prompts, whose unlabeled ones tell HF50 from HF100.
+        train: Pairs of HF100 at its largest, with the column `labeled`: HF50 is the labeled part,
+            or the first half of rows where all are labeled.
+        validation: Pairs that choose the strength.
+        test: Pairs to judge.
     """
-    train, validation, test = (
-        preferences.filter(pl.col("split") == split) for split in ("train", "validation", "test")
-    )
-    longer = _word_difference(test)
+    half = train.filter("labeled")
+    half = train.head(train.height // 2) if half.height == train.height else half
     return {
-        "longest": Baseline(longer, {}),
-        "shortest": Baseline(-longer, {}),
-        "words_hf50": linear_baseline(labeled_half(preferences, prompts), validation, test),
+        "longest": _by_length(test, 1.0),
+        "shortest": _by_length(test, -1.0),
+        "words_hf50": linear_baseline(half, validation, test),
         "words_hf100": linear_baseline(train, validation, test),
     }
+
+
+def _by_length(test: pl.DataFrame, sign: float) -> Baseline:
+    return Baseline(sign * _word_difference(test), {}, lambda texts: sign * _word_counts(texts))
 
 
 def linear_baseline(train: pl.DataFrame, validation: pl.DataFrame, test: pl.DataFrame) -> Baseline:
     """Logistic regression on TF-IDF and length, with C chosen by validation accuracy.
 
     Args:
-        train: Rows of table preferences, which also give words and their weights.
-        validation: Rows that choose C.
-        test: Rows to judge.
+        train: Pairs, which also give words and their weights.
+        validation: Pairs that choose C.
+        test: Pairs to judge.
     """
     features = PairFeatures.fit(train)
     fitted, held_out = features.of(train), features.of(validation)
     weights = {strength: fit_logistic(fitted, strength) for strength in STRENGTHS}
-    found = {c: accuracy((held_out @ weights[c]).numpy()) for c in STRENGTHS}
-    best = max(STRENGTHS, key=lambda c: (found[c], -c))
+    accuracies = {c: accuracy((held_out @ weights[c]).numpy()) for c in STRENGTHS}
+    best = max(STRENGTHS, key=lambda c: (accuracies[c], -c))
     return Baseline(
-        features.of(test) @ weights[best], {"c": best, "validation_accuracy": found[best]}
+        features.of(test) @ weights[best],
+        {"c": best, "validation_accuracy": accuracies[best]},
+        lambda texts: features.of_texts(texts) @ weights[best],
     )
 
 
@@ -109,13 +118,17 @@ class PairFeatures:
         )
 
     def of(self, pairs: pl.DataFrame) -> Tensor:
-        """Features, (pairs, words + 1), of rows of table preferences."""
-        features = np.zeros((pairs.height, len(self.column) + 1), dtype=np.float64)
-        for side, sign in (("chosen", 1.0), ("rejected", -1.0)):
-            for row, text in enumerate(pairs[side]):
-                columns, values = self._tf_idf(text)
-                features[row, columns] += sign * values
-        features[:, -1] = _word_difference(pairs).numpy() / self.length_scale
+        """Features, (pairs, words + 1), of chosen less those of rejected."""
+        chosen, rejected = (self.of_texts(pairs[side].to_list()) for side in ("chosen", "rejected"))
+        return chosen - rejected
+
+    def of_texts(self, texts: Sequence[str]) -> Tensor:
+        """Features, (texts, words + 1)."""
+        features = np.zeros((len(texts), len(self.column) + 1), dtype=np.float64)
+        for row, text in enumerate(texts):
+            columns, values = self._tf_idf(text)
+            features[row, columns] = values
+        features[:, -1] = _word_counts(texts).numpy() / self.length_scale
         return torch.from_numpy(features)
 
     def _tf_idf(self, text: str) -> tuple[Sequence[int], np.ndarray]:
@@ -166,8 +179,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def _word_counts(texts: Sequence[str]) -> Tensor:
+    """(texts,) words."""
+    return torch.tensor([len(words(text)) for text in texts], dtype=torch.float64)
+
+
 def _word_difference(pairs: pl.DataFrame) -> Tensor:
     """(pairs,), words of chosen less words of rejected."""
-    sides = ([len(words(text)) for text in pairs[side]] for side in ("chosen", "rejected"))
-    chosen, rejected = (torch.tensor(counts, dtype=torch.float64) for counts in sides)
-    return chosen - rejected
+    return _word_counts(pairs["chosen"].to_list()) - _word_counts(pairs["rejected"].to_list())

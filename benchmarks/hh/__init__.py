@@ -1,1 +1,0 @@
-"""West-of-N on real human preferences: Anthropic's HH, with models that a CPU trains in minutes."""

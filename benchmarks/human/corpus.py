@@ -1,0 +1,198 @@
+"""One task with one seed: its policy, pools and features, made once and kept in a folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.human.data import HumanTexts
+from benchmarks.human.settings import Task
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.core.seeds import derive_seed
+from westofn.generation.pool import Draw, sample_pool
+from westofn.models.features import FeatureReader
+from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
+from westofn.params import Readout, SftParams
+from westofn.runtime import Runtime
+from westofn.training.sft import train_sft
+
+Pools = tuple[list[str], list[list[str]]]
+"""Prompts and the texts of each, equally many."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of a policy, divided by their deviation over the texts of train pairs.
+
+    All that linear heads, κ and a forecast need, so that these take seconds and no model.
+
+    Attributes:
+        train: (pairs, width) chosen less rejected; so are the other splits.
+        validation: See train.
+        test: See train.
+        autorater: See train; 0 rows in tasks without a judge.
+        pools: (prompts, candidates, width) of D_U.
+        test_pools: (prompts, candidates, width) of the policy's samples for test prompts.
+        stances: (texts, width) of the human texts of test stances, stance after stance.
+        train_nearness: (pairs,) log π per token of the less likely text of a pair.
+        test_nearness: See train_nearness.
+    """
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    autorater: Tensor
+    pools: Tensor
+    test_pools: Tensor
+    stances: Tensor
+    train_nearness: Tensor
+    test_nearness: Tensor
+
+    @classmethod
+    def load(cls, path: Path) -> Features:
+        """What `Corpus.features` wrote."""
+        stored = load_file(path)
+        scale = stored.pop("scale").double()
+        return cls(
+            **{
+                name: tensor.double() if "nearness" in name else tensor.double() / scale
+                for name, tensor in stored.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A policy on human texts, its samples and what a reward head would read.
+
+    Attributes:
+        task: Settings.
+        texts: The task's texts with this seed.
+        sft: How the policy is made.
+        readout: Of the features.
+        temperature: Of the samples.
+        seed: Of the policy and the samples.
+        shared: Where the policy and its samples for D_U are kept; tasks with equal demonstrations
+            and D_U share it.
+        folder: Where test samples and features are kept.
+    """
+
+    task: Task
+    texts: HumanTexts
+    sft: SftParams
+    readout: Readout
+    temperature: float
+    seed: int
+    shared: Path
+    folder: Path
+
+    @property
+    def policy_folder(self) -> Path:
+        """The SFT policy."""
+        return self.shared / "policy"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The SFT policy; trained where the folder does not hold it yet."""
+        if not self.policy_folder.exists():
+            train, validation = self.texts.demonstrations
+            scratch = self.shared / "sft-scratch"
+            trained = train_sft(
+                train,
+                validation,
+                self.sft,
+                seed=self.seed,
+                scratch=scratch,
+                runtime=Runtime(device="cpu"),
+            )
+            canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
+            save_policy(trained.policy, self.policy_folder, canaries, trained.facts)
+            shutil.rmtree(scratch, ignore_errors=True)
+        return load_policy(self.policy_folder, "cpu")
+
+    @cached_property
+    def pools(self) -> Pools:
+        """Pools of D_U: the policy's samples, or human texts."""
+        return self.texts.pools or self._sampled(self.shared, "unlabeled", self.texts.unlabeled)
+
+    @cached_property
+    def test_pools(self) -> Pools:
+        """The policy's samples for test prompts."""
+        return self._sampled(self.folder, "test", self.texts.test_prompts)
+
+    def features(self) -> Features:
+        """Features of all texts; computed where the folder does not hold them yet."""
+        path = self.folder / "features.safetensors"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            save_file(self._read_features(), partial)
+            partial.replace(path)
+        return Features.load(path)
+
+    def _read_features(self) -> dict[str, Tensor]:
+        reader = FeatureReader(self.policy.model, self.policy.encoder, self.readout)
+        pairs, stored = self.texts.pairs, {}
+        for split in ("train", "validation", "test", "autorater"):
+            both = _both_sides(reader, pairs.get(split))
+            stored[split] = both[:, 0] - both[:, 1]
+            if split == "train":
+                stored["scale"] = both.flatten(0, 1).std(0).clamp_min(1e-6)
+        stored["pools"] = reader.pools(*self.pools)
+        stored["test_pools"] = reader.pools(*self.test_pools)
+        rows = [(prompt, [text]) for prompt, some in self.texts.stances.items() for text in some]
+        found = reader.pools([prompt for prompt, _ in rows], [pool for _, pool in rows])
+        stored["stances"] = found.view(-1, reader.width)
+        for split in ("train", "test"):
+            stored[f"{split}_nearness"] = self._nearness(pairs[split])
+        return {name: tensor.float().contiguous() for name, tensor in stored.items()}
+
+    def _nearness(self, pairs: pl.DataFrame) -> Tensor:
+        """(pairs,) log π per token of the less likely text of each pair."""
+        prompts = pairs["prompt"].to_list()
+        sides = [
+            log_likelihood(self.policy, prompts, pairs[side].to_list())
+            for side in ("chosen", "rejected")
+        ]
+        each = [side.logprob / side.n_tokens for side in sides]
+        return torch.minimum(*each)
+
+    def _sampled(self, folder: Path, name: str, prompts: pl.DataFrame) -> Pools:
+        if not prompts.height:
+            return [], []
+        path = folder / f"{name}.parquet"
+        if not path.exists():
+            draw = Draw(
+                self.task.n_candidates, self.temperature, derive_seed(self.seed, "human", name)
+            )
+            scratch = folder / f"{name}-scratch"
+            frame = sample_pool(self.policy, prompts, draw, scratch, f"{name} of seed {self.seed}")
+            CANDIDATES.write(frame, path)
+            shutil.rmtree(scratch, ignore_errors=True)
+        return _grouped(CANDIDATES.read(path), prompts)
+
+
+def _both_sides(reader: FeatureReader, pairs: pl.DataFrame | None) -> Tensor:
+    """(pairs, 2, width) features of chosen and rejected."""
+    if pairs is None:
+        return torch.zeros(0, 2, reader.width, dtype=torch.float64)
+    sides = zip(pairs["chosen"].to_list(), pairs["rejected"].to_list(), strict=True)
+    return reader.pools(pairs["prompt"].to_list(), [list(pair) for pair in sides])
+
+
+def _grouped(candidates: pl.DataFrame, prompts: pl.DataFrame) -> Pools:
+    text_of = dict(prompts.select("prompt_id", "prompt").rows())
+    pools: dict[str, list[str]] = {}
+    ordered: Sequence[tuple[str, str]] = (
+        candidates.sort("prompt_id", "candidate_index").select("prompt_id", "response").rows()
+    )
+    for name, response in ordered:
+        pools.setdefault(text_of[name], []).append(response)
+    return list(pools), list(pools.values())

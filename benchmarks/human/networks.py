@@ -1,0 +1,133 @@
+"""HF50, HF100 and West-of-N as trained networks, on the labels of one draw."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+import polars as pl
+from torch import Tensor
+
+from benchmarks.human.corpus import Corpus, Features
+from benchmarks.human.data import PAIR_COLUMNS
+from benchmarks.human.linear import Judge, Labels, measure_margins
+from westofn.core.selection import exact_best_worst
+from westofn.evaluation.records import Record
+from westofn.models.ensemble import Ensemble, mean_rewards
+from westofn.models.reward import Scorer
+from westofn.models.scoring import pair_margins
+from westofn.pairing.select import pool_margins
+from westofn.params import BaseRmParams, RewardModelParams, RewardStartParams, StudentRmParams
+from westofn.runtime import Runtime
+from westofn.training.preference import Head, Preferences, train_reward_model
+
+PROMPTS_AT_ONCE = 32
+POINTWISE = Head("pointwise")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained.
+
+    Attributes:
+        base: The teacher, section `base_rm`.
+        student: All arms, section `student_rm`.
+        start: Section `reward_start`.
+    """
+
+    base: BaseRmParams
+    student: StudentRmParams
+    start: RewardStartParams
+
+
+def network_arms(
+    corpus: Corpus, features: Features, labels: Labels, recipe: Recipe, judge: Judge | None
+) -> dict[str, Record]:
+    """Train HF50, HF100, the teacher and its student, and measure all but the teacher.
+
+    Args:
+        corpus: Policy, pools and pairs.
+        features: Of the corpus, for the judge and the nearest test pairs.
+        labels: Rows of the train pairs.
+        recipe: Of the reward models.
+        judge: Of best-of-n, where the task has one.
+    """
+    arms = _Arms(corpus, recipe)
+    half, full = arms.human(labels.half), arms.human(labels.full)
+    records = {}
+    for name, human, synthetic in (
+        ("hf50", half, None),
+        ("hf100", full, None),
+        ("west", half, _west_of_n(arms, half)),
+    ):
+        trained = arms.train(name, human, synthetic)
+        records[name] = _measure(trained, corpus, features, judge)
+    return records
+
+
+@dataclass(frozen=True)
+class _Arms:
+    corpus: Corpus
+    recipe: Recipe
+
+    def human(self, rows: Tensor) -> Preferences:
+        return preferences_of(self.corpus.texts.pairs["train"][rows.tolist()])
+
+    def train(
+        self,
+        name: str,
+        human: Preferences,
+        synthetic: Preferences | None = None,
+        head: Head = POINTWISE,
+        params: RewardModelParams | None = None,
+    ) -> Scorer:
+        scratch = self.corpus.folder / f"{name}-scratch"
+        trained = train_reward_model(
+            name,
+            human,
+            synthetic,
+            preferences_of(self.corpus.texts.pairs["validation"]),
+            policy=self.corpus.policy_folder,
+            start=self.recipe.start,
+            head=head,
+            params=params or self.recipe.student,
+            synthetic_fraction=self.recipe.student.synthetic_fraction,
+            seed=self.corpus.seed,
+            scratch=scratch,
+            runtime=Runtime(device="cpu"),
+        )
+        shutil.rmtree(scratch, ignore_errors=True)
+        return trained.scorer
+
+
+def preferences_of(pairs: pl.DataFrame) -> Preferences:
+    """Human pairs as hard labels."""
+    prompts, chosen, rejected = (pairs[name].to_list() for name in PAIR_COLUMNS)
+    return Preferences(prompts, chosen, rejected, [1.0] * pairs.height)
+
+
+def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
+    """The pair of every pool of D_U of which a teacher of HF50 is surest."""
+    base = arms.recipe.base
+    teacher = arms.train("base", half, head=Head(base.comparator, base.planes), params=base)
+    prompts, pools = arms.corpus.pools
+    chosen: list[str] = []
+    rejected: list[str] = []
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        some = pools[start : start + PROMPTS_AT_ONCE]
+        found = exact_best_worst(
+            pool_margins(teacher, prompts[start : start + PROMPTS_AT_ONCE], some)
+        )
+        chosen += [pool[i] for pool, i in zip(some, found.best.tolist(), strict=True)]
+        rejected += [pool[i] for pool, i in zip(some, found.worst.tolist(), strict=True)]
+    return Preferences(prompts, chosen, rejected, [1.0] * len(prompts))
+
+
+def _measure(scorer: Scorer, corpus: Corpus, features: Features, judge: Judge | None) -> Record:
+    test = corpus.texts.pairs["test"]
+    prompts, chosen, rejected = (test[name].to_list() for name in PAIR_COLUMNS)
+    record = measure_margins(pair_margins(scorer, prompts, chosen, rejected), features)
+    if judge is not None:
+        rewards = mean_rewards(Ensemble.of(scorer), *corpus.test_pools)
+        record["win_rate"] = judge.win_rate(features, rewards)
+    return record
