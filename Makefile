@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format deps docs presets study human venv clean
+.PHONY: repro test test-fast check format deps docs presets study map human venv clean
 
 SEEDS ?= 9
 
@@ -47,6 +47,9 @@ presets:  ## params.yaml is what `preset world` writes; after every change of a 
 
 study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md, README
 	python -m westofn study --seeds $(SEEDS)
+
+map: $(READY)  ## where West-of-N helps -> benchmarks/map.json, docs/map.md, docs/figures
+	OMP_NUM_THREADS=1 python -m benchmarks.map --jobs 2
 
 human: $(READY)  ## real human preferences over seeds -> benchmarks/human.json, docs/human-data.md
 	@test -n "$(HUMAN_DATA)" || { echo "human: HUMAN_DATA is not set; make human HUMAN_DATA=DIR," \

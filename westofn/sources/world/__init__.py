@@ -21,11 +21,12 @@ preference labels reveal, a few words a label. Labels are Bradley-Terry draws fr
 Two communities write. The forum's TL;DRs are the SFT examples, so the policy's samples vary along
 the writers' quality; a share of the prompts says `careful` or `careless` (`contrast_prompt`), so
 sampling under these affixes moves gold up and down. The panel's TL;DRs are the human pairs: mostly
-two responses of equally good writers (near ties), with wording habits of their own (off-policy).
-So a best-against-worst pair of policy samples shows, beside the defects that a base model knows,
-wordings that it has not learnt yet: what self-training can learn that labels did not say.
+two responses of equally good writers (near ties), with wording habits of their own.
 
-`Knobs` holds the continuous constants; none reaches a training stage except through the text.
+Two axes say how the communities vary (`community_knobs`): alignment, how much of what annotators
+like is what the forum varies in, and off-policyness, how much the panel varies in ways of its own.
+They decide whether West-of-N can help (docs/theory.md). `Knobs` holds the other continuous
+constants; nothing here reaches a training stage except through the text.
 """
 
 from __future__ import annotations
