@@ -38,7 +38,9 @@ def draw_map(
         os.cpu_count() or 1
     ),
     seeds: Annotated[int, typer.Option(min=2, help="with linear heads")] = SEEDS,
-    network_seeds: Annotated[int, typer.Option(min=2, help="with networks")] = NETWORK_SEEDS,
+    network_seeds: Annotated[
+        int, typer.Option(min=0, help="with trained networks; 0: linear heads alone")
+    ] = NETWORK_SEEDS,
     out: Annotated[Path, typer.Option(help="where the records go; replaced")] = Path(
         "benchmarks/map.json"
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.map.settings import ARMS, METRICS, NETWORK_SEEDS, SEEDS, SIZES_AT, Place
+from benchmarks.map.settings import ARMS, METRICS, SIZES_AT, Place
 from benchmarks.map.summary import (
     CellSummary,
     Record,
@@ -53,16 +53,18 @@ def map_page(records: Sequence[Record]) -> str:
     """The page, from the records of benchmarks/map.json."""
     linear, networks = cells(records, "linear"), cells(records, "networks")
     blocks = [
-        INTRO.format(seeds=SEEDS, network_seeds=NETWORK_SEEDS).strip(),
+        INTRO.format(seeds=_seeds(linear), network_seeds=_seeds(networks)),
         "## What was predicted, and what happened",
         _outcome_table(outcomes(linear, networks)),
         "## Gain against κ/κ_H",
         "![Gain of West-of-N and of twice the labels against κ/κ_H](figures/map.svg)",
         "## Every place, linear heads",
         _place_table(linear),
-        "## Trained networks",
-        NETWORKS_TEXT,
-        _network_table(networks, linear),
+        *(
+            ["## Trained networks", NETWORKS_TEXT, _network_table(networks, linear)]
+            if networks
+            else []
+        ),
         "## Pool size and pairs a prompt, aligned and off-policy",
         "![Gain against N](figures/map-n.svg)",
         _size_table(_at(linear, SIZES_AT)),
@@ -190,7 +192,7 @@ def _sizes(linear: Sequence[CellSummary]) -> Outcome:
 
 def _networks_agree(linear: Sequence[CellSummary], networks: Sequence[CellSummary]) -> Outcome:
     corners = [c for c in networks if c.place.alignment in (0.0, 0.9)]
-    shown, same = [], True
+    shown, same = [], bool(corners)
     for cell in corners:
         net = cell.gain("west", "on_policy_accuracy")
         head = _at(linear, cell.place).gain("west", "on_policy_accuracy")
@@ -198,7 +200,7 @@ def _networks_agree(linear: Sequence[CellSummary], networks: Sequence[CellSummar
         same &= (net.mean > 0) == (head.mean > 0)
     return Outcome(
         "Trained networks have the sign of linear heads in the corners (on-policy accuracy)",
-        "; ".join(shown),
+        "; ".join(shown) or "not run",
         same,
     )
 
@@ -213,9 +215,15 @@ def _foreseen(linear: Sequence[CellSummary]) -> Outcome:
     )
 
 
+def _verdict(outcome: Outcome) -> str:
+    if outcome.measured == "not run":
+        return "open"
+    return "held" if outcome.held else "**failed**"
+
+
 def _outcome_table(found: Sequence[Outcome]) -> str:
     rows = [
-        line([str(number), o.prediction, o.measured, "held" if o.held else "**failed**"])
+        line([str(number), o.prediction, o.measured, _verdict(o)])
         for number, o in enumerate(found, start=1)
     ]
     return "\n".join([line(["", "predicted", "measured", "verdict"]), rule(4, 0), *rows])
@@ -289,6 +297,11 @@ def _forecast_table(linear: Sequence[CellSummary]) -> str:
         "column says how often the gain of that draw lay in the forecast's 95 % interval."
     )
     return "\n".join([text, "", *rows])
+
+
+def _seeds(summaries: Sequence[CellSummary]) -> int:
+    """How many seeds the places have."""
+    return len({record["seed"] for cell in summaries for record in cell.records})
 
 
 def _at(summaries: Sequence[CellSummary], place: Place) -> CellSummary:
