@@ -284,7 +284,8 @@ def best_of_n_wins(rho: Tensor, n: int, points: int = 200) -> Tensor:
 def _maxima(n: int, points: int) -> Tensor:
     """Equally likely values of the largest of n standard normals: Φ⁻¹(u^(1/n))."""
     middle = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-    return torch.special.ndtri(middle ** (1 / n))
+    maxima: Tensor = torch.special.ndtri(middle ** (1 / n))
+    return maxima
 
 
 def gaussian_west_pairs(

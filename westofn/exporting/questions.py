@@ -23,7 +23,7 @@ from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
-from westofn.core.linear_reward import text_scale
+from westofn.core.linear_reward import inverse_spread
 from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ParameterError
@@ -200,15 +200,15 @@ def _choose(read: _Inputs, params: Params, data: Path, count: int, a_prompt: int
     model = start.model.to(device)  # type: ignore[arg-type]
     reader = FeatureReader(model, start.encoder, params.student_rm.readout)
     human, validation = _both(reader, read.human), _both(reader, read.validation)
-    scale = text_scale(human.flatten(0, 1))
+    scale = inverse_spread(human.flatten(0, 1))
     prompts, responses = read.pools["prompt"].to_list(), read.pools["responses"].to_list()
-    pools = reader.pools(prompts, responses) / scale
+    pools = reader.pools(prompts, responses) * scale
     pairs = _pairs(read, NUMBERS_AT_ONCE // reader.width, params.seed)
     if not len(pairs.prompts):
         return []
     batch = choose_questions(
-        (human[:, 0] - human[:, 1]) / scale,
-        (validation[:, 0] - validation[:, 1]) / scale,
+        (human[:, 0] - human[:, 1]) * scale,
+        (validation[:, 0] - validation[:, 1]) * scale,
         pools,
         pairs,
         count,
