@@ -94,7 +94,7 @@ def run_study(
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
-    experiments = experiments_of(plan, rounds | NO_STOP)
+    experiments = experiments_of(plan, {**rounds, **NO_STOP})
     wrote: dict[int, dict[str, str]] = {seed: {} for seed in plan.seeds}
     runs: dict[int, Run] = {}
 
