@@ -82,7 +82,7 @@ class Features:
         def pools_of(split: str) -> tuple[list[list[str]], PoolFeatures]:
             prompts = data.prompts.filter(pl.col("split") == split)
             pool = Pool.from_frames(world.candidates(split, prompts, CANDIDATES), data.prompts)
-            features = reader.pools(pool.prompts, pool.responses) / human.scale
+            features = reader.pools(pool.prompts, pool.responses) * human.scale
             return pool.responses, PoolFeatures(features, judge_pool(judge, pool))
 
         responses, asked = pools_of("unlabeled")
