@@ -117,7 +117,7 @@ def run_study(
     return Study(plan.seeds, [runs[seed] for seed in plan.seeds], world)
 
 
-def experiments_of(plan: Plan, settings: Mapping[str, str]) -> list[Experiment]:
+def experiments_of(plan: Plan, settings: Mapping[str, float | str]) -> list[Experiment]:
     """The experiments of all seeds, in the order in which they may start.
 
     Args:
