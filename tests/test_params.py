@@ -223,7 +223,14 @@ def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None
     )
     assert "pessimism is 0.5, which a tournament cannot use" in _message(doubtful)
     assert load_params(changed(base_rm__members=3, won_select__pessimism=0.5)).base_rm.members == 3
-    frozen = changed(student_rm__learner="linear_head", student_rm__lora__rank=4)
+    shorter = changed(won_select__stop__length=0.5)
+    assert "length is 0.5, a factor of change in either direction: needs at least 1" in (
+        _message(shorter)
+    )
+    frozen = changed(
+        student_rm__learner="linear_head",
+        student_rm__lora__rank=4,
+    )
     assert "lora.rank is 4 and learner is linear_head" in _message(frozen)
     random = changed(
         student_rm__learner="linear_head",

@@ -350,6 +350,7 @@ def _second_round(tiny: Tiny, **stop: float) -> None:
     yaml = YAML()
     document = yaml.load((tiny / "params.yaml").read_text(encoding="utf-8"))
     document["loop"] = loop
+    document["won_select"]["anchor"] = 0.5
     document["won_select"]["stop"].update(stop)
     with (tiny / "params.yaml").open("w", encoding="utf-8") as handle:
         yaml.dump(document, handle)

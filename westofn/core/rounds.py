@@ -86,8 +86,8 @@ def faults(health: PoolHealth, limits: PoolHealth) -> list[str]:
         limits: The smallest agreement, spread and distinct share; the largest change of length, a
             factor in either direction.
 
-    >>> faults(PoolHealth(0.5, 0.9, 0.8, 0.4), PoolHealth(0.6, 0.3, 0.0, 2.0))  # doctest: +ELLIPSIS
-    ['agreement ... is 0.500, needs at least 0.6 (won_select.stop.agreement)', 'length ...]
+    >>> faults(PoolHealth(0.9, 0.2, 0.8, 1.1), PoolHealth(0.6, 0.3, 0.1, 2.0))  # doctest: +ELLIPSIS
+    ["spread of the previous student's margins ... is 0.200, needs at least 0.3 (won_select...)"]
     """
     smallest = {
         "agreement": "of the previous student with the first round's base model",
