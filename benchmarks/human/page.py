@@ -79,7 +79,7 @@ labels are few. Both are split-half estimates and medians over draws.
 Splits are by prompt (by debate in UKPConvArg), drawn anew by every seed from the same pairs. So
 test pairs of one seed train the models of another, and the intervals over seeds are rather too
 narrow. The judge of win rates is a linear head on pairs that no arm sees, on the same features: a
-weak one. Settings were chosen with seed {chosen_with}, by validation pairs.
+weak one. Settings were chosen for the time that they take and not by any result.
 
 ## The data
 
@@ -128,7 +128,6 @@ def human_data_page(runs: Sequence[Run]) -> str:
         summary=summary(list(by_task.values())),
         models=", ".join("from scratch" if model == SCRATCH else model for model in models),
         draws=next(iter(TASKS.values())).draws,
-        chosen_with=DEVELOPMENT_SEED,
         counts=_counts(by_task),
         tasks="\n\n".join(_task(TASKS[name], found) for (name, _), found in by_task.items()),
     )
