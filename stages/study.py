@@ -3,8 +3,8 @@
 reads   data/prepared, data/world, data/autorater, data/eval_pool, data/loop/k0,
         data/loop/k1/candidates.parquet, data/loop/k1/{policy,rm}, data/reference,
         data/study/pools, data/study/verdicts.parquet; each part what its INPUTS name
-writes  data/study/NAME.json of the parts baselines, networks, synthetic_bases, selection, teachers,
-        data, size, overoptimisation; data/study/iterations/NAME.json
+writes  data/study/{baselines,networks,synthetic_bases,selection,teachers}.json,
+        data/study/{data,size,overoptimisation}.json, data/study/iterations/NAME.json
 
 Every part is a module of westofn/study/parts. Finished arms wait in .scratch, so a killed part goes
 on.

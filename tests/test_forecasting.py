@@ -14,7 +14,8 @@ from tests.small_models import tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
 from westofn import __main__ as command
 from westofn import forecasting
-from westofn.core.forecast import METRICS, PRIOR, TWICE, Forecast, Gain, Option
+from westofn.core.forecast import Forecast, Gain
+from westofn.core.forecast_terms import METRICS, PRIOR, TWICE, Option
 from westofn.core.kappa import Kappa
 from westofn.errors import DataError
 from westofn.models.encoding import Encoder
@@ -102,13 +103,21 @@ def test_files_to_json(
 def test_advice_is_no_surer_than_the_interval(
     west: Gain, twice: Gain, kappa: Kappa | None, begins: str
 ) -> None:
-    assert forecasting.advice(forecast_of(west, twice, kappa)).startswith(begins)
+    assert forecasting.advice(forecast_of(west, twice, kappa), 300).startswith(begins)
+
+
+def test_few_prompts_with_samples_are_said() -> None:
+    gain = Gain(2.0, 0.5, 3.0)
+    assert "Only 17 prompts have samples" in forecasting.advice(forecast_of(gain, gain), 17)
+    assert "Only" not in forecasting.advice(forecast_of(gain, gain), 50)
 
 
 @pytest.mark.parametrize("kappa", [KAPPA, None])
 def test_the_table_fits_80_columns(kappa: Kappa | None) -> None:
     gain = Gain(-12.25, -13.75, -11.5)
-    record = forecasting.forecast_record(forecast_of(gain, gain, kappa), {})
+    record = forecasting.forecast_record(
+        forecast_of(gain, gain, kappa), {"prompts_with_samples": 300}
+    )
     out = io.StringIO()
     forecasting.print_forecast(record, Console(file=out, width=80))
     printed = out.getvalue()

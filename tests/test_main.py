@@ -271,13 +271,13 @@ class TestStudy:
         names = [one.name for one in self.asked]
         assert {f"{group}-0" for group in ("first", *study_run.GROUPS)} <= {*names}
         assert [name for name in names if not name.endswith("-0")] == [
-            f"{group}-{seed}" for seed in (1, 2, 3) for group in ("first", "main", "baselines")
+            f"{group}-{seed}" for seed in (1, 2, 3) for group in ("first", "baselines")
         ]
         runs = json.loads(Path("study.json").read_text())["runs"]
         assert [set(one["arms"]) for one in runs] == [set(PARTS)] + [{"baselines"}] * 3
         assert "1 of 4 seeds" not in Path("results.md").read_text()  # the stubs have no ablations
         assert self.study(monkeypatch, "--seeds", "1", "--ablation-seeds", "0") == 0
-        assert [one.name for one in self.asked] == ["first-0", "main-0", "baselines-0"]
+        assert [one.name for one in self.asked] == ["first-0", "baselines-0"]
 
     def test_a_seed_is_what_its_parts_read_and_then_the_parts(
         self, monkeypatch: pytest.MonkeyPatch

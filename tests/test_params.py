@@ -345,7 +345,10 @@ def test_parameters_cannot_be_changed_after_reading() -> None:
 @pytest.mark.parametrize("section", ["base_rm", "student_rm"])
 def test_adapters_need_pretrained_weights(section: str, changed: Change) -> None:
     path = changed(
-        rlhf__algorithm="rloo", reward_start__model="scratch", **{f"{section}__lora__rank": 4}
+        rlhf__algorithm="rloo",
+        reward_start__model="scratch",
+        student_rm__learner="network",
+        **{f"{section}__lora__rank": 4},
     )
     assert _message(path) == (
         f"{section}.lora.rank is 4 and reward_start.model is scratch, whose random weights have to "

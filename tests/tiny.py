@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 TINY: dict[str, Any] = {
     "prepare": {
         "world": {
+            "alignment": 0.0,
+            "off_policyness": 0.0,
             "sft_examples": 400,
             "train_pairs": 60,
             "validation_pairs": 20,

@@ -18,15 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from westofn.core.forecast import (
-    METRIC_TITLES,
-    PRIOR,
-    TITLES,
-    TWICE,
-    Forecast,
-    Gain,
-    forecast,
-)
+from westofn.core.forecast import Forecast, Gain, forecast
+from westofn.core.forecast_terms import METRIC_TITLES, PRIOR, TITLES, TWICE
 from westofn.core.linear_reward import directions_of, inverse_spread
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ModelError
@@ -55,7 +48,8 @@ MOST_SAMPLES = 16
 and tell little more."""
 WIDEST = 256
 """Wider features are projected on so many principal directions of pairs and samples."""
-FEW_PROMPTS = 20
+FEW_PROMPTS = 50
+"""With samples to fewer prompts the covariance of the samples is poorly known."""
 DECIDES = "on_policy_accuracy"
 """What the suggestion goes by: how well the policy's own responses are ordered."""
 
@@ -184,7 +178,7 @@ def make_forecast(
         The forecast, and the account of what was read and left out.
 
     Raises:
-        DataError: Too few prompts with samples, or samples that are all alike.
+        DataError: The samples of every prompt are all alike.
     """
     labeled, labeled_dropped = fitting_pairs(
         "forecast", reader.encoder, texts.labeled, "labelled pairs"
@@ -193,11 +187,6 @@ def make_forecast(
         "forecast", reader.encoder, texts.validation, "validation pairs"
     )
     counts = {**texts.counts, "pairs_dropped_too_long": labeled_dropped + dropped}
-    if len(texts.samples.prompts) < FEW_PROMPTS:
-        raise DataError(
-            f"forecast: {len(texts.samples.prompts)} prompts with samples, needs at least "
-            f"{FEW_PROMPTS}, better a few hundred; sample two responses to more prompts"
-        )
     features = reader.features
     both = [
         features.pools(pairs.prompts, [list(pair) for pair in zip(pairs.chosen, pairs.rejected)])  # noqa: B905
@@ -226,13 +215,22 @@ def forecast_record(result: Forecast, counts: Mapping[str, int]) -> dict[str, An
             arm: {metric: asdict(gain) for metric, gain in gains.items()}
             for arm, gains in result.gains.items()
         },
-        "advice": advice(result),
+        "advice": advice(result, counts["prompts_with_samples"]),
         "counts": dict(counts),
     }
 
 
-def advice(result: Forecast) -> str:
-    """What the forecast suggests, no surer than its intervals allow."""
+def advice(result: Forecast, prompts: int) -> str:
+    """What the forecast suggests, no surer than its intervals and its samples allow."""
+    if prompts >= FEW_PROMPTS:
+        return _suggestion(result)
+    return (
+        f"{_suggestion(result)} Only {prompts} prompts have samples, which says little of how the "
+        "policy varies: sample two responses to a few hundred."
+    )
+
+
+def _suggestion(result: Forecast) -> str:
     if result.kappa is None:
         return (
             "The labels are too few or too noisy to tell what people care about: two halves of "

@@ -41,7 +41,8 @@ from benchmarks.map.settings import (
 )
 from benchmarks.map.worlds import World, one_thread
 from westofn.artifacts.json_file import read_json, write_json
-from westofn.core.forecast import Forecast, Option, forecast
+from westofn.core.forecast import Forecast, forecast
+from westofn.core.forecast_terms import Option
 from westofn.core.seeds import derive_seed
 from westofn.models.features import FeatureReader
 from westofn.pairing.select import Pools

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from westofn.core.forecast import PRIOR, TWICE, Forecast, Option, expected_maximum, forecast
+from westofn.core.forecast import Forecast, expected_maximum, forecast
+from westofn.core.forecast_terms import PRIOR, TWICE, Option
 
 WIDTH = 16
 VARIANCES = 1.0 / torch.arange(1, WIDTH + 1, dtype=torch.float64) ** 1.5

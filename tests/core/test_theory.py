@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from westofn.core.forecast import (
-    Option,
     best_of_n_wins,
     correlation,
     expected_maximum,
     gaussian_west_pairs,
     on_policy_accuracy,
 )
+from westofn.core.forecast_terms import Option
 from westofn.core.linear_reward import (
     extreme_differences,
     fit_logistic,

@@ -26,7 +26,7 @@ NINE = (
 MAY_SEE_THE_WORLD = {
     "eval", "eval_reference", "rlhf", "study_judge", "study_baselines", "study_synthetic_bases",
     "study_selection", "study_teachers", "study_data", "study_size", "study_overoptimisation",
-    "study_iterations",
+    "study_iterations", "study_networks",
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
 DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")

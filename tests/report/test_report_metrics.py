@@ -79,6 +79,9 @@ def test_iterations_have_every_key_of_the_contract(run: Run) -> None:
         "rl_gold": 3.6,
         "rl_win_rate": 0.81,
         "rl_kl": 5.2,
+        "kappa": 8.0,
+        "kappa_human": 4.0,
+        "kappa_ratio": 2.0,
     }
     assert collect_metrics(run.inputs())["k1"] == pytest.approx(expected, abs=1e-4)
 

@@ -56,6 +56,7 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
         "data/loop/k1/synthetic": ("preferences.parquet", "decisions.parquet", "summary.json")
     },
     "student_rm@k1": {"data/loop/k1/rm": REWARD_MODEL},
+    "forecast": {"data/forecast": ("forecast.json",)},
     "prior_rm": {"data/reference/prior": REWARD_MODEL},
     "eval_reference@base": {"data/eval/base": EVALUATION},
     "eval_reference@hf50": {"data/eval/hf50": EVALUATION},
@@ -246,7 +247,15 @@ def test_the_prior_stands_instead_of_synthetic_pairs_or_beside_them(made: Tiny, 
         "linear_head", 30, 0
     )  # fmt: skip
     assert prior["covariance_candidates"] == 30 * 8
-    tiny.change({"student_rm": {"learner": "linear_head", "synthetic_fraction": 0}})
+    tiny.change(
+        {
+            "student_rm": {
+                "learner": "linear_head",
+                "synthetic_fraction": 0,
+                "covariance_power": "validation",
+            }
+        }
+    )
     tiny.succeed("student_rm@k1", "reference_rm@hf50", "eval@k1", "rlhf@k1", "report")
     assert weights_of(tiny, "data/loop/k1/rm") == weights_of(made, "data/reference/prior")
     page = (tiny / "data/report/report.html").read_text(encoding="utf-8")

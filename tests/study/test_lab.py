@@ -35,7 +35,10 @@ def forbidden() -> Pairs:
 
 @pytest.fixture
 def lab(inputs: StudyInputs, tmp_path: Path) -> Lab:
-    return Lab(inputs, tmp_path, CPU)
+    """Students are networks here, so that `asked` sees every training."""
+    section = inputs.params.student_rm.model_copy(update={"learner": "network"})
+    params = inputs.params.model_copy(update={"student_rm": section})
+    return Lab(dataclasses.replace(inputs, params=params), tmp_path, CPU)
 
 
 @pytest.fixture

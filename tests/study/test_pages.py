@@ -107,7 +107,7 @@ def test_every_table_says_how_many_seeds_it_has() -> None:
     short = run(0.9, theorem=[{"n": 2, "correct": 0.7}])
     page = results_page([0, 1], [run(0.72), short])
     tables = [part for part in page.split("\n## ")[1:] if "paper's findings" not in part]
-    assert len(tables) == 3
+    assert len(tables) == 4
     for text in tables:
         assert ("1 of 2 seeds." if text.startswith("The theorem") else "2 seeds.") in text
 

@@ -64,10 +64,10 @@ def test_it_says_the_labels_the_paper_and_what_the_seeds_could_have_seen() -> No
 def test_it_says_where_the_world_lies() -> None:
     default = results_block(STUDY, WORLD)
     assert "(alignment 0.9, off-policyness 1, 50 labels in HF50)" in default
-    assert "before West-of-N was looked at" in default
+    assert "HF50 and HF100 on development worlds" in default
     other = results_block(STUDY, {**WORLD, "alignment": 0.1})
     assert "not the default world (alignment 0.9" in other
-    assert "before West-of-N was looked at" not in other
+    assert "development worlds" not in other
     assert "of an earlier version" in results_block(Study([9], [seed(0.01)]), WORLD)
 
 

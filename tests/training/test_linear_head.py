@@ -167,12 +167,24 @@ def test_what_is_constant_over_human_texts_has_no_weight() -> None:
     assert inverse_spread(texts).tolist() == [1.0, 0.0, 0.0]
 
 
-class TestRefusals:
-    def test_soft_labels(self, policy: Path) -> None:
-        soft = replace(HUMAN, p_chosen=[0.7] * 40)
-        with pytest.raises(TrainingError, match="human training pairs have soft labels"):
-            train(policy, soft)
+def test_a_soft_label_is_both_orders_with_its_weights(policy: Path) -> None:
+    """Four copies of the pairs, one of them turned, have the labels of p_chosen 0.75."""
+    turned = replace(HUMAN, chosen=HUMAN.rejected, rejected=HUMAN.chosen)
+    parts = [HUMAN, HUMAN, HUMAN, turned]
+    copies = Preferences(
+        [text for part in parts for text in part.prompts],
+        [text for part in parts for text in part.chosen],
+        [text for part in parts for text in part.rejected],
+        [1.0] * (4 * len(HUMAN)),
+    )
+    soft, hard = (
+        train(policy, pairs).scorer.model.head.weight
+        for pairs in (replace(HUMAN, p_chosen=[0.75] * len(HUMAN)), copies)
+    )
+    torch.testing.assert_close(soft, hard, rtol=1e-4, atol=1e-6)
 
+
+class TestRefusals:
     def test_a_prior_without_samples(self, policy: Path) -> None:
         with pytest.raises(TrainingError, match="needs samples of the policy"):
             train(policy, powers=(0.0, 1.0), samples=None)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from westofn.core.calibration import calibrated_losses
+from westofn.core.forecast_terms import METRICS, OPTIONS, PRIOR, TWICE, Option
 from westofn.core.kappa import RESAMPLES, Kappa, measure_kappa
 from westofn.core.linear_reward import (
     PENALTIES,
@@ -36,12 +37,6 @@ DRAWS = 200
 REPLICATES = 8
 PROMPTS = 200  # whose West-of-N pairs a student learns from; more change the noise alone
 QUANTILES = (0.025, 0.975)
-METRIC_TITLES: Mapping[str, str] = {
-    "accuracy": "held-out accuracy, points",
-    "on_policy_accuracy": "on-policy accuracy, points",
-    "best_of_n_gold": "best-of-64 gold, sd",
-}
-METRICS = tuple(METRIC_TITLES)
 
 
 @dataclass(frozen=True)
@@ -51,31 +46,6 @@ class Gain:
     mean: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Option:
-    """A way to make synthetic pairs: N candidates a prompt, and the k best with the k worst."""
-
-    n_candidates: int
-    pairs_a_prompt: int
-
-    @property
-    def name(self) -> str:
-        """Such as `west N=64 k=16`."""
-        return f"west N={self.n_candidates} k={self.pairs_a_prompt}"
-
-
-OPTIONS = (Option(64, 1), Option(64, 16), Option(2, 1))
-PRIOR, TWICE = "prior", "twice the labels"
-TITLES: Mapping[str, str] = {
-    Option(64, 1).name: "West-of-N, N = 64, one pair a prompt",
-    Option(64, 16).name: "West-of-N, N = 64, 16 pairs a prompt",
-    Option(2, 1).name: "N = 2, one pair a prompt",
-    PRIOR: "covariance prior, p by validation",
-    TWICE: "twice the labels",
-}
-"""Arm -> what people read."""
 
 
 @dataclass(frozen=True)

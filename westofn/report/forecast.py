@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from westofn.core.forecast import METRIC_TITLES, TITLES
+from westofn.core.forecast_terms import METRIC_TITLES, TITLES
 from westofn.report.inputs import Record
 from westofn.report.numbers import decimal, signed
 from westofn.report.tables import Cell, DataTable, Row

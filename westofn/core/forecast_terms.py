@@ -1,0 +1,37 @@
+"""What a forecast compares and measures, and what people read for it; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way to make synthetic pairs: N candidates a prompt, and the k best with the k worst."""
+
+    n_candidates: int
+    pairs_a_prompt: int
+
+    @property
+    def name(self) -> str:
+        """Such as `west N=64 k=16`."""
+        return f"west N={self.n_candidates} k={self.pairs_a_prompt}"
+
+
+OPTIONS = (Option(64, 1), Option(64, 16), Option(2, 1))
+PRIOR, TWICE = "prior", "twice the labels"
+TITLES: Mapping[str, str] = {
+    Option(64, 1).name: "West-of-N, N = 64, one pair a prompt",
+    Option(64, 16).name: "West-of-N, N = 64, 16 pairs a prompt",
+    Option(2, 1).name: "N = 2, one pair a prompt",
+    PRIOR: "covariance prior, p by validation",
+    TWICE: "twice the labels",
+}
+"""Arm -> what people read."""
+METRIC_TITLES: Mapping[str, str] = {
+    "accuracy": "held-out accuracy, points",
+    "on_policy_accuracy": "on-policy accuracy, points",
+    "best_of_n_gold": "best-of-64 gold, sd",
+}
+METRICS = tuple(METRIC_TITLES)
