@@ -122,8 +122,9 @@ def test_the_table_fits_80_columns(kappa: Kappa | None) -> None:
     forecasting.print_forecast(record, Console(file=out, width=80))
     printed = out.getvalue()
     assert max(map(len, printed.splitlines())) <= 80
-    assert "-12.25 [-13.75, -11.50]" in printed
-    assert "West-of-N" in printed
+    assert "-12.25" in printed
+    assert "[-13.75, -11.50]" in printed
+    assert "West-of-N, N = 64, one" in printed
 
 
 def test_both_files_or_none(

@@ -281,7 +281,7 @@ def print_forecast(record: Mapping[str, Any], console: Console) -> None:
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for arm, gains in record["gains"].items():
-        cells = [_shown(Gain(**gains[metric])) for metric in METRIC_TITLES]
+        cells = [_shown(Gain(**gains[metric])).replace(" ", "\n", 1) for metric in METRIC_TITLES]
         table.add_row(TITLES.get(arm, arm), *cells)
     console.print(table)
     powers = ", ".join(f"{power}: {share:.2f}" for power, share in record["powers"].items())

@@ -126,7 +126,7 @@ def test_options_of_an_iteration_go_together(made: Tiny) -> None:
     cut = given.index("--synthetic")
     outcome = made.call_with(stage.module, *given[:cut], *given[cut + 2 :])
     assert outcome.code == 2
-    assert "--base, --candidates, --pairs, --synthetic go together" in " ".join(
+    assert "--base, --base-rm, --candidates, --pairs, --synthetic go together" in " ".join(
         outcome.stderr.split()
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from westofn.models.ensemble import Ensemble
+from westofn.params import Learner
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs
@@ -36,9 +36,15 @@ def forbidden() -> Pairs:
 @pytest.fixture
 def lab(inputs: StudyInputs, tmp_path: Path) -> Lab:
     """Students are networks here, so that `asked` sees every training."""
-    section = inputs.params.student_rm.model_copy(update={"learner": "network"})
+    learn(inputs, "network")
+    return Lab(inputs, tmp_path, CPU)
+
+
+def learn(inputs: StudyInputs, learner: Learner) -> None:
+    """Change what `student_rm` trains, of inputs that hold data of their own."""
+    section = inputs.params.student_rm.model_copy(update={"learner": learner})
     params = inputs.params.model_copy(update={"student_rm": section})
-    return Lab(dataclasses.replace(inputs, params=params), tmp_path, CPU)
+    object.__setattr__(inputs, "params", params)
 
 
 @pytest.fixture
@@ -122,14 +128,12 @@ def test_a_linear_arm_is_measured_as_others_and_says_its_prior(lab: Lab, asked: 
 def test_students_learn_as_student_rm_says_and_teachers_are_networks(
     lab: Lab, asked: list[Any]
 ) -> None:
-    section = lab.inputs.params.student_rm.model_copy(update={"learner": "linear_head"})
-    params = lab.inputs.params.model_copy(update={"student_rm": section})
-    linear = Lab(dataclasses.replace(lab.inputs, params=params), lab.folder / "linear", CPU)
-    linear.student("arm", linear.labeled)
+    learn(lab.inputs, "linear_head")
+    lab.student("arm", lab.labeled)
     assert asked == []
-    assert "penalty" in linear.arms["arm"]
-    linear.teacher("teacher", linear.labeled)
-    linear.student("network", linear.labeled, learner="network")
+    assert "penalty" in lab.arms["arm"]
+    lab.teacher("teacher", lab.labeled)
+    lab.student("network", lab.labeled, learner="network")
     assert len(asked) == 2
 
 

@@ -167,19 +167,22 @@ def test_what_is_constant_over_human_texts_has_no_weight() -> None:
     assert inverse_spread(texts).tolist() == [1.0, 0.0, 0.0]
 
 
-def test_a_soft_label_is_both_orders_with_its_weights(policy: Path) -> None:
-    """Four copies of the pairs, one of them turned, have the labels of p_chosen 0.75."""
-    turned = replace(HUMAN, chosen=HUMAN.rejected, rejected=HUMAN.chosen)
-    parts = [HUMAN, HUMAN, HUMAN, turned]
-    copies = Preferences(
+def together(parts: list[Preferences]) -> Preferences:
+    return Preferences(
         [text for part in parts for text in part.prompts],
         [text for part in parts for text in part.chosen],
         [text for part in parts for text in part.rejected],
-        [1.0] * (4 * len(HUMAN)),
+        [p for part in parts for p in part.p_chosen],
     )
+
+
+def test_a_soft_label_is_both_orders_with_its_weights(policy: Path) -> None:
+    """Four copies of the pairs, one of them turned, have the labels of p_chosen 0.75."""
+    turned = replace(HUMAN, chosen=HUMAN.rejected, rejected=HUMAN.chosen)
+    three_right = together([HUMAN, HUMAN, HUMAN, turned])
+    soft_copies = together([replace(HUMAN, p_chosen=[0.75] * len(HUMAN))] * 4)
     soft, hard = (
-        train(policy, pairs).scorer.model.head.weight
-        for pairs in (replace(HUMAN, p_chosen=[0.75] * len(HUMAN)), copies)
+        train(policy, pairs).scorer.model.head.weight for pairs in (soft_copies, three_right)
     )
     torch.testing.assert_close(soft, hard, rtol=1e-4, atol=1e-6)
 
