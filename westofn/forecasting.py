@@ -271,7 +271,7 @@ def print_forecast(record: Mapping[str, Any], console: Console) -> None:
             highlight=False,
         )
         console.print(
-            "κ: how much more the samples vary along what people care about than along a random\n"
+            "κ: how much more the samples vary along what people care about than along a random "
             "direction. West-of-N has room where κ is well above κ_H and labels are few.",
             highlight=False,
         )
