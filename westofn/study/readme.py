@@ -18,7 +18,6 @@ from westofn.report.study_results import (
     in_words,
     power_line,
     rows,
-    with_main,
 )
 from westofn.study.pages import SHOWN, made_by, shown
 
@@ -141,21 +140,37 @@ def _readings(runs: Sequence[Run], found: Sequence[Row]) -> list[str]:
             name, scale, digits = METRICS[metric]
             verdict = against_paper(west.differences[metric], reported, scale, digits)
             texts.append(f"West-of-N − HF50, {name.split(',')[0]}: {verdict}.")
+    texts.append(_prior(found, runs))
     texts.append(power_line([west] if west else [], "HF50", len(runs), SHOWN))
     return [text for text in texts if text]
 
 
+def _prior(found: Sequence[Row], runs: Sequence[Run]) -> str:
+    """The covariance prior against West-of-N, paired by seed."""
+    if not {"prior", "west"} <= {row.arm for row in found}:
+        return ""
+    arms = [run["arms"]["baselines"] for run in runs]
+    gains = []
+    for metric in SHOWN:
+        if all(metric in of_seed[arm] for of_seed in arms for arm in ("prior", "west")):
+            name, scale, digits = METRICS[metric]
+            gain = cell([of_seed["prior"][metric] - of_seed["west"][metric] for of_seed in arms])
+            gains.append(f"{name.split(',')[0]} {shown(gain, scale, digits, signed=True)}")
+    return (
+        "The covariance prior labels no candidate and needs neither a teacher nor pools of 64; "
+        f"less West-of-N it has {', '.join(gains)}."
+    )
+
+
 def _labels(runs: Sequence[Run]) -> str:
-    keys = {
-        "of West-of-N pairs at N = 2": "label_accuracy_n2",
-        "at N = 64": "label_accuracy_n64",
-        "of random pairs": "label_accuracy_random",
-    }
-    first = [run["main"].get("k1", {}) for run in with_main(runs)]
-    if not all(key in arm for arm in first for key in keys.values()):
+    """How many labels are right at N = 2, in the arm self-training, and at N = 64."""
+    names = {"self_training": "of West-of-N pairs at N = 2", "west": "at N = 64"}
+    key = "label_accuracy"
+    arms = [run["arms"].get("baselines", {}) for run in runs]
+    if not all(key in of_seed.get(name, {}) for of_seed in arms for name in names):
         return ""
     shares = [
-        f"{shown(cell([arm[key] for arm in first]), 100.0, 1)} % {name}"
-        for name, key in keys.items()
+        f"{shown(cell([of_seed[name][key] for of_seed in arms]), 100.0, 1)} % {what}"
+        for name, what in names.items()
     ]
     return f"Right labels: {', '.join(shares)}."
