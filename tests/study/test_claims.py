@@ -15,8 +15,9 @@ from westofn.study.claims import CLAIMS, Checked, Expected, check_claims
 from westofn.study.pages import results_page
 
 
-def _run(k1: float, **arms: dict[str, Any]) -> Run:
-    return {"main": {"hf50": {"accuracy": 0.7}, "k1": {"accuracy": k1}}, "arms": arms, "tables": {}}
+def _run(west: float, **arms: dict[str, Any]) -> Run:
+    baselines = {"hf50": {"accuracy": 0.7}, "west": {"accuracy": west}}
+    return {"main": {}, "arms": {"baselines": baselines, **arms}, "tables": {}}
 
 
 @pytest.mark.parametrize(
@@ -106,9 +107,7 @@ def test_the_page_shows_a_claim_with_its_arms_and_verdict() -> None:
     page = results_page([0, 1], [_run(0.72), _run(0.721)])
     row = next(line for line in page.splitlines() if line.startswith("| West-of-N lifts accuracy"))
     # 2.05 ± 12.706 × 0.05; seen from (12.706 + 1.376) × 0.05
-    assert (
-        "| West-of-N, round 1 − HF50 | held-out accuracy, % | +2.1 ± 0.6 | 2 of 2 | ±0.7 |" in row
-    )
+    assert "| HF50 + West-of-N − HF50 | held-out accuracy, % | +2.1 ± 0.6 | 2 of 2 | ±0.7 |" in row
     assert row.endswith("| reproduces: excludes zero, includes the paper's +1.6 |")
 
 

@@ -15,7 +15,8 @@ Arm = tuple[str, str]
 """Part and arm; part `main` is the main pipeline."""
 Expected = Literal["above", "not above", "not below"]
 
-HF50: Arm = ("main", "hf50")
+HF50: Arm = ("baselines", "hf50")
+WEST: Arm = ("baselines", "west")
 ROUND_1: Arm = ("main", "k1")
 
 
@@ -76,7 +77,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "West-of-N lifts accuracy (70.9 → 72.5 %)",
         "accuracy",
-        ROUND_1,
+        WEST,
         HF50,
         "above",
         PAPER["west", "hf50", "accuracy"],
@@ -84,7 +85,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "West-of-N lifts best-of-64 (85.2 → 90.4 % wins)",
         "best_of_n_win_rate",
-        ROUND_1,
+        WEST,
         HF50,
         "above",
         PAPER["west", "hf50", "best_of_n_win_rate"],
@@ -92,8 +93,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "as much as twice the human data, or more",
         "best_of_n_win_rate",
-        ROUND_1,
-        ("main", "hf100"),
+        WEST,
+        ("baselines", "hf100"),
         "not below",
     ),
     Claim(
