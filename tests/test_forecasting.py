@@ -106,6 +106,17 @@ def test_advice_is_no_surer_than_the_interval(
     assert forecasting.advice(forecast_of(west, twice, kappa), 300).startswith(begins)
 
 
+def test_gains_are_scaled_and_widened_by_what_the_map_showed() -> None:
+    gains = forecasting.calibrated(forecast_of(Gain(2.0, 0.0, 4.0), Gain(2.0, 0.0, 4.0))).gains
+    west, twice = gains[WEST]["accuracy"], gains[TWICE]["accuracy"]
+    # 0.7 · 2, and √((0.7 · 2)² + (1.96 · 0.8)²); of twice the labels 1.3 · 2, 1.3 and 0.5.
+    assert west.mean == pytest.approx(1.4)
+    assert west.high - west.mean == pytest.approx(2.1019, abs=1e-3)
+    assert twice.mean == pytest.approx(2.6)
+    assert twice.mean - twice.low == pytest.approx(2.7785, abs=1e-3)
+    assert gains[WEST].keys() == {"accuracy", "on_policy_accuracy"}
+
+
 def test_few_prompts_with_samples_are_said() -> None:
     gain = Gain(2.0, 0.5, 3.0)
     assert "Only 17 prompts have samples" in forecasting.advice(forecast_of(gain, gain), 17)

@@ -7,8 +7,9 @@ enough; pools of 64 are not needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from rich.table import Table
 from torch import Tensor
 
 from westofn.core.forecast import Forecast, Gain, forecast
-from westofn.core.forecast_terms import METRIC_TITLES, PRIOR, TITLES, TWICE
+from westofn.core.forecast_terms import (
+    CALIBRATION,
+    METRIC_TITLES,
+    PRIOR,
+    TITLES,
+    TWICE,
+    Calibration,
+)
 from westofn.core.linear_reward import directions_of, inverse_spread
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ModelError
@@ -50,8 +58,9 @@ WIDEST = 256
 """Wider features are projected on so many principal directions of pairs and samples."""
 FEW_PROMPTS = 50
 """With samples to fewer prompts the covariance of the samples is poorly known."""
-DECIDES = "on_policy_accuracy"
-"""What the suggestion goes by: how well the policy's own responses are ordered."""
+DECIDES = "accuracy"
+"""What the suggestion goes by: the forecast tells gains of held-out accuracy best (docs/map.md)."""
+NORMAL_975 = 1.96
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,31 @@ def make_forecast(
     pairs = [(part[:, 0] - part[:, 1]) * scale for part in both]
     narrow = _narrow([*pairs, pools])
     result = forecast(narrow[0], narrow[1], narrow[2], seed=derive_seed(seed, "forecast") % 2**63)
-    return result, counts
+    return calibrated(result), counts
+
+
+def calibrated(result: Forecast) -> Forecast:
+    """The forecast with gains of the size, and intervals of the width, that the map showed.
+
+    A gain's mean is multiplied by the calibration's slope. Its interval takes the posterior's
+    spread, multiplied likewise, and what a single draw of the labels adds.
+    """
+    return replace(
+        result,
+        gains={
+            arm: {
+                metric: _calibrated(gains[metric], CALIBRATION[metric][arm == TWICE])
+                for metric in METRIC_TITLES
+            }
+            for arm, gains in result.gains.items()
+        },
+    )
+
+
+def _calibrated(gain: Gain, by: Calibration) -> Gain:
+    mean = by.slope * gain.mean
+    half = math.hypot(by.slope * (gain.high - gain.low) / 2, NORMAL_975 * by.spread)
+    return Gain(mean, mean - half, mean + half)
 
 
 def forecast_record(result: Forecast, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -239,7 +272,7 @@ def _suggestion(result: Forecast) -> str:
     west = {arm: gains[DECIDES] for arm, gains in result.gains.items() if arm not in (PRIOR, TWICE)}
     best = max(west, key=lambda arm: west[arm].mean)
     gain, twice, prior = west[best], result.gains[TWICE][DECIDES], result.gains[PRIOR][DECIDES]
-    shown = f"{_shown(gain)} points of on-policy accuracy, twice the labels {_shown(twice)}"
+    shown = f"{_shown(gain)} points of held-out accuracy, twice the labels {_shown(twice)}"
     if gain.high < 0 or (gain.mean <= 0 and twice.mean > gain.mean):
         return (
             f"Label more instead (westofn export questions): {TITLES[best]} is the best way to "
@@ -277,7 +310,7 @@ def print_forecast(record: Mapping[str, Any], console: Console) -> None:
         )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("gain over the labels alone")
-    heads = ("held-out\npoints", "on-policy\npoints", "best-of-64\nsd")
+    heads = ("held-out accuracy\npoints", "on-policy accuracy\npoints")
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for arm, gains in record["gains"].items():

@@ -19,7 +19,7 @@ def test_the_section_says_kappa_its_meaning_and_the_advice() -> None:
     assert advice == FORECAST["advice"]
     (row,) = section.table.rows
     assert row.name == "West-of-N, N = 64, one pair a prompt"
-    assert [(cell.text, cell.remark) for cell in row.cells] == [("+1.50", "0.25 to 2.75")] * 3
+    assert [(cell.text, cell.remark) for cell in row.cells] == [("+1.50", "0.25 to 2.75")] * 2
 
 
 def test_a_forecast_without_kappa_says_so_and_metrics_have_none(
