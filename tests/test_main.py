@@ -275,7 +275,9 @@ class TestStudy:
         ]
         runs = json.loads(Path("study.json").read_text())["runs"]
         assert [set(one["arms"]) for one in runs] == [set(PARTS)] + [{"baselines"}] * 3
-        assert "1 of 4 seeds" not in Path("results.md").read_text()  # the stubs have no ablations
+        assert [bool(one["main"]) for one in runs] == [True, False, False, False]
+        page = Path("results.md").read_text()
+        assert page.count("1 of 4 seeds.") == 1  # the main pipeline's; other stubs have no rows
         assert self.study(monkeypatch, "--seeds", "1", "--ablation-seeds", "0") == 0
         assert [one.name for one in self.asked] == ["first-0", "baselines-0"]
 
