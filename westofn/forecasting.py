@@ -180,8 +180,8 @@ def make_forecast(
 
     Args:
         texts: Pairs and samples.
-        reader: Of features.
-        seed: Of all draws.
+        reader: Reads features.
+        seed: Decides all draws.
 
     Returns:
         The forecast, and the account of what was read and left out.

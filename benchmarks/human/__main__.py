@@ -46,7 +46,7 @@ def benchmark(
     tasks = tasks_of(task)
     check_data(tasks, data)
     console = Console()
-    found = run_benchmark(
+    runs = run_benchmark(
         Benchmark(load_params(), data.resolve(), folder.resolve(), model),
         tasks,
         range(first_seed, first_seed + seeds),
@@ -54,7 +54,7 @@ def benchmark(
         out,
         console,
     )
-    write_bytes(human_data_page(found).encode(), page)
+    write_bytes(human_data_page(runs).encode(), page)
     console.print(f"written: {out}, {page}", markup=False, highlight=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +14,12 @@ from torch import Tensor
 
 from benchmarks.human.data import HumanTexts
 from benchmarks.human.settings import Task
-from westofn.artifacts.candidates import CANDIDATES
+from benchmarks.kept import kept_candidates, kept_policy
 from westofn.core.seeds import derive_seed
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.pool import Draw
 from westofn.models.features import FeatureReader
-from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
+from westofn.models.policy import Policy, log_likelihood
 from westofn.params import Readout, SftParams
-from westofn.runtime import Runtime
-from westofn.training.sft import train_sft
 
 Pools = tuple[list[str], list[list[str]]]
 """Prompts and the texts of each, equally many."""
@@ -77,9 +74,9 @@ class Corpus:
         task: Settings.
         texts: The task's texts with this seed.
         sft: How the policy is made.
-        readout: Of the features.
-        temperature: Of the samples.
-        seed: Of the policy and the samples.
+        readout: What the features are read from, see `student_rm.readout`.
+        temperature: At which the policy samples.
+        seed: Decides the policy's training and its samples.
         shared: Where the policy and its samples for D_U are kept; tasks with equal demonstrations
             and D_U share it.
         folder: Where test samples and features are kept.
@@ -102,21 +99,9 @@ class Corpus:
     @cached_property
     def policy(self) -> Policy:
         """The SFT policy; trained where the folder does not hold it yet."""
-        if not self.policy_folder.exists():
-            train, validation = self.texts.demonstrations
-            scratch = self.shared / "sft-scratch"
-            trained = train_sft(
-                train,
-                validation,
-                self.sft,
-                seed=self.seed,
-                scratch=scratch,
-                runtime=Runtime(device="cpu"),
-            )
-            canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
-            save_policy(trained.policy, self.policy_folder, canaries, trained.facts)
-            shutil.rmtree(scratch, ignore_errors=True)
-        return load_policy(self.policy_folder, "cpu")
+        return kept_policy(
+            self.policy_folder, lambda: self.texts.demonstrations, self.sft, self.seed
+        )
 
     @cached_property
     def pools(self) -> Pools:
@@ -148,8 +133,8 @@ class Corpus:
         stored["pools"] = reader.pools(*self.pools)
         stored["test_pools"] = reader.pools(*self.test_pools)
         rows = [(prompt, [text]) for prompt, some in self.texts.stances.items() for text in some]
-        found = reader.pools([prompt for prompt, _ in rows], [pool for _, pool in rows])
-        stored["stances"] = found.view(-1, reader.width)
+        texts = reader.pools([prompt for prompt, _ in rows], [pool for _, pool in rows])
+        stored["stances"] = texts.view(-1, reader.width)
         for split in ("train", "test"):
             stored[f"{split}_nearness"] = self._nearness(pairs[split])
         return {name: tensor.float().contiguous() for name, tensor in stored.items()}
@@ -167,16 +152,11 @@ class Corpus:
     def _sampled(self, folder: Path, name: str, prompts: pl.DataFrame) -> Pools:
         if not prompts.height:
             return [], []
+        draw = Draw(self.task.n_candidates, self.temperature, derive_seed(self.seed, "human", name))
         path = folder / f"{name}.parquet"
-        if not path.exists():
-            draw = Draw(
-                self.task.n_candidates, self.temperature, derive_seed(self.seed, "human", name)
-            )
-            scratch = folder / f"{name}-scratch"
-            frame = sample_pool(self.policy, prompts, draw, scratch, f"{name} of seed {self.seed}")
-            CANDIDATES.write(frame, path)
-            shutil.rmtree(scratch, ignore_errors=True)
-        return _grouped(CANDIDATES.read(path), prompts)
+        description = f"{name} of seed {self.seed}"
+        candidates = kept_candidates(path, self.policy, prompts, draw, description)
+        return _grouped(candidates, prompts)
 
 
 def _both_sides(reader: FeatureReader, pairs: pl.DataFrame | None) -> Tensor:

@@ -66,9 +66,9 @@ def read_texts(task: Task, data: Path, seed: int, params: Params) -> HumanTexts:
 
 
 def _sampled_pools(task: Task, data: Path, seed: int, params: Params) -> HumanTexts:
-    found = load_preferences(prepare_of(task, data, params), seed)
-    frames = {split: found.preferences.filter(pl.col("split") == split) for split in SPLITS}
-    labeled = labeled_half(found.preferences, found.prompts).select("pair_id", labeled=True)
+    source = load_preferences(prepare_of(task, data, params), seed)
+    frames = {split: source.preferences.filter(pl.col("split") == split) for split in SPLITS}
+    labeled = labeled_half(source.preferences, source.prompts).select("pair_id", labeled=True)
     frames["train"] = (
         frames["train"]
         .join(labeled, on="pair_id", how="left", maintain_order="left")
@@ -77,17 +77,17 @@ def _sampled_pools(task: Task, data: Path, seed: int, params: Params) -> HumanTe
     order = hash_order(frames["validation"]["pair_id"].to_list(), seed, "human validation")
     kept = set(order[:MAX_VALIDATION_PAIRS])
     frames["validation"] = frames["validation"].filter(pl.col("pair_id").is_in(kept))
-    unlabeled = found.prompts.filter(pl.col("split") == "unlabeled")
+    unlabeled = source.prompts.filter(pl.col("split") == "unlabeled")
     names = hash_order(unlabeled["prompt_id"].to_list(), seed, "human unlabeled")
     return HumanTexts(
-        demonstrations=(_examples(found.sft, "train"), _examples(found.sft, "validation")),
+        demonstrations=(_examples(source.sft, "train"), _examples(source.sft, "validation")),
         pairs=frames,
         unlabeled=unlabeled.filter(pl.col("prompt_id").is_in(names[: task.unlabeled_prompts])),
         pools=None,
-        test_prompts=found.prompts.filter(pl.col("split") == "test"),
+        test_prompts=source.prompts.filter(pl.col("split") == "test"),
         stances={},
         counts={
-            key: found.counts[key]
+            key: source.counts[key]
             for key in ("rows_in", "rows_out", "sft_train", "prompts_unlabeled", "prompts_test")
         }
         | {f"pairs_{split}": frame.height for split, frame in frames.items()},
@@ -164,7 +164,7 @@ def _human_pools(task: Task, data: Path, seed: int, params: Params) -> HumanText
 
 
 def _flat(texts: Mapping[str, Sequence[str]]) -> Examples:
-    rows = [(prompt, text) for prompt, found in texts.items() for text in found]
+    rows = [(prompt, text) for prompt, responses in texts.items() for text in responses]
     return Examples([prompt for prompt, _ in rows], [text for _, text in rows])
 
 

@@ -58,7 +58,7 @@ def label_correctness(
     Args:
         stances: With at least two texts each.
         scores: (texts,) of a teacher, for each stance.
-        seed: Of the random pools, the same for all teachers.
+        seed: Decides the random pools, the same for all teachers.
 
     Returns:
         A record for each of POOL_SIZES and for WHOLE: `n`, `right` (absent where no pair was

@@ -17,7 +17,7 @@ from westofn.core.linear_reward import (
     balanced_shares,
     extreme_differences,
     fit_by_validation,
-    prior_root,
+    prior_roots,
     within_pool_covariance,
 )
 from westofn.core.metrics import accuracy
@@ -53,7 +53,7 @@ def draw_labels(labeled: Tensor, allowed: Tensor, count: int, seed: int, draw: i
         labeled: (pairs,) bool; false for pairs of D_U's prompts, which only HF100 may have.
         allowed: (pairs,) bool; pairs that may be drawn at all.
         count: Pairs in HF50, at most half of those allowed, or all labeled ones.
-        seed: Of the run.
+        seed: The run's; it decides the draw.
         draw: Number of the draw.
     """
     chance = torch.Generator().manual_seed(derive_seed(seed, "human labels", draw))
@@ -71,15 +71,15 @@ def fit_arms(features: Features, labels: Labels, seed: int) -> dict[str, LinearR
     """Every arm on one draw of the labels.
 
     Args:
-        features: Of the run.
+        features: The run's.
         labels: The draw.
-        seed: Of the random choices in pools.
+        seed: Decides the random choices in pools.
     """
     half, full = features.train[labels.half], features.train[labels.full]
     validation, pools = features.validation, features.pools
     base = fit_by_validation(half, validation)
     scores = pools @ base.weights
-    roots = {p: prior_root(within_pool_covariance(pools), p) for p in POWERS}
+    roots = prior_roots(within_pool_covariance(pools), POWERS)
 
     def student(synthetic: Tensor) -> LinearReward:
         shares = balanced_shares(len(half), len(synthetic))
@@ -127,7 +127,7 @@ class Judge:
         """Expected wins of the best of N − 1 samples by some scores, over another sample.
 
         Args:
-            features: Of the run.
+            features: The run's.
             scores: (test prompts, N).
         """
         judged = (features.test_pools @ self.weights).numpy()
@@ -140,7 +140,7 @@ def measure_margins(margins: Tensor, features: Features) -> Record:
 
     Args:
         margins: (test pairs,) of chosen over rejected.
-        features: Of the run.
+        features: The run's.
     """
     near = features.test_nearness >= features.test_nearness.median()
     values = margins.double().numpy()
@@ -166,14 +166,14 @@ def measure_directions(differences: Tensor, pools: Tensor, penalty: float, seed:
     """κ and κ_H by split halves; without them where halves of the labels do not agree."""
     if len(differences) < 4:
         return {}
-    found = measure_kappa(differences, pools, penalty, seed=seed, resamples=KAPPA_RESAMPLES)
-    if found is None:
+    kappa = measure_kappa(differences, pools, penalty, seed=seed, resamples=KAPPA_RESAMPLES)
+    if kappa is None:
         return {}
     return measured(
         {
-            "kappa": found.policy,
-            "kappa_human": found.human,
-            "kappa_ratio": found.ratio,
-            "agreement": found.agreement,
+            "kappa": kappa.policy,
+            "kappa_human": kappa.human,
+            "kappa_ratio": kappa.ratio,
+            "agreement": kappa.agreement,
         }
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,6 +10,7 @@ from torch import Tensor
 from benchmarks.human.corpus import Corpus, Features
 from benchmarks.human.data import PAIR_COLUMNS
 from benchmarks.human.linear import Judge, Labels, measure_margins
+from benchmarks.kept import trained_network
 from westofn.core.selection import exact_best_worst
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble, mean_rewards
@@ -18,8 +18,7 @@ from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins
 from westofn.pairing.select import pool_margins
 from westofn.params import BaseRmParams, RewardModelParams, RewardStartParams, StudentRmParams
-from westofn.runtime import Runtime
-from westofn.training.preference import Head, Preferences, train_reward_model
+from westofn.training.preference import Head, Preferences
 
 PROMPTS_AT_ONCE = 32
 POINTWISE = Head("pointwise")
@@ -47,10 +46,10 @@ def network_arms(
 
     Args:
         corpus: Policy, pools and pairs.
-        features: Of the corpus, for the judge and the nearest test pairs.
+        features: The corpus's, for the judge and the nearest test pairs.
         labels: Rows of the train pairs.
-        recipe: Of the reward models.
-        judge: Of best-of-n, where the task has one.
+        recipe: How reward models are trained.
+        judge: Judges best-of-n, where the task has one.
     """
     arms = _Arms(corpus, recipe)
     half, full = arms.human(labels.half), arms.human(labels.full)
@@ -81,23 +80,19 @@ class _Arms:
         head: Head = POINTWISE,
         params: RewardModelParams | None = None,
     ) -> Scorer:
-        scratch = self.corpus.folder / f"{name}-scratch"
-        trained = train_reward_model(
+        return trained_network(
             name,
             human,
             synthetic,
             preferences_of(self.corpus.texts.pairs["validation"]),
+            scratch=self.corpus.folder / f"{name}-scratch",
             policy=self.corpus.policy_folder,
             start=self.recipe.start,
             head=head,
             params=params or self.recipe.student,
             synthetic_fraction=self.recipe.student.synthetic_fraction,
             seed=self.corpus.seed,
-            scratch=scratch,
-            runtime=Runtime(device="cpu"),
         )
-        shutil.rmtree(scratch, ignore_errors=True)
-        return trained.scorer
 
 
 def preferences_of(pairs: pl.DataFrame) -> Preferences:
@@ -115,11 +110,11 @@ def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
     rejected: list[str] = []
     for start in range(0, len(prompts), PROMPTS_AT_ONCE):
         some = pools[start : start + PROMPTS_AT_ONCE]
-        found = exact_best_worst(
+        pairs = exact_best_worst(
             pool_margins(teacher, prompts[start : start + PROMPTS_AT_ONCE], some)
         )
-        chosen += [pool[i] for pool, i in zip(some, found.best.tolist(), strict=True)]
-        rejected += [pool[i] for pool, i in zip(some, found.worst.tolist(), strict=True)]
+        chosen += [pool[i] for pool, i in zip(some, pairs.best.tolist(), strict=True)]
+        rejected += [pool[i] for pool, i in zip(some, pairs.worst.tolist(), strict=True)]
     return Preferences(prompts, chosen, rejected, [1.0] * len(prompts))
 
 

@@ -45,7 +45,7 @@ class Run:
     Attributes:
         task: Its name.
         model: settings.SCRATCH, or the name of a pretrained one.
-        seed: Of splits, policy, samples and draws.
+        seed: Decides splits, policy, samples and draws.
         counts: Rows and pairs.
         cells: In the order of settings.
         baselines: Arm without a reward model -> record.

@@ -40,11 +40,11 @@ class Task:
         folder: Inside the folder of `--data`.
         pairs: File of preferences in it, or "" for all of its files.
         kind: `pairs`: the policy's own samples are the pools of D_U | `pools`: human texts are.
-        subsets: Of the files; empty takes all.
+        subsets: Names of the files' subsets; empty takes all.
         demonstrations: File of demonstrations and unlabeled prompts; empty: the chosen responses of
             train pairs, and the prompts of half of them.
         labels: Pairs in HF50; HF100 has twice as many. A number beyond what there is becomes all.
-        conditions: Of CONDITIONS, each measured with `condition_labels` pairs in HF50.
+        conditions: Names in CONDITIONS, each measured with `condition_labels` pairs in HF50.
         condition_labels: See conditions.
         network_labels: Numbers of labels at which networks are trained, too.
         sft: What differs from the section `sft`.

@@ -15,7 +15,7 @@ from westofn.core.linear_reward import (
     balanced_shares,
     extreme_differences,
     fit_by_validation,
-    prior_root,
+    prior_roots,
     within_pool_covariance,
 )
 from westofn.evaluation.best_of_n import win_rates
@@ -42,7 +42,7 @@ def linear_arms(
         unlabeled: Pools of D_U; the first n / 2 are used.
         test: Pools to measure on.
         sizes: Whether to add arms of smaller N.
-        seed: Of the random candidates of best against random.
+        seed: Decides the random candidates of best against random.
 
     Returns:
         Arm -> metrics; accuracies and wins in percent, gold in units of gold.
@@ -50,7 +50,7 @@ def linear_arms(
     hf50 = labels[: len(labels) // 2]
     pools = unlabeled.features[: len(hf50)]
     gold = unlabeled.gold[: len(hf50)]
-    roots = {p: prior_root(within_pool_covariance(pools), p) for p in POWERS}
+    roots = prior_roots(within_pool_covariance(pools), POWERS)
     teacher = fit_by_validation(hf50, pairs.validation)
     scores = pools @ teacher.weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from benchmarks.kept import trained_network
 from benchmarks.map.linear import Record, label_accuracy, measure_pool
 from westofn.core.metrics import accuracy
 from westofn.core.selection import BestWorst, exact_best_worst, top_bottom_pairs
@@ -20,11 +20,10 @@ from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins, score_pools
 from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params, RewardModelParams
-from westofn.runtime import Runtime
 from westofn.sources.data import SourceData
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Head, Preferences, train_reward_model
+from westofn.training.preference import Head, Preferences
 
 MANY = 16
 ARMS = ("hf50", "hf100", "west", "west16")
@@ -43,7 +42,7 @@ class Cell:
         unlabeled_gold: (P, N) gold rewards of `unlabeled`.
         test: Pools of the test prompts.
         test_gold: (P, N) gold rewards of `test`.
-        seed: Of the trainings.
+        seed: Decides the trainings.
         scratch: Folder for checkpoints.
     """
 
@@ -75,7 +74,6 @@ def network_arms(cell: Cell, arms: Sequence[str] = ARMS) -> dict[str, Record]:
         "hf100": None,
         "west": west,
         "west16": top_bottom_pairs(margins, MANY),
-        "n2": exact_best_worst(margins[:, :2, :2]),
     }
     records: dict[str, Record] = {}
     for name in arms:
@@ -109,20 +107,16 @@ def _train(
     params: RewardModelParams,
     head: Head,
 ) -> Scorer:
-    scratch = cell.scratch / name
-    trained = train_reward_model(
+    return trained_network(
         name,
         human,
         synthetic,
         preferences_from(cell.split("validation")),
+        scratch=cell.scratch / name,
         policy=cell.policy,
         start=cell.params.reward_start,
         head=head,
         params=params,
         synthetic_fraction=cell.params.student_rm.synthetic_fraction,
         seed=cell.seed,
-        scratch=scratch,
-        runtime=Runtime(device="cpu"),
     )
-    shutil.rmtree(scratch, ignore_errors=True)
-    return trained.scorer

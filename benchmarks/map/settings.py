@@ -21,7 +21,6 @@ NETWORK_RUNS = 1
 TRAIN_PAIRS = 800
 TEST_PAIRS = 1500
 """Human pairs from which labels are drawn."""
-UNLABELED_PROMPTS = 200
 SAMPLES_FOR_FORECAST = 16
 """Random samples a prompt that the forecast sees."""
 FORECAST_DRAWS = 60

@@ -22,7 +22,7 @@ class CellSummary:
 
     Attributes:
         place: Where.
-        records: Of its seeds.
+        records: One a seed.
     """
 
     place: Place

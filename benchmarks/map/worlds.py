@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +9,14 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from westofn.artifacts.candidates import CANDIDATES
+from benchmarks.kept import kept_candidates, kept_policy
 from westofn.core.seeds import derive_seed
-from westofn.generation.pool import Draw, sample_pool
-from westofn.models.policy import Policy, load_policy, save_policy
+from westofn.generation.pool import Draw
+from westofn.models.policy import Policy
 from westofn.params import Params
-from westofn.runtime import Runtime
 from westofn.sources.data import SourceData
 from westofn.sources.world import load_world
-from westofn.training.sft import Examples, train_sft
+from westofn.training.sft import Examples
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class World:
 
     Attributes:
         params: All of params.yaml; `prepare.world` is replaced by what the map asks for.
-        alignment: Of the world.
-        seed: Of the world, the policy and the samples.
+        alignment: The world's.
+        seed: Decides the world, the policy and the samples.
         folder: Where policy and pools are kept.
     """
 
@@ -59,38 +57,24 @@ class World:
     @cached_property
     def policy(self) -> Policy:
         """The SFT policy; trained where the folder does not hold it yet."""
-        if not self.policy_folder.exists():
-            frame = self.data(0.0, 8).sft
-            train, validation = (
-                Examples(rows["prompt"].to_list(), rows["response"].to_list())
-                for rows in (frame.filter(pl.col("split") == s) for s in ("train", "validation"))
-            )
-            scratch = self.folder / "sft-scratch"
-            trained = train_sft(
-                train,
-                validation,
-                self.params.sft,
-                seed=self.seed,
-                scratch=scratch,
-                runtime=Runtime(device="cpu"),
-            )
-            canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
-            save_policy(trained.policy, self.policy_folder, canaries, trained.facts)
-            shutil.rmtree(scratch, ignore_errors=True)
-        return load_policy(self.policy_folder, "cpu")
+        return kept_policy(self.policy_folder, self._demonstrations, self.params.sft, self.seed)
+
+    def _demonstrations(self) -> tuple[Examples, Examples]:
+        """SFT examples of train and validation."""
+        frame = self.data(0.0, 8).sft
+        train, validation = (
+            Examples(rows["prompt"].to_list(), rows["response"].to_list())
+            for rows in (frame.filter(pl.col("split") == s) for s in ("train", "validation"))
+        )
+        return train, validation
 
     def candidates(self, name: str, prompts: pl.DataFrame, n_candidates: int) -> pl.DataFrame:
         """Table candidates of some prompts; `name` keys the file and the draws."""
         path = self.folder / f"{name}-{len(prompts)}x{n_candidates}.parquet"
-        if not path.exists():
-            draw = Draw(
-                n_candidates, self.params.sample.temperature, derive_seed(self.seed, "map", name)
-            )
-            scratch = self.folder / f"{name}-scratch"
-            frame = sample_pool(self.policy, prompts, draw, scratch, f"{name} of seed {self.seed}")
-            CANDIDATES.write(frame, path)
-            shutil.rmtree(scratch, ignore_errors=True)
-        return CANDIDATES.read(path)
+        draw = Draw(
+            n_candidates, self.params.sample.temperature, derive_seed(self.seed, "map", name)
+        )
+        return kept_candidates(path, self.policy, prompts, draw, f"{name} of seed {self.seed}")
 
 
 def one_thread() -> None:

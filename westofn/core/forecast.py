@@ -29,7 +29,7 @@ from westofn.core.linear_reward import (
     fit_by_validation,
     fit_logistic,
     logistic_curvature,
-    prior_root,
+    prior_roots,
     within_pool_covariance,
 )
 
@@ -95,7 +95,7 @@ def forecast(
         ValueError: Fewer than 4 labelled pairs, no validation pair, or pools of one candidate.
     """
     covariance = within_pool_covariance(pools)
-    roots = {power: prior_root(covariance, power) for power in POWERS}
+    roots = prior_roots(covariance, POWERS)
     teacher = fit_by_validation(labeled, validation)
     generator = torch.Generator().manual_seed(seed)
     together = torch.cat([labeled, validation]).double()

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from westofn.core.linear_reward import fit_logistic, pair_covariance, within_pool_covariance
+from westofn.core.linear_reward import (
+    bootstrap_counts,
+    fit_logistic,
+    pair_covariance,
+    within_pool_covariance,
+)
 
 SPLITS = 64
 RESAMPLES = 200
@@ -71,7 +76,7 @@ def measure_kappa(
     agreement = float(point.products.sum())
     if agreement <= 0:
         return None
-    counts = _counts(len(differences), resamples, generator)
+    counts = bootstrap_counts(len(differences), resamples, generator)
     drawn = _Halves.fit(differences, counts, SPLITS_A_RESAMPLE, penalty, generator)
     policies, humans = drawn.kappa(policy), drawn.kappa(human)
     by_policy, by_human = float(point.kappa(policy)), float(point.kappa(human))
@@ -133,13 +138,6 @@ class _Halves:
 
 def _relative(covariance: Tensor) -> Tensor:
     return covariance / covariance.diagonal().mean()
-
-
-def _counts(pairs: int, resamples: int, generator: torch.Generator) -> Tensor:
-    """(resamples, pairs) how often each pair is drawn, in a bootstrap of the pairs."""
-    drawn = torch.randint(pairs, (resamples, pairs), generator=generator)
-    counts = torch.zeros(resamples, pairs, dtype=torch.float64)
-    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
 
 
 def _interval(values: Tensor) -> tuple[float, float]:

@@ -109,6 +109,13 @@ def _newton(x: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
     return weights
 
 
+def bootstrap_counts(pairs: int, resamples: int, generator: torch.Generator) -> Tensor:
+    """(resamples, pairs) float64: how often each pair is drawn, as weights for `fit_logistic`."""
+    drawn = torch.randint(pairs, (resamples, pairs), generator=generator)
+    counts = torch.zeros(resamples, pairs, dtype=torch.float64)
+    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+
+
 def logistic_curvature(differences: Tensor, weights: Tensor) -> Tensor:
     """Hessians of the mean loss at several weights (problems, width), (problems, width, width)."""
     right = torch.sigmoid(weights @ differences.T)

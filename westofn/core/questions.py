@@ -26,6 +26,7 @@ from torch import Tensor
 
 from westofn.core.linear_reward import (
     SMALLEST_VARIANCE,
+    bootstrap_counts,
     fit_by_validation,
     fit_logistic,
     logistic_curvature,
@@ -134,9 +135,7 @@ def resampled_heads(differences: Tensor, penalty: float, resamples: int, seed: i
         seed: Of the samples.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
-    counts = torch.zeros(resamples, len(differences), dtype=torch.float64)
-    counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+    counts = bootstrap_counts(len(differences), resamples, generator)
     return fit_logistic(differences, counts, torch.full((resamples,), penalty))
 
 

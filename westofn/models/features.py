@@ -39,10 +39,3 @@ class FeatureReader:
         if not features:
             return torch.zeros(0, 0, self.width, dtype=torch.float64)
         return torch.stack(features).double()
-
-    def differences(
-        self, prompts: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]
-    ) -> Tensor:
-        """Features of chosen less those of rejected, (pairs, width) float64."""
-        both = self.pools(prompts, [list(pair) for pair in zip(chosen, rejected, strict=True)])
-        return both[:, 0] - both[:, 1] if len(both) else both.view(0, self.width)

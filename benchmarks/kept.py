@@ -1,0 +1,90 @@
+"""What benchmarks make once and keep: policies and candidates; and networks of an arm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.generation.pool import Draw, sample_pool
+from westofn.models.policy import Policy, load_policy, save_policy
+from westofn.models.reward import Scorer
+from westofn.params import SftParams
+from westofn.runtime import Runtime
+from westofn.training.preference import Preferences, train_reward_model
+from westofn.training.sft import Examples, train_sft
+
+CPU = Runtime(device="cpu")
+
+
+def kept_policy(
+    folder: Path,
+    demonstrations: Callable[[], tuple[Examples, Examples]],
+    sft: SftParams,
+    seed: int,
+) -> Policy:
+    """The SFT policy of a folder; trained where the folder does not hold it yet.
+
+    Args:
+        folder: The policy's; checkpoints lie in `sft-scratch` beside it.
+        demonstrations: Makes what it learns and what is held out; called where it is trained.
+        sft: The section `sft`.
+        seed: Decides the training.
+    """
+    if not folder.exists():
+        train, validation = demonstrations()
+        scratch = folder.parent / "sft-scratch"
+        trained = train_sft(train, validation, sft, seed=seed, scratch=scratch, runtime=CPU)
+        canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
+        save_policy(trained.policy, folder, canaries, trained.facts)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return load_policy(folder, "cpu")
+
+
+def kept_candidates(
+    path: Path, policy: Policy, prompts: pl.DataFrame, draw: Draw, description: str
+) -> pl.DataFrame:
+    """Table candidates of a file; sampled where there is none yet.
+
+    Args:
+        path: The file; finished shards lie beside it until it is whole.
+        policy: Samples.
+        prompts: Rows of table prompts.
+        draw: How to sample.
+        description: Shown beside the progress bar.
+    """
+    if not path.exists():
+        scratch = path.with_suffix(".scratch")
+        CANDIDATES.write(sample_pool(policy, prompts, draw, scratch, description), path)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return CANDIDATES.read(path)
+
+
+def trained_network(
+    name: str,
+    human: Preferences,
+    synthetic: Preferences | None,
+    validation: Preferences,
+    *,
+    scratch: Path,
+    **options: Any,
+) -> Scorer:
+    """A reward model by the pipeline's training function, on the CPU; checkpoints do not stay.
+
+    Args:
+        name: The arm's.
+        human: D_L.
+        synthetic: D_L', or None.
+        validation: Human pairs that pick checkpoints.
+        scratch: Folder for checkpoints, removed afterwards.
+        options: What else `train_reward_model` takes.
+    """
+    trained = train_reward_model(
+        name, human, synthetic, validation, scratch=scratch, runtime=CPU, **options
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    return trained.scorer
