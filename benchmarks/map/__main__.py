@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.map.figures import write_figures
 from benchmarks.map.page import map_page
-from benchmarks.map.run import Task, run_map
+from benchmarks.map.run import Task, run_map, write_map
 from benchmarks.map.settings import (
     ALIGNMENTS,
     FIRST_SEED,
@@ -26,7 +26,6 @@ from benchmarks.map.settings import (
     SEEDS,
 )
 from westofn.artifacts.atomic import write_bytes
-from westofn.artifacts.json_file import write_json
 from westofn.command_line import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -53,7 +52,7 @@ def draw_map(
     tasks += [Task("networks", a, seed) for seed in numbers[:network_seeds] for a in at]
     console = Console()
     records = run_map(tasks, jobs, console)
-    write_json({"records": records}, out)
+    write_map(records, out)
     write_figures(records, page.parent / "figures")
     write_bytes(map_page(records).encode(), page)
     console.print(f"written: {out}, {page}", markup=False, highlight=False)

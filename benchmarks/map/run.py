@@ -40,6 +40,7 @@ from benchmarks.map.settings import (
     Place,
 )
 from benchmarks.map.worlds import World, one_thread
+from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.core.forecast import Forecast, forecast
 from westofn.core.forecast_terms import Option
@@ -91,6 +92,12 @@ def run_map(tasks: Sequence[Task], jobs: int, console: Console) -> list[Record]:
                 f"{task.kind} {task.alignment:g}, seed {task.seed}: {done}/{len(waiting)}"
             )
     return [record for task in tasks for record in read_json(task.path)["records"]]
+
+
+def write_map(records: Sequence[Record], path: Path) -> None:
+    """Write benchmarks/map.json: a record a line, rounded, so that nine seeds stay below 1 MiB."""
+    lines = (json.dumps(_rounded(record), sort_keys=True, allow_nan=False) for record in records)
+    write_bytes(('{"records": [\n' + ",\n".join(lines) + "\n]}\n").encode(), path)
 
 
 def run_task(task: Task) -> None:
@@ -229,4 +236,6 @@ def _mean_gains(drawn: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     return round(value, DIGITS) if isinstance(value, float) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmarks.map.features import PairFeatures, PoolFeatures, draw_labels
 from benchmarks.map.figures import write_figures
 from benchmarks.map.linear import differences_to, label_accuracy, linear_arms, measure_pool
 from benchmarks.map.page import map_page, outcomes
+from benchmarks.map.run import write_map
 from benchmarks.map.settings import NETWORK_PLACES, PLACES, SIZES_AT
 from benchmarks.map.summary import cells, gain_of, over_cells, ratio
 from westofn.core.seeds import derive_seed
@@ -103,6 +105,19 @@ def test_page_and_figures_are_written(records: list[dict[str, Any]], tmp_path: P
     for name in ("map", "map-n", "map-prior", "map-forecast"):
         assert f"figures/{name}.svg" in page
         assert (tmp_path / f"{name}.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_records_are_written_a_line_each_and_read_back(
+    records: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "map.json"
+    write_map(records, path)
+    text = path.read_text("utf-8")
+    assert text.count("\n") == len(records) + 2
+    read = json.loads(text)["records"]
+    assert [row["seed"] for row in read] == [row["seed"] for row in records]
+    first = records[0]["gains"]["west"]["accuracy"]
+    assert read[0]["gains"]["west"]["accuracy"] == pytest.approx(first, abs=1e-5)
 
 
 def test_arms_of_a_planted_cell() -> None:
