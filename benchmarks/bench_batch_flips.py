@@ -25,7 +25,8 @@ from westofn.core.comparators import margins
 from westofn.core.selection import BestWorst, exact_best_worst
 from westofn.errors import ModelError
 from westofn.models.card import member_folders
-from westofn.models.reward import Scorer, load_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_pools
 from westofn.params import Precision
 from westofn.runtime import set_up_torch

@@ -21,11 +21,12 @@ import typer
 
 from westofn.artifacts.prompts import PROMPTS
 from westofn.generation.hf import decode, sample
-from westofn.models.encoding import pad
 from westofn.models.policy import Policy, load_policy
-from westofn.models.reward import Scorer, load_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_pools, score_rows
 from westofn.runtime import set_up_torch
+from westofn.text.encoding import pad
 
 
 def main(

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.map.features import PairFeatures, PoolFeatures, draw_labels, read_pairs
 from benchmarks.map.linear import Record, measure
 from benchmarks.map.worlds import World, one_thread
-from westofn.command_line import run_app
+from westofn.commands.run import run_app
 from westofn.core.intervals import mean_interval
 from westofn.core.linear_reward import fit_by_validation
 from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions

@@ -16,7 +16,7 @@ from westofn.params import load_params
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Measure κ and κ_H, and forecast the gains of West-of-N and of twice the labels."""
-    from westofn.forecasting import (
+    from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,
         reader_of_run,

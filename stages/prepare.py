@@ -38,7 +38,7 @@ def _load(params: Params) -> SourceData:
         from westofn.sources.world import load_world
 
         return load_world(section.world, params.seed)
-    from westofn.sources.preferences import load_preferences
+    from westofn.sources.registry import load_preferences
 
     return load_preferences(section, params.seed)
 

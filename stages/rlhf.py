@@ -26,7 +26,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
     from westofn.execution.processes import is_first
     from westofn.execution.scratch import scratch
     from westofn.models.policy import load_policy, save_policy
-    from westofn.models.reward import load_reward_model
+    from westofn.models.saved_reward import load_reward_model
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.training.rl import Prompts, require_learnable, train_rl
 

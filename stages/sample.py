@@ -18,7 +18,7 @@ from westofn.artifacts.json_file import write_json
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.params import load_params
-from westofn.sources.pools import NOT_USED
+from westofn.sources.pool_files import NOT_USED
 
 
 def main(prepared: In, policy: In, out: Out, counts: Out) -> None:

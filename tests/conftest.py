@@ -11,13 +11,14 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, texts, tiny_policy, tiny_scorer
-from westofn.models import encoding
 from westofn.models.card import member_folder, write_ensemble
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
-from westofn.models.reward import Scorer, save_reward_model
-from westofn.models.tokenizer import plain_ids, train_tokenizer
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import save_reward_model
 from westofn.params import Comparator
+from westofn.text import encoding
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import plain_ids, train_tokenizer
 
 torch.set_num_threads(1)
 

@@ -12,8 +12,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from westofn.models.encoding import Encoder
-from westofn.models.families import FAMILY_OF
+from westofn.networks.families import FAMILY_OF
+from westofn.text.encoding import Encoder
 
 _ROPE = {
     "hidden_size": 16,
@@ -49,17 +49,6 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
     },
-    "bart": {
-        "d_model": 16,
-        "encoder_layers": 2,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 2,
-        "decoder_attention_heads": 2,
-        "encoder_ffn_dim": 32,
-        "decoder_ffn_dim": 32,
-        "max_position_embeddings": 64,
-        "dropout": 0.0,
-    },
     "t5": {
         "d_model": 16,
         "d_kv": 8,
@@ -78,8 +67,6 @@ def tiny_model(model_type: str, encoder: Encoder, seed: int = 0, **options: Any)
     """Two layers of width 16 in evaluation mode, with weights large enough to tell texts apart."""
     ids = {"pad_token_id": encoder.pad_id, "eos_token_id": encoder.eos_id}
     ids["bos_token_id"] = ids["eos_token_id"]
-    if model_type == "bart":
-        ids["decoder_start_token_id"] = encoder.eos_id
     settings = {"vocab_size": len(encoder.tokenizer)} | _SETTINGS[model_type] | ids | options
     config = AutoConfig.for_model(model_type, **settings)
     torch.manual_seed(seed)

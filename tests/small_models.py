@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from transformers import T5ForConditionalGeneration
 
-from westofn.models.encoder_decoder import build_scratch
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
+from westofn.networks.encoder_decoder import build_scratch
 from westofn.params import (
     AdapterParams,
     Comparator,
@@ -23,6 +22,7 @@ from westofn.params import (
     ScratchModel,
     SftParams,
 )
+from westofn.text.encoding import Encoder
 
 VOCABULARY = [
     "the",

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
-from westofn.experiments import Experiment, ExperimentError
+from westofn.execution.experiments import Experiment, ExperimentError
 from westofn.params import load_params
 from westofn.study import run as study_run
 from westofn.study.results import PARTS

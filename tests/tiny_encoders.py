@@ -35,8 +35,8 @@ from transformers import (
 )
 
 from tests.small_models import texts
-from westofn.models.encoding import Encoder
-from westofn.models.pretrained import load_pretrained
+from westofn.networks.pretrained import load_pretrained
+from westofn.text.encoding import Encoder
 
 ENCODERS = ("bert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta")
 POSITIONS = 96

@@ -31,7 +31,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from westofn.command_line import run_app
+from westofn.commands.run import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def inspect(
     limit: Annotated[int, typer.Option(min=0, help="read of each file; 0: all")] = 0,
 ) -> None:
     """Say what data of your own is recognised as, and what it is like."""
-    from westofn.inspecting import inspect_files, print_inspection
-    from westofn.sources.preferences import SOURCES
+    from westofn.sources.inspecting import inspect_files, print_inspection
+    from westofn.sources.registry import SOURCES
 
     if source not in SOURCES:
         raise ParameterError(f"--source: {source!r} is none of {', '.join(SOURCES)}")
@@ -162,7 +162,7 @@ def forecast(
     """
     import json
 
-    from westofn.forecasting import (
+    from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,
         print_forecast,

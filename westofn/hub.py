@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+from westofn.errors import ModelError
 
 PATIENCE_SECONDS = 3.0
 
@@ -44,3 +48,31 @@ def silence() -> str:
     """Why the hub does not answer, as a message says it."""
     why = "is not asked (HF_HUB_OFFLINE)" if constants.is_offline_mode() else "cannot be reached"
     return f"{constants.ENDPOINT} {why}"
+
+
+def is_local(name: str, key: str = "sft.model") -> bool:
+    """Whether a pretrained model is to be read without a network: a folder, or a cached name.
+
+    Args:
+        name: A folder, or a name on the hub.
+        key: The parameter that a message says to mend.
+
+    Raises:
+        ModelError: It is neither, and the hub cannot be reached or cannot have such a name.
+    """
+    if Path(name).is_dir():
+        return True
+    missing = f"model {name!r} cannot be loaded: there is no such folder"
+    try:
+        cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        raise ModelError(f"{missing}; mend {key}") from None
+    if hub_answers():
+        return False
+    if cached:
+        return True
+    raise ModelError(
+        f"{missing}, it is not in the hub's cache, and {silence()}; "
+        f"run `hf download {name} --local-dir FOLDER` on a connected machine and give the folder "
+        f"as {key}"
+    )

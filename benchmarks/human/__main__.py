@@ -18,7 +18,7 @@ from benchmarks.human.page import human_data_page
 from benchmarks.human.run import Benchmark, run_benchmark
 from benchmarks.human.settings import SCRATCH, check_data, tasks_of
 from westofn.artifacts.atomic import write_bytes
-from westofn.command_line import run_app
+from westofn.commands.run import run_app
 from westofn.params import load_params
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -22,7 +22,7 @@ from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
 from westofn.params import Params
 from westofn.sources.data import labeled_half
-from westofn.sources.preferences import load_preferences
+from westofn.sources.registry import load_preferences
 from westofn.sources.splits import hash_order, prompt_id
 from westofn.training.sft import Examples
 

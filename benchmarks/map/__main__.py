@@ -26,7 +26,7 @@ from benchmarks.map.settings import (
     SEEDS,
 )
 from westofn.artifacts.atomic import write_bytes
-from westofn.command_line import run_app
+from westofn.commands.run import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

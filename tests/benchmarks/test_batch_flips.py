@@ -13,9 +13,9 @@ from benchmarks.bench_batch_flips import batch_flips
 from tests.small_families import GENERATORS, tiny_model
 from tests.small_models import PROMPTS, VOCABULARY
 from westofn.errors import ModelError
-from westofn.models.encoding import Encoder
-from westofn.models.families import FAMILY_OF
 from westofn.models.reward import RewardModel, Scorer
+from westofn.networks.families import FAMILY_OF
+from westofn.text.encoding import Encoder
 
 N = 16
 

@@ -9,11 +9,11 @@ import torch
 
 from tests.small_models import tiny_backbone, tiny_policy, tiny_scorer
 from westofn.evaluation.judges import GoldJudge
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
-from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Comparator
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import train_tokenizer
 
 from .planted import TEXTS, CountingGold, PlantedModel, worth
 

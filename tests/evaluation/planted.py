@@ -12,9 +12,9 @@ from torch import Tensor
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.evaluation.pools import Pool
-from westofn.models.encoder_decoder import PromptStates
-from westofn.models.encoding import Padded
 from westofn.models.reward import RewardModel
+from westofn.networks.encoder_decoder import PromptStates
+from westofn.text.encoding import Padded
 
 TEXTS = ["a post about cats", "a reply good good", "good", "bad bad", "so so bad a", "so long"]
 Rows = Sequence[tuple[str, str, str]]

@@ -29,12 +29,13 @@ from westofn.errors import ModelError
 from westofn.exporting.forms import turns
 from westofn.exporting.reward_model import export_reward_model
 from westofn.models.card import member_folder, write_ensemble
-from westofn.models.encoder_only import build_scratch_encoder
-from westofn.models.encoding import Encoder
-from westofn.models.reward import RewardModel, Scorer, load_reward_model, save_reward_model
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
-from westofn.models.tokenizer import train_tokenizer
+from westofn.networks.encoder_only import build_scratch_encoder
 from westofn.params import Comparator, Readout
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import train_tokenizer
 
 ROWS = [(prompt, response) for prompt in PROMPTS for response in RESPONSES]
 

@@ -19,7 +19,8 @@ from westofn.core.selection import exact_best_worst
 from westofn.generation.pool import Draw, sample_pool
 from westofn.models.ensemble import Ensemble
 from westofn.models.policy import load_policy, save_policy
-from westofn.models.reward import Scorer, load_reward_model, save_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_pools
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pairs_frame, pools_from_frames

@@ -20,9 +20,9 @@ from westofn.judging.openai import OpenAiJudge
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE
 from westofn.judging.simulated import SimulatedJudge
-from westofn.models.tokenizer import save_tokenizer
 from westofn.params import JudgeParams
 from westofn.runtime import Runtime
+from westofn.text.tokenizer import save_tokenizer
 
 PROMPTED: dict[str, Any] = {
     "model": "m1",

@@ -28,8 +28,8 @@ from westofn.errors import JudgeError, ModelError, ParameterError
 from westofn.judging import llm
 from westofn.judging.llm import LlmJudge
 from westofn.judging.protocol import FloatArray, judge_pairs
-from westofn.models.continuations import LanguageModel, continuation_logprobs
-from westofn.models.tokenizer import save_tokenizer
+from westofn.networks.continuations import LanguageModel, continuation_logprobs
+from westofn.text.tokenizer import save_tokenizer
 
 TEMPLATE = "post: {prompt} one: {first} two: {second} better:"
 FAMILIES = ("llama", "qwen2", "gpt2", "t5")

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from tests.small_models import PROMPTS, READOUTS, RESPONSES
 from tests.tiny_encoders import ENCODERS, write_encoder
-from westofn.models.adapters import add_adapters, learned_weights, merge_adapters
-from westofn.models.encoder_only import LAST_LINEAR
-from westofn.models.encoding import Padded, pad
-from westofn.models.pretrained import load_pretrained
-from westofn.models.recompute import recomputing
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_rows
+from westofn.networks.adapters import add_adapters, learned_weights, merge_adapters
+from westofn.networks.encoder_only import LAST_LINEAR
+from westofn.networks.pretrained import load_pretrained
+from westofn.networks.recompute import recomputing
 from westofn.params import AdapterParams, Readout
+from westofn.text.encoding import Padded, pad
 
 LORA = AdapterParams(rank=2, alpha=4.0, targets="all-linear")
 Make = Callable[[str, Readout], Scorer]

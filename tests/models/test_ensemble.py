@@ -13,11 +13,12 @@ import torch
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES, tiny_scorer
 from westofn.errors import ModelError
 from westofn.models.card import describe_model, member_folder, write_ensemble
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble, load_reward_models, mean_pair_margins, mean_rewards
-from westofn.models.reward import Scorer, save_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator
+from westofn.text.encoding import Encoder
 
 CANARIES = [("the cat", "good"), ("sun", "bad")]
 

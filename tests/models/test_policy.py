@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.small_models import PROMPTS, RESPONSES, VOCABULARY, tiny_policy
-from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.policy import Policy, chosen_logprobs, log_likelihood, token_logprobs
+from westofn.core.logprobs import chosen_logprobs
+from westofn.models.policy import Policy, log_likelihood, token_logprobs
+from westofn.text.encoding import Encoder, Padded, pad
 
 
 @torch.no_grad()

@@ -19,11 +19,11 @@ from tests.small_models import (
     tiny_scorer,
 )
 from westofn.errors import ModelError
-from westofn.models.encoder_decoder import PromptStates
-from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_pools, score_rows
+from westofn.networks.encoder_decoder import PromptStates
 from westofn.params import Comparator, Readout
+from westofn.text.encoding import Encoder, Padded, pad
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 Scorers = Callable[[Comparator], Scorer]

@@ -17,12 +17,13 @@ from transformers import BertConfig, ViTConfig
 
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES
 from westofn.errors import ModelError
-from westofn.models.families import load_backbone
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
-from westofn.models.reward import Scorer, load_reward_model, save_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
-from westofn.models.tokenizer import load_pretrained_tokenizer, load_tokenizer
+from westofn.networks.families import load_backbone
 from westofn.params import Comparator
+from westofn.text.tokenizer import load_pretrained_tokenizer, load_tokenizer
 
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))
 # Loads in a process that has seen nothing of this one.
@@ -31,7 +32,7 @@ import json, sys
 from pathlib import Path
 from tests.small_models import COMPARATORS, PROMPTS, RESPONSES
 from westofn.models.policy import load_policy, log_likelihood
-from westofn.models.reward import load_reward_model
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_rows
 root = Path(sys.argv[1])
 outputs = {"policy": log_likelihood(load_policy(root / "policy"), PROMPTS, RESPONSES).logprob}

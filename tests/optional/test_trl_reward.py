@@ -13,10 +13,11 @@ from transformers import AutoModelForCausalLM
 from tests.optional.conftest import snippet
 from westofn.exporting.pairs import export_pairs
 from westofn.exporting.reward_model import export_reward_model
-from westofn.models.encoding import Encoder
-from westofn.models.reward import RewardModel, Scorer, save_reward_model
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.saved_reward import save_reward_model
 from westofn.models.scoring import score_rows
-from westofn.models.tokenizer import load_tokenizer
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import load_tokenizer
 
 pytest.importorskip("trl", reason="needs TRL: pip install -e '.[trl]'")
 pytestmark = pytest.mark.filterwarnings("default")

@@ -17,15 +17,15 @@ from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.core.selection import SELECTORS, Selector
 from westofn.errors import DataError
-from westofn.models.encoder_decoder import PromptStates
-from westofn.models.encoding import Encoder, Padded
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
+from westofn.networks.encoder_decoder import PromptStates
 from westofn.pairing import select as module
 from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
 from westofn.pairing.select import Pools, Selection, select
 from westofn.params import Comparator, StopParams, WonSelectParams
+from westofn.text.encoding import Encoder, Padded
 
 Scorers = Callable[[Comparator], Scorer]
 SIZE = 5

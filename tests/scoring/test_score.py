@@ -20,13 +20,13 @@ from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, RESPONSES, tiny_scorer
 from westofn import __main__ as command
 from westofn.errors import ModelError
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Comparator
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
+from westofn.text.encoding import Encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 Build = Callable[[Comparator], Scorer]

@@ -11,7 +11,7 @@ from westofn.errors import DataError
 from westofn.params import PrepareParams, WorldParams, load_params
 from westofn.sources.answers import add_answers
 from westofn.sources.data import ANSWERS, SourceData
-from westofn.sources.preferences import load_preferences
+from westofn.sources.registry import load_preferences
 from westofn.sources.world import load_world
 
 ROOT = Path(__file__).resolve().parents[2]

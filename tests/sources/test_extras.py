@@ -15,9 +15,9 @@ from huggingface_hub import constants
 
 from westofn.errors import DataError
 from westofn.params import PrepareParams, load_params
-from westofn.sources import hub as hub_module
+from westofn.sources import hub_rows as hub_module
 from westofn.sources.data import SourceData
-from westofn.sources.preferences import load_preferences
+from westofn.sources.registry import load_preferences
 
 DEFAULTS = load_params(Path(__file__).resolve().parents[2] / "params.yaml").prepare.model_dump()
 

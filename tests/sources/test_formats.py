@@ -13,7 +13,7 @@ import pytest
 
 from westofn.errors import DataError
 from westofn.sources.collect import Collected, collect_pairs, parts_of
-from westofn.sources.preferences import SOURCES
+from westofn.sources.registry import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "data.md"

@@ -13,7 +13,7 @@ from westofn.errors import DataError
 from westofn.params import FilesParams
 from westofn.sources.data import SourceData
 from westofn.sources.hh import load_hh
-from westofn.sources.preferences import load_pairs
+from westofn.sources.registry import load_pairs
 
 HH_8K = Path(__file__).parents[3] / "shared" / "data" / "hh-rlhf-8k" / "train.jsonl.gz"
 

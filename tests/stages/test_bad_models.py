@@ -18,10 +18,10 @@ from transformers import T5ForConditionalGeneration
 
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import ENCODERS
+from westofn import hub
 from westofn.errors import ModelError
-from westofn.models import hub
-from westofn.models.families import load_backbone
-from westofn.models.tokenizer import load_pretrained_tokenizer
+from westofn.networks.families import load_backbone
+from westofn.text.tokenizer import load_pretrained_tokenizer
 
 POLICY = "data/loop/k0/policy"
 BASE = "data/loop/k0/rm"

@@ -11,7 +11,7 @@ import pytest
 from tests.models.test_pretrained import hub_folder
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import write_encoder
-from westofn.models.reward import load_reward_model
+from westofn.models.saved_reward import load_reward_model
 
 ARMS = ("base_rm", "reference_rm@hf50", "student_rm@k1")
 

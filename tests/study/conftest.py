@@ -20,11 +20,11 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.evaluation.judges import GoldJudge
-from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
-from westofn.models.tokenizer import train_tokenizer
 from westofn.params import Params, load_params
 from westofn.study.inputs import StudyInputs
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import train_tokenizer
 
 SMALL = {"steps": 4, "batch_size": 8, "evaluations": 2}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from tests.small_models import tiny_scorer
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble, load_reward_models
-from westofn.models.reward import save_reward_model
+from westofn.models.saved_reward import save_reward_model
 from westofn.pairing.select import pool_margins
 from westofn.study.inputs import StudyInputs, mean_margins, west_of_n
+from westofn.text.encoding import Encoder
 
 
 def test_hf50_has_the_pairs_whose_prompts_are_not_sampled(inputs: StudyInputs) -> None:

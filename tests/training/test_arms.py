@@ -11,10 +11,10 @@ from tests.small_models import VOCABULARY, reward_params, start_params, tiny_pol
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import TrainingError
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import save_policy
 from westofn.params import Comparator
+from westofn.text.encoding import Encoder
 from westofn.training import arms
 from westofn.training.arms import HumanData, train_arm
 from westofn.training.linear_head import LinearHead

@@ -22,13 +22,13 @@ from tests.small_models import (
     tiny_policy,
 )
 from tests.training.planted import planted_pairs
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy, load_policy, log_likelihood, save_policy
-from westofn.models.precision import precision_of, rounded
-from westofn.models.reward import load_reward_model, save_reward_model
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
+from westofn.networks.precision import precision_of, rounded
 from westofn.params import AdapterParams, Comparator, LoraParams
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import History, Job
 from westofn.training.preference import Head, TrainedReward, train_reward_model

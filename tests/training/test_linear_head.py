@@ -21,13 +21,13 @@ from westofn.core.linear_reward import (
     within_pool_covariance,
 )
 from westofn.errors import DataError, TrainingError
-from westofn.models.encoding import Encoder
 from westofn.models.features import FeatureReader
 from westofn.models.policy import load_policy, save_policy
-from westofn.models.reward import load_reward_model, save_reward_model
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import Readout
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder
 from westofn.training.linear_head import LinearHead, Samples, train_linear_head
 from westofn.training.preference import Preferences, TrainedReward
 

@@ -27,12 +27,13 @@ from tests.small_models import (
 )
 from tests.training.planted import planted_pairs
 from westofn.errors import ParameterError
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy, load_policy, save_policy
-from westofn.models.reward import Scorer, load_reward_model, save_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params import AdapterParams, Comparator, LoraParams
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import _Progress
 from westofn.training.preference import Head, TrainedReward, train_reward_model
@@ -92,7 +93,7 @@ def _interrupted(at: int) -> Iterator[None]:
 FRESH = """
 import sys
 from pathlib import Path
-from westofn.models.reward import load_reward_model
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_rows
 scorer = load_reward_model(Path(sys.argv[1]))
 print("peft" in sys.modules, score_rows(scorer, [sys.argv[2]], [sys.argv[3]]).tolist()[0][0])

@@ -15,13 +15,14 @@ from tests.small_models import COMPARATORS, reward_params, start_params, tiny_po
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.errors import TrainingError
-from westofn.models.encoder_decoder import SharedDecoder
-from westofn.models.encoding import Encoder
 from westofn.models.policy import save_policy
-from westofn.models.reward import RewardModel, load_reward_model, save_reward_model
+from westofn.models.reward import RewardModel
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
+from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.params import Comparator
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import History, Job, _Progress
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model

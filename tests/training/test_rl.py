@@ -16,13 +16,13 @@ from torch import Tensor
 from tests.small_models import rlhf_params, tiny_backbone, tiny_policy
 from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
-from westofn.models.encoder_decoder import SharedDecoder
-from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
-from westofn.models.tokenizer import train_tokenizer
+from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.params import Readout, RlhfParams
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.tokenizer import train_tokenizer
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.rl.networks import ValueNetwork
 from westofn.training.rl.rollout import Rollout, standardised_rewards

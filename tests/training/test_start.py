@@ -26,12 +26,12 @@ from tests.tiny_encoders import ENCODERS, write_encoder
 from tests.training.planted import planted_pairs
 from tests.training.test_preference import CPU
 from westofn.errors import ModelError
-from westofn.models.encoding import Encoder
 from westofn.models.policy import Policy, save_policy
-from westofn.models.precision import rounded
-from westofn.models.reward import load_reward_model, save_reward_model
+from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
+from westofn.networks.precision import rounded
 from westofn.params import Comparator, LoraParams
+from westofn.text.encoding import Encoder
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 from westofn.training.start import reward_start
 

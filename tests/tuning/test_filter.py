@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from westofn.experiments import Experiment, ExperimentError
+from westofn.execution.experiments import Experiment, ExperimentError
 from westofn.tuning import filter as tuning
 from westofn.tuning.choice import Trial
 from westofn.tuning.filter import Tuned, print_tuned, try_settings

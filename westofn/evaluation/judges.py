@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from westofn.artifacts.world import WORLD
-from westofn.models.reward import Scorer, load_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_pools
 from westofn.sources.world.gold import Gold
 

@@ -35,12 +35,12 @@ from westofn.core.dialogue import to_messages
 from westofn.errors import ModelError
 from westofn.exporting.forms import turns
 from westofn.models.card import Canary
-from westofn.models.chat import VARIABLES
-from westofn.models.encoder_only import last_linear
-from westofn.models.encoding import Encoder
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_rows
-from westofn.models.tokenizer import plain_ids
+from westofn.networks.encoder_only import last_linear
+from westofn.text.chat import VARIABLES
+from westofn.text.encoding import Encoder
+from westofn.text.tokenizer import plain_ids
 
 PAD = "<|pad|>"
 TOLERANCE = 1e-5  # absolute, and relative for rewards above 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from westofn.exporting.model_card import About
-from westofn.models.encoding import Encoder
+from westofn.text.encoding import Encoder
 
 
 def use_by_westofn(about: About) -> list[str]:

@@ -1,6 +1,6 @@
 """Pools that were generated elsewhere: texts from a file, log-likelihoods from the policy here.
 
-For the rows see `westofn/sources/pools.py`. Another engine's log-likelihoods are not read: the
+For the rows see `westofn/sources/pool_files.py`. Another engine's log-likelihoods are not read: the
 likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 """
 
@@ -20,7 +20,7 @@ from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.pool import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
-from westofn.sources.pools import NOT_USED, Pool, pools_of
+from westofn.sources.pool_files import NOT_USED, Pool, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
 from westofn.sources.splits import prompt_id
 

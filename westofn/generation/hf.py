@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from westofn.core.logprobs import chosen_logprobs
 from westofn.core.seeds import prompt_keys, uniforms
-from westofn.models.encoding import pad
-from westofn.models.network import Cache
-from westofn.models.policy import Policy, chosen_logprobs
+from westofn.models.policy import Policy
+from westofn.networks.network import Cache
+from westofn.text.encoding import pad
 
 # Below this share of live rows the finished ones are dropped; dropping copies the cache.
 COMPACT_BELOW = 0.75

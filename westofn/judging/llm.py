@@ -12,7 +12,7 @@ from westofn.errors import JudgeError, ModelError
 from westofn.execution.halving import in_halves
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE, ask, check_question
-from westofn.models.continuations import (
+from westofn.networks.continuations import (
     LanguageModel,
     continuation_logprobs,
     load_language_model,

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from westofn.errors import ModelError
 from westofn.models.card import member_folders
-from westofn.models.encoding import Encoder
-from westofn.models.reward import Scorer, load_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import pair_margins, score_pools
 from westofn.params import Comparator
+from westofn.text.encoding import Encoder
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from westofn.models.encoding import Encoder
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_pools
 from westofn.params import Readout
+from westofn.text.encoding import Encoder
 
 
 class FeatureReader:

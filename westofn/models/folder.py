@@ -12,8 +12,8 @@ from typing import cast
 from transformers import PreTrainedTokenizerFast
 
 from westofn.models.card import Canary, Card, check_template
-from westofn.models.encoding import NO_CHAT, Encoder, Family, Layout
-from westofn.models.tokenizer import load_tokenizer, save_tokenizer
+from westofn.text.encoding import NO_CHAT, Encoder, Family, Layout
+from westofn.text.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
 """What a model gives for prompts and responses, one row each."""

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from westofn.core.logprobs import chosen_logprobs
 from westofn.models.card import Card, check_canaries, check_family, read_card
-from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import generator_of, load_backbone
 from westofn.models.folder import load_encoder, write_model
-from westofn.models.limits import prompt_beside, shared_positions
-from westofn.models.network import AnyGenerator
-from westofn.models.precision import DTYPES, computing, precision_of
+from westofn.networks.families import generator_of, load_backbone
+from westofn.networks.limits import prompt_beside, shared_positions
+from westofn.networks.network import AnyGenerator
+from westofn.networks.precision import DTYPES, computing, precision_of
+from westofn.text.encoding import Encoder, Padded, pad
 
 SCORING_BATCH = 256
 
@@ -74,13 +75,6 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
         logits = network.logits(network.hidden(states, responses.ids[..., :-1]))
     chosen = chosen_logprobs(logits.float(), responses.ids)
     return chosen.masked_fill(~responses.mask, 0.0)
-
-
-def chosen_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
-    """Log softmax of logits (…, T, V) at ids (…, T), without an array of all log-probabilities."""
-    picked = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
-    result: Tensor = picked - logits.logsumexp(-1)
-    return result
 
 
 @dataclass(frozen=True)

@@ -13,27 +13,19 @@ its own classifier's input for `last`, see `encoder_only`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
-from westofn.models.card import CARD, Card, check_canaries, check_family, read_card
-from westofn.models.encoding import Encoder, Padded
-from westofn.models.families import load_backbone, network_of
-from westofn.models.folder import load_encoder, write_model
-from westofn.models.network import AnyNetwork, States
-from westofn.models.precision import DTYPES, computing, precision_of, rounded
+from westofn.networks.families import network_of
+from westofn.networks.network import AnyNetwork, States
+from westofn.networks.precision import computing, rounded
 from westofn.params import Comparator, Precision, Readout
+from westofn.text.encoding import Encoder, Padded
 
-HEAD = "head.safetensors"
 NO_SPREAD = 1e-6  # reward_std of a model that gives every response the same reward
 PLANES_START = 0.1  # of the usual standard deviation, 1 / sqrt(width + 1)
 
@@ -141,96 +133,6 @@ class Scorer:
             raise ModelError(
                 f"{purpose} needs a pointwise reward model, this one is {self.comparator}"
             )
-
-
-def save_reward_model(
-    scorer: Scorer,
-    folder: Path,
-    canaries: Sequence[tuple[str, str]],
-    training: dict[str, float | int | str],
-) -> None:
-    """Write backbone, head, tokenizer and card; the folder appears only when it is whole."""
-    model = scorer.model
-
-    def write_weights(place: Path) -> None:
-        model.backbone.save_pretrained(place)
-        save_file({"weight": model.head.weight.detach().cpu().contiguous()}, place / HEAD)
-
-    card = Card(
-        role="reward_model",
-        family=model.network.family,
-        template=scorer.encoder.template.to_json(),
-        comparator=model.comparator,
-        planes=model.planes,
-        readout=model.readout,
-        reward_mean=scorer.reward_mean,
-        reward_std=scorer.reward_std,
-        precision=precision_of(model.backbone),
-        training=training,
-    )
-    write_model(
-        folder,
-        card,
-        tokenizer=scorer.tokenizer,
-        canaries=canaries,
-        answer=partial(_answer, scorer),
-        write_weights=write_weights,
-    )
-
-
-def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Scorer:
-    """A reward model that `save_reward_model` wrote, checked against its card.
-
-    Raises:
-        ModelError: The folder is missing or incomplete, or its parts do not belong together.
-    """
-    _refuse_plain(folder)
-    card = read_card(folder, "reward_model")
-    encoder = load_encoder(folder, card)
-    if card.comparator not in ("embedding", "joint", "pointwise"):
-        raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
-    if card.readout not in ("mean", "last"):
-        raise ModelError(f"{folder}: the card names an unknown readout {card.readout!r}")
-    comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
-    readout: Readout = card.readout  # type: ignore[assignment]  # checked above
-    backbone = load_backbone(str(folder), dtype=DTYPES[card.precision])
-    model = RewardModel(backbone, comparator, card.planes, readout)
-    check_family(folder, card, model.network.family)
-    try:
-        model.head.load_state_dict(load_file(folder / HEAD))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{folder / HEAD} cannot be loaded: {reason}; rerun the stage that writes this model"
-        ) from None
-    model.to(device).eval()
-    scorer = Scorer(model, encoder, card.reward_mean, card.reward_std)
-    check_canaries(folder, card, partial(_answer, scorer))
-    return scorer
-
-
-def _refuse_plain(folder: Path) -> None:
-    """Refuse a folder for transformers alone, which has neither card nor head.
-
-    Raises:
-        ModelError: It is one.
-    """
-    ours = any((folder / name).exists() for name in (CARD, HEAD))
-    if (folder / "config.json").is_file() and not ours:
-        raise ModelError(
-            f"{folder} has config.json but no {CARD}: it is a model for plain transformers, such "
-            "as `export rm` writes of causal and encoder-only models; load it with "
-            "AutoModelForSequenceClassification, or give the folder that it was exported from, "
-            "such as data/loop/k1/rm"
-        )
-
-
-def _answer(scorer: Scorer, prompts: list[str], responses: list[str]) -> list[list[float]]:
-    """The head's outputs of rows, for canaries."""
-    from westofn.models.scoring import score_rows  # it imports this module
-
-    outputs: list[list[float]] = score_rows(scorer, prompts, responses).tolist()
-    return outputs
 
 
 def with_reward_statistics(scorer: Scorer, rewards: Tensor) -> Scorer:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from westofn.core.comparators import pair_margin
-from westofn.models.encoding import Padded, pad
-from westofn.models.limits import prompt_beside, shared_positions
-from westofn.models.network import AnyNetwork
 from westofn.models.reward import Scorer
+from westofn.networks.limits import prompt_beside, shared_positions
+from westofn.networks.network import AnyNetwork
+from westofn.text.encoding import Padded, pad
 
 ROWS_A_BATCH = 256
 RESPONSES_A_BATCH = 512  # more would leave the processor's cache

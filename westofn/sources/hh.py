@@ -11,9 +11,9 @@ from pathlib import Path
 
 from westofn.params import FilesParams
 from westofn.sources.data import SourceData
-from westofn.sources.preferences import load_pairs
+from westofn.sources.registry import load_pairs
 
 
 def load_hh(path: Path | str, params: FilesParams, seed: int) -> SourceData:
-    """Read HH files; see `westofn.sources.preferences.load_pairs`."""
+    """Read HH files; see `westofn.sources.registry.load_pairs`."""
     return load_pairs("hh", Path(path), params, seed)

@@ -15,7 +15,6 @@ from westofn.core.selection import exact_best_worst
 from westofn.evaluation.judges import FloatArray, Judge, load_judge
 from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.card import read_card
-from westofn.models.encoding import Encoder
 from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
@@ -25,6 +24,7 @@ from westofn.pairing.select import Pools, pool_margins
 from westofn.params import Params
 from westofn.study.pools import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
+from westofn.text.encoding import Encoder
 from westofn.training.arms import HumanData
 
 

@@ -18,7 +18,7 @@ from westofn.execution.processes import is_first
 from westofn.execution.scratch import model_folders, scratch
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.folder import put
-from westofn.models.reward import save_reward_model
+from westofn.models.saved_reward import save_reward_model
 from westofn.params import RewardModelParams, RewardStartParams
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half

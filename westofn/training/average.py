@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from westofn.models.adapters import copy_sharing_frozen
+from westofn.networks.adapters import copy_sharing_frozen
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -20,7 +20,9 @@ from westofn.core.losses import bradley_terry_loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
-from westofn.models.adapters import (
+from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
+from westofn.models.scoring import pair_margins, score_rows
+from westofn.networks.adapters import (
     add_adapters,
     copy_sharing_frozen,
     facts_of,
@@ -28,12 +30,10 @@ from westofn.models.adapters import (
     learned_weights,
     merge_adapters,
 )
-from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.recompute import recomputing
-from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
-from westofn.models.scoring import pair_margins, score_rows
+from westofn.networks.recompute import recomputing
 from westofn.params import Comparator, RewardModelParams, RewardStartParams
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage
 from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run

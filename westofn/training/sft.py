@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
-from westofn.models.adapters import add_adapters, facts_of, frozen_names, merge_adapters
-from westofn.models.encoding import Encoder, Padded, pad
-from westofn.models.families import build_scratch
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
-from westofn.models.precision import rounded
-from westofn.models.pretrained import load_pretrained
-from westofn.models.recompute import recomputing
-from westofn.models.tokenizer import train_tokenizer
+from westofn.networks.adapters import add_adapters, facts_of, frozen_names, merge_adapters
+from westofn.networks.families import build_scratch
+from westofn.networks.precision import rounded
+from westofn.networks.pretrained import load_pretrained
+from westofn.networks.recompute import recomputing
 from westofn.params import SftParams
 from westofn.runtime import Runtime
+from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.tokenizer import train_tokenizer
 from westofn.training.batches import plan_batches
 from westofn.training.loop import Job, run
 

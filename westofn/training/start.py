@@ -10,14 +10,14 @@ from transformers import PreTrainedModel
 
 from westofn.core.seeds import derive_seed
 from westofn.models.card import read_card
-from westofn.models.encoder_only import build_scratch_encoder
-from westofn.models.encoding import Encoder
 from westofn.models.folder import load_encoder
-from westofn.models.limits import require_room
 from westofn.models.policy import load_policy
-from westofn.models.precision import precision_of
-from westofn.models.pretrained import load_pretrained
+from westofn.networks.encoder_only import build_scratch_encoder
+from westofn.networks.limits import require_room
+from westofn.networks.precision import precision_of
+from westofn.networks.pretrained import load_pretrained
 from westofn.params import Comparator, Precision, RewardStartParams
+from westofn.text.encoding import Encoder
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ It reads the policy's tokens one by one with the reward model's weights.
 from __future__ import annotations
 
 from westofn.errors import ModelError
-from westofn.models.encoding import vocabulary_digest
-from westofn.models.families import family_of, load_config
-from westofn.models.hub import is_local
-from westofn.models.tokenizer import load_fast_tokenizer
+from westofn.hub import is_local
+from westofn.networks.families import family_of, load_config
 from westofn.params import Params
+from westofn.text.encoding import vocabulary_digest
+from westofn.text.tokenizer import load_fast_tokenizer
 
 
 def require_value_start(params: Params) -> None:

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from westofn.experiments import Experiment, read_output, remove_experiments, run_all
+from westofn.execution.experiments import Experiment, read_output, remove_experiments, run_all
 from westofn.report.numbers import Measure, percent, percent_interval, wilson
 from westofn.tuning.choice import Trial, ranked, reading
 from westofn.tuning.grid import Setting

@@ -19,7 +19,8 @@ from westofn.evaluation.policy import PolicyProbe
 from westofn.evaluation.pools import judge_pool, score_pool
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
-from westofn.models.reward import Scorer, load_reward_model
+from westofn.models.reward import Scorer
+from westofn.models.saved_reward import load_reward_model
 from westofn.study.lab import Lab
 from westofn.training.rl import Prompts, train_rl
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from westofn.models.adapters import learned_weights
+from westofn.networks.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
 Record = dict[str, float]

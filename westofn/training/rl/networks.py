@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from westofn.errors import TrainingError
-from westofn.models.adapters import adapted_copy
-from westofn.models.encoding import Encoder, Padded
-from westofn.models.families import generator_of
-from westofn.models.network import Generator
 from westofn.models.policy import Policy
-from westofn.models.precision import computing, precision_of
-from westofn.models.recompute import silence_dropout, start_recomputing
 from westofn.models.reward import NO_SPREAD, Scorer
+from westofn.networks.adapters import adapted_copy
+from westofn.networks.families import generator_of
+from westofn.networks.network import Generator
+from westofn.networks.precision import computing, precision_of
+from westofn.networks.recompute import silence_dropout, start_recomputing
 from westofn.params import AdapterParams, RlhfParams
+from westofn.text.encoding import Encoder, Padded
 from westofn.training.rl.processes import Accelerator
 from westofn.training.value_start import encoder_only, require_same_tokens
 

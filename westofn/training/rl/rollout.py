@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from westofn.core.policy_gradient import kl_per_token
 from westofn.generation.hf import decode, sample
-from westofn.models.encoding import Encoder, Padded, pad
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
+from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.rl.processes import Accelerator, everyones, share_of
 from westofn.training.rl.tempered import TemperedPolicy, action_counts
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from westofn.core.logprobs import chosen_logprobs
 from westofn.generation.hf import Samples, never_drawn
-from westofn.models.encoding import Padded
-from westofn.models.policy import Policy, chosen_logprobs
+from westofn.models.policy import Policy
+from westofn.text.encoding import Padded
 
 _IMPOSSIBLE = -1e9  # a logit; finite, so that p log p is 0 and not NaN
 

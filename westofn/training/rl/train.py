@@ -17,10 +17,10 @@ from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import is_first
 from westofn.execution.progress import bar
-from westofn.models.adapters import adapted_copy, facts_of, merge_adapters
 from westofn.models.policy import Policy
-from westofn.models.precision import precision_of, rounded
 from westofn.models.reward import Scorer
+from westofn.networks.adapters import adapted_copy, facts_of, merge_adapters
+from westofn.networks.precision import precision_of, rounded
 from westofn.params import Precision, RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches

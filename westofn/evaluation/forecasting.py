@@ -1,0 +1,371 @@
+"""The forecast of one's own data: what West-of-N would bring, before anything is trained.
+
+It takes human pairs and random samples of a policy, from a run's folder or from files, reads frozen
+features and asks `westofn.core.forecast`. Two responses a prompt to a few hundred prompts are
+enough; pools of 64 are not needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from westofn.core.forecast import Forecast, Gain, forecast
+from westofn.core.forecast_terms import (
+    CALIBRATION,
+    METRIC_TITLES,
+    PRIOR,
+    TITLES,
+    TWICE,
+    Calibration,
+)
+from westofn.core.linear_reward import directions_of, inverse_spread
+from westofn.core.seeds import derive_seed
+from westofn.errors import DataError, ModelError
+from westofn.models.card import CARD
+from westofn.models.features import FeatureReader
+from westofn.networks.pretrained import load_pretrained
+from westofn.params import Params, Readout, RewardStartParams
+from westofn.sources.collect import collect_pairs, parts_of
+from westofn.sources.formats.rows import Pair
+from westofn.sources.pool_files import pools_of
+from westofn.sources.reading import files_of, rows_of
+from westofn.sources.registry import SOURCES
+from westofn.sources.splits import hash_order
+from westofn.text.encoding import Encoder
+from westofn.training.arms import HumanData, preferences_from
+from westofn.training.linear_head import Samples
+from westofn.training.preference import Preferences, fitting_pairs
+from westofn.training.start import reward_start
+
+VALIDATION_SHARE = 1 / 3
+"""The share of the prompts of a file of pairs that is held out to choose penalties."""
+MOST_PAIRS = 3000
+MOST_PROMPTS = 300
+MOST_SAMPLES = 16
+"""What is read of pairs, of prompts with responses, and of responses a prompt; more cost minutes
+and tell little more."""
+WIDEST = 256
+"""Wider features are projected on so many principal directions of pairs and samples."""
+FEW_PROMPTS = 50
+"""With samples to fewer prompts the covariance of the samples is poorly known."""
+DECIDES = "accuracy"
+"""What the suggestion goes by: the forecast tells gains of held-out accuracy best (docs/map.md)."""
+NORMAL_975 = 1.96
+
+
+@dataclass(frozen=True)
+class ForecastTexts:
+    """What a forecast is made from.
+
+    Attributes:
+        labeled: Human pairs one has.
+        validation: Human pairs that choose penalties and the prior's power.
+        samples: The policy's responses.
+        counts: What was read and what was left out.
+    """
+
+    labeled: Preferences
+    validation: Preferences
+    samples: Samples
+    counts: Mapping[str, int]
+
+
+def texts_of_run(prepared: Path, candidates: Path) -> ForecastTexts:
+    """The texts of a run: D_L, the validation pairs, and samples of D_U."""
+    human = HumanData.read(prepared)
+    return bounded(
+        preferences_from(human.labeled_half().train),
+        preferences_from(human.validation),
+        Samples.read(candidates, human.prompts),
+    )
+
+
+def texts_of_files(preferences: Path, responses: Path, seed: int) -> ForecastTexts:
+    """Texts of files: preferences in any form of docs/data.md, and rows of prompt and responses.
+
+    A third of the prompts of the preferences is held out as validation pairs.
+
+    Args:
+        preferences: File or folder.
+        responses: File or folder with rows {prompt, responses: at least two texts}.
+        seed: Decides which prompts are held out.
+
+    Raises:
+        DataError: A file or row cannot be read, or too little is left.
+    """
+    parts = parts_of(preferences, 0, "--preferences")
+    collected = collect_pairs(
+        parts, SOURCES["files"](), subsets=(), seed=seed, where=preferences
+    ).pairs
+    prompts = hash_order({pair.prompt_id for pair in collected}, seed, "forecast validation")
+    held_out = set(prompts[: max(1, round(VALIDATION_SHARE * len(prompts)))])
+    labeled = [pair for pair in collected if pair.prompt_id not in held_out]
+    validation = [pair for pair in collected if pair.prompt_id in held_out]
+    if len(labeled) < 4 or not validation:
+        raise DataError(
+            f"--preferences: {preferences} has {len(collected)} pairs of {len(prompts)} prompts, "
+            "needs at least 4 pairs beside the third of the prompts that is held out; give more"
+        )
+    return bounded(_preferences(labeled), _preferences(validation), _read_samples(responses))
+
+
+def bounded(labeled: Preferences, validation: Preferences, samples: Samples) -> ForecastTexts:
+    """At most MOST_PAIRS, MOST_PROMPTS and MOST_SAMPLES of what there is."""
+    kept = Samples(
+        samples.prompts[:MOST_PROMPTS],
+        [pool[:MOST_SAMPLES] for pool in samples.responses[:MOST_PROMPTS]],
+    )
+    few = [_first(pairs, MOST_PAIRS) for pairs in (labeled, validation)]
+    counts = {
+        "labeled_pairs": len(few[0]),
+        "validation_pairs": len(few[1]),
+        "prompts_with_samples": len(kept.prompts),
+        "samples_a_prompt": len(kept.responses[0]),
+        "pairs_not_read": len(labeled) + len(validation) - len(few[0]) - len(few[1]),
+        "prompts_not_read": len(samples.prompts) - len(kept.prompts),
+    }
+    return ForecastTexts(few[0], few[1], kept, counts)
+
+
+def reader_of_run(start: RewardStartParams, policy: Path, readout: Readout, seed: int) -> Reader:
+    """The frozen weights from which a run's reward models start."""
+    origin = reward_start(start, policy, "pointwise", seed)
+    return Reader(FeatureReader(origin.model, origin.encoder, readout), origin.encoder)
+
+
+def reader_of_model(model: str, params: Params) -> Reader:
+    """A model by its folder or name: a policy of a run, or any pretrained one.
+
+    Args:
+        model: A folder that holds a card, or what `sft.model` takes.
+        params: Their limits of tokens, read-out and seed.
+    """
+    readout = params.student_rm.readout
+    if (Path(model) / CARD).is_file():
+        start = params.reward_start.model_copy(update={"model": "policy"})
+        return reader_of_run(start, Path(model), readout, params.seed)
+    if model == "scratch":
+        raise ModelError("--model: scratch has no features yet; give a trained model")
+    backbone, encoder = load_pretrained(
+        model,
+        "--model",
+        max_prompt_tokens=params.sft.max_prompt_tokens,
+        max_response_tokens=params.sft.max_response_tokens,
+    )
+    return Reader(FeatureReader(backbone, encoder, readout), encoder)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Features of texts, and the encoder that says which responses fit."""
+
+    features: FeatureReader
+    encoder: Encoder
+
+
+def make_forecast(
+    texts: ForecastTexts, reader: Reader, seed: int
+) -> tuple[Forecast, dict[str, int]]:
+    """Read the features and forecast.
+
+    Args:
+        texts: Pairs and samples.
+        reader: Reads features.
+        seed: Decides all draws.
+
+    Returns:
+        The forecast, and the account of what was read and left out.
+
+    Raises:
+        DataError: The samples of every prompt are all alike.
+    """
+    labeled, labeled_dropped = fitting_pairs(
+        "forecast", reader.encoder, texts.labeled, "labelled pairs"
+    )
+    validation, dropped = fitting_pairs(
+        "forecast", reader.encoder, texts.validation, "validation pairs"
+    )
+    counts = {**texts.counts, "pairs_dropped_too_long": labeled_dropped + dropped}
+    features = reader.features
+    both = [
+        features.pools(pairs.prompts, [list(pair) for pair in zip(pairs.chosen, pairs.rejected)])  # noqa: B905
+        for pairs in (labeled, validation)
+    ]
+    scale = inverse_spread(torch.cat([pairs.flatten(0, 1) for pairs in both]))
+    pools = features.pools(texts.samples.prompts, texts.samples.responses) * scale
+    if not float((pools - pools.mean(1, keepdim=True)).abs().max()) > 0:
+        raise DataError(
+            "forecast: all samples of every prompt have the same features; sample at a higher "
+            "temperature"
+        )
+    pairs = [(part[:, 0] - part[:, 1]) * scale for part in both]
+    narrow = _narrow([*pairs, pools])
+    result = forecast(narrow[0], narrow[1], narrow[2], seed=derive_seed(seed, "forecast") % 2**63)
+    return calibrated(result), counts
+
+
+def calibrated(result: Forecast) -> Forecast:
+    """The forecast with gains of the size, and intervals of the width, that the map showed.
+
+    A gain's mean is multiplied by the calibration's slope. Its interval takes the posterior's
+    spread, multiplied likewise, and what a single draw of the labels adds.
+    """
+    return replace(
+        result,
+        gains={
+            arm: {
+                metric: _calibrated(gains[metric], CALIBRATION[metric][arm == TWICE])
+                for metric in METRIC_TITLES
+            }
+            for arm, gains in result.gains.items()
+        },
+    )
+
+
+def _calibrated(gain: Gain, by: Calibration) -> Gain:
+    mean = by.slope * gain.mean
+    half = math.hypot(by.slope * (gain.high - gain.low) / 2, NORMAL_975 * by.spread)
+    return Gain(mean, mean - half, mean + half)
+
+
+def forecast_record(result: Forecast, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The content of forecast.json: κ, powers, levels and gains by name, advice, the account."""
+    return {
+        "kappa": None if result.kappa is None else asdict(result.kappa),
+        "powers": {f"{power:g}": share for power, share in result.powers.items()},
+        "hf50": {metric: asdict(level) for metric, level in result.teacher.items()},
+        "gains": {
+            arm: {metric: asdict(gain) for metric, gain in gains.items()}
+            for arm, gains in result.gains.items()
+        },
+        "advice": advice(result, counts["prompts_with_samples"]),
+        "counts": dict(counts),
+    }
+
+
+def advice(result: Forecast, prompts: int) -> str:
+    """What the forecast suggests, no surer than its intervals and its samples allow."""
+    if prompts >= FEW_PROMPTS:
+        return _suggestion(result)
+    return (
+        f"{_suggestion(result)} Only {prompts} prompts have samples, which says little of how the "
+        "policy varies: sample two responses to a few hundred."
+    )
+
+
+def _suggestion(result: Forecast) -> str:
+    if result.kappa is None:
+        return (
+            "The labels are too few or too noisy to tell what people care about: two halves of "
+            "them agree on nothing. Label more (westofn export questions)."
+        )
+    west = {arm: gains[DECIDES] for arm, gains in result.gains.items() if arm not in (PRIOR, TWICE)}
+    best = max(west, key=lambda arm: west[arm].mean)
+    gain, twice, prior = west[best], result.gains[TWICE][DECIDES], result.gains[PRIOR][DECIDES]
+    shown = f"{_shown(gain)} points of held-out accuracy, twice the labels {_shown(twice)}"
+    if gain.high < 0 or (gain.mean <= 0 and twice.mean > gain.mean):
+        return (
+            f"Label more instead (westofn export questions): {TITLES[best]} is the best way to "
+            f"make pairs here and is expected to bring {shown}."
+        )
+    if gain.low > 0:
+        also = (
+            " The covariance prior brings as much without sampled pairs."
+            if prior.low > 0 and prior.mean >= gain.mean
+            else ""
+        )
+        return f"Use {TITLES[best]}: expected {shown}.{also}"
+    return (
+        f"Not certain: {TITLES[best]} is expected to bring {shown}; its interval holds zero. "
+        "Try it and go by validation, or label more first (westofn export questions)."
+    )
+
+
+def print_forecast(record: Mapping[str, Any], console: Console) -> None:
+    """Print the forecast as a table that fits 80 columns."""
+    kappa = record["kappa"]
+    if kappa is None:
+        console.print("κ cannot be told: two halves of the labels agree on no direction.")
+    else:
+        console.print(
+            f"κ {kappa['policy']:.1f} {_ends(kappa['policy_interval'])} of the policy's samples, "
+            f"κ_H {kappa['human']:.1f} {_ends(kappa['human_interval'])} of the human pairs, "
+            f"κ/κ_H {kappa['ratio']:.2f} {_ends(kappa['ratio_interval'])}",
+            highlight=False,
+        )
+        console.print(
+            "κ: how much more the samples vary along what people care about than along a random "
+            "direction. West-of-N has room where κ is well above κ_H and labels are few.",
+            highlight=False,
+        )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("gain over the labels alone")
+    heads = ("held-out accuracy\npoints", "on-policy accuracy\npoints")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for arm, gains in record["gains"].items():
+        cells = [_shown(Gain(**gains[metric])).replace(" ", "\n", 1) for metric in METRIC_TITLES]
+        table.add_row(TITLES.get(arm, arm), *cells)
+    console.print(table)
+    powers = ", ".join(f"{power}: {share:.2f}" for power, share in record["powers"].items())
+    console.print(f"Probability of the prior's power p: {powers}", highlight=False)
+    console.print(record["advice"], highlight=False)
+
+
+def _narrow(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Pairs and pools in at most WIDEST directions; as they are where they are no wider."""
+    width = parts[0].shape[-1]
+    if width <= WIDEST:
+        return list(parts)
+    pools = parts[-1] - parts[-1].mean(1, keepdim=True)
+    rows = [*(part / len(part) ** 0.5 for part in parts[:-1])]
+    rows.append(pools.reshape(-1, width) / pools[..., 0].numel() ** 0.5)
+    directions = directions_of(torch.cat(rows), WIDEST)
+    return [part @ directions for part in parts]
+
+
+def _read_samples(path: Path) -> Samples:
+    """Rows of prompt and responses; every pool is cut to the size of the smallest."""
+    pools = [
+        pool
+        for file in files_of(path, "--responses")
+        for pool in pools_of(rows_of(file), {}, {})
+        if len(pool.responses) > 1
+    ]
+    if not pools or any(not pool.prompt for pool in pools):
+        raise DataError(
+            f"--responses: {path} needs rows with a prompt and at least two responses each"
+        )
+    size = min(len(pool.responses) for pool in pools)
+    return Samples([pool.prompt for pool in pools], [pool.responses[:size] for pool in pools])
+
+
+def _preferences(pairs: Sequence[Pair]) -> Preferences:
+    return Preferences(
+        [pair.prompt for pair in pairs],
+        [pair.chosen for pair in pairs],
+        [pair.rejected for pair in pairs],
+        [1.0] * len(pairs),
+    )
+
+
+def _first(pairs: Preferences, most: int) -> Preferences:
+    return pairs.take(range(min(most, len(pairs))))
+
+
+def _shown(gain: Gain) -> str:
+    return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+
+
+def _ends(interval: Sequence[float]) -> str:
+    return f"[{interval[0]:.1f}, {interval[1]:.1f}]"

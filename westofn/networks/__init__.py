@@ -1,0 +1,1 @@
+"""Networks: the families, what they share, and how they are loaded and trained."""

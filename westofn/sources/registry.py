@@ -1,0 +1,108 @@
+"""The sources of human data by name: which forms each of them reads, and how it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from westofn.params import FilesParams, PrepareParams
+from westofn.sources.assemble import assemble
+from westofn.sources.collect import (
+    Part,
+    collect_demonstrations,
+    collect_pairs,
+    collect_prompts,
+    parts_of,
+)
+from westofn.sources.data import SourceData
+from westofn.sources.extras import Extras
+from westofn.sources.formats.conversations import Conversations
+from westofn.sources.formats.ratings import RatedLists, RatedRows
+from westofn.sources.formats.rows import Format
+from westofn.sources.formats.texts import Texts
+from westofn.sources.formats.tldr import Comparisons
+from westofn.sources.formats.ultrafeedback import UltraFeedback
+from westofn.sources.hub_rows import hub_rows
+
+SOURCES: dict[str, Callable[[], Sequence[Format]]] = {
+    "tldr": lambda: (Comparisons(), Texts(dialogues_only=False)),
+    "hh": lambda: (Texts(dialogues_only=True),),
+    "ultrafeedback": lambda: (UltraFeedback(), Conversations("ai_judge")),
+    "files": lambda: (
+        Comparisons(),
+        UltraFeedback(),
+        RatedLists(),
+        RatedRows(),
+        Conversations(),
+        Texts(dialogues_only=False),
+    ),
+}
+"""Forms by `prepare.source`, the most special ones first."""
+
+
+def load_preferences(params: PrepareParams, seed: int) -> SourceData:
+    """Read preferences, and demonstrations and prompts where they are elsewhere.
+
+    Args:
+        params: section prepare; its source is one of SOURCES.
+        seed: decides splits, halves, and what ratings leave to chance.
+
+    Raises:
+        DataError: a file or row cannot be read (the message has file and line), or too little is
+            left to fill each split.
+    """
+    where = params.path if params.hub.name == "none" else params.hub.name
+    limit = params.files.limit
+    extras = Extras(
+        collect_demonstrations(Path(params.sft_path), limit) if params.sft == "file" else None,
+        () if params.unlabeled == "half" else collect_prompts(Path(params.unlabeled_path), limit),
+        params.unlabeled != "file",
+    )
+    return _load(params.source, _parts(params), params.files, seed, where, extras)
+
+
+def load_pairs(source: str, path: Path, params: FilesParams, seed: int) -> SourceData:
+    """Read preference files of one source; demonstrations and D_U come from them.
+
+    Rows that hold no preference (an empty or identical response, sides that differ before the last
+    turn, a copy of another row) are dropped and counted; rows that cannot be read are refused.
+
+    Args:
+        source: one of SOURCES.
+        path: a file, or a folder of files at any depth. A file in a subfolder takes the
+            subfolder's name as subset where it has no such column.
+        params: fractions of the prompt groups, rows to read of each file (0: all), subsets, and
+            the most test prompts.
+        seed: decides the splits and the halves.
+
+    Returns:
+        Frames whose content does not depend on the order of rows or files. World has 0 rows.
+
+    Raises:
+        DataError: see `load_preferences`.
+    """
+    parts = parts_of(path, params.limit, "prepare.path")
+    return _load(source, parts, params, seed, str(path), Extras())
+
+
+def _parts(params: PrepareParams) -> Iterator[Part]:
+    if params.hub.name == "none":
+        yield from parts_of(Path(params.path), params.files.limit, "prepare.path")
+        return
+    subset = "" if params.hub.folder == "none" else params.hub.folder
+    for _, rows in hub_rows(params.hub, params.files.limit):
+        yield Part(subset, rows)
+
+
+def _load(
+    source: str,
+    parts: Iterator[Part],
+    params: FilesParams,
+    seed: int,
+    where: str,
+    extras: Extras,
+) -> SourceData:
+    found = collect_pairs(parts, SOURCES[source](), subsets=params.subsets, seed=seed, where=where)
+    return assemble(
+        found.pairs, source, params, seed, counts=found.counts, where=where, extras=extras
+    )

@@ -1,0 +1,1 @@
+"""Texts as ids: tokenizers, chat templates, encoding."""

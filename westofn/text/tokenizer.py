@@ -1,0 +1,169 @@
+"""Tokenizers: trained here for models from scratch, loaded for pretrained ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from westofn.errors import ModelError
+from westofn.hub import is_local
+
+PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
+_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
+# A word keeps the space before it, so that decoding gives the text back exactly.
+_WORD = r" ?\w+| ?[^\w\s]+|\s"
+
+
+def train_tokenizer(
+    texts: Iterable[str], kind: Literal["words", "bytes"], vocabulary: int
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer whose ids 0, 1, 2 are padding, end and unknown.
+
+    Args:
+        texts: What it learns from, prompts and responses alike.
+        kind: `words` has one token a word (unknown words become `<unk>`); `bytes` is byte-level
+            BPE, which can spell any text.
+        vocabulary: The largest number of tokens, special ones included.
+    """
+    trainer: trainers.Trainer
+    if kind == "words":
+        raw = Tokenizer(models.WordLevel(unk_token=UNK))
+        raw.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
+        raw.decoder = decoders.Fuse()
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=vocabulary, special_tokens=[PAD, EOS, UNK], show_progress=False
+        )
+    else:
+        raw = Tokenizer(models.BPE(unk_token=UNK))
+        raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        raw.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[PAD, EOS, UNK],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    raw.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that was saved beside a model of this project.
+
+    AutoTokenizer would rebuild it by the model's family and corrupt a home-made one.
+    """
+    if not (path / "tokenizer.json").is_file():
+        raise ModelError(f"{path} has no tokenizer.json; rerun the stage that writes this model")
+    try:
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        reason = str(error).split("\n")[0]
+        raise ModelError(
+            f"{path}: tokenizer.json cannot be read ({reason}); rerun the stage that writes this "
+            "model"
+        ) from None
+    return tokenizer
+
+
+def load_pretrained_tokenizer(name: str, key: str = "sft.model") -> PreTrainedTokenizerFast:
+    """The tokenizer of a pretrained model, by path or hub name; needs an end token.
+
+    One without a padding token pads with the end token: what is padding is said by masks alone.
+    """
+    tokenizer = load_fast_tokenizer(name, key)
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{name}: the tokenizer has no eos_token, which ends a response; give {key} a "
+            "folder whose tokenizer_config.json names one"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that belongs to a pretrained model, whatever special tokens it has.
+
+    Args:
+        name: A folder, or a name on the hub.
+        key: The parameter that a message says to mend.
+
+    Raises:
+        ModelError: It cannot be found, reached or read, or it is not a fast tokenizer.
+    """
+    local = is_local(name, key)
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        # transformers would make up a vocabulary of a hundred tokens.
+        raise ModelError(
+            f"tokenizer of {name!r} cannot be loaded: the folder has none of "
+            f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, use_fast=True, local_files_only=local, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        reason = str(error).split("\n")[0]
+        raise ModelError(
+            f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
+            "tokenizer.json"
+        ) from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(f"{name}: tokenizer is {type(tokenizer).__name__}, needs a fast tokenizer")
+    return tokenizer
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts without special tokens; those that a text spells out stay text.
+
+    A "</s>" that somebody typed must not end a prompt. Most tokenizers split it when told to; a
+    unigram model (T5's, DeBERTa's) has special tokens among its pieces and would still find them.
+    """
+    if not texts:
+        return []
+    rows = _split_ids(tokenizer, texts)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    spelled = [index for index, row in enumerate(rows) if not special.isdisjoint(row)]
+    if not spelled:
+        return rows
+    # Between the first and the second character of each, as no piece begins in one part of a text
+    # and ends in another; `(?=…)` finds those that overlap.
+    tokens = tokenizer.convert_ids_to_tokens(sorted(special))
+    start = re.compile(f"(?={'|'.join(map(re.escape, tokens))})")
+    for index in spelled:
+        text = texts[index]
+        cuts = [0, *(match.start() + 1 for match in start.finditer(text)), len(text)]
+        parts = _split_ids(tokenizer, [text[a:b] for a, b in pairwise(cuts)])
+        # A normaliser may make one of other characters; nothing is left of those.
+        rows[index] = [token for part in parts for token in part if token not in special]
+    return rows
+
+
+def _split_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    ids = tokenizer(
+        list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
+    ).input_ids
+    return [list(row) for row in ids]
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Save, and check that what comes back gives the same ids."""
+    tokenizer.save_pretrained(path)
+    probe = tokenizer.decode(list(range(min(len(tokenizer), 512))), skip_special_tokens=True)
+    before = tokenizer(probe, add_special_tokens=False).input_ids
+    after = load_tokenizer(path)(probe, add_special_tokens=False).input_ids
+    if before != after:
+        raise ModelError(f"{path}: the saved tokenizer gives other ids than the one in memory")
