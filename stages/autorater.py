@@ -26,18 +26,15 @@ def main(prepared: In, policy: In, out: Out) -> None:
         return
 
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
+    # Other initial weights than the models it judges.
+    recipe = Recipe(policy, params.reward_start, params.student_rm, params.seed + 1)
     train_arm(
         "autorater",
         HumanData.read(prepared).held_out("autorater"),
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed + 1,  # other initial weights than the models it judges
-        out=out,
+        recipe,
+        out,
     )
 
 

@@ -13,19 +13,16 @@ from westofn.params import load_params
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the teacher that labels the first iteration's pairs."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.preference import Head
+    from westofn.training.preference import Head, Recipe
 
     params = load_params()
+    head = Head(params.base_rm.comparator, params.base_rm.planes)
+    recipe = Recipe(policy, params.reward_start, params.base_rm, params.seed, head)
     train_arm(
         "base_rm",
         HumanData.read(prepared).labeled_half(),
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head(params.base_rm.comparator, params.base_rm.planes),
-        params=params.base_rm,
-        seed=params.seed,
-        out=out,
+        recipe,
+        out,
         members=params.base_rm.members,
     )
 

@@ -16,21 +16,17 @@ from westofn.params import load_params
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Fit HF50 under the covariance prior, its power by validation."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.linear_head import LinearHead, linear_params
+    from westofn.training.preference import Recipe
 
     params = load_params()
     human = HumanData.read(prepared).labeled_half()
+    recipe = Recipe(policy, params.reward_start, linear_params(params.student_rm), params.seed)
     train_arm(
         "prior_rm",
         human,
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
-        out=out,
+        recipe,
+        out,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )
 

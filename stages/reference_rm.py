@@ -26,20 +26,16 @@ def main(
     """Train a reference on half or all of the human pairs."""
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
     params = load_params()
     human = HumanData.read(prepared)
+    recipe = Recipe(policy, params.reward_start, params.student_rm, params.seed)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
-        out=out,
+        recipe,
+        out,
         linear=LinearHead.of_reference(params.student_rm),
     )
 

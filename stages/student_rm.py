@@ -19,20 +19,17 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
     """Train the pointwise student."""
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
     params = load_params()
     human = HumanData.read(prepared).labeled_half()
+    recipe = Recipe(policy, params.reward_start, params.student_rm, params.seed)
     train_arm(
         "student_rm",
         human,
+        recipe,
+        out,
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
-        out=out,
         synthetic_fraction=params.student_rm.synthetic_fraction,
         linear=LinearHead.of_student(params.student_rm, candidates, human.prompts),
     )

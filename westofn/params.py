@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Comparator = Literal["embedding", "joint", "pointwise"]
+ComparatorName = Literal["embedding", "joint", "pointwise"]
 Readout = Literal["mean", "last"]
 Precision = Literal["fp32", "bf16"]
 Learner = Literal["network", "linear_head"]
@@ -300,8 +300,17 @@ class RewardStartParams(Section):
 
 
 class RewardModelParams(OptimiserParams):
-    """What base_rm, student_rm and reference_rm share: one training function, one recipe."""
+    """What base_rm, student_rm and reference_rm share: one training function, one recipe.
 
+    Attributes:
+        loss: A name in `westofn.core.losses.LOSSES`, or file.py:name; `check` knows them.
+        loss_margin: The margin, in logits, that the loss `margin` asks of a sure pair.
+        label_smoothing: The share of wrong labels that the loss `conservative` expects.
+    """
+
+    loss: Annotated[str, Field(min_length=1)]
+    loss_margin: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
     lora: LoraParams
     readout: Readout
     dropout: Fraction
@@ -314,7 +323,7 @@ class RewardModelParams(OptimiserParams):
 class BaseRmParams(RewardModelParams):
     """The base preference model (the teacher)."""
 
-    comparator: Comparator
+    comparator: ComparatorName
     planes: Count
     members: Count
 
@@ -393,14 +402,13 @@ class WonSelectParams(Section):
     """Which two candidates of a pool become a pair, by whose margins, and when the loop stops.
 
     Attributes:
+        selector: A name in `westofn.core.selection.SELECTORS`, or file.py:name; `check` knows them.
         anchor: Weight of the first round's base model in the margins of later rounds; the previous
             student has the rest.
     """
 
     method: Literal["exact", "tournament"]
-    selector: Literal[
-        "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
-    ]
+    selector: Annotated[str, Field(min_length=1)]
     pessimism: NonNegative
     anchor: Share
     stop: StopParams

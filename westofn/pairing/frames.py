@@ -96,7 +96,7 @@ def summarise(
         "n_candidates": pools.n_candidates,
         "method": params.method,
         "selector": params.selector,
-        "comparator": base.comparator,
+        "comparator": base.comparator.name,
         "members": len(base.members),
         "pessimism": params.pessimism,
         "forward_passes": selection.forward_passes,

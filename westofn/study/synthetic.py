@@ -51,7 +51,7 @@ class Pairs:
 
     def _with_targets(self, targets: list[float]) -> Pairs:
         old = self.preferences
-        new = Preferences(old.prompts, old.chosen, old.rejected, targets)
+        new = replace(old, p_chosen=targets)
         return Pairs(self.prompt_ids, new, self.p_model)
 
     def label_accuracy(self, judge: Judge) -> float:
@@ -128,7 +128,7 @@ def _pairs(pools: Pools, rows: list[tuple[int, str, str, float]]) -> Pairs:
     )
     return Pairs(
         [pools.prompt_ids[row] for row, *_ in rows],
-        Preferences(prompts, chosen, rejected, [1.0] * len(rows)),
+        Preferences(prompts, chosen, rejected, [1.0] * len(rows), [p for *_, p in rows]),
         np.array([p for *_, p in rows]),
     )
 
