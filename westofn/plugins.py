@@ -1,7 +1,7 @@
-"""Entries of a table by name, or from a file of the user's own.
+"""Entries of a table by name, or from a file of the user's own in the folder `plugins/`.
 
-A name of the second kind is `file.py:name`, such as `my_losses.py:focal`; the path counts from the
-repository's root. The file is executed when the entry is asked for.
+A name of the second kind is `module:entry`: `example:hinge` is `hinge` in `plugins/example.py`. The
+file is executed when the entry is asked for.
 """
 
 from __future__ import annotations
@@ -13,16 +13,24 @@ from types import ModuleType
 
 from westofn.errors import ParameterError
 
+FOLDER = Path("plugins")
+
+
+def plugin_module(name: str) -> str | None:
+    """The module that a name refers to; None where it is the name of a table's entry.
+
+    >>> plugin_module("example:hinge")
+    'example'
+    >>> plugin_module("bradley_terry")
+    """
+    module, colon, _ = name.partition(":")
+    return module if colon else None
+
 
 def plugin_file(name: str) -> Path | None:
-    """The file that a name refers to; None where it is the name of a table's entry.
-
-    >>> plugin_file("my_losses.py:focal").name
-    'my_losses.py'
-    >>> plugin_file("bradley_terry")
-    """
-    path, colon, _ = name.rpartition(":")
-    return Path(path) if colon else None
+    """The file that a name refers to; None where it is the name of a table's entry."""
+    module = plugin_module(name)
+    return None if module is None else FOLDER / f"{module}.py"
 
 
 def entry_of(table: Mapping[str, object], name: str, key: str) -> object:
@@ -39,18 +47,21 @@ def entry_of(table: Mapping[str, object], name: str, key: str) -> object:
     path = plugin_file(name)
     if path is None:
         if name not in table:
-            raise ParameterError(f"{key} is {name!r}, needs {', '.join(table)}, or file.py:name")
+            raise ParameterError(
+                f"{key} is {name!r}, needs {', '.join(table)}, or module:entry for an entry of "
+                f"{FOLDER}/module.py"
+            )
         return table[name]
-    attribute = name.rpartition(":")[2]
+    entry = name.partition(":")[2]
     module = _executed(path, key)
-    if not hasattr(module, attribute):
-        raise ParameterError(f"{key} is {name!r}, and {path} has no {attribute!r}; define it")
-    return getattr(module, attribute)
+    if not hasattr(module, entry):
+        raise ParameterError(f"{key} is {name!r}, and {path} has no {entry!r}; define it there")
+    return getattr(module, entry)
 
 
 def _executed(path: Path, key: str) -> ModuleType:
-    if path.suffix != ".py" or not path.is_file():
-        raise ParameterError(f"{key}: {path} is no Python file; needs file.py:name, from the root")
+    if not path.is_file():
+        raise ParameterError(f"{key}: {path} is missing; write it, or name an entry of the table")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

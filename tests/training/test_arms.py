@@ -65,9 +65,7 @@ def _train(root: Path, out: str, members: int) -> None:
     train_arm(
         "base_rm",
         HumanData.read(root / "prepared"),
-        Recipe(
-            root / "policy", start_params(), reward_params(dropout=0.1), 0, Head("embedding", 2)
-        ),
+        _recipe(root, Head("embedding", 2), dropout=0.1),
         root / out,
         members=members,
     )

@@ -166,7 +166,7 @@ def margins_by_pairs(compare: Compare, n_prompts: int, n_candidates: int) -> Ten
     a, b = torch.triu_indices(n_candidates, n_candidates, 1)
     prompt = torch.arange(n_prompts).repeat_interleave(len(a))
     half = compare(prompt, a.repeat(n_prompts), b.repeat(n_prompts))
-    square = torch.zeros(n_prompts, n_candidates, n_candidates)
+    square = half.new_zeros(n_prompts, n_candidates, n_candidates)
     square[:, a, b] = half.view(n_prompts, -1)
     return square - square.transpose(1, 2)
 

@@ -77,7 +77,7 @@ def select(
         base: The base preference model, or an ensemble of them, of any comparator.
         pools: The candidates.
         method: `exact` looks at all ordered pairs, `tournament` eliminates.
-        selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or file.py:name; a
+        selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or a plug-in's; a
             tournament gives `west` only.
         seed: Of the random selectors and of the tournament's brackets.
         pessimism: A pair's margin is the members' mean less this many of their standard deviations;
