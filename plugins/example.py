@@ -22,5 +22,5 @@ hinge = Loss(_hinge, reads_confidence=True)
 
 def best_second_worst(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     """The best candidate by mean margin, against the last but one, or the last of a pair."""
-    ranked = mean_margin(margins).argsort(-1, descending=True, stable=True)
+    ranked = mean_margin(margins).argsort(dim=-1, descending=True, stable=True)
     return ranked[:, 0], ranked[:, max(1, margins.shape[-1] - 2)]

@@ -132,7 +132,7 @@ def test_default_sizes_are_the_powers_of_two_and_n(n: int, sizes: tuple[int, ...
     assert default_sizes(n) == sizes
 
 
-@given(skew_margins(), st.sampled_from(SELECTORS), st.data())
+@given(skew_margins(), st.sampled_from(list(SELECTORS)), st.data())
 def test_every_selector_gives_two_candidates_and_the_models_probability(pool, name, data) -> None:
     unit = st.floats(0, 1, exclude_max=True, width=32)
     drawn = data.draw(st.lists(unit, min_size=2 * len(pool), max_size=2 * len(pool)))

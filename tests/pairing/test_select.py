@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 
 import polars as pl
@@ -15,8 +16,9 @@ from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
-from westofn.core.selection import SELECTORS, Selector
+from westofn.core.selection import SELECTORS
 from westofn.errors import DataError
+from westofn.models import scoring
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
@@ -175,7 +177,7 @@ def test_the_forward_passes_reported_are_those_made(
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
     comparator: ComparatorName,
-    selector: Selector,
+    selector: str,
     scorers: Scorers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -189,7 +191,7 @@ def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
         whole[::-1],
     )
     monkeypatch.setattr(module, "MARGINS_AT_ONCE", SIZE**2)  # one prompt at a time
-    monkeypatch.setattr(module, "JOINT_BATCH", 3)
+    monkeypatch.setattr(scoring, "TextPools", partial(scoring.TextPools, pairs_a_batch=3))
     _same(
         _rows(select(Ensemble.of(scorer), pools, method="exact", selector=selector, seed=3).pairs),
         whole,
