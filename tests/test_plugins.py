@@ -84,7 +84,7 @@ def test_an_entry_of_the_table_needs_no_file(plugins: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("nearest", "", "base_rm.loss is 'nearest', needs bradley_terry, soft, .* module:entry"),
+        ("nearest", "", "base_rm.loss is 'nearest', needs bradley_terry, soft, .* file:name"),
         ("absent:loss", "", "plugins/absent.py is missing; write it"),
         ("mine:other", LOSS, "base_rm.loss is 'mine:other', and plugins/mine.py has no 'other'"),
         ("mine:doubled", LOSS, "base_rm.loss is 'mine:doubled', a function; needs a Loss of"),

@@ -303,7 +303,7 @@ class RewardModelParams(OptimiserParams):
     """What base_rm, student_rm and reference_rm share: one training function, one recipe.
 
     Attributes:
-        loss: A name in `westofn.core.losses.LOSSES`, or module:entry in `plugins/`.
+        loss: A name in `westofn.core.losses.LOSSES`, or file:name in `plugins/`.
         loss_margin: The margin, in logits, that the loss `margin` asks of a sure pair.
         label_smoothing: The share of wrong labels that the loss `conservative` expects.
     """
@@ -402,7 +402,7 @@ class WonSelectParams(Section):
     """Which two candidates of a pool become a pair, by whose margins, and when the loop stops.
 
     Attributes:
-        selector: A name in `westofn.core.selection.SELECTORS`, or module:entry in `plugins/`.
+        selector: A name in `westofn.core.selection.SELECTORS`, or file:name in `plugins/`.
         anchor: Weight of the first round's base model in the margins of later rounds; the previous
             student has the rest.
     """

@@ -1,6 +1,6 @@
 """Entries of a table by name, or from a file of the user's own in the folder `plugins/`.
 
-A name of the second kind is `module:entry`: `example:hinge` is `hinge` in `plugins/example.py`. The
+A name of the second kind is `file:name`: `example:hinge` is `hinge` in `plugins/example.py`. The
 file is executed when the entry is asked for.
 """
 
@@ -48,8 +48,8 @@ def entry_of(table: Mapping[str, object], name: str, key: str) -> object:
     if path is None:
         if name not in table:
             raise ParameterError(
-                f"{key} is {name!r}, needs {', '.join(table)}, or module:entry for an entry of "
-                f"{FOLDER}/module.py"
+                f"{key} is {name!r}, needs {', '.join(table)}, or file:name for an entry of "
+                f"{FOLDER}/file.py"
             )
         return table[name]
     entry = name.partition(":")[2]

@@ -99,8 +99,8 @@ def test_a_bad_parameter_is_refused_by_check_in_one_line(case: str, fresh: Tiny)
 
 
 UNKNOWN = {
-    "base_rm.loss": "needs bradley_terry, soft, conservative, margin, or module:entry",
-    "student_rm.loss": "needs bradley_terry, soft, conservative, margin, or module:entry",
+    "base_rm.loss": "needs bradley_terry, soft, conservative, margin, or file:name",
+    "student_rm.loss": "needs bradley_terry, soft, conservative, margin, or file:name",
     "won_select.selector": "needs west, best_random, random_pair, best_below, best_median",
 }
 
