@@ -37,7 +37,7 @@ class BestWorst:
 
     Attributes:
         best: int64 (P,) or (P, k), index of the chosen candidate.
-        worst: The same of the rejected one; differs from `best` in every pair.
+        worst: The same shape, index of the rejected candidate; differs from `best` in every pair.
         p_best: The same shape, the model's own probability that `best` is preferred to `worst`.
     """
 
@@ -274,9 +274,9 @@ def _best_random(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tens
 
 def _random_pair(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     draws = _check_uniforms(margins, uniforms)
-    one = _floor(draws[:, 0], margins.shape[-1])
-    two = _another(one, draws[:, 1], margins.shape[-1])
-    return _preferred(margins, one, two)
+    first = _floor(draws[:, 0], margins.shape[-1])
+    second = _another(first, draws[:, 1], margins.shape[-1])
+    return _preferred(margins, first, second)
 
 
 def _best_below(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -311,13 +311,13 @@ SELECTORS: dict[str, Selector] = {
 
 
 def _with_probability(margins: Tensor, best: Tensor, worst: Tensor) -> BestWorst:
-    return BestWorst(best, worst, torch.sigmoid(_of_pairs(margins, best, worst)))
+    return BestWorst(best, worst, torch.sigmoid(_margins_of_pairs(margins, best, worst)))
 
 
-def _of_pairs(margins: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    """Margins of pairs (P,) or (P, k), in their shape."""
+def _margins_of_pairs(margins: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Margins of candidates a over b, both (P,) or (P, k), in their shape."""
     rows = torch.arange(len(margins), device=margins.device)
-    return margins[rows.view(-1, *[1] * (one.ndim - 1)), one, two]
+    return margins[rows.view(-1, *[1] * (a.ndim - 1)), a, b]
 
 
 def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -329,10 +329,10 @@ def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
     return torch.div(flat, count, rounding_mode="floor"), flat % count
 
 
-def _preferred(margins: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+def _preferred(margins: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs (P,) or (P, k) in the order that the model prefers; a tie prefers the lower index."""
-    low, high = torch.minimum(one, two), torch.maximum(one, two)
-    low_wins = _of_pairs(margins, low, high) >= _of_pairs(margins, high, low)
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    low_wins = _margins_of_pairs(margins, low, high) >= _margins_of_pairs(margins, high, low)
     return torch.where(low_wins, low, high), torch.where(low_wins, high, low)
 
 
@@ -412,8 +412,8 @@ def _check_pairs(margins: Tensor, k: int) -> None:
 def _check_uniforms(margins: Tensor, uniforms: Tensor | None, count: int = 2) -> Tensor:
     needed = (len(margins), count)
     if uniforms is None or tuple(uniforms.shape) != needed:
-        found = "missing" if uniforms is None else f"of shape {tuple(uniforms.shape)}"
-        raise ValueError(f"uniforms are {found}, needs {needed} numbers for a random selector")
+        given = "missing" if uniforms is None else f"of shape {tuple(uniforms.shape)}"
+        raise ValueError(f"uniforms are {given}, needs {needed} numbers for a random selector")
     if not bool(((uniforms >= 0) & (uniforms < 1)).all()):
         raise ValueError("uniforms leave [0, 1), needs numbers in [0, 1)")
     return uniforms.to(margins.device)

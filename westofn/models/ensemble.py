@@ -28,7 +28,7 @@ class Ensemble:
     """Reward models of one comparator that read text alike.
 
     Attributes:
-        members: At least one.
+        members: The models, at least one.
 
     Raises:
         ModelError: There is no member, or members differ in comparator or template.

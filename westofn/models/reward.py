@@ -76,7 +76,7 @@ class RewardModel(nn.Module):
         """The head's outputs.
 
         Args:
-            states: Of P prompts.
+            states: The states of P prompts.
             responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
 
         Returns:
@@ -111,8 +111,8 @@ class Scorer:
     Attributes:
         model: In evaluation mode.
         encoder: The encoder it was trained with.
-        reward_mean: Of a pointwise model's rewards over its human training pairs.
-        reward_std: The same; RL divides by it.
+        reward_mean: The mean of a pointwise model's rewards over its human training pairs.
+        reward_std: Their standard deviation; RL divides by it.
     """
 
     model: RewardModel

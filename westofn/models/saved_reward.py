@@ -93,7 +93,7 @@ def _refuse_plain(folder: Path) -> None:
     """Refuse a folder for transformers alone, which has neither card nor head.
 
     Raises:
-        ModelError: It is one.
+        ModelError: The folder is for transformers alone.
     """
     ours = any((folder / name).exists() for name in (CARD, HEAD))
     if (folder / "config.json").is_file() and not ours:

@@ -79,7 +79,7 @@ def select(
         method: `exact` looks at all ordered pairs, `tournament` eliminates.
         selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or a plug-in's; a
             tournament gives `west` only.
-        seed: Of the random selectors and of the tournament's brackets.
+        seed: Seeds the random selectors and the tournament's brackets.
         pessimism: A pair's margin is the members' mean less this many of their standard deviations;
             p_chosen is that margin's probability. A single model has no deviation.
         anchor: The first round's base model, beside which a later round's `base` judges; deviations
@@ -102,10 +102,12 @@ def select(
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
         block = pools.prompts[start:stop], pools.responses[start:stop]
-        of_members = _members_margins(base, *block)
+        member_margins = _members_margins(base, *block)
         if anchor:
-            of_members = anchor.beside(of_members.mean(0), _members_margins(anchor.model, *block))
-        margins = lower_confidence_margins(of_members, pessimism)
+            member_margins = anchor.beside(
+                member_margins.mean(0), _members_margins(anchor.model, *block)
+            )
+        margins = lower_confidence_margins(member_margins, pessimism)
         parts.append(select_pairs(margins, choose, draws[start:stop]))
         nested.append(nested_best_worst(margins, default_sizes(count)))
         stds.append(mean_margin(margins).std(-1, correction=0))

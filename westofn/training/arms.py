@@ -113,8 +113,8 @@ def train_arm(
         preferences_from(human.validation),
         synthetic_fraction,
     )
-    shown = human.validation.head(CANARIES)
-    canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
+    first_rows = human.validation.head(CANARIES)
+    canaries = list(zip(first_rows["prompt"], first_rows["chosen"], strict=True))
 
     def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
         own = replace(recipe, seed=member_seed)

@@ -100,8 +100,8 @@ class LinearHead:
     """What a linear head needs beside its pairs.
 
     Attributes:
-        powers: p of the prior to try; (0,) is a plain ridge penalty.
-        samples: Of the policy; only powers above 0 need them.
+        powers: The prior's powers p to try; (0,) is a plain ridge penalty.
+        samples: The policy's samples; only powers above 0 need them.
         files: What they were read from.
     """
 

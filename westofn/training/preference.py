@@ -332,7 +332,7 @@ def _merge(prepared: _Prepared, runs: Sequence[_Run]) -> RewardModel:
     """One model of all runs' weights, in the precision that it is saved in."""
     model = prepared.start.to(runs[0].device).eval()
     if prepared.recipe.params.lora.rank:
-        merge_adapters(model, [one.weights for one in runs])
+        merge_adapters(model, [finished.weights for finished in runs])
     else:
         model.load_state_dict(_mean_weights(runs))
     model.finish(prepared.precision)
@@ -342,7 +342,7 @@ def _merge(prepared: _Prepared, runs: Sequence[_Run]) -> RewardModel:
 def _mean_weights(runs: Sequence[_Run]) -> dict[str, Tensor]:
     """The mean of every tensor over the runs, in fp32."""
     return {
-        key: torch.stack([one.weights[key].float() for one in runs]).mean(0)
+        key: torch.stack([finished.weights[key].float() for finished in runs]).mean(0)
         for key in runs[0].weights
     }
 
@@ -353,7 +353,7 @@ def _facts(prepared: _Prepared, runs: Sequence[_Run]) -> Facts:
     return {
         **counts(prepared.sets, prepared.dropped),
         "steps": params.steps,
-        "best_step": round(sum(one.best_step for one in runs) / params.runs, 1),
+        "best_step": round(sum(finished.best_step for finished in runs) / params.runs, 1),
     }
 
 
