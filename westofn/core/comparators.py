@@ -21,12 +21,14 @@ of a pool cost N embeddings and two matrix products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from westofn.core.tournament import Compare
+Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`compare(prompt_index, a, b)`: three int64 vectors (K,) -> margins (K,) of candidate a over b."""
 
 
 class PoolReader(Protocol):

@@ -9,14 +9,12 @@ under cycles or when everything ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""`compare(prompt_index, a, b)`: three int64 vectors (K,) -> margins (K,) of candidate a over b."""
+from westofn.core.comparators import Compare
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from westofn.core.comparators import lower_confidence_margins, mean_margin
+from westofn.core.comparators import Compare, lower_confidence_margins, mean_margin
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
     BestWorst,
@@ -17,7 +17,7 @@ from westofn.core.selection import (
     nested_best_worst,
     select_pairs,
 )
-from westofn.core.tournament import Compare, tournament_best_worst
+from westofn.core.tournament import tournament_best_worst
 from westofn.execution.progress import track
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.scoring import TextPools, pool_margins
