@@ -22,11 +22,11 @@ def hub_rows(hub: HubParams, limit: int = 0) -> Iterator[tuple[str, Iterator[Row
     Raises:
         DataError: the hub cannot be reached (known in seconds), or has no such data.
     """
-    from westofn.hub import hub_answers, silence
+    from westofn.hub import hub_answers, unreachable_reason
 
     if not hub_answers():
         raise DataError(
-            f"data set {hub.name!r} cannot be read: {silence()}; run `hf download {hub.name} "
+            f"data set {hub.name!r} cannot be read: {unreachable_reason()}; run `hf download {hub.name} "
             f"--repo-type dataset --revision {hub.revision} --local-dir FOLDER` on a connected "
             f"machine, give the folder as prepare.path and set prepare.hub.name to none"
         )
