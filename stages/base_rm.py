@@ -7,7 +7,9 @@ writes  data/loop/k0/rm
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.base_rm import BaseRmParams
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
@@ -15,15 +17,15 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.preference import Head, Recipe
 
-    params = load_params()
-    head = Head(params.base_rm.comparator, params.base_rm.planes)
-    recipe = Recipe(policy, params.reward_start, params.base_rm, params.seed, head)
+    seed, params = load_seed(), load_section(BaseRmParams)
+    head = Head(params.comparator, params.planes)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed, head)
     train_arm(
         "base_rm",
         HumanData.read(prepared).labeled_half(),
         recipe,
         out,
-        members=params.base_rm.members,
+        members=params.members,
     )
 
 

@@ -14,7 +14,9 @@ from typing import Annotated, Literal
 import typer
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(
@@ -28,15 +30,15 @@ def main(
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Recipe
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared)
-    recipe = Recipe(policy, params.reward_start, params.student_rm, params.seed)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
         recipe,
         out,
-        linear=LinearHead.of_reference(params.student_rm),
+        linear=LinearHead.of_reference(params.learner),
     )
 
 

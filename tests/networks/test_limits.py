@@ -17,7 +17,7 @@ from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, pool_margins, score_pools, score_rows
 from westofn.networks.pretrained import load_pretrained
-from westofn.params import ComparatorName
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, Padded
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

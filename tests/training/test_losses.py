@@ -73,8 +73,9 @@ def test_soft_labels_hold_margins_near_their_logit(policy: Path, tmp_path: Path)
 def test_a_larger_margin_asked_of_sure_pairs_moves_them_further_apart(
     policy: Path, tmp_path: Path
 ) -> None:
+    asked: dict[str, Any] = {"loss_margin": 8.0, "steps": 60, "evaluations": 1}
     sure, unsure = (
-        _raw_margin(_train(policy, tmp_path / name, p, loss="margin", loss_margin=5.0))
+        _raw_margin(_train(policy, tmp_path / name, p, loss="margin", **asked))
         for name, p in (("sure", 1.0), ("unsure", 0.5))
     )
     assert sure > unsure + 1

@@ -14,13 +14,14 @@ from torch import Tensor
 from tests.small_models import COMPARATORS, reward_params, start_params, tiny_policy
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
+from westofn.core.losses import LOSSES
 from westofn.errors import TrainingError
 from westofn.models.policy import save_policy
 from westofn.models.reward import RewardModel
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.params import ComparatorName
+from westofn.params.comparator import ComparatorName
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
@@ -396,7 +397,9 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     small_encoder: Encoder,
 ) -> None:
     model = RewardModel(tiny_policy(small_encoder).model, "pointwise", 0)
-    module = preference._PreferenceLoss(model, 0.0, decay=0.75)
+    module = preference._PreferenceLoss(
+        model, LOSSES["bradley_terry"], reward_params(average_decay=0.75)
+    )
     kept = []
     for weight in (1.0, 2.0, 4.0, *[4.0] * 30, 8.0):
         torch.nn.init.constant_(model.head.weight, weight)
@@ -407,7 +410,8 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     assert kept[2] == pytest.approx(3 / 12 * kept[1] + 9 / 12 * 4)
     # … and of the asked-for 0.75 from (1 + 26) / (10 + 26) on.
     assert kept[-1] == pytest.approx(0.75 * kept[-2] + 0.25 * 8)
-    assert preference._PreferenceLoss(model, 0.0, decay=0.0).kept is model
+    without = reward_params(average_decay=0.0)
+    assert preference._PreferenceLoss(model, loss, without).kept is model
 
 
 def test_centering_holds_the_rewards_near_zero(policy: Path, tmp_path: Path) -> None:

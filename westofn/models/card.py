@@ -14,7 +14,7 @@ from typing import Literal
 
 from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
-from westofn.params import Precision
+from westofn.params.network import Precision
 
 FORMAT = 1
 CARD = "card.json"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import torch
@@ -30,7 +31,7 @@ from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
 from westofn.networks.adapters import Facts
-from westofn.params import StudentRmParams
+from westofn.params.student_rm import StudentRmParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.losses import loss_of, loss_settings, targets_of
 from westofn.training.preference import (
@@ -118,19 +119,22 @@ class LinearHead:
 
     @classmethod
     def of_student(
-        cls, params: StudentRmParams, candidates: Path, prompts: pl.DataFrame
+        cls,
+        learner: str,
+        power: Literal["validation"] | float,
+        candidates: Path,
+        prompts: pl.DataFrame,
     ) -> LinearHead | None:
         """What `student_rm` asks for; None where a network learns."""
-        if params.learner == "network":
+        if learner == "network":
             return None
-        power = params.covariance_power
         powers = POWERS if power == "validation" else (power,)
         return cls.with_prior(candidates, prompts, powers) if any(powers) else cls()
 
     @classmethod
-    def of_reference(cls, params: StudentRmParams) -> LinearHead | None:
+    def of_reference(cls, learner: str) -> LinearHead | None:
         """The student's learner without its prior; None where a network learns."""
-        return None if params.learner == "network" else cls()
+        return None if learner == "network" else cls()
 
 
 def linear_params(section: StudentRmParams) -> StudentRmParams:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from westofn.core.losses import LOSSES, Loss, LossSettings, Targets
 from westofn.errors import ParameterError
-from westofn.params import Params, RewardModelParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.student_rm import StudentRmParams
 from westofn.plugins import entry_of
 
 
@@ -52,13 +53,13 @@ def targets_of(loss: Loss, params: RewardModelParams, section: str) -> Targets:
     return loss.targets
 
 
-def require_losses(params: Params) -> None:
+def require_losses(base: RewardModelParams, student: StudentRmParams) -> None:
     """Check that the losses are there, and that the student's learner can use its loss.
 
     Raises:
         ParameterError: One is not.
     """
-    loss_of(params.base_rm, "base_rm")
-    loss = loss_of(params.student_rm, "student_rm")
-    if params.student_rm.learner == "linear_head":
-        targets_of(loss, params.student_rm, "student_rm")
+    loss_of(base, "base_rm")
+    loss = loss_of(student, "student_rm")
+    if student.learner == "linear_head":
+        targets_of(loss, student, "student_rm")

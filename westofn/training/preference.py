@@ -33,7 +33,10 @@ from westofn.networks.adapters import (
     merge_adapters,
 )
 from westofn.networks.recompute import recomputing
-from westofn.params import ComparatorName, Precision, RewardModelParams, RewardStartParams
+from westofn.params.comparator import ComparatorName
+from westofn.params.network import Precision
+from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage

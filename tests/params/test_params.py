@@ -13,9 +13,11 @@ from ruamel.yaml import YAML
 from westofn.core.comparators import COMPARATORS
 from westofn.core.selection import SELECTORS
 from westofn.errors import ParameterError
-from westofn.params import SCORE_SELECTORS, ComparatorName, Params, load_params
+from westofn.params.comparator import ComparatorName
+from westofn.params.whole import Params, load_params
+from westofn.params.won_select import SCORE_SELECTORS
 
-REPOSITORY = Path(__file__).parents[1] / "params.yaml"
+REPOSITORY = Path(__file__).parents[2] / "params.yaml"
 MISSING = object()
 # What the messages below quote, so that they hold whatever the repository's file is tuned to.
 FIXED: dict[str, Any] = {
