@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from westofn.report.study_results import Cell, Row, Run, power_line
-from westofn.study.pages import readings, results_page
+from westofn.study.means import Cell, Row
+from westofn.study.pages.power import power_line
+from westofn.study.pages.results import readings, results_page
+from westofn.study.records import Run
 
 ONE: dict[str, Any] = {"accuracy": 0.70, "best_of_n_gold": 5.0, "label_accuracy": 0.9}
 OTHER: dict[str, Any] = {"accuracy": 0.69, "best_of_n_gold": 5.256}

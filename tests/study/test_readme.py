@@ -10,9 +10,9 @@ import pytest
 from tests.repo.deps import ROOT
 from westofn.errors import DataError
 from westofn.params import load_params
-from westofn.report.study_results import Run, Study, read_study
-from westofn.study.pages import results_page
-from westofn.study.readme import END, MAP_FIGURE, START, results_block, with_block
+from westofn.study.pages.readme import END, MAP_FIGURE, START, results_block, with_block
+from westofn.study.pages.results import results_page
+from westofn.study.records import Run, Study, read_study
 
 WORLD = {"alignment": 0.9, "off_policyness": 1.0, "train_pairs": 100.0}
 

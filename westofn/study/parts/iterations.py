@@ -16,7 +16,6 @@ from westofn.models.policy import load_policy
 from westofn.study.lab import Lab
 
 CANDIDATES_A_PROMPT = 16
-INPUTS = ("prepared", "world", "autorater", "reference")  # and the iteration's rm and policy
 
 
 def run(lab: Lab, iteration: str) -> None:

@@ -26,16 +26,6 @@ from westofn.training.rl import Prompts, train_rl
 
 STUDENTS = {"hf50": "reference/hf50", "hf100": "reference/hf100", "west": "loop/k1/rm"}
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0/policy",
-    "loop/k1/rm",
-    "reference",
-    "study/pools",
-)
-
 
 def run(lab: Lab) -> None:
     """Both ways of optimising, for each student."""
