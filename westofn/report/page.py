@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from westofn.report import findings, tables
-from westofn.report.browser import EmbeddedPairs, embed_pairs
+from westofn.report.browser import embed_pairs
 from westofn.report.figures import Figure
 from westofn.report.forecast import forecast_section
 from westofn.report.html import FOLDER, asset, markup, render_html
 from westofn.report.inputs import BASE, ReportInputs
 from westofn.report.numbers import decimal, measure, percent, percent_interval
 from westofn.report.plots import Records
+from westofn.report.templates import sentence
 
 
 @dataclass(frozen=True)
 class Section:
-    """A figure as the template shows it: with what it shows in words."""
+    """A figure of the page with its findings."""
 
     figure: Figure
     findings: Sequence[str]
@@ -51,7 +52,7 @@ def render_page(
         base_facts=base_facts(inputs),
         iterations=list(inputs.iterations),
         reasons=sorted(_reasons(inputs)),
-        shown_pairs=_shown_pairs(pairs),
+        shown_pairs=sentence("shown_pairs", shown=pairs.shown, total=pairs.total),
         pairs=markup(pairs.json),
         pair_script=markup(asset("pairs.js")),
     )
@@ -76,19 +77,13 @@ def base_facts(inputs: ReportInputs) -> dict[str, str]:
 
 def logprob_notes(inputs: ReportInputs) -> list[str]:
     """How likely the policy finds the selected responses, against the human ones."""
-    notes = []
-    for name in inputs.iterations:
-        metrics = inputs.arms[name].metrics
-        if "pair_logprob_per_token" not in metrics:
-            continue
-        note = (
-            f"Under the policy that sampled for {name}, responses of the selected pairs have a "
-            f"mean log-probability of {decimal(metrics['pair_logprob_per_token'])} nats a token"
-        )
-        if "human_logprob_per_token" in metrics:
-            note += f", human ones {decimal(metrics['human_logprob_per_token'])}"
-        notes.append(f"{note}.")
-    return notes
+    ours, human = "pair_logprob_per_token", "human_logprob_per_token"
+    measured = {name: inputs.arms[name].metrics for name in inputs.iterations}
+    return [
+        sentence("log_probability", iteration=name, pairs=metrics[ours], human=metrics.get(human))
+        for name, metrics in measured.items()
+        if ours in metrics
+    ]
 
 
 def _reasons(inputs: ReportInputs) -> set[str]:
@@ -97,12 +92,3 @@ def _reasons(inputs: ReportInputs) -> set[str]:
         for iteration in inputs.iterations.values()
         for reason in iteration.decisions["dropped_by"].drop_nulls()
     }
-
-
-def _shown_pairs(pairs: EmbeddedPairs) -> str:
-    if pairs.shown == pairs.total:
-        return f"All {tables.whole(pairs.total)} selected pairs are here."
-    return (
-        f"{tables.whole(pairs.shown)} of {tables.whole(pairs.total)} selected pairs are here, "
-        "taken at equal distances in order of iteration and prompt_id, to keep the page small."
-    )

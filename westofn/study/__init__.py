@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| parts | the names and inputs of the parts, and a module each; one DVC stage of study/dvc.yaml each |
+| parts | the names and inputs of the parts, and a module each, which is one DVC stage |
 | inputs | what the main pipeline wrote, read once |
 | lab | trains and measures one arm after another; what is measured survives a kill |
 | synthetic | synthetic pairs: selected, judged, contrasted |

@@ -118,4 +118,4 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     if not all(key in of_seed.get(name, {}) for of_seed in arms for name in names):
         return []
     cells: list[Cell] = [cell([of_seed[name][key] for of_seed in arms]) for name in names if arms]
-    return [interval(each, METRICS[key].scale, METRICS[key].digits) for each in cells]
+    return [interval(each, METRICS[key]) for each in cells]

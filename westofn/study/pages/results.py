@@ -101,8 +101,7 @@ def seeds_of(known: Sequence[Run], runs: Sequence[Run]) -> str:
 
 def in_unit(cells: Mapping[str, Cell], key: str, *, signed: bool = False) -> str:
     """A metric's mean as the page shows it; a dash where it was not measured."""
-    metric = METRICS[key]
-    return interval(cells.get(key), metric.scale, metric.digits, signed=signed)
+    return interval(cells.get(key), METRICS[key], signed=signed)
 
 
 def _main(runs: Sequence[Run]) -> PageTable | None:
@@ -147,7 +146,7 @@ def _labels(runs: Sequence[Run]) -> dict[str, str]:
     if not sizes or not all(name in arm for arm in first for name in columns.values()):
         return {}
     return {
-        title: interval(cell([arm[name] for arm in first]), 100.0, 1)
+        title: interval(cell([arm[name] for arm in first]), METRICS["label_accuracy"])
         for title, name in columns.items()
     }
 
@@ -160,7 +159,7 @@ def _claim_row(checked: Checked, all_seeds: int) -> list[str]:
         checked.claim.text,
         " − ".join(_arms(checked.claim)),
         metric.title,
-        interval(difference, metric.scale, metric.digits, signed=True),
+        interval(difference, metric, signed=True),
         f"{checked.seeds} of {all_seeds}",
         "—" if least is None else f"±{least * metric.scale:.{metric.digits}f}",
         checked.verdict,
@@ -227,6 +226,7 @@ def _teaches_most(runs: Sequence[Run], group: Group) -> list[str]:
                     metric=METRICS[key],
                     title=top.title,
                     cell=top.differences.get(key),
+                    size=in_unit(top.differences, key, signed=True),
                     first=group.arms[first],
                 )
             )
@@ -262,10 +262,7 @@ def _part_table(runs: Sequence[Run], part: PartTable) -> PageTable | None:
         rows=[
             [
                 " / ".join(str(record[key]) for key in part.keys),
-                *(
-                    interval(record.get(key), metric.scale, metric.digits)
-                    for key, metric in part.heads.items()
-                ),
+                *(interval(record.get(key), metric) for key, metric in part.heads.items()),
             ]
             for record in records
         ],
