@@ -239,7 +239,7 @@ class TestStudy:
         assert readme.startswith("before\n<!-- results -->\nThree seeds (0 to 2)")
         assert "| HF50 | 71.0 ± 2.5 |" in readme
         assert readme.endswith("\n<!-- /results -->\nafter\n")
-        assert "The default world lies where the method is meant for" in readme
+        assert "The default world is one for which the method is meant" in readme
 
     def test_pages_are_written_again_from_the_records(
         self, monkeypatch: pytest.MonkeyPatch

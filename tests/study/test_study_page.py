@@ -185,9 +185,9 @@ def test_a_figure_of_differences_says_what_its_seeds_could_have_seen() -> None:
     assert levels == {"study_theorem", "study_overoptimisation"}
     # Seeds differ by 0.01, so (4.303 + 1.061) · 1 / sqrt(3) = 3.1 points; gold by ten times that.
     assert power["study_baselines"] == (
-        "With three seeds, a difference to HF50 below ±3.1 points of held-out accuracy / ±3.1 "
-        "points of on-policy accuracy / ±0.31 of best-of-64 gold would be seen in fewer than four "
-        "of five repeats (for the row of middle spread)."
+        "With three seeds, a true difference to HF50 smaller than 3.1 points of held-out accuracy "
+        "/ 3.1 points of on-policy accuracy / 0.31 of best-of-64 gold would be detected with "
+        "less than 80 % probability (median over the rows)."
     )
     assert not any(item.power for item in shown_figures(planted((7,))))
 

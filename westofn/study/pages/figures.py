@@ -25,7 +25,7 @@ from westofn.study.pages.points import (
 )
 from westofn.study.records import Run
 
-NOTHING = "This study measured nothing for it."
+NOTHING = "This study has no data for it."
 ROW_HEIGHT, FRAME_HEIGHT = 34, 62
 """Pixels in a chart of arms for an arm, whose name may have two lines; and for axis and title."""
 THEOREM_HEIGHT = 400
