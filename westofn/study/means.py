@@ -23,8 +23,8 @@ class Cell:
     Attributes:
         mean: Over the seeds.
         half: Half of the 95 % interval; None where one seed leaves the spread unknown.
-        detectable: Of a difference, the smallest that these seeds would see in four of five
-            repeats; None where it is not known.
+        detectable: The smallest true difference that these seeds detect with a power of 80 %; None
+            where it is not known.
     """
 
     mean: float

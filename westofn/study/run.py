@@ -89,7 +89,7 @@ def run_study(
         known: The rounds that params.yaml has already (`loop`).
         world: Settings of the embedded world, which go into study.json.
         jobs: Experiments at a time.
-        out: Where study.json goes.
+        out: The file study.json.
         console: For progress.
 
     Raises:
@@ -129,7 +129,7 @@ def experiments_of(plan: Plan, settings: Mapping[str, float | str]) -> list[Expe
 
     Args:
         plan: Which seeds run what.
-        settings: Of params.yaml, beside the seed.
+        settings: Values of params.yaml beside the seed.
     """
     return [
         experiment

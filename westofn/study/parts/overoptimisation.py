@@ -91,14 +91,14 @@ def _keep(lab: Lab, student: str, form: GaoForm, curve: Sequence[Record]) -> Non
         lab.record("curves", student=student, method=form, distance=d, **point)
     if (distance > 0).sum() < 3:
         return
-    found = fit_overoptimisation(distance, gold - gold[0], form)
-    measured, fitted = empirical_peak(distance, gold), found.peak()
+    fit = fit_overoptimisation(distance, gold - gold[0], form)
+    measured, fitted = empirical_peak(distance, gold), fit.peak()
     facts: Record = {
         "student": student,
         "method": form,
-        "alpha": found.alpha,
-        "beta": found.beta,
-        "residual_std": found.residual_std,
+        "alpha": fit.alpha,
+        "beta": fit.beta,
+        "residual_std": fit.residual_std,
         "largest_distance": float(distance.max()),
         "measured_peak": measured.d,
         "peak_is_inside": int(measured.interior),
