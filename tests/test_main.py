@@ -17,7 +17,7 @@ import pytest
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.experiments import Experiment, ExperimentError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.report import build as report_build
 from westofn.report import html as report_html
 from westofn.study import run as study_run

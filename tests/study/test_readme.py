@@ -9,7 +9,7 @@ import pytest
 
 from tests.repo.deps import ROOT
 from westofn.errors import DataError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.study.pages.readme import END, MAP_FIGURE, START, results_block, with_block
 from westofn.study.pages.results import results_page
 from westofn.study.records import Run, Study, read_study

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 
 from westofn.execution.experiments import Experiment, read_output, run_all
-from westofn.params import StopParams
+from westofn.params.won_select import StopParams
 from westofn.study.parts import Part
 from westofn.study.records import HEADLINE_PARTS, PARTS, Run, Study, collect, write_study
 
