@@ -237,20 +237,6 @@ def expected_maximum(n: int, points: int = 2000) -> float:
     return float(_maxima(n, points).mean())
 
 
-def best_of_n_wins(rho: Tensor, n: int, points: int = 200) -> Tensor:
-    """P(gold of the best of n by a reward of correlation ρ > gold of an independent sample), (…,).
-
-    The pick's gold is ρM + √(1 − ρ²)z with M the largest of n normals, the other's is z'.
-
-    >>> [round(v, 2) for v in best_of_n_wins(torch.tensor([0.0, 1.0]), 3).tolist()]  # 1/2, 3/4
-    [0.5, 0.75]
-    """
-    spread = (2 - rho.double() ** 2).sqrt()
-    argument = rho.double()[..., None] * _maxima(n, points) / spread[..., None]
-    wins: Tensor = (0.5 + 0.5 * torch.erf(argument / math.sqrt(2))).mean(-1)
-    return wins
-
-
 def _maxima(n: int, points: int) -> Tensor:
     """Equally likely values of the largest of n standard normals: Φ⁻¹(u^(1/n))."""
     middle = (torch.arange(points, dtype=torch.float64) + 0.5) / points

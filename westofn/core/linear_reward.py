@@ -157,18 +157,12 @@ def pair_covariance(differences: Tensor) -> Tensor:
     return x.T @ x / (2 * len(x))
 
 
-def prior_root(covariance: Tensor, power: float) -> Tensor:
-    """(width, width) root R of the prior's covariance Σ^p = R Rᵀ, with a mean variance of 1.
+def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
+    """Power p -> (width, width) root R of the prior's covariance Σ^p = R Rᵀ, of mean variance 1.
 
     Args:
-        covariance: Σ, symmetric and not negative.
-        power: p; 0 gives the identity.
-    """
-    return prior_roots(covariance, [power])[power]
-
-
-def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
-    """Power p -> its root, see `prior_root`; the covariance is decomposed once for all of them.
+        covariance: Σ, symmetric and not negative; it is decomposed once for all powers.
+        powers: Every p; 0 gives the identity.
 
     Raises:
         ValueError: The covariance is zero, or not finite.
@@ -219,7 +213,7 @@ def fit_by_validation(
         differences: (pairs, width) training pairs, chosen less rejected.
         validation: (pairs, width) human pairs that choose.
         shares: (pairs,) weights of the training pairs; equal ones by default.
-        roots: Power p -> root of its covariance, see `prior_root`; p = 0 alone by default.
+        roots: Power p -> root of its covariance, see `prior_roots`; p = 0 alone by default.
         penalties: To try.
 
     Returns:

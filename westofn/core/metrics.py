@@ -140,36 +140,6 @@ def accuracy(margin: ArrayLike, mask: ArrayLike | None = None) -> float:
     return float(correct.mean() if mask is None else correct[_mask(mask, correct.shape)].mean())
 
 
-def high_confidence_accuracy(
-    margin: ArrayLike, fraction: float = 0.5, confidence: ArrayLike | None = None
-) -> float:
-    """Accuracy on the most confident share of the pairs.
-
-    Args:
-        margin: (pairs,), logits of chosen over rejected.
-        fraction: In (0, 1], share of the pairs, rounded up; all that tie with the last are in, so
-            the result does not depend on the order of rows.
-        confidence: (pairs,), the annotators' own, which is the paper's measure (arXiv 2401.12086);
-            None is the model's, |margin|.
-
-    Raises:
-        ValueError: No pairs, numbers that are not finite, different lengths, fraction out of range.
-
-    >>> high_confidence_accuracy([3.0, -0.1, 2.0, -0.2])
-    1.0
-    >>> high_confidence_accuracy([3.0, -0.1, 2.0, -0.2], confidence=[1, 2, 1, 3])
-    0.0
-    """
-    margins = _checks.vector("margin", margin)
-    sure = np.abs(margins) if confidence is None else _checks.vector("confidence", confidence)
-    _checks.same_shape(margin=margins, confidence=sure)
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction is {fraction}, needs a number in (0, 1]")
-    # Rounded first: 0.07 * 100 is 7.000000000000001, which is not meant to be 8 pairs.
-    count = max(1, math.ceil(round(fraction * len(sure), 9)))
-    return accuracy(margins, sure >= np.sort(sure)[-count])
-
-
 def bootstrap_interval(
     values: ArrayLike,
     groups: ArrayLike | None = None,

@@ -40,7 +40,7 @@ class PreferenceJudge(Protocol):
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge says about n pairs, both orders told apart.
+    """What a judge says about n pairs, asked in both orders.
 
     Attributes:
         p_forward: (n,) P(first is better), as said with `first` shown first; 0.5: no answer.
@@ -51,22 +51,6 @@ class Verdicts:
     p_forward: FloatArray
     p_backward: FloatArray
     unanswered: NDArray[np.int32]
-
-    @property
-    def p_first(self) -> FloatArray:
-        """(n,) mean of both orders; exchanging the responses gives exactly 1 minus it."""
-        mean: FloatArray = (self.p_forward + self.p_backward) / 2
-        return mean
-
-    @property
-    def position_flip_rate(self) -> float:
-        """See `position_flip_rate`."""
-        return position_flip_rate(self.p_forward, self.p_backward)
-
-    @property
-    def unanswered_rate(self) -> float:
-        """Share of questions, two a pair, without an answer. NaN without pairs."""
-        return float(np.mean(self.unanswered) / 2) if len(self.unanswered) else float("nan")
 
 
 def position_flip_rate(p_forward: FloatArray, p_backward: FloatArray) -> float:

@@ -11,7 +11,7 @@ import polars as pl
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
 from westofn.execution.shards import run_shards
-from westofn.judging.protocol import PreferenceJudge, Verdicts, judge_pairs
+from westofn.judging.protocol import PreferenceJudge, judge_pairs
 
 PAIRS_A_SHARD = 64
 PAIR = ("prompt_id", "prompt", "first", "second")
@@ -55,15 +55,6 @@ def judge_in_shards(
             "remove that folder and run again"
         )
     return frame
-
-
-def verdicts_of(frame: pl.DataFrame) -> Verdicts:
-    """The verdicts of a table, row by row: the numbers that the judge gave, bit by bit."""
-    return Verdicts(
-        frame["p_forward"].cast(pl.Float64).to_numpy(),
-        frame["p_backward"].cast(pl.Float64).to_numpy(),
-        frame["unanswered"].to_numpy().astype(np.int32),
-    )
 
 
 def _checked(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -61,30 +61,6 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
     return _load(params.source, _parts(params), params.files, seed, where, extras)
 
 
-def load_pairs(source: str, path: Path, params: FilesParams, seed: int) -> SourceData:
-    """Read preference files of one source; demonstrations and D_U come from them.
-
-    Rows that hold no preference (an empty or identical response, sides that differ before the last
-    turn, a copy of another row) are dropped and counted; rows that cannot be read are refused.
-
-    Args:
-        source: one of SOURCES.
-        path: a file, or a folder of files at any depth. A file in a subfolder takes the
-            subfolder's name as subset where it has no such column.
-        params: fractions of the prompt groups, rows to read of each file (0: all), subsets, and
-            the most test prompts.
-        seed: decides the splits and the halves.
-
-    Returns:
-        Frames whose content does not depend on the order of rows or files. World has 0 rows.
-
-    Raises:
-        DataError: see `load_preferences`.
-    """
-    parts = parts_of(path, params.limit, "prepare.path")
-    return _load(source, parts, params, seed, str(path), Extras())
-
-
 def _parts(params: PrepareParams) -> Iterator[Part]:
     if params.hub.name == "none":
         yield from parts_of(Path(params.path), params.files.limit, "prepare.path")
