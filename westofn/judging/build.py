@@ -8,7 +8,6 @@ import torch
 
 from westofn.errors import ParameterError
 from westofn.judging.llm import LlmJudge
-from westofn.judging.openai import OpenAiJudge, Server
 from westofn.judging.protocol import PreferenceJudge
 from westofn.judging.question import TEMPLATE
 from westofn.judging.simulated import Rewards, SimulatedJudge
@@ -71,7 +70,10 @@ def _simulated(params: SimulatedJudgeParams, rewards: Rewards | None, seed: int)
     )
 
 
-def _openai(params: PromptedJudgeParams, runtime: Runtime) -> OpenAiJudge:
+def _openai(params: PromptedJudgeParams, runtime: Runtime) -> PreferenceJudge:
+    # Here, since the client takes a second to import.
+    from westofn.judging.openai import OpenAiJudge, Server
+
     variable = runtime.judge_key_variable or KEY_VARIABLE
     server = Server(
         runtime.judge_url,
