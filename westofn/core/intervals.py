@@ -86,7 +86,7 @@ def detectable_difference(
         deviation: s, the standard deviation of the paired differences, at least 0; in their unit.
         count: n, the number of differences, at least 2.
         power: Share of repeats that should find it, in [0.5, 1).
-        confidence: Of the interval that must exclude zero, in (0, 1).
+        confidence: Coverage of the interval that must exclude zero, in (0, 1).
 
     Returns:
         In the unit of `deviation`.

@@ -32,7 +32,7 @@ def build_judge(
     Args:
         params: The section.
         gold_rewards: (prompt_ids, responses) -> (n,) rewards; only `simulated` asks, and needs it.
-        seed: Of the noise of `simulated`; `llm` and `openai` are not random.
+        seed: Seeds the noise of `simulated`; `llm` and `openai` are not random.
         device: Where `llm` runs.
         runtime: The settings of this machine; None: read them.
 

@@ -96,8 +96,8 @@ class OpenAiJudge:
         model: The server's name for the model.
         template: With {prompt}, {first} and {second}.
         answers: For the first and the second response.
-        max_answer_tokens: Of the reply.
-        max_unparsed: Share of replies without an answer, of one call, above which it is refused.
+        max_answer_tokens: The most tokens of a reply.
+        max_unparsed: The largest share of a call's replies that may hold no answer.
 
     Raises:
         ParameterError: Template or answers cannot be used.
@@ -152,10 +152,10 @@ class OpenAiJudge:
         self._check_parsed(int(np.isnan(p).sum()), len(p))
         return p
 
-    def _check_parsed(self, unparsed: int, asked: int) -> None:
-        if unparsed > self.max_unparsed * asked:
+    def _check_parsed(self, unparsed: int, replies: int) -> None:
+        if unparsed > self.max_unparsed * replies:
             raise JudgeError(
-                f"judge {self.model} at {self.server.url}: {unparsed} of {asked} replies hold "
+                f"judge {self.model} at {self.server.url}: {unparsed} of {replies} replies hold "
                 f"neither answer {self.answers[0]!r} nor {self.answers[1]!r} alone, allowed is a "
                 f"share of {self.max_unparsed:g}; mend study.judge.prompted.template, or raise "
                 "max_answer_tokens or max_unparsed there"
@@ -176,13 +176,15 @@ class OpenAiJudge:
         return {} if self.server.key else {"Authorization": openai.omit}
 
     def _reach(self, client: openai.OpenAI) -> None:
-        """Ask for the models, once: a server that cannot be reached is not waited for."""
+        """Ask for the list of models once, so that a wrong address fails without retries."""
         if self._contact.reached:
             return
         try:
-            client.with_options(max_retries=0).models.list(extra_headers=self._headers)
+            client.with_options(max_retries=0).models.with_raw_response.list(
+                extra_headers=self._headers
+            )
         except openai.APIStatusError:
-            pass  # it is there
+            pass  # whatever it says, the server answers
         except openai.APIConnectionError as error:
             raise JudgeError(
                 f"judge {self.model}: {self.server.endpoint} cannot be reached "
@@ -248,9 +250,9 @@ class OpenAiJudge:
         """What a refusal means and how to mend it, in one line."""
         where = f"judge {self.model}: {self.server.endpoint}"
         if status in (401, 403):  # the server's own words may repeat the key
-            found = "the key was sent" if self.server.key else "no key is set"
+            key = "the key was sent" if self.server.key else "no key is set"
             return (
-                f"{where} answers {status}, {found}; put a key that it accepts into the "
+                f"{where} answers {status}, {key}; put a key that it accepts into the "
                 f"environment variable {self.server.key_variable}"
             )
         if status == 404:

@@ -28,10 +28,10 @@ def judge_in_shards(
     """Table verdicts: both orders of every pair.
 
     Args:
-        judge: Who is asked.
+        judge: It answers both orders of every pair.
         pairs: Columns prompt_id, prompt, first, second; others are not read.
-        folder: Scratch folder of exactly these pairs and this judge with its settings; shards
-            found there are kept.
+        folder: Scratch folder of exactly these pairs and this judge with the same settings;
+            shards that are there are kept.
         size: Pairs in a shard; what a killed run may lose.
         description: Shown beside the progress bar.
 
@@ -43,7 +43,7 @@ def judge_in_shards(
     rows = _checked(pairs)
     frame = run_shards(
         rows.rows(),
-        lambda some: _shard(judge, some),
+        lambda pairs_of_shard: _shard(judge, pairs_of_shard),
         table=VERDICTS,
         folder=folder,
         size=size,
