@@ -1,8 +1,8 @@
-"""Intervals of means over runs.
+"""Confidence intervals of means over runs.
 
-A few seeds are a few numbers: a bootstrap over them knows no more than they do, and Student's t
-says how much that is. Over prompts, of which there are many, see `metrics.bootstrap_interval`.
-What an interval excludes, and the smallest effect that a few seeds could have seen, stand here too.
+Means over a few seeds get Student's t interval, because a bootstrap over few values is too narrow.
+For means over many prompts, see `metrics.bootstrap_interval`. This module also classifies an
+interval against a reported effect and computes the smallest effect that a few seeds can detect.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from scipy.special import stdtrit
 from westofn.core import _checks
 
 Side = Literal["below", "around", "above"]
-"""Where an interval lies to a number: wholly below it, around it, or wholly above it."""
+"""Position of an interval relative to a number: below it, around it, or above it."""
 Outcome = Literal[
     "reproduces", "smaller but there", "larger", "smaller", "not told apart", "reversed"
 ]
-"""What the interval of a difference says of an effect that somebody reported."""
+"""Verdict on a reported effect from the interval of the measured difference."""
 
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean and the half-width of its t-interval, mean ± half.
+    """Mean and half-width of its t-interval, mean ± half.
 
     Attributes:
-        mean: Over the values.
-        half: Student's t times the standard error; in the values' unit.
+        mean: Mean of the values.
+        half: Half-width, Student's t times the standard error, in the values' unit.
         count: Number of values.
     """
 
@@ -40,24 +40,25 @@ class MeanInterval:
 
     @property
     def low(self) -> float:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.mean - self.half
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.mean + self.half
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
-    """Mean of independent values, such as one of each seed, with its t-interval.
+    """Mean of independent values, such as one value per seed, with its t-interval.
 
     Args:
-        values: (runs,), at least 2.
+        values: (runs,), one value per run, at least 2.
         confidence: Coverage, in (0, 1).
 
     Raises:
-        ValueError: Fewer than 2 values, a value that is not finite, a confidence out of range.
+        ValueError: There are fewer than 2 values, a value is not finite, or the confidence is
+            out of range.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])  # 4.303 × 1 / sqrt(3)
     >>> interval.mean, round(interval.half, 3), interval.count
@@ -76,23 +77,22 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
 def detectable_difference(
     deviation: float, count: int, power: float = 0.8, confidence: float = 0.95
 ) -> float:
-    """The smallest true mean difference that a two-sided paired t-test finds with some power.
+    """Smallest true mean difference that a two-sided paired t-test detects with a given power.
 
-    (t_((1 + confidence) / 2) + t_power) s / sqrt(n), with t of n - 1 degrees of freedom: the usual
+    It is (t_((1 + confidence) / 2) + t_power) s / sqrt(n) with n - 1 degrees of freedom, the usual
     approximation of the noncentral t (Bland 2015, An Introduction to Medical Statistics, ch. 18).
-    A smaller effect is missed more often than in a share 1 - power of repeats.
 
     Args:
-        deviation: s, the standard deviation of the paired differences, at least 0; in their unit.
-        count: n, the number of differences, at least 2.
-        power: Share of repeats that should find it, in [0.5, 1).
+        deviation: Standard deviation s of the paired differences, at least 0.
+        count: Number of differences n, at least 2.
+        power: Probability of detection, in [0.5, 1).
         confidence: Coverage of the interval that must exclude zero, in (0, 1).
 
     Returns:
-        In the unit of `deviation`.
+        The difference, in the unit of `deviation`.
 
     Raises:
-        ValueError: A negative or infinite deviation, count < 2, power or confidence out of range.
+        ValueError: deviation, count, power or confidence is out of range.
 
     >>> round(detectable_difference(1.0, 9), 3)  # (2.306 + 0.889) / 3
     1.065
@@ -110,12 +110,12 @@ def detectable_difference(
 
 
 def side_of(low: float, high: float, number: float) -> Side:
-    """Where an interval lies to a number; an end that touches it does not exclude it.
+    """Return the position of an interval relative to a number; an end equal to it includes it.
 
     Args:
         low: Lower end.
         high: Upper end, at least `low`.
-        number: What the interval may exclude.
+        number: Number to compare with.
 
     Raises:
         ValueError: An end or the number is NaN, or low > high.
@@ -129,7 +129,7 @@ def side_of(low: float, high: float, number: float) -> Side:
 
 
 def outcome(low: float, high: float, reported: float) -> Outcome:
-    """What an interval says of a reported effect, by whether it excludes zero and that effect.
+    """Compare an interval with a reported effect and with zero.
 
     | the interval | includes the reported effect | excludes it |
     |---|---|---|
@@ -139,11 +139,12 @@ def outcome(low: float, high: float, reported: float) -> Outcome:
 
     Args:
         low: Lower end of the interval of the difference.
-        high: Upper end.
-        reported: The effect, not zero; its sign is its side.
+        high: Upper end of the interval.
+        reported: Reported effect, not zero.
 
     Raises:
-        ValueError: A reported effect that is zero or not finite, or as `side_of`.
+        ValueError: The reported effect is zero or not finite, or `side_of` refuses the
+            interval.
 
     >>> outcome(0.5, 6.0, 5.2), outcome(-2.7, 0.7, 1.6), outcome(-1.0, 2.0, 1.6)
     ('reproduces', 'smaller', 'not told apart')

@@ -20,7 +20,7 @@ from transformers.cache_utils import DynamicCache
 from westofn.networks.network import Generator
 from westofn.networks.prefix import KeyValues, growing, key_values, repeat, roomy, select
 from westofn.networks.recompute import drops_caches
-from westofn.params import ModelSize
+from westofn.params.network import ModelSize
 
 
 def build_scratch(

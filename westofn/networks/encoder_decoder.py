@@ -17,7 +17,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from westofn.networks.network import Generator
 from westofn.networks.recompute import recomputes, run_block
-from westofn.params import ModelSize
+from westofn.params.network import ModelSize
 
 
 def build_scratch(

@@ -22,7 +22,7 @@ from westofn.networks import causal, encoder_decoder, encoder_only
 from westofn.networks.causal import CausalNetwork
 from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
-from westofn.params import ScratchModel
+from westofn.params.network import ModelSize
 from westofn.text.encoding import Encoder, Family
 
 # Bars for loading and writing a few tensors would drown the stages' own.
@@ -103,16 +103,16 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     return FAMILY_OF[config.model_type]
 
 
-def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
+def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedModel:
     """A model of random weights for this encoder's tokens; the caller seeds torch."""
     tokens: dict[str, int] = {
         "vocabulary": len(encoder.tokenizer),
         "pad_id": encoder.pad_id,
         "eos_id": encoder.eos_id,
     }
-    if scratch.family == "encoder_decoder":
-        return encoder_decoder.build_scratch(scratch, **tokens)
-    return causal.build_scratch(scratch, **tokens, max_tokens=encoder.max_tokens)
+    if family == "encoder_decoder":
+        return encoder_decoder.build_scratch(size, **tokens)
+    return causal.build_scratch(size, **tokens, max_tokens=encoder.max_tokens)
 
 
 def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
