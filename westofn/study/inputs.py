@@ -1,4 +1,4 @@
-"""What the main pipeline left for the study, read once."""
+"""The main pipeline's data, models and pools, read once for the study."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StudyInputs:
     Attributes:
         params: All of params.yaml.
         data: The pipeline's folder `data/`.
-        device: Where models run.
+        device: Device of the models.
     """
 
     params: Params

@@ -72,10 +72,10 @@ def from_selection(pools: Pools, chosen: BestWorst) -> Pairs:
     p_best = chosen.p_best.reshape(best.shape)
     rows = [
         (row, pools.responses[row][a], pools.responses[row][b], p)
-        for row, (some, others, probabilities) in enumerate(
+        for row, (firsts, seconds, probabilities) in enumerate(
             zip(best.tolist(), worst.tolist(), p_best.tolist(), strict=True)
         )
-        for a, b, p in zip(some, others, probabilities, strict=True)
+        for a, b, p in zip(firsts, seconds, probabilities, strict=True)
     ]
     kept = [row for row in rows if row[1].strip() and row[2].strip() and row[1] != row[2]]
     return _pairs(pools, kept)

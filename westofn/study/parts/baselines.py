@@ -16,17 +16,6 @@ from westofn.study.synthetic import contrasted, from_selection, judged, selector
 from westofn.study.verdicts import Verdicts
 from westofn.training.arms import preferences_from
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-    "study/pools",
-    "study/verdicts.parquet",
-)
-
 
 def run(lab: Lab) -> None:
     """References, the paper's baselines, West-of-N, and two controls."""

@@ -22,15 +22,6 @@ AMOUNTS = (0.25, 0.5)
 FLIPS = (0.1, 0.2)
 DROPOUTS = (0.0, 0.5)
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
-
 
 def run(lab: Lab) -> None:
     """Amount, noise, regularisation."""

@@ -31,15 +31,6 @@ CONFIDENCES = (0.75, 0.9)
 FILTERS = ((0.25, None), (0.5, None), (0.75, None), (None, 0.25), (None, 0.5), (0.25, 0.25))
 FRACTIONS = (0.25, 0.75)
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
-
 
 def run(lab: Lab) -> None:
     """Every way to make and use pairs of the same pools."""

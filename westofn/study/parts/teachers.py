@@ -45,17 +45,6 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 BINS = 10
 
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-    "study/pools",
-)
-
-
 def run(lab: Lab) -> None:
     """Teachers one by one."""
     joint = _comparators(lab)["joint"]
