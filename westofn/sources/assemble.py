@@ -68,7 +68,7 @@ def assemble(
     texts = {pair.prompt for pair in pairs}
     every = texts | extras.texts()
     groups = _named_by_pairs(
-        group_prompts(every, {text: fold(opening(text)) for text in every}),
+        group_prompts(every, {text: fold(opening(text)) for text in every}, params.near_duplicate),
         {pair.prompt_id for pair in pairs},
     )
     fractions = SplitFractions(
