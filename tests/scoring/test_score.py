@@ -202,7 +202,7 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
         (("gone.jsonl", "--model", "pointwise"), "gone.jsonl: cannot be read (No such file"),
         ((".", "--model", "pointwise"), ".: cannot be read (Is a directory"),
         (("-", "--model", "gone"), "gone is missing"),
-        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file's name"),
+        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file name"),
     ],
 )
 def test_a_wrong_path_is_one_line(

@@ -389,7 +389,7 @@ def test_a_world_without_rows_or_with_two_temperatures_is_refused() -> None:
     one = world_frame({**STATED, "temperature": 1.0})
     two = world_frame({**STATED, "temperature": 2.0}).with_columns(prompt_id=pl.lit("q"))
     for frame in (one.clear(), pl.concat([one, two])):
-        with pytest.raises(DataError, match="needs rows that share one"):
+        with pytest.raises(DataError, match="needs rows with one temperature"):
             Gold.from_frame(frame)
 
 
