@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from westofn.params.base import Count, Default
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.reward import RewardModelParams
 
 
@@ -18,6 +18,6 @@ class BaseRmParams(RewardModelParams):
         Default(RewardModelParams),
     )
 
-    comparator: Comparator
+    comparator: ComparatorName
     planes: Count
     members: Count
