@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from tests.repo.deps import PIPELINES, ROOT, body_of, load
 from westofn.__main__ import app
 from westofn.artifacts.catalogue import TABLES, markdown
+from westofn.core.losses import LOSSES
+from westofn.core.selection import SELECTORS
 from westofn.params.defaults import values_of
 from westofn.params.whole import SECTIONS, Params
 from westofn.runtime import KEYS
@@ -226,7 +228,7 @@ def literals(model: type[BaseModel]) -> Iterator[str]:
 
 def test_the_settings_page_names_every_choice_and_setting() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    choices = set(literals(Params))
+    choices = {*literals(Params), *SELECTORS, *LOSSES}
     assert choices >= {"embedding", "best_below", "rloo", "hh"}
     missing = [name for name in sorted(choices | set(KEYS)) if f"`{name}`" not in text]
     assert missing == []
