@@ -19,8 +19,9 @@ from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
+from westofn.models.scoring import pool_margins
 from westofn.pairing.frames import pools_from_frames
-from westofn.pairing.select import Pools, pool_margins
+from westofn.pairing.select import Pools
 from westofn.params.whole import Params
 from westofn.study.pools import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection

@@ -25,11 +25,13 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, Samples, train_linear_head
+from westofn.training.linear_head import LinearHead, Samples, linear_params, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
+    Recipe,
     TrainedReward,
+    TrainingPairs,
     train_reward_model,
 )
 
@@ -148,27 +150,28 @@ class Lab:
         if learner is None:
             own = params is not None or head != POINTWISE
             learner = "network" if own else section.learner
-        pairs = None if synthetic is None else synthetic.preferences
-        validation = preferences_from(inputs.human.validation)
-        share = section.synthetic_fraction if fraction is None else fraction
-        start, folder = inputs.params.reward_start, policy or inputs.policy_folder
-        arm_seed = inputs.seed if seed is None else seed
+        pairs = TrainingPairs(
+            human,
+            None if synthetic is None else synthetic.preferences,
+            preferences_from(inputs.human.validation),
+            section.synthetic_fraction if fraction is None else fraction,
+        )
+        recipe = Recipe(
+            policy or inputs.policy_folder,
+            inputs.params.reward_start,
+            params or section,
+            inputs.seed if seed is None else seed,
+            head,
+        )
         if learner == "linear_head":
             pools = inputs.unlabeled if any(powers) else None
             samples = None if pools is None else Samples(pools.prompts, pools.responses)
-            trained = train_linear_head(
-                name, human, pairs, validation,
-                linear=LinearHead(powers, samples), policy=folder, start=start,
-                readout=section.readout, synthetic_fraction=share, seed=arm_seed,
-                runtime=self.runtime,
-            )  # fmt: skip
+            recipe = replace(recipe, params=linear_params(section))
+            linear = LinearHead(powers, samples)
+            trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
         else:
             scratch = self.folder / f"{name}-training"
-            trained = train_reward_model(
-                name, human, pairs, validation,
-                policy=folder, start=start, head=head, params=params or section,
-                synthetic_fraction=share, seed=arm_seed, scratch=scratch, runtime=self.runtime,
-            )  # fmt: skip
+            trained = train_reward_model(name, pairs, recipe, scratch, self.runtime)
             shutil.rmtree(scratch, ignore_errors=True)
         return replace(trained, scorer=inputs.reading_alike(trained.scorer))
 
