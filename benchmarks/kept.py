@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.params import SftParams

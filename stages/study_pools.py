@@ -19,10 +19,10 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.artifacts.candidates import CANDIDATES
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
-    from westofn.generation.pool import Draw, sample_pool
+    from westofn.generation.sample_pools import Draw, sample_pool
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
-    from westofn.study.pools import plan
+    from westofn.study.pool_plan import plan
     from westofn.training.arms import HumanData
 
     params, device = load_params(), set_up_torch()

@@ -14,6 +14,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.prompts import PROMPTS
 from westofn.params import load_params
 
@@ -21,24 +22,22 @@ from westofn.params import load_params
 def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
     from westofn.models.ensemble import load_anchor, load_reward_models
-    from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
+    from westofn.pairing.frames import nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record
     from westofn.pairing.select import select
     from westofn.runtime import set_up_torch
 
     params, device = load_params(), set_up_torch()
     prompts, size = PROMPTS.read(prepared / "prompts.parquet"), params.sample.n_candidates
-    sampled = CANDIDATES.read(candidates)
-    pools = pools_from_frames(sampled, prompts, size)
+    pools = Pools.from_frames(CANDIDATES.read(candidates), prompts, size)
     base = load_reward_models(rm, device)
     chosen, health = params.won_select, None
     if rm != base_rm:
-        first = CANDIDATES.read(first_candidates)
+        first = Pools.from_frames(CANDIDATES.read(first_candidates), prompts, size)
         health = measure_round(
             base,
             load_reward_models(base_rm, device),
-            (pools, pools_from_frames(first, prompts, size)),
-            (sampled, first),
+            (pools, first),
             params.seed,
         )
         check_round(health, chosen.stop, out.parent.name)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from westofn.artifacts.pools import Pools
 from westofn.core.best_of_n import best_of_n, best_of_n_kl, best_of_n_win_rate
 from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import default_sizes
 from westofn.evaluation.by_prompt import by_prompt
+from westofn.evaluation.candidate_rewards import pool_scores
 from westofn.evaluation.judges import FloatArray, JudgeName
-from westofn.evaluation.pools import Pool, pool_scores
 from westofn.evaluation.records import Record, with_interval
 
 
@@ -35,7 +36,7 @@ class BestOfNEvaluation:
 
 
 def evaluate_best_of_n(
-    model: str, proxy: FloatArray, pool: Pool, judged: FloatArray, judge: JudgeName, *, seed: int
+    model: str, proxy: FloatArray, pools: Pools, judged: FloatArray, judge: JudgeName, *, seed: int
 ) -> BestOfNEvaluation:
     """Curves over n = 1, 2, 4, …, N from one pool a prompt, with 95 % bootstraps over prompts.
 
@@ -51,9 +52,9 @@ def evaluate_best_of_n(
 
     Args:
         model: Its name in the table of scores.
-        proxy: (P, N) the model's own rewards, see `score_pool`.
-        pool: P prompts with N candidates.
-        judged: (P, N) the judge's rewards, see `judge_pool`.
+        proxy: (P, N) the model's own rewards, see `model_rewards`.
+        pools: P prompts with N candidates.
+        judged: (P, N) the judge's rewards, see `judge_pools`.
         judge: Who the judge is.
         seed: The run's seed; every model is resampled alike.
     """
@@ -61,18 +62,18 @@ def evaluate_best_of_n(
     curve = _records(values, proxy.shape[1], derive_seed(seed, "eval", "best_of_n"))
     last = curve[-1]
     measured = [
-        by_prompt(model, f"best_of_n_{key}", pool.prompt_ids, values[key][:, -1])
+        by_prompt(model, f"best_of_n_{key}", pools.prompt_ids, values[key][:, -1])
         for key in ("gold", "win_rate")
         if key in values
     ]
     kept = [f"{key}{end}" for key in ("gold", "win_rate") for end in ("", "_low", "_high")]
     return BestOfNEvaluation(
         metrics={
-            "n_candidates": pool.n_candidates,
+            "n_candidates": pools.n_candidates,
             **{f"best_of_n_{key}": last[key] for key in kept if key in last},
         },
         curve=curve,
-        scores=pool_scores(model, pool, proxy),
+        scores=pool_scores(model, pools, proxy),
         by_prompt=pl.concat(measured),
     )
 

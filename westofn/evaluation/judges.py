@@ -29,7 +29,7 @@ JudgeName = Literal["gold", "autorater"]
 _GOLD_DIGITS = 9  # responses of equal worth must tie, in whatever order their terms were added
 
 
-class Judge(Protocol):
+class RewardJudge(Protocol):
     """An opinion on responses that no evaluated model has learned from."""
 
     @property
@@ -159,7 +159,7 @@ def sigmoid(margins: FloatArray) -> FloatArray:
 
 
 def margins(
-    judge: Judge,
+    judge: RewardJudge,
     prompt_ids: Sequence[str],
     prompts: Sequence[str],
     first: Sequence[str],
@@ -172,7 +172,7 @@ def margins(
     return difference
 
 
-def load_judge(world: Path, autorater: Path, device: str) -> Judge:
+def load_judge(world: Path, autorater: Path, device: str) -> RewardJudge:
     """Gold where the world has facts, else the autorater.
 
     Args:

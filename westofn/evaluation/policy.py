@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
-from westofn.evaluation.judges import Judge
+from westofn.evaluation.judges import RewardJudge
 from westofn.evaluation.records import Record, with_interval
 from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy
@@ -50,7 +50,7 @@ class PolicyProbe:
 
     prompts: pl.DataFrame
     scorer: Scorer
-    judge: Judge
+    judge: RewardJudge
     temperature: float
     seed: int
 

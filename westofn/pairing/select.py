@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from westofn.artifacts.pools import Pools
 from westofn.core.comparators import lower_confidence_margins, mean_margin, pair_margin
 from westofn.core.comparators import margins as all_margins
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
@@ -28,20 +29,6 @@ from westofn.models.scoring import joint_margins, score_pools
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22
 JOINT_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Pools:
-    """N candidates for each prompt, in the order of their indices."""
-
-    prompt_ids: list[str]
-    prompts: list[str]
-    responses: list[list[str]]
-
-    @property
-    def n_candidates(self) -> int:
-        """N."""
-        return len(self.responses[0])
 
 
 @dataclass(frozen=True)
@@ -97,16 +84,16 @@ def select(
     count = pools.n_candidates
     members = len(base.members) + (len(anchor.model.members) if anchor else 0)
     step = max(1, MARGINS_AT_ONCE // (members * count**2))
-    draws = _draws(seed, pools.prompt_ids, 2)
     parts, nested, stds = [], [], []
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
         block = pools.prompts[start:stop], pools.responses[start:stop]
+        prompt_ids = pools.prompt_ids[start:stop]
         of_members = _members_margins(base, *block)
         if anchor:
             of_members = anchor.beside(of_members.mean(0), _members_margins(anchor.model, *block))
         margins = lower_confidence_margins(of_members, pessimism)
-        parts.append(select_pairs(margins, selector, draws[start:stop]))
+        parts.append(choose_pairs(margins, prompt_ids, selector, seed))
         nested.append(nested_best_worst(margins, default_sizes(count)))
         stds.append(mean_margin(margins).std(-1, correction=0))
     return Selection(
@@ -115,6 +102,20 @@ def select(
         pool_std=torch.cat(stds),
         forward_passes=_passes(base, pools, count * (count - 1), anchor),
     )
+
+
+def choose_pairs(
+    margins: Tensor, prompt_ids: Sequence[str], selector: Selector, seed: int
+) -> BestWorst:
+    """Choose a pair of every pool by margins that are known already.
+
+    Args:
+        margins: (P, N, N) of every ordered pair of candidates.
+        prompt_ids: P names; with the seed they key the random selectors.
+        selector: Which pair.
+        seed: The run's seed.
+    """
+    return select_pairs(margins, selector, _draws(seed, prompt_ids, 2))
 
 
 def _members_margins(

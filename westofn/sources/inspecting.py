@@ -163,10 +163,10 @@ def _other_than_preferences(
 
 
 def _pools(file: Path, rows: Iterable[Row], place_of: dict[str, str]) -> FileReport:
-    pools = [(pool.prompt, len(pool.responses)) for pool in pools_of(rows, {}, place_of)]
-    sizes = [size for _, size in pools]
+    pools = pools_of(rows, {}, place_of)
+    sizes = [len(responses) for responses in pools.responses]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
-    return FileReport(str(file), POOLS, counts, {"prompt": [asked for asked, _ in pools]})
+    return FileReport(str(file), POOLS, counts, {"prompt": pools.prompts})
 
 
 def _plain(

@@ -5,9 +5,9 @@ Other columns are not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
+from westofn.artifacts.pools import Pools
 from westofn.errors import DataError
 from westofn.sources.formats.ratings import prompt_text
 from westofn.sources.formats.rows import column, listed, text
@@ -23,27 +23,8 @@ _NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 _SCORES = {"scores", "ratings"}
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The responses to one prompt.
-
-    Attributes:
-        where: the row's place.
-        prompt_id: of the prompt.
-        prompt: its text, "" where the row has none.
-        responses: in the order of the row.
-    """
-
-    where: str
-    prompt_id: str
-    prompt: str
-    responses: list[str]
-
-
-def pools_of(
-    rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]
-) -> Iterator[Pool]:
-    """Read pools, one row a prompt.
+def pools_of(rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]) -> Pools:
+    """Read pools, one row a prompt; the prompt's text is "" where the row has none.
 
     Args:
         rows: of one or more files.
@@ -53,23 +34,28 @@ def pools_of(
     Raises:
         DataError: a column is missing or of another type, or a prompt has two pools.
     """
-    for row in rows:
-        asked = prompt_text(row) if row.values.get("prompt") is not None else ""
-        if "prompt_id" in row.values:
-            name = text(row.values["prompt_id"], "prompt_id", row.where)
-        else:
-            column(row, ("prompt",), _NEEDS)
-            name = prompt_id(prompt_text(row))
-        name = name_of.get(name, name)
-        if (earlier := place_of.setdefault(name, row.where)) != row.where:
-            raise DataError(
-                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
-                f"put its responses into one list"
-            )
-        column(row, (RESPONSES,), _NEEDS)
-        entries = listed(row.values[RESPONSES], RESPONSES, row.where)
-        responses = [text(entry, RESPONSES, row.where) for entry in entries]
-        yield Pool(row.where, name, asked, responses)
+    return Pools.of_rows(_pool(row, name_of, place_of) for row in rows)
+
+
+def _pool(
+    row: Row, name_of: Mapping[str, str], place_of: dict[str, str]
+) -> tuple[str, str, list[str]]:
+    """prompt_id, prompt and responses of a row."""
+    prompt = prompt_text(row) if row.values.get("prompt") is not None else ""
+    if "prompt_id" in row.values:
+        name = text(row.values["prompt_id"], "prompt_id", row.where)
+    else:
+        column(row, ("prompt",), _NEEDS)
+        name = prompt_id(prompt_text(row))
+    name = name_of.get(name, name)
+    if (earlier := place_of.setdefault(name, row.where)) != row.where:
+        raise DataError(
+            f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
+            f"put its responses into one list"
+        )
+    column(row, (RESPONSES,), _NEEDS)
+    entries = listed(row.values[RESPONSES], RESPONSES, row.where)
+    return name, prompt, [text(entry, RESPONSES, row.where) for entry in entries]
 
 
 def is_pool(row: Row) -> bool:

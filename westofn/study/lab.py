@@ -24,7 +24,7 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, Samples, train_linear_head
+from westofn.training.linear_head import LinearHead, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
@@ -152,8 +152,7 @@ class Lab:
         start, folder = inputs.params.reward_start, policy or inputs.policy_folder
         arm_seed = inputs.seed if seed is None else seed
         if learner == "linear_head":
-            pools = inputs.unlabeled if any(powers) else None
-            samples = None if pools is None else Samples(pools.prompts, pools.responses)
+            samples = inputs.unlabeled if any(powers) else None
             trained = train_linear_head(
                 name, human, pairs, validation,
                 linear=LinearHead(powers, samples), policy=folder, start=start,
@@ -184,10 +183,10 @@ class Lab:
             name,
             model,
             preferences=inputs.test,
-            pool=inputs.test_pool,
+            pools=inputs.test_pools,
             judge=inputs.judge,
             seed=inputs.seed,
-            judged=inputs.test_pool_judged,
+            judged=inputs.test_pools_judged,
         )
         return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
 
