@@ -12,7 +12,7 @@ import torch
 
 from tests.small_models import PROMPTS
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.generation import pool as module
+from westofn.generation import sample_pools as module
 from westofn.generation.hf import Samples, decode, sample
 from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy

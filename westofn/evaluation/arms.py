@@ -49,7 +49,7 @@ def evaluate_arm(
     judged: FloatArray | None = None,
     synthetic: SyntheticInputs | None = None,
 ) -> ArmEvaluation:
-    """Measure one model on all that there is to measure it on.
+    """Measure one model by every measure that applies to it.
 
     Held-out preferences always; on-policy pairs where the judge is gold; best-of-n where the model
     is pointwise; the synthetic pairs where `synthetic` is given. `judge` in the metrics names the
@@ -107,12 +107,12 @@ def _with_on_policy(
     scored = (
         score_pairs(model, ensemble, drawn.pairs) if rewards is None else drawn.from_pools(rewards)
     )
-    found = evaluate_on_policy(model, scored, drawn, seed=seed)
+    measured = evaluate_on_policy(model, scored, drawn, seed=seed)
     return replace(
         so_far,
-        metrics=so_far.metrics | found.metrics,
-        pair_scores=pl.concat([so_far.pair_scores, found.scores]),
-        by_prompt=pl.concat([so_far.by_prompt, found.by_prompt]),
+        metrics=so_far.metrics | measured.metrics,
+        pair_scores=pl.concat([so_far.pair_scores, measured.scores]),
+        by_prompt=pl.concat([so_far.by_prompt, measured.by_prompt]),
     )
 
 
@@ -120,6 +120,6 @@ def _with_synthetic(
     so_far: ArmEvaluation, synthetic: SyntheticInputs, judge: RewardJudge, seed: int
 ) -> ArmEvaluation:
     gold = judge if isinstance(judge, GoldJudge) else None
-    found = evaluate_synthetic(synthetic, gold, seed=seed)
-    curves = {"label_accuracy": found.label_accuracy} if found.label_accuracy else {}
-    return replace(so_far, metrics=so_far.metrics | found.metrics, curves=so_far.curves | curves)
+    measured = evaluate_synthetic(synthetic, gold, seed=seed)
+    curves = {"label_accuracy": measured.label_accuracy} if measured.label_accuracy else {}
+    return replace(so_far, metrics=so_far.metrics | measured.metrics, curves=so_far.curves | curves)

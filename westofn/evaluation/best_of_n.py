@@ -1,4 +1,4 @@
-"""Best-of-n: what the response that a model likes best among n is worth to an independent judge."""
+"""Best-of-n: the independent judge's reward of the response that a model ranks first among n."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evaluate_best_of_n(
     - win_rate: of the choice against one response of the same policy that is not among the n. Each
       candidate in turn is that response, and the n are subsets of the N − 1 others; so the largest
       n that a pool of N can answer is N − 1. The record of n = N has the win rate of n = N − 1,
-      and each record says in `win_rate_n` which n its win rate is of.
+      and `win_rate_n` of each record is the n of its win rate.
     - A win is the sign of the judge's difference, ties half: gold's own preference, without
       annotator noise. The same for the autorater, whose probabilities are not calibrated.
 
@@ -87,19 +87,19 @@ def best_of_n_curve(
         proxy: (P, N), N ≥ 2, by which a candidate is chosen.
         judged: (P, N), the judge's.
         judge: Who the judge is; `gold` keys are written for gold only.
-        seed: Of the bootstrap.
+        seed: Draws the bootstrap resamples.
     """
     return _records(_by_n(proxy, judged, judge), proxy.shape[1], seed)
 
 
 def _sizes(size: int) -> tuple[tuple[int, ...], list[int]]:
-    """Every n of a pool of `size`, and the n that its win rate is of."""
+    """Every n of a pool of `size`, and the n of its win rate."""
     ns = (1, *default_sizes(size))
     return ns, [min(n, size - 1) for n in ns]
 
 
 def _by_n(proxy: FloatArray, judged: FloatArray, judge: JudgeName) -> dict[str, FloatArray]:
-    """What the choice among n is worth, (P, number of n) by key."""
+    """Rewards and win rates of the best of n, (P, number of n) by key."""
     ns, won_ns = _sizes(proxy.shape[1])
     values = {
         "proxy": best_of_n(proxy, proxy, ns),

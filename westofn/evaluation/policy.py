@@ -44,7 +44,7 @@ class PolicyProbe:
         prompts: Rows of table prompts (test prompts).
         scorer: The pointwise reward model that RL optimises.
         judge: The gold annotator, or the autorater.
-        temperature: Of sampling.
+        temperature: At which responses are sampled.
         seed: The run's seed.
     """
 
@@ -97,10 +97,10 @@ class PolicyProbe:
 
     def final(self, now: Measured, sft: Measured) -> Record:
         """The flat metrics of a trained policy against the SFT policy, with intervals."""
-        found = with_interval(
+        record = with_interval(
             "rl_win_rate", bootstrap_interval(wins(now.judged, sft.judged), seed=self.seed)
         )
-        found |= {
+        record |= {
             "rl_reward": float(now.reward.mean()),
             "sft_reward": float(sft.reward.mean()),
             "rl_length": now.length,
@@ -108,11 +108,11 @@ class PolicyProbe:
             "judge": self.judge.name,
         }
         if self.judge.name == "gold":
-            found |= with_interval(
+            record |= with_interval(
                 "rl_gold", bootstrap_interval(now.judged.mean(axis=1), seed=self.seed)
             )
-            found["sft_gold"] = float(sft.judged.mean())
-        return found
+            record["sft_gold"] = float(sft.judged.mean())
+        return record
 
 
 def wins(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

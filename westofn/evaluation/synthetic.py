@@ -1,7 +1,7 @@
-"""Synthetic pairs: are their labels right, does the bound hold, are they in distribution.
+"""Synthetic pairs: correctness of their labels, the bound, and their likelihood under the policy.
 
-Label correctness and ε need the gold annotator, so the embedded world; likelihoods need the policy
-that sampled the candidates.
+Label correctness and ε need the gold annotator, which only the embedded world has; likelihoods need
+the policy that sampled the candidates.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PROMPTS_A_BLOCK = 64
 
 @dataclass(frozen=True)
 class SyntheticInputs:
-    """One iteration's pairs and where they come from.
+    """One iteration's pairs, with the models and tables that they were made from.
 
     Attributes:
         base: The model, or the models, that labelled them.
@@ -145,9 +145,9 @@ def evaluate_labels(
     rewards = judge_pools(gold, inputs.pools)
     selected = _labels(inputs.pairs, inputs.pools, rewards, gold, "pairs")
     nested = _labels(inputs.nested, inputs.pools, rewards, gold, "nested_pairs")
-    some = _some_prompts(inputs.pools, seed)
-    drawn, margin = compare_pools(inputs.base, inputs.pools.take(some), seed, inputs.anchor)
-    gold_margin = drawn.difference(rewards[some])
+    measured = _random_prompts(inputs.pools, seed)
+    drawn, margin = compare_pools(inputs.base, inputs.pools.take(measured), seed, inputs.anchor)
+    gold_margin = drawn.difference(rewards[measured])
     gap = epsilon(sigmoid(margin).ravel(), gold.p_from_margins(gold_margin).ravel())
     sup = max(gap.sup, selected.largest_gap, nested.largest_gap)
     bootstrap = derive_seed(seed, "eval", "labels")
@@ -204,7 +204,7 @@ def compare_pools(
     return drawn, margin
 
 
-def _some_prompts(pools: Pools, seed: int) -> IndexArray:
+def _random_prompts(pools: Pools, seed: int) -> IndexArray:
     """Rows of at most MAX_PROMPTS random prompts, ascending."""
     count = len(pools.prompt_ids)
     if count <= MAX_PROMPTS:

@@ -34,7 +34,7 @@ def read_pools(
         path: a file, or a folder of files.
         prompts: rows of table prompts.
         n_candidates: N.
-        policy: tells which responses fit: one is never cut, so a longer one is left out.
+        policy: its limit of tokens decides which responses fit; longer ones are left out, not cut.
         key: the parameter that a message says to mend.
 
     Returns:
@@ -77,7 +77,7 @@ def score_candidates(policy: Policy, pools: Pools, folder: Path, description: st
     Args:
         policy: scores.
         pools: sorted by prompt_id.
-        folder: scratch folder of exactly this work; shards found there are kept.
+        folder: scratch folder that belongs to this work alone; its finished shards are used.
         description: shown beside the progress bar.
     """
     return run_shards(

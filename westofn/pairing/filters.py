@@ -49,7 +49,7 @@ class Filtered:
         dropped = dict(zip(counts["dropped_by"], counts["count"], strict=True))
         kept = int(self._joined["dropped_by"].is_null().sum())
         if kept + sum(dropped.values()) != self._joined.height:
-            raise AssertionError("filter lost count of its rows")
+            raise AssertionError("filter: rows in are not rows out and dropped")
         summary: dict[str, object] = {
             "pairs_selected": self._joined.height,
             "pairs_kept": kept,

@@ -24,9 +24,9 @@ def check_round(health: PoolHealth, params: StopParams, name: str) -> None:
     """Stop a round whose pools lie beyond a limit.
 
     Args:
-        health: Of the round's pools.
+        health: Measures of the round's pools.
         params: The limits; 0 switches a check off.
-        name: Of the round, such as k2.
+        name: The round, such as k2.
 
     Raises:
         RoundError: The round must not go on.
@@ -49,8 +49,8 @@ def measure_round(
     Args:
         student: The previous round's.
         base: The first round's base model.
-        pools: Of this round, and of round 1; with n_tokens.
-        seed: Of the random pairs.
+        pools: The pools of this round and those of round 1, with n_tokens.
+        seed: Draws the random pairs.
     """
     now, first = (_random_pairs(of_round, seed) for of_round in pools)
     margins = mean_pair_margins(student, *now)

@@ -68,7 +68,7 @@ def select(
         pools: The candidates.
         method: `exact` looks at all ordered pairs, `tournament` eliminates.
         selector: Which pair; a tournament gives `west` only.
-        seed: Of the random selectors and of the tournament's brackets.
+        seed: Draws for the random selectors and for the tournament's brackets.
         pessimism: A pair's margin is the members' mean less this many of their standard deviations;
             p_chosen is that margin's probability. A single model has no deviation.
         anchor: The first round's base model, beside which a later round's `base` judges; deviations

@@ -27,7 +27,7 @@ def pools_of(rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str
     """Read pools, one row a prompt; the prompt's text is "" where the row has none.
 
     Args:
-        rows: of one or more files.
+        rows: the rows of one or more files.
         name_of: prompt_id of those prompts whose own is not that of their text.
         place_of: where the pool of a prompt was met so far; filled on the way.
 
