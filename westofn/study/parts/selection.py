@@ -18,6 +18,7 @@ from westofn.core.selection import (
 )
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pair_indices
+from westofn.params import FilterParams
 from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs, from_selection, selector_draws
@@ -76,8 +77,10 @@ def run(lab: Lab) -> None:
 
 def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs:
     """The West-of-N pairs that the stage `filter` keeps with these quantiles; 0 keeps all."""
-    params = inputs.params.filter.model_copy(
-        update={"quantile": confidence, "likelihood_quantile": likelihood}
+    params = FilterParams(
+        quantile=confidence,
+        likelihood_quantile=likelihood,
+        likelihood_normalisation=inputs.params.filter.likelihood_normalisation,
     )
     pairs = pair_indices(inputs.unlabeled, inputs.chosen_by("west"))
     decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
