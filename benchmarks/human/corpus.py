@@ -19,7 +19,8 @@ from westofn.core.seeds import derive_seed
 from westofn.generation.sample_pools import Draw
 from westofn.models.features import FeatureReader
 from westofn.models.policy import Policy, log_likelihood
-from westofn.params import Readout, SftParams
+from westofn.params.network import Readout
+from westofn.params.sft import SftParams
 
 
 @dataclass(frozen=True)

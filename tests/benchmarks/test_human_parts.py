@@ -23,7 +23,7 @@ from benchmarks.human.settings import (
 )
 from tests.benchmarks.pairs import frame
 from westofn.evaluation.records import Record
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.report.study_results import Cell
 
 

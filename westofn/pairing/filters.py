@@ -8,7 +8,7 @@ import polars as pl
 from westofn.artifacts.pools import FloatArray, IndexArray, Pools
 from westofn.core.filtering import FilterResult, filter_pairs, normalise_logprob
 from westofn.errors import DataError
-from westofn.params import FilterParams
+from westofn.params.filter import FilterParams
 
 SIDES = ("chosen", "rejected")
 

@@ -13,7 +13,7 @@ from westofn.core.rounds import PoolHealth, agreement, distinct_share, faults, s
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble, mean_pair_margins
-from westofn.params import StopParams
+from westofn.params.won_select import StopParams
 
 MAX_PROMPTS = 256
 """Pools from which random pairs are drawn, at most."""

@@ -1,6 +1,6 @@
-"""Pools that were generated elsewhere: rows of {prompt or prompt_id, responses: list of texts}.
+"""Pools of responses from files: rows of {prompt or prompt_id, responses: list of texts}.
 
-Other columns are not read.
+Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from westofn.sources.splits import prompt_id
 
 RESPONSES = "responses"
 NOT_USED = ("rows_other_prompts", "responses_too_long", "responses_surplus")
-"""What of the pools does not become a candidate: rows of prompts that are not asked for, and of
-those asked for the responses that do not fit and those beyond N."""
+"""Counts of unused data: rows of other prompts, responses that are too long, responses beyond N."""
 
 _NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 _SCORES = {"scores", "ratings"}
 
 
 def pools_of(rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]) -> Pools:
-    """Read pools, one row a prompt; the prompt's text is "" where the row has none.
+    """Read pools, one row per prompt; the text of a prompt is "" where its row has none.
 
     Args:
-        rows: the rows of one or more files.
-        name_of: prompt_id of those prompts whose own is not that of their text.
-        place_of: where the pool of a prompt was met so far; filled on the way.
+        rows: rows of one or more files.
+        name_of: hash of a prompt's text -> prompt_id, for prompts whose id is not the hash.
+        place_of: prompt_id -> location of its pool; the function adds the pools that it reads.
 
     Raises:
-        DataError: a column is missing or of another type, or a prompt has two pools.
+        DataError: a column is missing or has another type, or a prompt has two pools.
     """
     return Pools.of_rows(_pool(row, name_of, place_of) for row in rows)
 
@@ -50,7 +49,7 @@ def _pool(
     name = name_of.get(name, name)
     if (earlier := place_of.setdefault(name, row.where)) != row.where:
         raise DataError(
-            f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
+            f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row per prompt: "
             f"put its responses into one list"
         )
     column(row, (RESPONSES,), _NEEDS)
@@ -59,14 +58,14 @@ def _pool(
 
 
 def is_pool(row: Row) -> bool:
-    """Whether a row is a pool, by its columns, and no rated list.
+    """Return whether a row is a pool without scores, by its columns.
 
     Raises:
-        DataError: its responses are text that only begins like a list in JSON.
+        DataError: the responses are text that begins like a JSON list but is not one.
     """
     value = row.values.get(RESPONSES)
-    listing = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
-    if not listing or _SCORES & set(row.values):
+    is_list = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+    if not is_list or _SCORES & set(row.values):
         return False
     entries = listed(value, RESPONSES, row.where)
     return not (entries and isinstance(entries[0], Mapping))

@@ -18,7 +18,7 @@ from westofn.core.selection import (
 )
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pair_indices
-from westofn.params import FilterParams
+from westofn.params.filter import FilterParams
 from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs, from_selection, selector_draws
