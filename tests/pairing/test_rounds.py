@@ -14,7 +14,7 @@ from westofn.core.rounds import PoolHealth
 from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.rounds import check_round, measure_round
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.won_select import StopParams
 
 LIMITS = StopParams(agreement=0.6, spread=0.25, distinct=0.1, length=2.0)
@@ -28,7 +28,7 @@ def _of_length(pools: Pools, tokens: float) -> Pools:
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_a_model_agrees_with_itself_and_pools_are_as_spread_as_themselves(
-    comparator: Comparator, scorers: Scorers
+    comparator: ComparatorName, scorers: Scorers
 ) -> None:
     pools, model = _pools(), Ensemble.of(scorers(comparator))
     pools = _of_length(pools, 3)

@@ -11,7 +11,7 @@ import torch
 
 from tests.small_models import tiny_scorer
 from westofn.artifacts.pools import Pools
-from westofn.core.selection import SELECTORS, Selector
+from westofn.core.selection import SELECTORS
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.filters import Filtered, filter_frames
 from westofn.pairing.frames import pairs_frame
@@ -46,7 +46,7 @@ def run(inputs: StudyInputs) -> StudyInputs:
     return inputs
 
 
-def chosen_by_stage(run: StudyInputs, selector: Selector) -> Selection:
+def chosen_by_stage(run: StudyInputs, selector: str) -> Selection:
     return select(run.base, run.unlabeled, method="exact", selector=selector, seed=run.seed)
 
 
@@ -56,7 +56,7 @@ def filtered_by_stage(run: StudyInputs, chosen: Selection, quantile: float, low:
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
-def test_every_selector_gives_the_stages_pairs(selector: Selector, run: StudyInputs) -> None:
+def test_every_selector_gives_the_stages_pairs(selector: str, run: StudyInputs) -> None:
     stage, arm = chosen_by_stage(run, selector).pairs, run.chosen_by(selector)
     assert torch.equal(stage.best, arm.best)
     assert torch.equal(stage.worst, arm.worst)
@@ -65,7 +65,7 @@ def test_every_selector_gives_the_stages_pairs(selector: Selector, run: StudyInp
 def test_an_arm_named_like_a_stages_setting_gives_the_stages_pairs(run: StudyInputs) -> None:
     lab = Recorder(run, preferences_from(run.labeled))
     selection.run(lab)  # type: ignore[arg-type]
-    settings: dict[str, tuple[Selector, float, float]] = {
+    settings: dict[str, tuple[str, float, float]] = {
         **{name: (name, 0.0, 0.0) for name in selection.SELECTORS},
         "filter_c25": ("west", 0.25, 0.0),
         "filter_c50": ("west", 0.5, 0.0),

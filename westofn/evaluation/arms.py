@@ -79,7 +79,7 @@ def evaluate_arm(
         by_prompt=held_out.by_prompt,
     )
     judged = judge_pools(judge, pools) if judged is None else judged
-    rewards = model_rewards(model, ensemble, pools) if ensemble.comparator == "pointwise" else None
+    rewards = model_rewards(model, ensemble, pools) if ensemble.comparator.gives_rewards else None
     if judge.name == "gold":
         drawn = on_policy_pairs(pools, judged, seed=seed)
         if drawn.pairs.height:

@@ -19,7 +19,6 @@ from westofn.artifacts.decisions import REASONS
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core.bound import Epsilon, epsilon, pair_bound
-from westofn.core.comparators import pair_margin
 from westofn.core.metrics import bootstrap_interval, correctness
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
@@ -31,10 +30,10 @@ from westofn.evaluation.candidate_rewards import (
 )
 from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
 from westofn.evaluation.records import Record, with_interval
-from westofn.models.ensemble import Anchor, Ensemble, mean_pair_margins
+from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
-from westofn.models.scoring import score_pools
+from westofn.models.scoring import TextPools
 
 MAX_PROMPTS = 256
 """Prompts on whose pools ε is measured, at most."""
@@ -191,7 +190,8 @@ def compare_pools(
     Raises:
         ModelError: A margin is NaN or infinite.
     """
-    if "joint" in (base.comparator, anchor and anchor.model.comparator):
+    models = [base, anchor.model] if anchor else [base]
+    if any(model.comparator.reads_pairs for model in models):
         per_prompt = JOINT_PAIRS_PER_PROMPT
     else:
         per_prompt = max(1, MAX_COMPARISONS // len(pools.prompt_ids))
@@ -215,29 +215,19 @@ def _random_prompts(pools: Pools, seed: int) -> IndexArray:
 
 def _margins(ensemble: Ensemble, pools: Pools, drawn: PoolPairs) -> Tensor:
     """(P, K) fp32, the mean over members."""
-    if ensemble.comparator == "joint":
-        return _joint_margins(ensemble, pools, drawn)
     return torch.stack([_member_margins(m, pools, drawn) for m in ensemble.members]).mean(0)
 
 
 def _member_margins(member: Scorer, pools: Pools, drawn: PoolPairs) -> Tensor:
-    features = torch.stack(score_pools(member, pools.prompts, pools.responses))
-    blocks = []
-    for start in range(0, len(features), _PROMPTS_A_BLOCK):
-        rows = torch.arange(start, min(start + _PROMPTS_A_BLOCK, len(features)))[:, None]
-        stop = start + len(rows)
-        first, second = (torch.tensor(index[start:stop]) for index in (drawn.first, drawn.second))
-        blocks.append(pair_margin(features[rows, first], features[rows, second]))
-    return torch.cat(blocks)
-
-
-def _joint_margins(base: Ensemble, pools: Pools, drawn: PoolPairs) -> Tensor:
-    prompts, first, second = [], [], []
-    for row, responses in enumerate(pools.responses):
-        prompts += [pools.prompts[row]] * drawn.first.shape[1]
-        first += [responses[index] for index in drawn.first[row]]
-        second += [responses[index] for index in drawn.second[row]]
-    return mean_pair_margins(base, prompts, first, second).view(drawn.first.shape)
+    compare = member.comparator.compare(TextPools(member, pools.prompts, pools.responses))
+    first, second = torch.tensor(drawn.first), torch.tensor(drawn.second)
+    prompts = torch.arange(len(first))[:, None].expand_as(first)
+    blocks = [
+        compare(*(indices[start : start + _PROMPTS_A_BLOCK].flatten() for indices in columns))
+        for columns in [(prompts, first, second)]
+        for start in range(0, len(first), _PROMPTS_A_BLOCK)
+    ]
+    return torch.cat(blocks).view(first.shape)
 
 
 @dataclass(frozen=True)

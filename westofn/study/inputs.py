@@ -1,4 +1,4 @@
-"""What the main pipeline left for the study, read once."""
+"""The main pipeline's data, models and pools, read once for the study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pools import Pools
-from westofn.core.selection import BestWorst, Selector, exact_best_worst
+from westofn.core.selection import BestWorst, exact_best_worst
 from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, RewardJudge, load_judge
 from westofn.models.card import read_card
@@ -20,7 +20,8 @@ from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
-from westofn.pairing.select import choose_pairs, pool_margins
+from westofn.models.scoring import pool_margins
+from westofn.pairing.select import choose_pairs
 from westofn.params.whole import Params
 from westofn.study.pool_plan import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
@@ -35,7 +36,7 @@ class StudyInputs:
     Attributes:
         params: All of params.yaml.
         data: The pipeline's folder `data/`.
-        device: Where models run.
+        device: Device of the models.
     """
 
     params: Params
@@ -78,11 +79,11 @@ class StudyInputs:
         """The West-of-N pairs of the base model."""
         return self.selected("west")
 
-    def selected(self, selector: Selector) -> Pairs:
+    def selected(self, selector: str) -> Pairs:
         """The pairs that `won_select` chooses with this selector, by the mean of the members."""
         return from_selection(self.unlabeled, self.chosen_by(selector))
 
-    def chosen_by(self, selector: Selector) -> BestWorst:
+    def chosen_by(self, selector: str) -> BestWorst:
         """(P,) candidates of `unlabeled` that `won_select` chooses with this selector."""
         return choose_pairs(self.base_margins, self.unlabeled.prompt_ids, selector, self.seed)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import polars as pl
 
 from westofn.core.selection import (
-    Selector,
     default_sizes,
     nested_best_worst,
     random_pairs,
@@ -23,21 +22,12 @@ from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs, from_selection, selector_draws
 
-SELECTORS: tuple[Selector, ...] = ("best_median", "best_below", "quartiles")
+SELECTORS = ("best_median", "best_below", "quartiles")
 PAIRS_A_PROMPT = (4, 16)
 CONFIDENCES = (0.75, 0.9)
 FILTERS = ((0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (0.0, 0.25), (0.0, 0.5), (0.25, 0.25))
 """Quantiles of confidence and of likelihood."""
 FRACTIONS = (0.25, 0.75)
-
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
 
 
 def run(lab: Lab) -> None:
