@@ -78,20 +78,6 @@ def evaluate_best_of_n(
     )
 
 
-def best_of_n_curve(
-    proxy: FloatArray, judged: FloatArray, judge: JudgeName, *, seed: int
-) -> list[Record]:
-    """The records of `evaluate_best_of_n` from rewards.
-
-    Args:
-        proxy: (P, N), N ≥ 2, by which a candidate is chosen.
-        judged: (P, N), the judge's.
-        judge: Who the judge is; `gold` keys are written for gold only.
-        seed: Draws the bootstrap resamples.
-    """
-    return _records(_by_n(proxy, judged, judge), proxy.shape[1], seed)
-
-
 def _sizes(size: int) -> tuple[tuple[int, ...], list[int]]:
     """Every n of a pool of `size`, and the n of its win rate."""
     ns = (1, *default_sizes(size))
