@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params import load_params
@@ -38,6 +38,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         params=params.student_rm,
         seed=params.seed + 1,  # other initial weights than the models it judges
         out=out,
+        live=LIVE,
     )
 
 

@@ -6,7 +6,7 @@ writes  data/loop/k0/rm
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params import load_params
 
 
@@ -26,6 +26,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         params=params.base_rm,
         seed=params.seed,
         out=out,
+        live=LIVE,
         members=params.base_rm.members,
     )
 

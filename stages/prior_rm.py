@@ -9,7 +9,7 @@ What West-of-N is compared with: the same candidates, of which no pair is labell
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params import load_params
 
 
@@ -31,6 +31,7 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
         params=params.student_rm,
         seed=params.seed,
         out=out,
+        live=LIVE,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )
 

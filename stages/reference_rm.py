@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params import load_params
 
 
@@ -40,6 +40,7 @@ def main(
         params=params.student_rm,
         seed=params.seed,
         out=out,
+        live=LIVE,
         linear=LinearHead.of_reference(params.student_rm),
     )
 

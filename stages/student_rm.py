@@ -10,7 +10,7 @@ for the covariance prior of a linear head.
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params import load_params
 
@@ -33,6 +33,7 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
         params=params.student_rm,
         seed=params.seed,
         out=out,
+        live=LIVE,
         synthetic_fraction=params.student_rm.synthetic_fraction,
         linear=LinearHead.of_student(params.student_rm, candidates, human.prompts),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from westofn.artifacts.curve import read_curve, write_curve
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
@@ -80,6 +81,7 @@ def train_arm(
     synthetic_fraction: float = 0.5,
     members: int = 1,
     linear: LinearHead | None = None,
+    live: Path | None = None,
 ) -> None:
     """Train an arm and save it.
 
@@ -101,6 +103,7 @@ def train_arm(
         members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
         linear: Fit a linear head on frozen features instead of training a network; of params it
             reads the readout.
+        live: Where DVCLive's files go while a network trains; None writes none.
 
     Raises:
         TrainingError: A linear head is asked for that is not one pointwise model, or training
@@ -158,9 +161,10 @@ def train_arm(
                 seed=member_seed,
                 scratch=checkpoints,
                 runtime=runtime,
+                live=live,
             )
         if is_first():
-            save_reward_model(trained.scorer, place, canaries, trained.facts)
+            save_reward_model(trained.scorer, place, canaries, trained.facts, trained.curve)
 
     where = f"{name}-{out.parent.name}"
     inputs = [*human.files, policy, *model_folders(start.model), *(linear.files if linear else [])]
@@ -190,6 +194,9 @@ def _train_members(
     if not is_first():
         return
     write_ensemble(finished, members)
+    curves = [read_curve(member_folder(finished, index)) for index in range(members)]
+    rows = [{"member": index, **row} for index, curve in enumerate(curves) for row in curve]
+    write_curve(rows, finished)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         copy = Path(temporary) / out.name

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.curve import Point
 from westofn.core.linear_reward import (
     POWERS,
+    LinearReward,
     balanced_shares,
     fit_by_validation,
     inverse_spread,
@@ -213,7 +215,22 @@ def train_linear_head(
     }
     if start.model != "policy":
         facts["start"] = Path(start.model).name
-    return TrainedReward(scorer, facts)
+    return TrainedReward(scorer, facts, _curve(fitted))
+
+
+def _curve(fitted: LinearReward) -> list[Point]:
+    """The calibrated validation loss of every penalty, from the largest; a power is a course."""
+    penalties = sorted({fit.penalty for fit in fitted.tried}, reverse=True)
+    return [
+        {
+            "power": fit.power,
+            "split": "validation",
+            "step": penalties.index(fit.penalty) + 1,
+            "loss": fit.validation_loss,
+            "penalty": fit.penalty,
+        }
+        for fit in fitted.tried
+    ]
 
 
 def _roots(

@@ -7,13 +7,14 @@ two code paths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from westofn.artifacts.curve import Point
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.comparators import pair_margin
 from westofn.core.losses import bradley_terry_loss, centering_penalty
@@ -64,10 +65,11 @@ class Preferences:
 
 @dataclass(frozen=True)
 class TrainedReward:
-    """A trained reward model, and facts for its card and metrics."""
+    """A trained reward model, facts for its card and metrics, and the curve of its training."""
 
     scorer: Scorer
     facts: dict[str, float | int | str]
+    curve: list[Point] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def train_reward_model(
     seed: int,
     scratch: Path,
     runtime: Runtime,
+    live: Path | None = None,
 ) -> TrainedReward:
     """Train a reward model from a policy's weights, or from where `reward_start` says.
 
@@ -116,6 +119,7 @@ def train_reward_model(
         seed: The run's seed; arms with equal seeds share the head's initial weights.
         scratch: Folder for checkpoints.
         runtime: Hardware settings.
+        live: Where DVCLive's files go; None writes none.
 
     Raises:
         ModelError: The start cannot be loaded, or its positions end before the limits.
@@ -167,6 +171,8 @@ def train_reward_model(
             return {
                 "calibrated_loss": calibrated_loss(margins),
                 "accuracy": accuracy(margins.numpy()),
+                "loss": float(bradley_terry_loss(margins)),
+                "margin": float(margins.mean()),
             }
 
         job = Job(
@@ -188,12 +194,14 @@ def train_reward_model(
             scratch=scratch / f"run-{index}",
             after_step=module.follow,
             constant=frozen_names(module, module.model) if adapted else frozenset(),
+            live=live,
         )
         with recomputing(module.model.backbone, runtime.gradient_checkpointing):
             history = run(job, runtime)
         kept = module.kept.state_dict()
         weights = {key: kept[key].cpu() for key in (learned if adapted else kept)}
-        return _Run(weights, module.kept.device, history.best_step)
+        curve = [{"run": index + 1, **row} for row in history.curve]
+        return _Run(weights, module.kept.device, history.best_step, curve)
 
     learned = learned_weights(first)
     adapters = facts_of(first, params.lora)
@@ -218,7 +226,7 @@ def train_reward_model(
     }
     if start.model != "policy":
         facts["start"] = Path(start.model).name
-    return TrainedReward(scorer, facts)
+    return TrainedReward(scorer, facts, [row for one in runs for row in one.curve])
 
 
 def calibrated(
@@ -247,11 +255,12 @@ def calibrated(
 
 
 class _Run(NamedTuple):
-    """What one run kept: its weights on the CPU, where they were, and the step that was best."""
+    """What one run kept: weights on the CPU, where they were, its best step, its curve."""
 
     weights: dict[str, Tensor]
     device: torch.device
     best_step: int
+    curve: list[Point]
 
 
 def _mean_weights(runs: Sequence[_Run]) -> dict[str, Tensor]:
@@ -306,7 +315,8 @@ class _PreferenceLoss(nn.Module):
         loss = bradley_terry_loss(margin, p_chosen)
         if self.centering:
             loss = loss + self.centering * centering_penalty(chosen[:, 0], rejected[:, 0])
-        return {"loss": loss}
+        right = (margin.detach().sign() + 1) / 2  # ties count half
+        return {"loss": loss, "margin": margin.detach(), "accuracy": right}
 
 
 @dataclass(frozen=True)
