@@ -80,6 +80,7 @@ def findings(inputs: ReportInputs, records: dict[str, Records]) -> dict[str, lis
         "reliability": [_reliability(inputs, records["reliability"])],
         "length": [_length(inputs)],
         "rl": [_rl(inputs, name) for name in inputs.iterations],
+        "training": [],
     }
     return {key: [text for text in texts if text] for key, texts in said.items()}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import integration_utils
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     TensorBoardCallback,
@@ -60,9 +61,14 @@ def _reporter(kind: str, runtime: Runtime, name: str) -> TrainerCallback:
             f"runtime.toml: report_to names {kind!r}, which transformers' Trainer does not know; "
             f"known: {known}"
         )
+    # Most are called like their package. Of the others, the callback says what to install; it is
+    # not made for all, since what mlflow's leaves behind when it fails complains later.
+    available = getattr(integration_utils, f"is_{kind}_available", lambda: True)
     try:
+        if not available():
+            raise ImportError(f"pip install {kind}")
         reporter: TrainerCallback = INTEGRATION_TO_CALLBACK[kind]()
-    except (ImportError, RuntimeError) as error:  # it says what to install
+    except (ImportError, RuntimeError) as error:
         raise ParameterError(
             f"runtime.toml: report_to names {kind}, which is not installed: "
             f"{' '.join(str(error).split())}"
