@@ -31,7 +31,7 @@ class Halving(nn.Module):
         return {"loss": self.weight + 0 * x.sum(), "margin": x}
 
 
-def _job(folder: Path, *, steps: int = 6, evaluations: int = 2, kill_at: int = 0) -> Job:
+def slope_job(folder: Path, *, steps: int = 6, evaluations: int = 2, kill_at: int = 0) -> Job:
     module, seen = Halving(), [0]
 
     def evaluate() -> dict[str, float]:
@@ -62,14 +62,14 @@ def _of(split: str, curve: list[Point]) -> list[Point]:
 
 
 def test_a_short_run_logs_every_step_and_evaluates_where_it_did(tmp_path: Path) -> None:
-    curve = run(_job(tmp_path), CPU).curve
+    curve = run(slope_job(tmp_path), CPU).curve
     assert [point["step"] for point in _of("train", curve)] == [1, 2, 3, 4, 5, 6]
     assert [point["step"] for point in _of("validation", curve)] == [3, 6]
 
 
 def test_points_hold_what_the_step_can_be_derived_to_have(tmp_path: Path) -> None:
     # Adam moves by the learning rate under a constant gradient: 0.5 · (1 + cos(π k / 6)) / 2.
-    curve = _of("train", run(_job(tmp_path), CPU).curve)
+    curve = _of("train", run(slope_job(tmp_path), CPU).curve)
     rates = 0.5 * (1 + np.cos(np.pi * np.arange(6) / 6)) / 2
     losses = 8.0 - np.concatenate([[0.0], rates.cumsum()[:-1]])
     assert [point["learning_rate"] for point in curve] == pytest.approx(rates.tolist())
@@ -80,13 +80,13 @@ def test_points_hold_what_the_step_can_be_derived_to_have(tmp_path: Path) -> Non
 
 
 def test_micro_batches_are_measured_as_one_batch(tmp_path: Path) -> None:
-    curve = run(_job(tmp_path), Runtime(device="cpu", micro_batch=1)).curve
+    curve = run(slope_job(tmp_path), Runtime(device="cpu", micro_batch=1)).curve
     assert [point["margin"] for point in _of("train", curve)] == pytest.approx([1.5, 3.5] * 3)
 
 
 def test_between_two_points_the_loss_and_measures_are_means(tmp_path: Path) -> None:
     # 201 steps: a point every third, so with 1.5 and 3.5 in turn 6.5 / 3, then 8.5 / 3.
-    curve = _of("train", run(_job(tmp_path, steps=201, evaluations=1), CPU).curve)
+    curve = _of("train", run(slope_job(tmp_path, steps=201, evaluations=1), CPU).curve)
     assert [point["step"] for point in curve] == list(range(3, 202, 3))
     assert [point["margin"] for point in curve[:2]] == pytest.approx([6.5 / 3, 8.5 / 3])
 
@@ -103,14 +103,14 @@ def test_a_curve_has_about_a_hundred_points_at_most(steps: int, every: int, coun
 def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one(tmp_path: Path) -> None:
     # 250 steps with points every third, so that evaluations (every 84) need not fall on one.
     sizes = {"steps": 250, "evaluations": 3}
-    whole = run(_job(tmp_path / "whole", **sizes), CPU).curve
+    whole = run(slope_job(tmp_path / "whole", **sizes), CPU).curve
     with pytest.raises(KeyboardInterrupt):
-        run(_job(tmp_path / "part", **sizes, kill_at=3), CPU)
+        run(slope_job(tmp_path / "part", **sizes, kill_at=3), CPU)
     assert {path.name for path in (tmp_path / "part").iterdir()} == {
         "checkpoint-84",
         "checkpoint-168",
     }
-    resumed = run(_job(tmp_path / "part", **sizes), CPU).curve
+    resumed = run(slope_job(tmp_path / "part", **sizes), CPU).curve
     assert resumed == whole
 
 

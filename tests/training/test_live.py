@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.integrations import integration_utils
 
+from tests.training.test_curves import slope_job
 from westofn.errors import ParameterError
 from westofn.runtime import Runtime
 from westofn.training import reports
 from westofn.training.live import LiveFiles
+from westofn.training.loop import run
 from westofn.training.reports import Watch, watchers
 
 FIRST = {"loss": 0.5, "grad_norm": 2.0, "step": 1}
@@ -141,6 +144,23 @@ def test_rl_tells_an_integration_what_trainer_would(tmp_path: Path, planted: typ
         ("step 1", {"loss": 0.5, "grad_norm": 2.0}),
         ("end", 4),
     ]
+
+
+def test_trainer_reports_to_what_is_asked_for_and_writes_live(
+    tmp_path: Path, planted: type[Planted]
+) -> None:
+    job = replace(slope_job(tmp_path / "scratch"), live=tmp_path / "live")
+    run(job, Runtime(device="cpu", report_to=("planted",), run_name="a"))
+    events = [event for event, _ in planted.told]
+    assert planted.told[0] == ("begin", "a halving")
+    # Steps 1 … 6, of which 3 and 6 have an evaluation, and the Trainer's summary.
+    steps = [1, 2, 3, 3, 4, 5, 6, 6, 6]
+    assert events[1:-1] == [f"step {step}" for step in steps]
+    assert {"loss", "grad_norm", "learning_rate", "margin"} <= planted.told[1][1].keys()
+    latest = _latest(tmp_path / "live")
+    assert (latest["model"], latest["step"]) == ("halving", 6)
+    assert len(_table(tmp_path / "live", "train/margin")) == 1 + 6
+    assert len(_table(tmp_path / "live", "validation/loss")) == 1 + 2
 
 
 def test_an_unknown_name_is_refused_with_those_that_trainer_knows() -> None:
