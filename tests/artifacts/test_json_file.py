@@ -97,7 +97,7 @@ def test_folder(tmp_path: Path) -> None:
         (b"[1]", "holds a list, needs a JSON object"),
         (b'{"a": NaN}', "NaN is not a finite number"),
         (b'{"a": -Infinity}', "-Infinity is not a finite number"),
-        (b'{"k": {"a": 1, "a": 2}}', "key 'a' stands twice"),
+        (b'{"k": {"a": 1, "a": 2}}', "key 'a' occurs twice"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path: Path, content: bytes, found: str) -> None:

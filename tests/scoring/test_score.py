@@ -23,7 +23,7 @@ from westofn.errors import ModelError
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
 from westofn.text.encoding import Encoder
@@ -202,7 +202,7 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
         (("gone.jsonl", "--model", "pointwise"), "gone.jsonl: cannot be read (No such file"),
         ((".", "--model", "pointwise"), ".: cannot be read (Is a directory"),
         (("-", "--model", "gone"), "gone is missing"),
-        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file's name"),
+        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file name"),
     ],
 )
 def test_a_wrong_path_is_one_line(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import torch
@@ -30,7 +31,8 @@ from westofn.errors import DataError, TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
-from westofn.params import Readout, RewardStartParams, StudentRmParams
+from westofn.params.network import Readout
+from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.preference import Preferences, TrainedReward, calibrated, fitting_pairs
 from westofn.training.start import reward_start
@@ -108,19 +110,22 @@ class LinearHead:
 
     @classmethod
     def of_student(
-        cls, params: StudentRmParams, candidates: Path, prompts: pl.DataFrame
+        cls,
+        learner: str,
+        power: Literal["validation"] | float,
+        candidates: Path,
+        prompts: pl.DataFrame,
     ) -> LinearHead | None:
         """What `student_rm` asks for; None where a network learns."""
-        if params.learner == "network":
+        if learner == "network":
             return None
-        power = params.covariance_power
         powers = POWERS if power == "validation" else (power,)
         return cls.with_prior(candidates, prompts, powers) if any(powers) else cls()
 
     @classmethod
-    def of_reference(cls, params: StudentRmParams) -> LinearHead | None:
+    def of_reference(cls, learner: str) -> LinearHead | None:
         """The student's learner without its prior; None where a network learns."""
-        return None if params.learner == "network" else cls()
+        return None if learner == "network" else cls()
 
 
 def train_linear_head(

@@ -33,7 +33,7 @@ from westofn.artifacts.curve import Point
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
-from westofn.params import OptimiserParams
+from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.batches import PlannedSampler
 from westofn.training.curves import curve_of, logged_steps
