@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from westofn.artifacts.curve import COLUMNS, CURVE, Point, read_curve, write_curve
 from westofn.errors import DataError
-from westofn.params import OptimiserParams
+from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.curves import curve_of, logged_steps
 from westofn.training.loop import Job, run
