@@ -22,7 +22,7 @@ from transformers import (
 from tests.chat_templates import TEMPLATES, chatting
 from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
-from tests.small_models import PROMPTS, RESPONSES, texts
+from tests.small_models import PROMPTS, RESPONSES, TINY, texts
 from tests.tiny_encoders import ENCODERS, start_of
 from westofn.core.dialogue import Message, to_text
 from westofn.errors import ModelError
@@ -33,7 +33,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.networks.encoder_only import build_scratch_encoder
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer
@@ -59,7 +59,7 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
 def scorer_of(
     model_type: str,
     kind: str = "plain",
-    comparator: Comparator = "pointwise",
+    comparator: ComparatorName = "pointwise",
     readout: Readout = "last",
 ) -> Scorer:
     encoder = Encoder(tokenizer_of(kind), 40, 20, "causal")
@@ -127,12 +127,8 @@ def test_a_small_encoder_from_scratch_leaves_too(
     encoder = Encoder(spelling, 60, 30, "encoder")
     torch.manual_seed(0)
     backbone = build_scratch_encoder(
+        TINY,
         vocabulary=len(spelling),
-        width=16,
-        layers=2,
-        heads=2,
-        feed_forward=32,
-        dropout=0.0,
         max_tokens=encoder.max_tokens,
         pad_id=encoder.pad_id,
         end_id=encoder.eos_id,
