@@ -88,7 +88,7 @@ def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> Non
     if scorer.reward_std <= NO_SPREAD:
         raise TrainingError(
             "rlhf: the reward model gives all its training pairs one reward, so there is "
-            "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
+            "nothing to learn from; raise reward.steps or reward.learning_rate"
         )
     if params.algorithm == "ppo":
         _require_same_tokens(policy.encoder, scorer)
