@@ -15,6 +15,7 @@ from tests.small_models import reward_params, start_params, tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
 from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
+    PENALTIES,
     fit_by_validation,
     inverse_spread,
     prior_roots,
@@ -203,3 +204,15 @@ class TestSamples:
         assert (len(fewer.prompts), fewer.n_candidates) == (50, 3)
         assert (len(fewest.prompts), fewest.n_candidates) == (30, 2)
         assert fewer.responses[0] == ["r0", "r1", "r2"]
+
+
+def test_the_curve_is_the_loss_of_every_penalty_a_course_a_power(policy: Path) -> None:
+    trained = train(policy, powers=(0.0, 1.0))
+    count = len(PENALTIES)
+    assert [point["power"] for point in trained.curve] == [0.0] * count + [1.0] * count
+    assert [point["step"] for point in trained.curve] == [*range(1, count + 1)] * 2
+    penalties = [point["penalty"] for point in trained.curve[:count]]
+    assert penalties == sorted(PENALTIES, reverse=True)
+    best = min(trained.curve, key=lambda point: point["loss"])
+    assert best["power"] == trained.facts["covariance_power"]
+    assert best["penalty"] == pytest.approx(float(trained.facts["penalty"]), rel=1e-3)

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.curve import Point
 from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
     POWERS,
+    LinearReward,
     balanced_shares,
     fit_by_validation,
     inverse_spread,
@@ -158,7 +160,22 @@ def train_linear_head(
         "covariance_candidates": samples,
         "penalty": float(f"{fitted.penalty:.4g}"),
     }
-    return TrainedReward(scorer, facts | calibration | start_facts(recipe))
+    return TrainedReward(scorer, facts | calibration | start_facts(recipe), _curve(fitted))
+
+
+def _curve(fitted: LinearReward) -> list[Point]:
+    """The calibrated validation loss of every penalty, from the largest; a power is a course."""
+    penalties = sorted({fit.penalty for fit in fitted.tried}, reverse=True)
+    return [
+        {
+            "power": fit.power,
+            "split": "validation",
+            "step": penalties.index(fit.penalty) + 1,
+            "loss": fit.validation_loss,
+            "penalty": fit.penalty,
+        }
+        for fit in fitted.tried
+    ]
 
 
 @dataclass(frozen=True)
