@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.errors import DataError
 from westofn.params import load_params
 from westofn.report.study_results import Run, Study, read_study
