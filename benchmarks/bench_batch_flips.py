@@ -28,7 +28,7 @@ from westofn.models.card import member_folders
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_pools
-from westofn.params import Precision
+from westofn.params.network import Precision
 from westofn.runtime import set_up_torch
 
 
@@ -61,7 +61,7 @@ def batch_flips(
     Raises:
         ModelError: The comparator is joint, which scores pairs.
     """
-    if scorer.comparator == "joint":
+    if scorer.comparator.reads_pairs:
         raise ModelError("the joint comparator scores pairs, give an embedding or pointwise model")
     together = margins(torch.stack(score_pools(scorer, prompts, pools, batch)))
     alone = margins(

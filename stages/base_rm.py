@@ -7,26 +7,25 @@ writes  data/loop/k0/rm
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.base_rm import BaseRmParams
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the teacher that labels the first iteration's pairs."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.preference import Head
+    from westofn.training.preference import Head, Recipe
 
-    params = load_params()
+    seed, params = load_seed(), load_section(BaseRmParams)
+    head = Head(params.comparator, params.planes)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed, head)
     train_arm(
         "base_rm",
         HumanData.read(prepared).labeled_half(),
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head(params.base_rm.comparator, params.base_rm.planes),
-        params=params.base_rm,
-        seed=params.seed,
-        out=out,
-        members=params.base_rm.members,
+        recipe,
+        out,
+        members=params.members,
     )
 
 

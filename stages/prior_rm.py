@@ -10,27 +10,25 @@ What West-of-N is compared with: the same candidates, of which no pair is labell
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Fit HF50 under the covariance prior, its power by validation."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.linear_head import LinearHead, linear_params
+    from westofn.training.preference import Recipe
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
+    recipe = Recipe(policy, load_section(RewardStartParams), linear_params(params), seed)
     train_arm(
         "prior_rm",
         human,
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
-        out=out,
+        recipe,
+        out,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )
 

@@ -14,7 +14,9 @@ from typing import Annotated, Literal
 import typer
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(
@@ -26,21 +28,17 @@ def main(
     """Train a reference on half or all of the human pairs."""
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
-        synthetic=None,
-        policy=policy,
-        start=params.reward_start,
-        head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
-        out=out,
-        linear=LinearHead.of_reference(params.student_rm),
+        recipe,
+        out,
+        linear=LinearHead.of_reference(params.learner),
     )
 
 

@@ -12,7 +12,7 @@
 | export rm DIR | puts a reward model into a folder of its own, with a model card |
 | export questions DIR | chooses the pairs whose labels would bring most, with a page to label in |
 | study | runs main pipeline and study over several seeds: study.json and its pages |
-| pages | writes docs/results.md and README's results block again from study.json |
+| pages | writes the study's pages again from study.json: docs/results.md, README's block, HTML |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 | preset NAME | writes params.yaml for the paper's data, or for data of one's own; lists them |
 """
@@ -35,7 +35,7 @@ from westofn.commands.run import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
-    from westofn.report.study_results import Study
+    from westofn.study.records import Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 tune = typer.Typer(help="Choose settings by validation data alone, in DVC experiments.")
@@ -98,7 +98,7 @@ def inspect(
 @app.command()
 def doctor() -> None:
     """Check the set-up; exit code 2 where something will not work."""
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.runtime import load_runtime, set_up_torch
 
     findings: list[tuple[bool, str, str]] = []
@@ -162,15 +162,14 @@ def forecast(
     """
     import json
 
+    from westofn.evaluation.forecast_files import reader_of_model, texts_of_files
     from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,
         print_forecast,
-        reader_of_model,
-        texts_of_files,
         texts_of_run,
     )
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.runtime import set_up_torch
 
     if (preferences is None) != (responses is None):
@@ -181,7 +180,10 @@ def forecast(
         texts = texts_of_run(data / "prepared", data / "loop" / "k1" / "candidates.parquet")
     else:
         texts = texts_of_files(preferences, responses, params.seed)
-    record = forecast_record(*make_forecast(texts, reader_of_model(model, params), params.seed))
+    limits = params.sft.max_prompt_tokens, params.sft.max_response_tokens
+    readout = params.student_rm.readout
+    reader = reader_of_model(model, params.reward_start, readout, limits, params.seed)
+    record = forecast_record(*make_forecast(texts, reader, params.seed))
     if as_json:
         typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
@@ -221,13 +223,16 @@ def study(
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="where the records go")] = Path("study.json"),
     page: Annotated[Path, typer.Option(help="where their tables go")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="where their figures go")] = Path(
+        "runs/study/study.html"
+    ),
     readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
     """Run the paper's comparisons over several seeds, and its ablations over the first of them."""
-    from westofn.params import load_params
-    from westofn.study.readme import with_block
+    from westofn.params.whole import load_params
+    from westofn.study.pages.readme import with_block
     from westofn.study.run import Plan, run_study
 
     params = load_params()
@@ -236,35 +241,40 @@ def study(
     prepare = params.prepare
     world = prepare.world.model_dump() if prepare.source == "world" else {}
     written = run_study(plan, params.loop, world, jobs, out, Console())
-    _write_pages(written, page, readme, [out])
+    _write_pages(written, page, html, readme, [out])
 
 
 @app.command()
 def pages(
     study: Annotated[Path, typer.Argument(help="as written by study")] = Path("study.json"),
     page: Annotated[Path, typer.Option(help="where its tables go")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="where its figures go")] = Path(
+        "runs/study/study.html"
+    ),
     readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
-    """Write the results page and README's results block again from study.json."""
-    from westofn.report.study_results import read_study
+    """Write the results page, the page of figures and README's results block from study.json."""
+    from westofn.study.records import read_study
 
-    _write_pages(read_study(study), page, readme, [])
+    _write_pages(read_study(study), page, html, readme, [])
 
 
-def _write_pages(study: Study, page: Path, readme: Path, written: list[Path]) -> None:
+def _write_pages(study: Study, page: Path, html: Path, readme: Path, written: list[Path]) -> None:
     from westofn.artifacts.atomic import write_bytes
-    from westofn.params import load_params
-    from westofn.study.pages import results_page
-    from westofn.study.readme import MAP_FIGURE, results_block, with_block
+    from westofn.params.whole import load_params
+    from westofn.study.pages.html import write_study_page
+    from westofn.study.pages.readme import MAP_FIGURE, results_block, with_block
+    from westofn.study.pages.results import results_page
 
     write_bytes(results_page(study.seeds, study.runs).encode(), page)
+    write_study_page(study, html)
     figure = MAP_FIGURE if (readme.parent / MAP_FIGURE).is_file() else ""
     default = load_params(Path(__file__).parent / "presets" / "world.yaml").prepare.world
     block = results_block(study, default.model_dump(), figure)
     write_bytes(with_block(readme, block).encode(), readme)
-    files = ", ".join(map(str, [*written, page, readme]))
+    files = ", ".join(map(str, [*written, page, html, readme]))
     Console().print(f"written: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -280,7 +290,7 @@ def preset(
     A params.yaml that no preset wrote is overwritten with --force only. `preset world` is the
     default again.
     """
-    from westofn.params import PARAMS_FILE
+    from westofn.params.file import PARAMS_FILE
     from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
     from westofn.presets.catalogue import preset_named
 
@@ -323,7 +333,8 @@ def tune_filter(
     calibrated validation loss, then the one that keeps most pairs wins. What has run before comes
     from DVC's cache.
     """
-    from westofn.params import PARAMS_FILE, load_params
+    from westofn.params.file import PARAMS_FILE
+    from westofn.params.whole import load_params
     from westofn.tuning.filter import print_tuned, try_settings
     from westofn.tuning.grid import grid, parse_quantiles
     from westofn.tuning.params_file import set_values
@@ -402,7 +413,7 @@ def export_questions(
     downloads as prepare.answers_path.
     """
     from westofn.exporting.questions import PAGE, export_questions
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
 
     questions = export_questions(
         out,

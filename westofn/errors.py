@@ -1,6 +1,6 @@
-"""The errors that a user can cause and mend; a stage shows them as one line and exits with code 2.
+"""Errors that a user can cause and fix; a stage prints them as one line and exits with code 2.
 
-Each message says what was found, what is needed, where, and how to mend it.
+Each message says where the error is, what was found, what is needed, and how to fix it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class DataError(WestofnError):
 
 
 class ModelError(WestofnError):
-    """A model directory is missing, incomplete, or does not fit what is asked of it."""
+    """A model folder is missing or incomplete, or the model does not support the request."""
 
 
 class JudgeError(WestofnError):
@@ -27,8 +27,8 @@ class JudgeError(WestofnError):
 
 
 class RoundError(WestofnError):
-    """A later round of the loop would train on pools that its reward model cannot judge."""
+    """The pools of a later round are outside the domain of the round's reward model."""
 
 
 class TrainingError(WestofnError):
-    """Training cannot go on: a loss is NaN, or there is nothing to train on."""
+    """Training cannot continue: a loss is NaN, or there is no training data."""

@@ -1,6 +1,6 @@
-"""Whether the hub of models and data sets can be asked, known in seconds.
+"""Fast check whether the hub of models and data sets can be reached.
 
-The libraries ask an unreachable hub again and again, for half a minute a file.
+Without it, the libraries retry an unreachable hub for half a minute per file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 3.0
 
 
 def hub_answers() -> bool:
-    """Whether the hub, or the proxy to it, takes a connection; asks for seconds at most."""
+    """Return whether the hub, or the proxy to it, accepts a connection within seconds."""
     if constants.is_offline_mode():
         return False
     hub = urlsplit(constants.ENDPOINT)
@@ -37,28 +37,29 @@ def hub_answers() -> bool:
             return
         answered.set()
 
-    # In a thread, as the look-up of a host's name takes no time limit.
+    # In a thread, because the look-up of a host name has no time limit.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PATIENCE_SECONDS)
     return answered.is_set()
 
 
-def silence() -> str:
-    """Why the hub does not answer, as a message says it."""
-    why = "is not asked (HF_HUB_OFFLINE)" if constants.is_offline_mode() else "cannot be reached"
-    return f"{constants.ENDPOINT} {why}"
+def unreachable_reason() -> str:
+    """Return the clause of an error message that says why the hub does not answer."""
+    reason = "is not used (HF_HUB_OFFLINE)" if constants.is_offline_mode() else "cannot be reached"
+    return f"{constants.ENDPOINT} {reason}"
 
 
 def is_local(name: str, key: str = "sft.model") -> bool:
-    """Whether a pretrained model is to be read without a network: a folder, or a cached name.
+    """Return whether to load a pretrained model without a network, from a folder or the cache.
 
     Args:
         name: A folder, or a name on the hub.
-        key: The parameter that a message says to mend.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: It is neither, and the hub cannot be reached or cannot have such a name.
+        ModelError: The name is no folder and not in the cache, and the hub cannot be reached or
+            does not allow such a name.
     """
     if Path(name).is_dir():
         return True
@@ -72,7 +73,7 @@ def is_local(name: str, key: str = "sft.model") -> bool:
     if cached:
         return True
     raise ModelError(
-        f"{missing}, it is not in the hub's cache, and {silence()}; "
+        f"{missing}, it is not in the hub's cache, and {unreachable_reason()}; "
         f"run `hf download {name} --local-dir FOLDER` on a connected machine and give the folder "
         f"as {key}"
     )

@@ -44,7 +44,7 @@ from benchmarks.human.settings import (
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.core.metrics import accuracy
 from westofn.evaluation.records import Record
-from westofn.params import Params
+from westofn.params.whole import Params
 
 
 @dataclass(frozen=True)

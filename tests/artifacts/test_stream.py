@@ -48,7 +48,7 @@ def test_a_full_disk_says_how_to_mend_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder, needs a file's name"), whole_file(tmp_path):
+    with pytest.raises(DataError, match="is a folder, needs a file name"), whole_file(tmp_path):
         pass
 
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from westofn.core.questions import (
     INFORMATION,
     CandidatePairs,
+    certainty,
     choose_batch,
     choose_questions,
     laplace_covariance,
     mahalanobis,
     resampled_heads,
     smallest_of_group,
-    surety,
 )
 
 EYE = torch.eye(2, dtype=torch.float64)
@@ -108,8 +108,8 @@ def test_resampled_heads_differ_where_pairs_disagree() -> None:
     assert torch.equal(heads, resampled_heads(torch.cat([agree, disagree]), 0.1, 50, seed=0))
 
 
-def test_surety_is_the_mean_in_deviations() -> None:
-    assert surety(tensor([[1.0, 3.0], [-1.0, 1.0]])).tolist() == pytest.approx([2 / 2**0.5, 0])
+def test_certainty_is_the_mean_in_deviations() -> None:
+    assert certainty(tensor([[1.0, 3.0], [-1.0, 1.0]])).tolist() == pytest.approx([2 / 2**0.5, 0])
 
 
 def test_size_is_told_in_deviations_even_without_full_rank() -> None:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from tests.repo.pipelines import PIPELINES, ROOT, stages_in
 from westofn.__main__ import app
 from westofn.artifacts.catalogue import TABLES, markdown
-from westofn.params import Params
+from westofn.params.whole import Params
 from westofn.runtime import KEYS
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

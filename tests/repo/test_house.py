@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from functools import cache
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from westofn.execution.code_digest import (
     Code,
     digests_of_stages,
 )
+from westofn.params.base import Section
+from westofn.study.parts import INPUTS, Part
 
 NINE = (
     "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
@@ -32,9 +35,7 @@ NINE = (
 # the study train too, on labels of models, people and the judge: tests/study/test_gold.py. The
 # judge of `study_judge` labels by gold where it is the simulated one, and nobody else does.
 MAY_SEE_THE_WORLD = {
-    "eval", "eval_reference", "rlhf", "study_judge", "study_baselines", "study_synthetic_bases",
-    "study_selection", "study_teachers", "study_data", "study_size", "study_overoptimisation",
-    "study_iterations", "study_networks",
+    "eval", "eval_reference", "rlhf", "study_judge", *(part.stage for part in Part),
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
 DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")
@@ -52,16 +53,8 @@ def stages() -> dict[str, Any]:
     return found
 
 
-def part_of(name: str) -> str:
-    """The part of the study that a stage runs, where it runs one."""
-    return next(iter(part_modules(stages()[name]["cmd"])), "").rpartition(".")[2]
-
-
-def parts() -> list[str]:
-    """The stages that run a part of the study."""
-    found = [name for name in stages() if part_of(name)]
-    assert len(found) > 5
-    return found
+PART_OF = {part.stage: part for part in Part}
+"""Stage -> the part of the study that it runs."""
 
 
 def data_deps(name: str) -> list[str]:
@@ -118,12 +111,20 @@ def test_a_stage_has_the_name_of_its_module(name: str) -> None:
     assert "study" not in stages()
 
 
-def test_a_part_of_the_study_has_one_stage_of_its_name() -> None:
+def test_the_stages_of_the_study_are_its_parts() -> None:
+    study = stages_in(ROOT / "study" / "dvc.yaml")
+    assert [name for name in study if name not in PART_OF] == ["study_pools", "study_judge"]
+    assert [name for name in study if name in PART_OF] == [*PART_OF]
     files = {path.stem for path in (ROOT / "westofn" / "study" / "parts").glob("*.py")}
-    assert {part_of(name): name for name in parts()} == {
-        part: f"study_{part}" for part in files - {"__init__"}
-    }
-    assert set(parts()) == {name for name in stages() if module_of(name) == "study"}
+    assert files - {"__init__"} == {part.value for part in Part} == {part.value for part in INPUTS}
+    for name, part in PART_OF.items():
+        body, iteration = study[name], "${key}" if INPUTS[part].by_iteration else ""
+        option = f"--iteration {iteration} " if iteration else ""
+        out = part.output(iteration)
+        assert [*body["outs"]] == [out]
+        assert body["cmd"].strip() == (
+            f"python -m stages.study --part {part} {option}--data data --out {out}"
+        )
 
 
 def test_the_study_runs_at_the_root_and_writes_where_the_report_does_not_read() -> None:
@@ -157,15 +158,14 @@ def test_a_contract_names_what_dvc_knows(name: str) -> None:
     read = data_paths(section_of(text, "reads"))
     assert stated
     for out in written:
-        assert [path for path in stated if covers(out, path)], f"{name} does not say {out}"
-    if part_of(name):  # one contract for all parts
+        assert [path for path in stated if touch(out, path)], f"{name} does not say {out}"
+    if name in PART_OF:  # one contract for all parts
         for dep in data_deps(name):
             assert [path for path in read if touch(dep, path)], f"{name} does not say {dep}"
-        inputs = [dep for part in parts() for dep in data_deps(part)]
-        written = [out for part in parts() for out in outs_of(part)]
+        inputs = [dep for part in PART_OF for dep in data_deps(part)]
         read = [path for path in read if not [dep for dep in inputs if touch(dep, path)]]
     for path in stated:
-        assert [out for out in written if covers(out, path)], f"{name} does not write {path}"
+        assert [out for out in written if touch(out, path)], f"{name} does not write {path}"
     for path in read:
         assert [one for one in inputs if covers(one, path)], f"{name} does not depend on {path}"
 
@@ -175,23 +175,14 @@ def outs_of(name: str) -> list[str]:
     return [as_pattern(entry) for entry in [*body["outs"], *body.get("metrics", [])]]
 
 
-@pytest.mark.parametrize("name", parts())
+@pytest.mark.parametrize("name", PART_OF)
 def test_a_part_depends_on_its_inputs(name: str) -> None:
-    inputs, deps = all_inputs_of(name), data_deps(name)
-    for dep in deps:
-        assert [one for one in inputs if covers(one, dep)], f"{dep} is not among INPUTS"
-    for one in inputs:
-        assert [dep for dep in deps if covers(one, dep)], f"{name} does not depend on {one}"
+    assert sorted(data_deps(name)) == sorted(inputs_of(PART_OF[name]))
 
 
-def all_inputs_of(name: str) -> list[str]:
-    of_a_round = ["data/loop/*/policy", "data/loop/*/rm"]  # see stages/study.py
-    return inputs_of(part_of(name)) + of_a_round * (part_of(name) == "iterations")
-
-
-@pytest.mark.parametrize("name", parts())
+@pytest.mark.parametrize("name", PART_OF)
 def test_a_part_reads_its_inputs_alone(name: str) -> None:
-    inputs, found = all_inputs_of(name), reached_by(*part_modules(stages()[name]["cmd"]))
+    inputs, found = inputs_of(PART_OF[name]), reached_by(PART_OF[name].module)
     assert found.files
     for file in found.files:
         inside = touch if file.endswith("*") else covers
@@ -210,7 +201,7 @@ def test_the_nine_stages_are_numbered_in_order() -> None:
 @pytest.mark.parametrize("name", [name for name in stages() if name != "code"])
 def test_a_stage_depends_on_the_digest_of_its_code_and_on_no_code_by_path(name: str) -> None:
     deps = [str(dep) for dep in stages()[name]["deps"]]
-    digest = "_".join(filter(None, [module_of(name), part_of(name)]))
+    digest = name if name in PART_OF else module_of(name)
     assert [dep for dep in deps if dep.startswith("data/code")] == [f"data/code/{digest}.json"]
     assert digest in digests_of_stages(ROOT)
     assert [dep for dep in deps if dep.split("/")[0] in PACKAGES] == []
@@ -249,11 +240,11 @@ def test_the_code_of_a_stage_is_what_grimp_finds(name: str) -> None:
     assert Code(ROOT).reached(*modules) == reached_by_grimp(*modules)
 
 
-def test_only_study_loads_modules_by_name() -> None:
-    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+def test_only_study_and_plugins_load_code_by_name() -> None:
+    sources = [path for package in ("stages", "westofn") for path in (ROOT / package).rglob("*.py")]
     by_name = r"import_module|__import__|runpy|spec_from_file"
-    users = [path.stem for path in sources if re.search(by_name, path.read_text("utf-8"))]
-    assert users == [*LOADED_BY_NAME] == ["study"]
+    users = {path.stem for path in sources if re.search(by_name, path.read_text("utf-8"))}
+    assert users == {*LOADED_BY_NAME, "plugins"} == {"study", "plugins"}
 
 
 def test_files_beside_the_code_are_digested_as_templates() -> None:
@@ -269,13 +260,23 @@ def test_the_pipeline_reads_as_a_table_of_contents() -> None:
 
 
 class _Reads(ast.NodeVisitor):
-    """The dotted keys that a stage reads from its parameters, and uses that hide what is read."""
+    """The dotted keys of params.yaml that a stage loads, and uses that hide what is read.
+
+    `load_section(X)` reads the section of X, and `load_section(X).name` that value of it; of
+    `load_params()`, attributes are what is read.
+    """
 
     def __init__(self, module: ast.Module) -> None:
         self.keys: set[str] = set()
         self.hidden: list[int] = []
         self.studies = False
         self._own = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self._imported = {
+            alias.name: getattr(import_module(str(node.module)), alias.name)
+            for node in module.body
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("westofn.params.")
+            for alias in node.names
+        }
         self.visit(module)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -283,26 +284,43 @@ class _Reads(ast.NodeVisitor):
         while isinstance(base, ast.Attribute):
             chain.append(base.attr)
             base = base.value
-        if _is_params(base):
-            self.keys.add(".".join(part for part in reversed(chain) if part != "model_dump"))
+        names = [part for part in reversed(chain) if part != "model_dump"]
+        if section := self._section(base):
+            self.keys |= keys_of(section, names)
+        elif self._is_whole(base):
+            self.keys.add(".".join(names))
         else:
             self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Name) and node.func.id in self._own:
-            return  # its own function, whose `params` is looked at where it is defined
-        if isinstance(node.func, ast.Name) and node.func.id == "StudyInputs":
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if section := self._section(node):
+            self.keys |= keys_of(section, [])
+        elif name in ("load_seed", "load_loop"):
+            self.keys.add(name.removeprefix("load_"))
+        elif name == "StudyInputs":
             self.studies = True  # what is read of them there, tests/repo/study.py finds
-            return
-        self.hidden += [node.lineno for arg in node.args if _is_params(arg)]
-        self.hidden += [node.lineno for keyword in node.keywords if _is_params(keyword.value)]
-        self.generic_visit(node)
+        else:
+            if name not in self._own:  # whose `params` is looked at where it is defined
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                self.hidden += [node.lineno for value in given if self._is_whole(value)]
+            self.generic_visit(node)
+
+    def _section(self, node: ast.AST) -> type[Section] | None:
+        """The section that a call of load_section reads."""
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "load_section":
+            section: type[Section] = self._imported[ast.unparse(node.args[0])]
+            return section
+        return None
+
+    def _is_whole(self, node: ast.AST) -> bool:
+        """Whether it is all of params.yaml."""
+        return "load_params" in self._imported and ast.unparse(node) in ("params", "load_params()")
 
 
-def _is_params(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "load_params"
-    return isinstance(node, ast.Name) and node.id == "params"
+def keys_of(section: type[Section], names: list[str]) -> set[str]:
+    """The keys of params.yaml from which a value of a section comes."""
+    return {".".join([section.key, *names])}
 
 
 def reads_of(module: str, part: str = "") -> set[str]:
@@ -357,12 +375,12 @@ def test_check_depends_on_all_parameters() -> None:
 def test_only_stages_and_the_command_line_read_params() -> None:
     files = sorted((ROOT / "westofn").rglob("*.py"))
     assert len(files) > 50
-    users = [
-        path.relative_to(ROOT).as_posix()
+    users = {
+        path.relative_to(ROOT / "westofn").parts[0]
         for path in files
-        if "load_params" in path.read_text("utf-8")
-    ]
-    assert users == ["westofn/__main__.py", "westofn/params.py"]
+        if re.search("load_(params|section|seed|loop)", path.read_text("utf-8"))
+    }
+    assert users == {"__main__.py", "params"}
 
 
 def test_only_measurements_depend_on_the_world() -> None:

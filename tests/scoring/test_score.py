@@ -23,13 +23,13 @@ from westofn.errors import ModelError
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
 from westofn.text.encoding import Encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-Build = Callable[[Comparator], Scorer]
+Build = Callable[[ComparatorName], Scorer]
 LONG = " ".join(["cat"] * 9)  # the limit is 8
 
 
@@ -92,7 +92,7 @@ def test_lists_of_responses_get_a_reward_each(
 
 @pytest.mark.parametrize("comparator", ["pointwise", "embedding", "joint"])
 def test_pairs_get_the_margin_of_every_comparator(
-    comparator: Comparator,
+    comparator: ComparatorName,
     saved_models: Path,
     scorers: Build,
     monkeypatch: pytest.MonkeyPatch,
@@ -202,7 +202,7 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
         (("gone.jsonl", "--model", "pointwise"), "gone.jsonl: cannot be read (No such file"),
         ((".", "--model", "pointwise"), ".: cannot be read (Is a directory"),
         (("-", "--model", "gone"), "gone is missing"),
-        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file's name"),
+        (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file name"),
     ],
 )
 def test_a_wrong_path_is_one_line(

@@ -14,7 +14,8 @@ import pytest
 from huggingface_hub import constants
 
 from westofn.errors import DataError
-from westofn.params import PrepareParams, load_params
+from westofn.params.prepare import PrepareParams
+from westofn.params.whole import load_params
 from westofn.sources import hub_rows as hub_module
 from westofn.sources.data import SourceData
 from westofn.sources.registry import load_preferences
@@ -138,7 +139,7 @@ class TestDemonstrations:
 
     def test_too_few_for_both_splits_are_refused(self, load: Load) -> None:
         rows = [{"prompt": words(900), "response": text} for text in "xyz"]
-        with pytest.raises(DataError, match="demonstrations fell to") as caught:
+        with pytest.raises(DataError, match="demonstrations is in split") as caught:
             load(sft="file", sft_path=rows)
         assert "3 rows of 1 prompts are left (dropped: {})" in str(caught.value)
         assert "prepare.files.validation_fraction" in str(caught.value)

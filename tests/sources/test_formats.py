@@ -392,14 +392,16 @@ class TestRecognition:
     def test_a_misspelt_column_is_named_with_the_nearest_form(self, tmp_path: Path) -> None:
         rows = [{"prompt": "a", "chosen": "b", "rejeted": "c"}]
         text = refusal(rows, tmp_path)
-        assert text.startswith(":1: found columns 'prompt, chosen, rejeted', which fit no form")
+        assert text.startswith(
+            ":1: found columns 'prompt, chosen, rejeted', which fit no preference"
+        )
         assert "the nearest is “texts”, which needs rejected (did you mean rejeted?)" in text
         assert "docs/data.md" in text
 
     def test_a_form_that_a_source_does_not_read_is_refused(self, tmp_path: Path) -> None:
         rows = [{"prompt": "a", "responses": ["b", "c"], "scores": [1, 2]}]
         assert "column chosen is missing" in refusal(rows, tmp_path, "hh")
-        assert "fit no form of preferences" in refusal(rows, tmp_path, "ultrafeedback")
+        assert "fit no preference format" in refusal(rows, tmp_path, "ultrafeedback")
 
     def test_files_of_several_forms_are_read_together(self, tmp_path: Path) -> None:
         save([{"prompt": "a", "chosen": "b", "rejected": "c"}], tmp_path / "one.jsonl")

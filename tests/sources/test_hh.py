@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from westofn.errors import DataError
-from westofn.params import FilesParams
+from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData
 from westofn.sources.hh import load_hh
 from westofn.sources.registry import load_pairs
@@ -455,7 +455,7 @@ class TestBadFiles:
         assert "no usable pair in 5 rows (dropped_identical_responses 5)" in text
 
     def test_too_few_prompts_to_fill_the_splits_are_refused(self, tmp_path: Path) -> None:
-        assert "prompt groups fell to the" in refusal(save(plain(2), tmp_path / "x.jsonl"))
+        assert "prompt groups is in the" in refusal(save(plain(2), tmp_path / "x.jsonl"))
 
 
 class TestSourceData:

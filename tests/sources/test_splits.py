@@ -213,9 +213,7 @@ def test_another_seed_gives_other_splits() -> None:
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"hh: none of 1 prompt groups fell to the \w+ split; needs"
-    ):
+    with pytest.raises(DataError, match=r"hh: none of 1 prompt groups is in the \w+ split; needs"):
         assign_splits(["g"], FRACTIONS, 0, "hh")
 
 

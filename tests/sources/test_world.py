@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from westofn.errors import DataError
-from westofn.params import WorldParams
+from westofn.params.prepare import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world import KNOBS, WRITERS, Gold, contrast_prompt, load_world
 from westofn.sources.world.gold import REPETITION
@@ -389,7 +389,7 @@ def test_a_world_without_rows_or_with_two_temperatures_is_refused() -> None:
     one = world_frame({**STATED, "temperature": 1.0})
     two = world_frame({**STATED, "temperature": 2.0}).with_columns(prompt_id=pl.lit("q"))
     for frame in (one.clear(), pl.concat([one, two])):
-        with pytest.raises(DataError, match="needs rows that share one"):
+        with pytest.raises(DataError, match="needs rows with one temperature"):
             Gold.from_frame(frame)
 
 

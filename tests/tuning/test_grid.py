@@ -56,8 +56,8 @@ def test_zero_has_no_sign() -> None:
         ("0,-0.1", "--quantiles: -0.1 is out of range"),
         ("nan", "--quantiles: nan is out of range"),
         ("inf", "--quantiles: inf is out of range"),
-        ("0.1,0.5,0.10", "--quantiles: 0.1 stands twice in '0.1,0.5,0.10'"),
-        ("0,-0", "--quantiles: 0 stands twice"),
+        ("0.1,0.5,0.10", "--quantiles: 0.1 occurs twice in '0.1,0.5,0.10'"),
+        ("0,-0", "--quantiles: 0 occurs twice"),
     ],
 )
 def test_a_bad_grid_is_told_apart(text: str, needed: str) -> None:

@@ -1,1 +1,1 @@
-"""The only code that touches Parquet: one small module a schema."""
+"""Artifact files: one module for each Parquet schema, JSON files and atomic writes."""

@@ -1,4 +1,4 @@
-"""Write a file as a whole or not at all."""
+"""Atomic file writes: a failed write leaves the earlier file unchanged."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _MEND = {
     errno.ENOTDIR: "a part of the path is a file, not a folder; move it away and rerun",
     errno.EEXIST: "a part of the path is a file, not a folder; move it away and rerun",
 }
-_SYSTEM_NUMBER = re.compile(r"\(os error (\d+)\)")  # as Rust writes it
-_TORCH_WRITER = "inline_container"  # torch names no number; its writer fails on full disks
+_SYSTEM_NUMBER = re.compile(r"\(os error (\d+)\)")  # the format of Rust's errors
+_TORCH_WRITER = "inline_container"  # torch gives no error number when the disk is full
 
 
 def refusal(error: Exception) -> str | None:
-    """Why the system refused to write and how to mend it; None for any other error.
+    """Return why the system refused to write and how to fix it; None for any other error.
 
-    safetensors and torch do not raise OSError: what they say is in their text alone.
+    safetensors and torch do not raise OSError, so their error is recognised by its text.
     """
     if isinstance(error, OSError):
         return _MEND.get(error.errno or 0)
-    if found := _SYSTEM_NUMBER.search(str(error)):
-        return _MEND.get(int(found.group(1)))
+    if match := _SYSTEM_NUMBER.search(str(error)):
+        return _MEND.get(int(match.group(1)))
     return _MEND[errno.ENOSPC] if _TORCH_WRITER in str(error) else None
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Put `content` at `path` under a temporary name first, then rename.
+    """Write `content` to a temporary file, then rename it to `path`.
 
-    Missing parent folders are made. A reader sees the earlier file or the new one, never a part;
-    after any failure the earlier file is as it was and the temporary one is gone.
+    Missing parent folders are created. A reader sees the earlier file or the new file, never a part
+    of it. After a failure the earlier file is unchanged and the temporary file is removed.
 
     Raises:
         DataError: the system refused (disk full, no permission); the earlier file is untouched.
@@ -63,7 +63,7 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
+    """Flush the folder to disk, so that the rename survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

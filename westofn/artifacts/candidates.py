@@ -1,4 +1,4 @@
-"""`candidates`: the pools G = {y_1 … y_N} that the policy sampled, N a prompt.
+"""`candidates`: the pools G = {y_1 … y_N} that the policy sampled, N candidates for each prompt.
 
 written by  sample (and eval's pool: data/eval_pool)
 read by     won_select, filter, eval

@@ -1,4 +1,4 @@
-"""All tables, by name: for `python -m westofn show` and the generated documentation."""
+"""All tables by name, for `westofn show` and the generated documentation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLES: tuple[Table, ...] = (
 
 
 def table_for(path: Path | str) -> Table:
-    """Find a file's table by the file's stem.
+    """Find the table of a file by the file's stem.
 
     >>> table_for("data/prepared/preferences.parquet").name
     'preferences'
@@ -78,5 +78,5 @@ def _section(table: Table) -> str:
 
 
 def _in_a_cell(text: str) -> str:
-    """Keep the bar of π(y|x) from ending a cell."""
+    """Escape the bar of π(y|x), which would end the cell."""
     return text.replace("|", "\\|")

@@ -10,39 +10,39 @@ from westofn.artifacts.table import Check
 
 
 def not_blank(column: str) -> Check:
-    """Text holds more than white space."""
+    """Require text that is more than white space."""
     return Check(f"{column} is not blank", pl.col(column).str.strip_chars() == "", (column,))
 
 
 def one_of(column: str, values: Sequence[str]) -> Check:
-    """Text is one of a fixed list."""
+    """Require one of a fixed list of texts."""
     return Check(
         f"{column} is one of {', '.join(values)}", ~pl.col(column).is_in(list(values)), (column,)
     )
 
 
 def probability(column: str) -> Check:
-    """0 ≤ value ≤ 1; NaN is refused."""
+    """Require 0 ≤ value ≤ 1; refuse NaN."""
     return Check(f"0 ≤ {column} ≤ 1", ~pl.col(column).is_between(0.0, 1.0), (column,))
 
 
 def finite(column: str) -> Check:
-    """Neither NaN nor infinite."""
+    """Refuse NaN and infinity."""
     return Check(f"{column} is finite", ~pl.col(column).is_finite(), (column,))
 
 
 def at_least(column: str, minimum: int) -> Check:
-    """Whole number no smaller than `minimum`."""
+    """Require a whole number of at least `minimum`."""
     return Check(f"{column} ≥ {minimum}", pl.col(column) < minimum, (column,))
 
 
 def differ(left: str, right: str) -> Check:
-    """Two columns hold different values."""
+    """Require different values in two columns."""
     return Check(f"{left} ≠ {right}", pl.col(left) == pl.col(right), (left,))
 
 
 def one_split_a_prompt() -> Check:
-    """All rows of a prompt lie in one split."""
+    """Require one split for all rows of a prompt."""
     return Check(
         "all rows of a prompt_id lie in one split",
         pl.col("split").n_unique().over("prompt_id") > 1,

@@ -1,4 +1,4 @@
-"""`decisions`: what the filter did with each selected pair.
+"""`decisions`: the filter's decision about each selected pair.
 
 written by  filter
 read by     eval, report

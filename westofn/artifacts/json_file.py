@@ -1,4 +1,4 @@
-"""Small JSON artifacts (metrics, curves, counts): written whole or not at all, floats finite."""
+"""Small JSON artifacts (metrics, curves, counts): atomic writes, finite numbers only."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 
+DEEPEST = 100
+"""More than any file here is nested."""
+
 
 def write_json(value: Mapping[str, object], path: Path | str) -> None:
-    """Write a JSON object: keys sorted, two spaces of indent, a newline at the end.
+    """Write a JSON object with sorted keys, two spaces of indent and a newline at the end.
 
-    Equal content gives equal bytes. Numbers of other libraries (numpy's, say) become plain ones.
+    Equal content gives equal bytes. Numbers of other libraries, such as numpy, become Python
+    numbers.
 
     Raises:
-        DataError: a number is NaN or infinite, a key is not text, or a value has no JSON form (the
-            message names the key's path); or the disk refuses the file. The earlier file stays as
-            it was.
+        DataError: a number is NaN or infinite, a key is not text, a value has no JSON form (the
+            message names the path of keys), or the disk refuses the file. The earlier file is
+            unchanged.
     """
     path = Path(path)
     plain = _plain(value, path, "")
@@ -31,10 +35,10 @@ def write_json(value: Mapping[str, object], path: Path | str) -> None:
 
 
 def write_records(records: Sequence[Mapping[str, object]], path: Path | str) -> None:
-    """Write a list of JSON objects, as `write_json` writes one.
+    """Write a list of JSON objects under the rules of `write_json`.
 
     Raises:
-        DataError: as `write_json`.
+        DataError: see `write_json`.
     """
     path = Path(path)
     plain = [_plain(record, path, f"[{index}]") for index, record in enumerate(records)]
@@ -42,15 +46,54 @@ def write_records(records: Sequence[Mapping[str, object]], path: Path | str) -> 
     write_bytes(f"{text}\n".encode(), path)
 
 
+def write_rows(value: Mapping[str, object], path: Path | str, depth: int = DEEPEST) -> None:
+    """Write a JSON object of many records, a record a line, keys sorted.
+
+    A record is an object or list that holds no other object or list. A long file of records is so
+    short enough to keep, and its versions differ in the lines of the records that changed.
+
+    Args:
+        value: The object.
+        path: Where it goes.
+        depth: An object or list below this many others is one line too, whatever it holds; 2 is
+            an item of a list in the object.
+
+    Raises:
+        DataError: as `write_json`.
+    """
+    path = Path(path)
+    write_bytes(f"{_with_rows(_plain(value, path, ''), depth)}\n".encode(), path)
+
+
+def _with_rows(value: object, depth: int, indent: str = "") -> str:
+    """The JSON text of a plain value; lines within it begin with the indent."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if depth == 0 or not any(isinstance(item, dict | list) for item in items):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    inner = f"{indent} "
+    if isinstance(value, dict):
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_with_rows(value[key], depth - 1, inner)}"
+            for key in sorted(value)
+        ]
+        return f"{{\n{_lines(parts, inner)}\n{indent}}}"
+    parts = [_with_rows(item, depth - 1, inner) for item in items]
+    return f"[\n{_lines(parts, inner)}\n{indent}]"
+
+
+def _lines(parts: Sequence[str], indent: str) -> str:
+    return ",\n".join(f"{indent}{part}" for part in parts)
+
+
 def read_json(path: Path | str, written_by: str = "the stage that writes it") -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
-        path: the file.
-        written_by: the stage that a message says to rerun.
+        path: file to read.
+        written_by: name of the stage that the error message tells to rerun.
 
     Raises:
-        DataError: the file is missing, a folder, empty, not JSON or not an object; a key stands
+        DataError: the file is missing, a folder, empty, not JSON or not an object; a key occurs
             twice; a number is NaN or infinite.
     """
     path = Path(path)
@@ -78,8 +121,8 @@ def read_json(path: Path | str, written_by: str = "the stage that writes it") ->
     return value
 
 
-class _Refused(Exception):  # noqa: N818 (becomes a DataError that knows the path)
-    """JSON that parses but is not accepted."""
+class _Refused(Exception):  # noqa: N818 (`read_json` converts it to a DataError with the path)
+    """Valid JSON that is not accepted."""
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -90,13 +133,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused(f"key {show(twice)} stands twice in one object")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"key {show(duplicate)} occurs twice in one object")
     return value
 
 
 def _plain(value: object, path: Path, at: str) -> object:
-    """Copy a value into plain dicts, lists and numbers; `at` is the path of keys to it."""
+    """Convert a value to plain dicts, lists and numbers; `at` is the path of keys to it."""
     match value:
         case None | bool() | str():
             return value

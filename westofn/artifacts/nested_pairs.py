@@ -1,4 +1,4 @@
-"""`nested_pairs`: the West-of-N pair among the first n candidates, for growing n.
+"""`nested_pairs`: the West-of-N pair among the first n candidates, for several n.
 
 written by  won_select
 read by     eval (label accuracy against N)

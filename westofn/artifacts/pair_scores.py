@@ -1,7 +1,7 @@
-"""`pair_scores`: what a reward model says about each evaluation pair.
+"""`pair_scores`: rewards and probabilities of each reward model for each evaluation pair.
 
 written by  eval
-read by     report; every accuracy and calibration metric can be computed from it
+read by     report; contains all that accuracy and calibration metrics need
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`pairs`: one selected pair a prompt, as indices into `candidates`.
+"""`pairs`: one selected pair for each prompt, as indices into `candidates`.
 
 written by  won_select
 read by     filter, eval
@@ -13,7 +13,7 @@ from westofn.artifacts.table import Check, Column, Table
 
 PAIRS = Table(
     name="pairs",
-    description="The pair that the selector took from a prompt's pool.",
+    description="The pair that the selector chose from a prompt's pool.",
     written_by=("won_select",),
     read_by=("filter", "eval"),
     fields={

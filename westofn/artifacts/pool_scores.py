@@ -1,7 +1,7 @@
-"""`pool_scores`: a pointwise model's reward of each candidate of the evaluation pool.
+"""`pool_scores`: rewards of each pointwise model for each candidate of the evaluation pools.
 
-written by  eval (0 rows for a pairwise model, which gives a response no reward of its own)
-read by     report; every best-of-n metric can be computed from it
+written by  eval (0 rows for a pairwise model, which assigns no reward to a single response)
+read by     report; contains all that best-of-n metrics need
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from westofn.artifacts.table import Column, Table
 
 POOL_SCORES = Table(
     name="pool_scores",
-    description="One model's reward of one candidate of the evaluation pool.",
+    description="One model's reward of one candidate of an evaluation pool.",
     written_by=("eval",),
     read_by=("report",),
     fields={

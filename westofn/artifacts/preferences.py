@@ -1,4 +1,4 @@
-"""`preferences`: labelled pairs, human or synthetic, in one schema.
+"""`preferences`: labelled pairs, human and synthetic, in one schema.
 
 written by  prepare (human, ai_judge, contrast), filter (west_of_n)
 read by     base_rm, student_rm, filter, eval
@@ -16,7 +16,7 @@ LABEL_SOURCES = ("human", "west_of_n", "ai_judge", "contrast")
 
 PREFERENCES = Table(
     name="preferences",
-    description="One labelled pair: two responses to a prompt, of which the first is preferred.",
+    description="One labelled pair: the preferred and the other response to a prompt.",
     written_by=("prepare", "filter"),
     read_by=("base_rm", "student_rm", "filter", "eval"),
     fields={
@@ -26,7 +26,7 @@ PREFERENCES = Table(
         "chosen": Column(pl.String(), "the preferred response"),
         "rejected": Column(pl.String(), "the other response"),
         "split": Column(
-            pl.String(), "train, validation, test, or autorater (kept for the independent judge)"
+            pl.String(), "train, validation, test, or autorater (for the independent judge)"
         ),
         "source": Column(pl.String(), "data set and subset, such as hh/helpful-base"),
         "label_source": Column(pl.String(), "who labelled: human, west_of_n, ai_judge, contrast"),

@@ -1,4 +1,4 @@
-"""`prompts`: prompts without labels: D_U for the synthetic pairs, test prompts for best-of-n.
+"""`prompts`: prompts without labels: D_U for synthetic pairs, test prompts for best-of-n.
 
 written by  prepare
 read by     base_rm, sample, rlhf, eval

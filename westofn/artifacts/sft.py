@@ -1,4 +1,4 @@
-"""`sft`: demonstrations for supervised fine-tuning, one prompt and response a row.
+"""`sft`: demonstrations for supervised fine-tuning, one prompt and response per row.
 
 written by  prepare
 read by     sft

@@ -1,4 +1,4 @@
-"""Write a file piece by piece, and still as a whole or not at all."""
+"""Atomic writes of a file that is written in parts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from westofn.errors import DataError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A handle to write to; the file appears at `path` when the block ends without an error.
+    """Yield a handle to write to; the file appears at `path` if the block ends without an error.
 
-    Missing parent folders are made. After any failure an earlier file is as it was.
+    Missing parent folders are created. After a failure an earlier file is unchanged.
 
     Raises:
         DataError: The system refused (disk full, no permission).
     """
     if path.is_dir():
-        raise DataError(f"{path}: is a folder, needs a file's name; give another one")
+        raise DataError(f"{path}: is a folder, needs a file name; give another name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

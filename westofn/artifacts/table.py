@@ -1,4 +1,4 @@
-"""A Parquet table with a contract: columns, dtypes, key and row checks, held at both ends."""
+"""Parquet tables with a schema (columns, dtypes, key, row checks), validated on read and write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ZSTD_LEVEL = 3
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its dtype, what it means, and whether it may be null."""
+    """One column of a table: its dtype, its meaning, and whether it may be null."""
 
     dtype: pl.DataType
     meaning: str
@@ -31,12 +31,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A rule that every row keeps.
+    """A rule that every row must satisfy.
 
     Attributes:
-        rule: the rule in words, as a message and the documentation show it.
-        broken: true on each row that breaks the rule; null counts as false.
-        shown: columns or named expressions whose values a message shows for the first broken row.
+        rule: the rule in words, for error messages and the documentation.
+        broken: expression that is true on each row that breaks the rule; null counts as false.
+        shown: columns or named expressions whose values the error message shows for the first such
+            row.
     """
 
     rule: str
@@ -44,23 +45,23 @@ class Check:
     shown: tuple[str | pl.Expr, ...]
 
     def inputs(self) -> set[str]:
-        """Names of the columns that the check looks at."""
+        """Names of the columns that the check reads."""
         expressions = [pl.col(item) if isinstance(item, str) else item for item in self.shown]
         return {name for item in (self.broken, *expressions) for name in item.meta.root_names()}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The contract of one Parquet artifact.
+    """The schema of one Parquet artifact.
 
     Attributes:
         name: the table's name, which is also the stem of its file.
-        description: what one row is.
-        written_by: the stages that write it; the remedy in a message names them.
+        description: what one row holds.
+        written_by: the stages that write it; error messages tell the user to rerun them.
         read_by: the stages that read it.
-        fields: the columns in the order of the file.
-        key: columns that together name a row; rows are sorted by them.
-        checks: the rules that every row keeps.
+        fields: name -> column, in the order of the file.
+        key: columns that together identify a row; rows are sorted by them.
+        checks: the rules that every row must satisfy.
         may_be_empty: whether 0 rows are a valid table.
     """
 
@@ -89,11 +90,11 @@ class Table:
         return frozenset(name for name, column in self.fields.items() if column.nullable)
 
     def frame(self, columns: Mapping[str, object]) -> pl.DataFrame:
-        """Build a frame with the table's dtypes from sequences, arrays or series, unvalidated."""
+        """Build a frame with the table's dtypes from sequences, arrays or series; not validated."""
         return pl.DataFrame(dict(columns), schema_overrides=self.columns)
 
     def empty(self) -> pl.DataFrame:
-        """Return a frame of 0 rows with the table's columns."""
+        """Return a frame with the table's columns and 0 rows."""
         return pl.DataFrame(schema=self.columns)
 
     def read(self, path: Path | str) -> pl.DataFrame:
@@ -103,8 +104,8 @@ class Table:
             The rows sorted by key, with the columns in the table's order.
 
         Raises:
-            DataError: the file is missing, is not readable Parquet, or breaks the contract; one
-                line that lists every fault found.
+            DataError: the file is missing, is not readable Parquet, or violates the schema; the
+                message lists every fault in one line.
         """
         path = Path(path)
         frame = self._read_parquet(path)
@@ -113,47 +114,48 @@ class Table:
         return self._canonical(frame)
 
     def validate(self, frame: pl.DataFrame, where: Path | str) -> pl.DataFrame:
-        """Return the frame in canonical row and column order, or refuse it.
+        """Return the frame in canonical row and column order, or raise an error.
 
         Args:
-            frame: any frame.
-            where: what a message calls the frame: a path, or words such as "prepare: preferences".
+            frame: frame to validate.
+            where: name of the frame in error messages: a path, or words such as "prepare:
+                preferences".
 
         Raises:
-            DataError: the frame breaks the contract; one line that lists every fault found.
+            DataError: the frame violates the schema; the message lists every fault in one line.
         """
         if faults := self.faults(frame):
             raise DataError(self._message(where, faults, "mend these rows where they are made"))
         return self._canonical(frame)
 
     def write(self, frame: pl.DataFrame, path: Path | str) -> None:
-        """Validate a frame and write it: equal content gives equal bytes, whole or not at all.
+        """Validate a frame and write it atomically; equal content gives equal bytes.
 
         Raises:
-            DataError: the frame breaks the contract, or the disk refuses it. The earlier file
-                stays as it was.
+            DataError: the frame violates the schema, or the disk refuses the file. The earlier file
+                is unchanged.
         """
         path = Path(path)
         write_bytes(_encode(self.validate(frame, f"{path}: not written")), path)
 
     def faults(self, frame: pl.DataFrame) -> list[str]:
-        """Describe every way in which a frame breaks the contract; empty if it keeps it."""
+        """Describe every violation of the schema by a frame; an empty list if there is none."""
         well_typed = {
             name for name, dtype in self.columns.items() if frame.schema.get(name) == dtype
         }
-        found = [*self._name_faults(frame), *self._dtype_faults(frame)]
+        faults = [*self._name_faults(frame), *self._dtype_faults(frame)]
         if frame.height == 0:
-            return found if self.may_be_empty else [*found, "0 rows, needs at least 1"]
-        found += self._null_faults(frame)
+            return faults if self.may_be_empty else [*faults, "0 rows, needs at least 1"]
+        faults += self._null_faults(frame)
         if well_typed.issuperset(self.key):
-            found += self._key_faults(frame)
-        found += [
+            faults += self._key_faults(frame)
+        faults += [
             self._check_fault(frame, check, broken)
             for check in self.checks
             if well_typed.issuperset(check.inputs())
             and (broken := frame.select(check.broken.fill_null(False)).to_series()).any()
         ]
-        return found
+        return faults
 
     def _read_parquet(self, path: Path) -> pl.DataFrame:
         if path.is_dir():
@@ -201,8 +203,10 @@ class Table:
     def _name_faults(self, frame: pl.DataFrame) -> list[str]:
         missing = [name for name in self.fields if name not in frame.columns]
         extra = [name for name in frame.columns if name not in self.fields]
-        found = [f"column {name} is missing" + did_you_mean(name, extra) for name in missing]
-        return found + [
+        missing_faults = [
+            f"column {name} is missing" + did_you_mean(name, extra) for name in missing
+        ]
+        return missing_faults + [
             f"column {show(name)} is not one of {', '.join(self.fields)}"
             + did_you_mean(name, missing or list(self.fields))
             for name in extra
@@ -216,15 +220,15 @@ class Table:
         ]
 
     def _null_faults(self, frame: pl.DataFrame) -> list[str]:
-        found = []
+        faults = []
         for name, column in self.fields.items():
             if name not in frame.columns or column.nullable:
                 continue
             null = frame[name].is_null()
             if count := int(null.sum()):
                 first = self._row(frame, int(null.arg_true()[0]))
-                found.append(f"column {name} is null on {_rows(count)}, first {first}; needs none")
-        return found
+                faults.append(f"column {name} is null on {_rows(count)}, first {first}; needs none")
+        return faults
 
     def _key_faults(self, frame: pl.DataFrame) -> list[str]:
         repeated = frame.select(pl.struct(self.key).is_duplicated()).to_series()
@@ -245,14 +249,14 @@ class Table:
         return f"{_rows(count)} against '{check.rule}', first {self._row(frame, first)}: {values}"
 
     def _row(self, frame: pl.DataFrame, index: int) -> str:
-        """Name a row by its key, or by its 1-based number where the key columns are not there."""
+        """Name a row by its key, or by its 1-based number if a key column is missing."""
         if not set(self.key) <= set(frame.columns):
             return f"row {index + 1}"
         return ", ".join(f"{name}={show(frame[name][index])}" for name in self.key)
 
 
 def show(value: object) -> str:
-    r"""Put a value on one short line.
+    r"""Format a value on one short line.
 
     >>> show("two\nlines")
     "'two\\nlines'"
@@ -262,7 +266,7 @@ def show(value: object) -> str:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return a hint for a misspelt name, or nothing.
+    """Return a hint for a misspelt name, or an empty text.
 
     >>> did_you_mean("prmpt", ["prompt", "split"])
     ' (did you mean prompt?)'

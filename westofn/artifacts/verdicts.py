@@ -1,4 +1,4 @@
-"""`verdicts`: what a preference judge said about each pair, in both orders.
+"""`verdicts`: a preference judge's probabilities for each pair, asked in both orders.
 
 written by  study_judge
 read by     study: RLAIF, RLCD rescored
@@ -21,12 +21,12 @@ VERDICTS = Table(
         "first": Column(pl.String(), "one response; may be empty"),
         "second": Column(pl.String(), "the other response; may be empty"),
         "p_forward": Column(
-            pl.Float32(), "P(first is better), said with first shown first; 0.5: no answer"
+            pl.Float32(), "P(first is better) when first is shown first; 0.5: no answer"
         ),
         "p_backward": Column(
-            pl.Float32(), "P(first is better), said with second shown first; 0.5: no answer"
+            pl.Float32(), "P(first is better) when second is shown first; 0.5: no answer"
         ),
-        "unanswered": Column(pl.Int32(), "orders without an answer, taken as ties: 0, 1 or 2"),
+        "unanswered": Column(pl.Int32(), "orders without an answer, counted as ties: 0, 1 or 2"),
         "judge": Column(pl.String(), "simulated, llm:NAME, or openai:NAME"),
     },
     key=("prompt_id", "first", "second", "judge"),

@@ -1,4 +1,4 @@
-"""`world`: what the gold annotator of the embedded world must know about each prompt.
+"""`world`: the facts about each prompt that the gold annotator of the embedded world needs.
 
 written by  prepare (0 rows where the source has no gold annotator)
 read by     eval, rlhf (metrics only), report; no stage that trains
@@ -26,12 +26,12 @@ def _is_json_object(text: str) -> bool:
 
 WORLD = Table(
     name="world",
-    description="One prompt's facts, by which the gold annotator rewards responses.",
+    description="One prompt's facts, which the gold annotator uses to reward responses.",
     written_by=("prepare",),
     read_by=("rlhf", "eval", "report"),
     fields={
         "prompt_id": Column(pl.String(), "name of the prompt; the same in every table"),
-        "facts": Column(pl.String(), "JSON object: what the gold annotator needs"),
+        "facts": Column(pl.String(), "JSON object with the facts for the gold annotator"),
     },
     key=("prompt_id",),
     checks=(

@@ -1,4 +1,4 @@
-"""How a command that is no stage ends."""
+"""Run a command-line app and report expected errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from westofn.errors import WestofnError
 
 
 def run_app(app: typer.Typer, name: str) -> None:
-    """Run a command; an expected error is one line on stderr, after `name`, and exit code 2."""
+    """Run a command; print an expected error as one line on stderr and exit with code 2."""
     try:
         app()
     except WestofnError as error:

@@ -1,1 +1,1 @@
-"""Pure numbers, sequences and tensors: no files, no frames, no transformers."""
+"""Pure functions on numbers, sequences and tensors: no files, data frames or transformers."""

@@ -1,4 +1,4 @@
-"""Preconditions shared by the numpy modules: convert once, and say what was found and needed."""
+"""Argument checks of the numpy modules: they convert to float64 or raise a precise ValueError."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def probabilities(name: str, values: ArrayLike) -> FloatArray:
     """Returns `values` as a float64 vector (rows,) of numbers in [0, 1]."""
     array = vector(name, values)
     if array.min() < 0 or array.max() > 1:
-        found = f"{array.min():g} to {array.max():g}"
-        raise ValueError(f"{name} ranges from {found}, needs probabilities in [0, 1]")
+        value_range = f"{array.min():g} to {array.max():g}"
+        raise ValueError(f"{name} ranges from {value_range}, needs probabilities in [0, 1]")
     return array
 
 
@@ -46,8 +46,8 @@ def same_shape(**arrays: FloatArray) -> None:
     """Raises ValueError unless all arrays have the shape of the first."""
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"shapes differ: {found}; needs one shape")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes differ: {listed}; needs one shape")
 
 
 def fraction(name: str, value: float) -> float:

@@ -1,9 +1,9 @@
-"""What an elimination tournament misses, and how intransitive a comparator is.
+"""Measure how often a tournament misses the exact West-of-N pair, and how cyclic a comparator is.
 
-The tournament of arXiv 2401.12086 finds the argmax of Algorithm 1 for certain only where margins
-are differences of rewards; where they are merely transitive it finds the response that beats all
-others and the one that loses to all, between which the margin need not be the largest. With the
-margins of all pairs at hand both answers are known, and so is the difference.
+The tournament of arXiv 2401.12086 is certain to find the argmax of Algorithm 1 only if margins are
+differences of rewards. If margins are transitive but not differences, it finds the candidate that
+beats all others and the candidate that loses to all; another pair may have a larger margin. Given
+the margins of all pairs, both pairs can be computed and compared.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from westofn.core.tournament import TournamentResult
 
 @dataclass(frozen=True)
 class Agreement:
-    """A pair of each pool against the exact West-of-N pair, prompt by prompt.
+    """Comparison of one pair per pool with the exact West-of-N pair of that pool.
 
     Attributes:
-        best: bool (P,), the same chosen candidate.
-        worst: bool (P,), the same rejected candidate.
-        pair: bool (P,), both.
-        optimal: bool (P,), the pair has the largest margin of its pool: `pair`, or a tie with it,
-            as equal responses make it.
-        regret_margin: (P,), largest margin of the pool less the pair's, logits >= 0.
-        regret_probability: (P,), the same of probabilities, in [0, 1].
+        best: bool (P,), whether the chosen candidate is the same.
+        worst: bool (P,), whether the rejected candidate is the same.
+        pair: bool (P,), whether both candidates are the same.
+        optimal: bool (P,), whether the pair has the largest margin of its pool. Unlike `pair`, this
+            counts ties, such as those between equal responses.
+        regret_margin: (P,), largest margin of the pool minus the pair's margin, logits >= 0.
+        regret_probability: (P,), the same difference between probabilities, in [0, 1].
     """
 
     best: Tensor
@@ -40,7 +40,7 @@ class Agreement:
     regret_probability: Tensor
 
     def rates(self) -> AgreementRates:
-        """Means over the prompts.
+        """Return the means over the prompts.
 
         Raises:
             ValueError: There are no prompts.
@@ -65,9 +65,9 @@ class AgreementRates:
 
     Attributes:
         best: Share of prompts with the same chosen candidate.
-        worst: Share with the same rejected one.
-        pair: Share with the same pair.
-        optimal: Share whose pair has the largest margin, ties included.
+        worst: Share of prompts with the same rejected candidate.
+        pair: Share of prompts with the same pair.
+        optimal: Share of prompts whose pair has the largest margin, ties included.
         regret_margin: Mean loss of margin, logits.
         regret_probability: Mean loss of probability.
         prompts: Number of prompts.
@@ -84,13 +84,13 @@ class AgreementRates:
 
 @dataclass(frozen=True)
 class CyclicTriads:
-    """Intransitive triples of each pool.
+    """Number of intransitive triples in each pool.
 
     Attributes:
         count: int64 (P,), triples in which a beats b, b beats c and c beats a.
-        share: float64 (P,), of all `triples`; at most about 1/4 of a large pool, which is also what
-            coin flips give.
-        triples: N (N - 1) (N - 2) / 6, of each pool.
+        share: float64 (P,), `count` / `triples`. For large pools the maximum is about 1/4, which is
+            also the value for random margins.
+        triples: Number of triples in each pool, N (N - 1) (N - 2) / 6.
     """
 
     count: Tensor
@@ -98,16 +98,16 @@ class CyclicTriads:
     triples: int
 
 
-def agreement_with_exact(margins: Tensor, found: BestWorst | TournamentResult) -> Agreement:
-    """Compares a pair of each pool, such as a tournament's, with the exact one.
+def agreement_with_exact(margins: Tensor, selected: BestWorst | TournamentResult) -> Agreement:
+    """Compare one pair per pool, such as the tournament's, with the exact West-of-N pair.
 
     Args:
         margins: (P, N, N), logits; element (p, i, j) is the margin of candidate i over j.
-        found: One pair of each of the P prompts.
+        selected: The pair to compare, one per prompt.
 
     Raises:
-        ValueError: As `exact_best_worst`; another number of pairs than prompts; an index that is
-            not a candidate, or a candidate paired with itself.
+        ValueError: `exact_best_worst` refuses the margins, the number of pairs differs from the
+            number of prompts, an index is not a candidate, or a pair has one candidate twice.
 
     >>> pool = torch.tensor([[[0.0, 1.0, 3.0], [-1, 0, 2], [-3, -2, 0]]])  # the pair is (0, 2)
     >>> pair = BestWorst(torch.tensor([1]), torch.tensor([2]), torch.sigmoid(torch.tensor([2.0])))
@@ -116,7 +116,7 @@ def agreement_with_exact(margins: Tensor, found: BestWorst | TournamentResult) -
     (0.0, 1.0, 0.0, 1.0)
     """
     exact = exact_best_worst(margins)
-    chosen, rejected = found.best.to(margins.device), found.worst.to(margins.device)
+    chosen, rejected = selected.best.to(margins.device), selected.worst.to(margins.device)
     _check_pairs(margins, chosen, rejected)
     rows = torch.arange(len(margins), device=margins.device)
     largest, reached = margins[rows, exact.best, exact.worst], margins[rows, chosen, rejected]
@@ -127,17 +127,17 @@ def agreement_with_exact(margins: Tensor, found: BestWorst | TournamentResult) -
         pair=best & worst,
         optimal=reached == largest,
         regret_margin=largest - reached,
-        # Probabilities anew and in float64: sure pairs differ by less than float32 can tell.
+        # Computed in float64: probabilities near 1 differ by less than float32 can represent.
         regret_probability=torch.sigmoid(largest.double()) - torch.sigmoid(reached.double()),
     )
 
 
 def cyclic_triads(margins: Tensor) -> CyclicTriads:
-    """Counts each pool's cycles of three (Kendall and Babington Smith 1940).
+    """Count the cycles of three candidates in each pool (Kendall and Babington Smith 1940).
 
-    i beats j where margin(i, j) > margin(j, i), so a tie is beaten by neither and its triples are
-    no cycles. The trace of A^3 of the matrix of wins counts each cycle three times; without ties it
-    is C(N, 3) - sum_i C(s_i, 2), s_i being the number of candidates that i beats.
+    Candidate i beats j if margin(i, j) > margin(j, i). In a tie neither beats the other, so no
+    cycle contains a tied pair. With the matrix of wins A, the trace of A^3 counts each cycle three
+    times. Without ties the count is C(N, 3) - sum_i C(s_i, 2), where s_i candidates lose to i.
 
     Args:
         margins: (P, N, N), logits, N >= 3.
@@ -155,7 +155,7 @@ def cyclic_triads(margins: Tensor) -> CyclicTriads:
     if margins.isnan().any():
         row = int(margins.isnan().flatten(1).any(1).nonzero()[0])
         raise ValueError(f"margins of prompt {row} are NaN, needs numbers")
-    # Whole numbers, exact in float64 for any pool that fits into memory.
+    # Counts are whole numbers, exact in float64 for any pool that fits into memory.
     wins = (margins > margins.transpose(1, 2)).double()
     count = ((wins @ wins) * wins.transpose(1, 2)).sum((1, 2)).div(3).round().long()
     triples = math.comb(shape[1], 3)
@@ -172,8 +172,10 @@ def _check_pairs(margins: Tensor, chosen: Tensor, rejected: Tensor) -> None:
         if tuple(index.shape) != (prompts,):
             raise ValueError(f"{name} has shape {tuple(index.shape)}, needs ({prompts},)")
         if prompts and not 0 <= int(index.min()) <= int(index.max()) < count:
-            found = f"{int(index.min())} to {int(index.max())}"
-            raise ValueError(f"{name} ranges from {found}, needs indices of {count} candidates")
+            index_range = f"{int(index.min())} to {int(index.max())}"
+            raise ValueError(
+                f"{name} ranges from {index_range}, needs indices of {count} candidates"
+            )
     if bool((chosen == rejected).any()):
         row = int((chosen == rejected).nonzero()[0])
         raise ValueError(f"the pair of prompt {row} is one candidate twice, needs two")

@@ -1,8 +1,8 @@
-"""Best-of-n quality against n, unbiased, from one scored pool per prompt.
+"""Unbiased estimates of best-of-n quality for several n from one scored pool per prompt.
 
-Gao et al. 2022, "Scaling laws for reward model overoptimization" (arXiv 2210.10760), with the
-estimator of Nakano et al. 2021 (WebGPT, arXiv 2112.09332, appendix I): instead of drawing n of the
-M candidates again and again, average over all C(M, n) subsets at once, by order statistics.
+The experiment is that of Gao et al. 2022, "Scaling laws for reward model overoptimization" (arXiv
+2210.10760). The estimator is that of Nakano et al. 2021 (WebGPT, arXiv 2112.09332, appendix I): it
+averages over all C(M, n) subsets of the M candidates with order statistics instead of sampling.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from westofn.core._checks import FloatArray
 
 
 def order_statistic_weights(pool_size: int, n: int) -> FloatArray:
-    """Returns how often each rank of a pool is the best of a random subset of n.
+    """Return the probability that each rank of a pool is the best of a random subset of size n.
 
-    The candidate of rank i (1 is the lowest) is the best in C(i - 1, n - 1) of C(M, n) subsets.
-    Computed from the top, w_M = n / M, by the ratio w_(i-1) / w_i = (i - n) / (i - 1): no factor
-    exceeds 1, so nothing overflows, and the lowest ranks fade to zero.
+    The candidate of rank i (1 is the lowest) is the best of C(i - 1, n - 1) of the C(M, n) subsets.
+    The recursion starts at the top rank, w_M = n / M, and uses w_(i-1) / w_i = (i - n) / (i - 1).
+    No factor exceeds 1, so nothing overflows.
 
     Args:
-        pool_size: M >= 1.
-        n: In [1, M].
+        pool_size: Number of candidates M, at least 1.
+        n: Size of the subset, 1 to M.
 
     Returns:
         float64 (M,), lowest rank first; sums to 1.
@@ -46,21 +46,21 @@ def order_statistic_weights(pool_size: int, n: int) -> FloatArray:
 
 
 def best_of_n(proxy: ArrayLike, value: ArrayLike, ns: Sequence[int]) -> FloatArray:
-    """Expected value of the candidate that the proxy likes best among n, for each prompt.
+    """Expected value of the best of n candidates according to a proxy reward, for each prompt.
 
-    The mean over all subsets of n candidates, without replacement, of the value of the one with
-    the highest proxy reward; candidates that tie in the proxy are equally likely to be taken.
+    This is the mean, over all subsets of n candidates, of the value of the candidate with the
+    highest proxy reward. Candidates with equal proxy rewards are equally likely to be picked.
 
     Args:
-        proxy: (P, M), rewards by which the candidate is chosen.
-        value: (P, M), what it is worth: gold reward, judge's reward, win, length, or the proxy.
-        ns: Sizes, each in [1, M].
+        proxy: (P, M), rewards that pick the candidate.
+        value: (P, M), the quantity to average: gold reward, judge's reward, win, length or proxy.
+        ns: Values of n, each in [1, M].
 
     Returns:
-        float64 (P, len(ns)).
+        float64 (P, len(ns)), expected values.
 
     Raises:
-        ValueError: Different shapes, an empty matrix, numbers that are not finite, n out of range.
+        ValueError: Shapes differ, a matrix is empty, a number is not finite, or n is out of range.
 
     >>> best_of_n([[1.0, 2.0, 3.0]], [[10.0, 20.0, 0.0]], [1, 2, 3]).round(4).tolist()
     [[10.0, 6.6667, 0.0]]
@@ -75,10 +75,10 @@ def best_of_n(proxy: ArrayLike, value: ArrayLike, ns: Sequence[int]) -> FloatArr
 
 
 def best_of_n_kl(n: int) -> float:
-    """KL divergence of best-of-n from the policy, log n - (n - 1) / n, in nats.
+    """KL divergence of best-of-n from the policy in nats: log n - (n - 1) / n.
 
-    Stiennon et al. 2020 (arXiv 2009.01325), appendix G.3; exact without ties, an upper bound
-    otherwise (Beirami et al. 2024, arXiv 2401.01879).
+    Stiennon et al. 2020 (arXiv 2009.01325), appendix G.3. It is exact without ties and an upper
+    bound otherwise (Beirami et al. 2024, arXiv 2401.01879).
 
     Raises:
         ValueError: n < 1.
@@ -98,21 +98,21 @@ def best_of_n_win_rate(
     ns: Sequence[int],
     p_win: Callable[[FloatArray], FloatArray] | None = None,
 ) -> FloatArray:
-    """Expected win of best-of-n against one baseline response of each prompt.
+    """Probability that best-of-n wins against one baseline response, for each prompt.
 
     Args:
-        proxy: (P, M), rewards by which the candidate is chosen.
-        judge_reward: (P, M), rewards of an independent judge.
+        proxy: (P, M), rewards that pick the candidate.
+        judge_reward: (P, M), rewards of the candidates from an independent judge.
         baseline_reward: (P,), the judge's reward of the baseline response.
-        ns: Sizes, each in [1, M].
-        p_win: Maps margins judge_reward - baseline_reward (P, M) to probabilities of a win, such
-            as a sigmoid; None counts a positive margin as 1, a tie as 1/2, a negative one as 0.
+        ns: Values of n, each in [1, M].
+        p_win: Maps margins judge_reward - baseline_reward (P, M) to win probabilities, for example
+            a sigmoid. None: a positive margin counts 1, a tie 1/2, a negative margin 0.
 
     Returns:
-        float64 (P, len(ns)), in [0, 1]; its mean over the prompts is the win rate.
+        float64 (P, len(ns)), in [0, 1]; the mean over the prompts is the win rate.
 
     Raises:
-        ValueError: As `best_of_n`, or `baseline_reward` has another number of rows.
+        ValueError: `best_of_n` refuses the arguments, or `baseline_reward` has not P rows.
 
     >>> best_of_n_win_rate([[1.0, 2.0]], [[0.0, 1.0]], [0.0], [1, 2]).tolist()
     [[0.75, 1.0]]
@@ -131,7 +131,7 @@ def _hard_win(margin: FloatArray) -> FloatArray:
 
 
 def _values_by_rank(proxy: FloatArray, value: FloatArray) -> FloatArray:
-    """Sorts each row's values by proxy, ascending; tied candidates get the mean of their values."""
+    """Sort each row's values by ascending proxy; tied candidates get the mean of their values."""
     order = np.argsort(proxy, axis=1, kind="stable")
     ranked = np.take_along_axis(proxy, order, axis=1)
     values = np.take_along_axis(value, order, axis=1)
@@ -139,7 +139,7 @@ def _values_by_rank(proxy: FloatArray, value: FloatArray) -> FloatArray:
     starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
     if starts.all():
         return values
-    # Row starts begin a tie group too, so one running count numbers the groups of all prompts.
+    # Each row starts a new group, so one running count numbers the groups of all prompts.
     group = np.cumsum(starts) - 1
     mean = np.bincount(group, weights=values.ravel()) / np.bincount(group)
     shared: FloatArray = mean[group].reshape(values.shape)

@@ -1,9 +1,9 @@
-"""The paper's theorem, measured (Pace et al. 2024, arXiv 2401.12086).
+"""Measure the quantities of the paper's theorem (Pace et al. 2024, arXiv 2401.12086).
 
-If |P_theta - P*| <= epsilon everywhere, the West-of-N pair is labelled correctly with probability
-at least sup P* - 2 epsilon as N grows, which is 1 - 2 epsilon where the pool holds a pair on which
-annotators agree. Its finite form, for each pair, is P*(y+ > y-) >= P_theta(y+ > y-) - epsilon.
-Where the annotators' P* is known (an embedded world), epsilon and both bounds can be computed.
+If |P_theta - P*| <= epsilon for all pairs, the label of the West-of-N pair is correct with
+probability at least sup P* - 2 epsilon as N grows; sup P* is 1 if annotators agree on some pair of
+the pool. For a finite pool, each pair satisfies P*(y+ > y-) >= P_theta(y+ > y-) - epsilon.
+In the embedded world P* is known, so epsilon and both bounds can be computed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from westofn.core._checks import FloatArray
 
 @dataclass(frozen=True)
 class Epsilon:
-    """How far the model's probabilities are from the annotators', |P_theta - P*|.
+    """Statistics of the gap |P_theta - P*| between model and annotators over a set of pairs.
 
     Attributes:
-        sup: Largest gap: the theorem's epsilon.
-        q99: 99 % of the pairs have at most this gap.
-        q95: 95 % of the pairs.
-        q90: 90 % of the pairs.
-        median: Half of the pairs.
+        sup: Largest gap; the theorem's epsilon.
+        q99: 99 % quantile of the gap.
+        q95: 95 % quantile.
+        q90: 90 % quantile.
+        median: Median gap.
         mean: Mean gap.
         pairs: Number of pairs measured.
     """
@@ -41,14 +41,14 @@ class Epsilon:
 
 
 def epsilon(p_model: ArrayLike, p_true: ArrayLike) -> Epsilon:
-    """Measures the gap between model and annotators on the same ordered pairs.
+    """Measure the gap between model and annotators on the same ordered pairs.
 
     Args:
-        p_model: (pairs,), P_theta(a > b).
-        p_true: (pairs,), P*(a > b).
+        p_model: (pairs,), the model's probability P_theta(a > b).
+        p_true: (pairs,), the annotators' probability P*(a > b).
 
     Raises:
-        ValueError: No pairs, different lengths, or numbers that are not probabilities.
+        ValueError: There are no pairs, lengths differ, or a number is not a probability.
 
     >>> gap = epsilon([0.9, 0.5], [0.8, 0.5])
     >>> round(gap.sup, 6), round(gap.mean, 6), gap.pairs
@@ -62,18 +62,18 @@ def epsilon(p_model: ArrayLike, p_true: ArrayLike) -> Epsilon:
 
 
 def pair_bound(p_model: ArrayLike, epsilon: float) -> FloatArray:
-    """Bounds P*(y+ > y-) of each pair from below: P_theta(y+ > y-) - epsilon, at least 0.
+    """Lower bound of P*(y+ > y-) for each pair: P_theta(y+ > y-) - epsilon, at least 0.
 
     Args:
-        p_model: (pairs,), P_theta(y+ > y-).
-        epsilon: In [0, 1], such as `Epsilon.sup`; with a quantile of the gaps the bound holds for
-            that share of the pairs.
+        p_model: (pairs,), the model's probability P_theta(y+ > y-).
+        epsilon: Gap in [0, 1], such as `Epsilon.sup`. If it is a quantile of the gaps, the bound
+            holds for that share of the pairs.
 
     Returns:
-        float64 (pairs,).
+        float64 (pairs,), lower bounds in [0, 1].
 
     Raises:
-        ValueError: No pairs, or numbers outside [0, 1].
+        ValueError: There are no pairs, or a number lies outside [0, 1].
 
     >>> pair_bound([0.75, 0.25], 0.5).tolist()
     [0.25, 0.0]
@@ -83,7 +83,7 @@ def pair_bound(p_model: ArrayLike, epsilon: float) -> FloatArray:
 
 
 def asymptotic_bound(epsilon: float) -> float:
-    """Bounds the label's correctness as N grows: 1 - 2 epsilon, at least 0.
+    """Lower bound of the probability of a correct label as N grows: 1 - 2 epsilon, at least 0.
 
     Raises:
         ValueError: epsilon outside [0, 1].

@@ -1,4 +1,4 @@
-"""Temperature scaling of margins, and a validation loss that does not depend on their scale."""
+"""Temperature scaling of margins, and a validation loss independent of the margins' scale."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 _GOLDEN = (5**0.5 - 1) / 2
-_LOG_SCALE = 7.0  # scales from e^-7 to e^7, of margins whose mean size is 1
+_LOG_SCALE = 7.0  # scales e^-7 to e^7 are searched, for margins with mean absolute value 1
 
 
 def calibrated_loss(margins: Tensor) -> float:
-    """The smallest mean −log σ(s·margin) over scales s > 0.
+    """Smallest mean of −log σ(s·margin) over scales s > 0.
 
-    Accuracy on a few hundred validation pairs is too coarse to pick a checkpoint by, and the plain
-    loss punishes a model for margins that grow, as they do on very easy synthetic pairs. This is
-    the loss after temperature scaling (Guo et al. 2017): it asks for the right order and the right
-    relative size.
+    This is the validation loss after temperature scaling (Guo et al. 2017). It selects checkpoints
+    because accuracy on a few hundred pairs is too coarse, and because the unscaled loss penalises
+    the large margins that training on very easy synthetic pairs produces.
 
     Args:
-        margins: (pairs,) of chosen over rejected.
+        margins: (pairs,), margins of chosen over rejected, logits.
 
     Returns:
-        The loss; log 2 for margins that say nothing or that point the wrong way.
+        The loss, at most log 2, which is the loss of zero margins.
 
     Raises:
         ValueError: There are no margins, or one is not finite.
@@ -32,19 +31,19 @@ def calibrated_loss(margins: Tensor) -> float:
     >>> round(calibrated_loss(torch.zeros(3)), 4)
     0.6931
     """
-    nothing = float(torch.tensor(2.0).log())
+    chance = float(torch.tensor(2.0).log())
     unit, spread = _unit(margins)
-    return min(_loss(unit, _best_scale(unit, 1.0), 1.0), nothing) if spread else nothing
+    return min(_loss(unit, _best_scale(unit, 1.0), 1.0), chance) if spread else chance
 
 
 def calibrated_losses(margins: Tensor) -> Tensor:
-    """`calibrated_loss` of many models at once.
+    """Compute `calibrated_loss` for many models at once.
 
     Args:
-        margins: (models, pairs) of chosen over rejected.
+        margins: (models, pairs), margins of chosen over rejected, logits.
 
     Returns:
-        (models,) float64.
+        (models,) float64 losses.
 
     Raises:
         ValueError: As `calibrated_loss`.
@@ -74,16 +73,16 @@ def calibrated_losses(margins: Tensor) -> Tensor:
 
 
 def calibrating_scale(margins: Tensor) -> float:
-    """The s > 0 for which σ(s·margin) fits how often the order is right; 1 / temperature.
+    """Scale s > 0 (1 / temperature) at which σ(s·margin) best predicts the labels.
 
-    The chosen response is taken for better with Platt's (1999) probability (n + 1) / (n + 2), not
-    with 1, so that a few pairs in the right order do not ask for certainty.
+    The target probability of each label is Platt's (1999) (n + 1) / (n + 2) instead of 1, so the
+    scale stays finite if all of a few pairs are ordered correctly.
 
     Args:
-        margins: (n,) of chosen over rejected, of pairs that were not trained on.
+        margins: (n,), margins of chosen over rejected for pairs outside the training data, logits.
 
     Returns:
-        The scale; 1 where every margin is 0, near 0 where their mean is not positive.
+        The scale; 1 if every margin is 0, near 0 if the mean margin is not positive.
 
     Raises:
         ValueError: There are no margins, or one is not finite.
@@ -98,7 +97,7 @@ def calibrating_scale(margins: Tensor) -> float:
 
 
 def _unit(margins: Tensor) -> tuple[Tensor, float]:
-    """Margins divided by their mean size, and that size."""
+    """Return the margins divided by their mean absolute value, and that value."""
     if margins.numel() == 0 or not bool(margins.isfinite().all()):
         raise ValueError(f"calibration needs finite margins, found {margins.tolist()[:3]}")
     wide = margins.double()
@@ -107,12 +106,12 @@ def _unit(margins: Tensor) -> tuple[Tensor, float]:
 
 
 def _loss(unit: Tensor, scale: float, target: float) -> float:
-    """Mean cross-entropy of σ(scale·unit) where chosen is better with probability `target`."""
+    """Mean cross-entropy of σ(scale·unit) if `target` is the probability that chosen is better."""
     return float(softplus(-scale * unit).mean() + (1 - target) * scale * unit.mean())
 
 
 def _best_scale(unit: Tensor, target: float) -> float:
-    """Golden-section search: the loss is convex in s, so it has one valley in log s."""
+    """Minimise the loss by golden-section search; it is convex in s, so unimodal in log s."""
 
     def loss(log_scale: float) -> float:
         return _loss(unit, math.exp(log_scale), target)

@@ -1,12 +1,12 @@
-r"""Dialogues as one text, and back.
+r"""Convert dialogues to one text and back.
 
-The canonical text of a dialogue is the form of Anthropic's HH: every message follows a marker, and
-a prompt ends where the assistant is to speak.
+The canonical text of a dialogue has the format of Anthropic's HH: a marker precedes every message,
+and a prompt ends with the assistant's marker.
 
     \n\nSystem: …\n\nHuman: …\n\nAssistant: …\n\nHuman: …\n\nAssistant:
 
-`to_text` and `to_messages` are inverse to each other: a marker that a message itself contains is
-told apart by a backslash before its name.
+`to_text` and `to_messages` are inverse functions: `to_text` puts a backslash before the name of a
+marker that occurs inside a message.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Message:
 
 
 def to_text(messages: Sequence[Message]) -> str:
-    r"""Write a dialogue as a prompt, which ends with the marker of the assistant.
+    r"""Write a dialogue as a prompt that ends with the assistant's marker.
 
     >>> to_text([Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Bye")])
     '\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:'
@@ -53,13 +53,13 @@ def to_text(messages: Sequence[Message]) -> str:
 
 
 def to_messages(text: str) -> list[Message]:
-    r"""Read a prompt as a dialogue. Text that does not begin with a marker is one user message.
+    r"""Split a prompt into messages. Text that does not begin with a marker is one user message.
 
     Args:
-        text: what `to_text` wrote, HH's own text, or any other prompt.
+        text: output of `to_text`, a text of HH, or any other prompt.
 
     Returns:
-        The messages, without the assistant's empty turn at the end.
+        The messages, without the empty assistant turn at the end.
 
     >>> [m.role for m in to_messages("\n\nSystem: Be kind.\n\nHuman: Hi\n\nAssistant:")]
     ['system', 'user']
@@ -77,25 +77,25 @@ def to_messages(text: str) -> list[Message]:
 
 
 def canonical(prompt: str) -> str:
-    r"""The one spelling of prompts that ask the same: a bare text is a dialogue of one user turn.
+    r"""Return the canonical text of a prompt, so that equivalent prompts compare equal.
 
-    White space around the whole and the case of markers do not count, so that a dialogue which lost
-    the blank lines at its beginning is still one.
+    Plain text becomes a dialogue with one user turn. Surrounding white space and the case of the
+    markers are ignored, so a dialogue without its leading blank lines is still recognised.
 
     >>> canonical("Hi")
     '\n\nHuman: Hi\n\nAssistant:'
     >>> canonical("Human: Hi\n\nAssistant: ") == canonical("Hi")
     True
     """
-    bare = prompt.strip()
-    if not _OPENS.match(bare):
-        return to_text([Message("user", bare)])
-    dialogue = f"\n\n{bare}"
+    stripped = prompt.strip()
+    if not _OPENS.match(stripped):
+        return to_text([Message("user", stripped)])
+    dialogue = f"\n\n{stripped}"
     return dialogue if dialogue.lower().endswith(ASSISTANT.lower()) else dialogue + ASSISTANT
 
 
 def opening(prompt: str) -> str:
-    r"""The canonical text before the assistant first speaks: what a dialogue's turns share.
+    r"""Return the canonical text before the first assistant turn; all turns of a dialogue share it.
 
     >>> opening("Hi") == opening("\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:")
     True

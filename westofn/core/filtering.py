@@ -1,4 +1,4 @@
-"""Keeping the synthetic pairs that are sure and in distribution (arXiv 2401.12086)."""
+"""Filter synthetic pairs by confidence and by likelihood under the policy (arXiv 2401.12086)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Normalisation = Literal["sum", "per_token"]
 
 
 class FilterDecision(StrEnum):
-    """What became of a pair; every value but `KEPT` is a reason to drop it.
+    """The filter's decision about a pair; every value except `KEPT` is a reason to drop it.
 
     >>> str(FilterDecision.CONFIDENCE)
     'confidence'
@@ -32,14 +32,14 @@ class FilterDecision(StrEnum):
 
 @dataclass(frozen=True)
 class FilterResult:
-    """Which pairs stay, and why the others go.
+    """The kept pairs, and the reason for each dropped pair.
 
     Attributes:
-        kept: bool (pairs,).
-        dropped_by: object (pairs,), None where kept, else "confidence" or "likelihood"; a pair that
-            fails both tests counts as "confidence".
-        confidence_threshold: Smallest p_chosen that is kept; None when this filter is off.
-        likelihood_threshold: Smallest log-likelihood that is kept; None when this filter is off.
+        kept: bool (pairs,), whether the pair is kept.
+        dropped_by: object (pairs,), None if kept, else "confidence" or "likelihood"; a pair that
+            fails both tests has "confidence".
+        confidence_threshold: Smallest p_chosen that is kept; None if this filter is off.
+        likelihood_threshold: Smallest log-likelihood that is kept; None if this filter is off.
     """
 
     kept: NDArray[np.bool_]
@@ -49,17 +49,17 @@ class FilterResult:
 
 
 def quantile_threshold(values: ArrayLike, q: float) -> float:
-    """Returns the q-quantile of `values`, interpolated linearly (Hyndman and Fan's type 7).
+    """Return the q-quantile of `values`, interpolated linearly (Hyndman and Fan's type 7).
 
-    As `np.quantile`, but its position is rounded to 9 digits: 0.07 * 100 is 7.000000000000001 in
-    binary, and a threshold one part in 10**15 too high would drop the value it was meant to keep.
+    Unlike `np.quantile` it rounds the position to 9 digits: 0.07 * 100 is 7.000000000000001 in
+    binary, and a threshold that is too high by rounding would drop the value it should keep.
 
     Args:
-        values: (rows,), finite, at least one.
-        q: In [0, 1].
+        values: (rows,), finite numbers, at least one.
+        q: Quantile in [0, 1].
 
     Raises:
-        ValueError: No rows, values that are not finite, or q out of range.
+        ValueError: There are no rows, a value is not finite, or q is out of range.
 
     >>> quantile_threshold([4.0, 1.0, 2.0, 3.0], 0.25)
     1.75
@@ -77,22 +77,22 @@ def filter_pairs(
     confidence_quantile: float | None,
     likelihood_quantile: float | None,
 ) -> FilterResult:
-    """Keeps the pairs that are confident enough and whose responses are both likely enough.
+    """Keep the pairs with a confident label and two likely responses.
 
-    The confidence threshold is the quantile of `p_chosen` over all pairs; the likelihood threshold
-    is the quantile over all responses of all pairs, and holds for the chosen and the rejected one.
-    What equals a threshold is kept. None or 0 switches a filter off.
+    The confidence threshold is a quantile of `p_chosen` over all pairs. The likelihood threshold is
+    a quantile over all responses of all pairs, and both responses of a pair must reach it. A value
+    equal to a threshold is kept. None or 0 switches a filter off.
 
     Args:
-        p_chosen: (pairs,), P_theta(y+ > y- | x).
-        chosen_loglik: (pairs,), log pi(y+ | x) in nats, a sum or per token (`normalise_logprob`).
-        rejected_loglik: (pairs,), the same of y-.
-        confidence_quantile: In [0, 1], or None.
-        likelihood_quantile: In [0, 1], or None.
+        p_chosen: (pairs,), probability P_theta(y+ > y- | x).
+        chosen_loglik: (pairs,), log pi(y+ | x) in nats, summed or per token (`normalise_logprob`).
+        rejected_loglik: (pairs,), log pi(y- | x) in the same unit.
+        confidence_quantile: Quantile in [0, 1] of `p_chosen`, or None.
+        likelihood_quantile: Quantile in [0, 1] of the log-likelihoods, or None.
 
     Raises:
-        ValueError: No pairs, columns of different lengths, numbers that are not finite or not
-            probabilities, or a quantile out of range.
+        ValueError: There are no pairs, lengths differ, a number is not finite or not a
+            probability, or a quantile is out of range.
 
     >>> result = filter_pairs([0.6, 0.9, 0.8], [-1.0, -9.0, -2.0], [-1.0, -1.0, -2.0], 0.5, 0.1)
     >>> result.dropped_by.tolist(), result.confidence_threshold, result.likelihood_threshold
@@ -102,31 +102,33 @@ def filter_pairs(
     chosen = _checks.vector("chosen_loglik", chosen_loglik)
     rejected = _checks.vector("rejected_loglik", rejected_loglik)
     _checks.same_shape(p_chosen=confidence, chosen_loglik=chosen, rejected_loglik=rejected)
-    sure_from = _threshold(confidence, confidence_quantile)
-    likely_from = _threshold(np.concatenate([chosen, rejected]), likelihood_quantile)
+    min_confidence = _threshold(confidence, confidence_quantile)
+    min_likelihood = _threshold(np.concatenate([chosen, rejected]), likelihood_quantile)
     dropped_by = np.full(len(confidence), None, dtype=object)
-    # Confidence last: it names the pairs that fail both.
-    dropped_by[_below(np.minimum(chosen, rejected), likely_from)] = FilterDecision.LIKELIHOOD.value
-    dropped_by[_below(confidence, sure_from)] = FilterDecision.CONFIDENCE.value
+    # Confidence is written last, so it is the reason of pairs that fail both tests.
+    dropped_by[_below(np.minimum(chosen, rejected), min_likelihood)] = (
+        FilterDecision.LIKELIHOOD.value
+    )
+    dropped_by[_below(confidence, min_confidence)] = FilterDecision.CONFIDENCE.value
     kept = np.array([reason is None for reason in dropped_by], dtype=np.bool_)
-    return FilterResult(kept, dropped_by, sure_from, likely_from)
+    return FilterResult(kept, dropped_by, min_confidence, min_likelihood)
 
 
 def normalise_logprob(
     logprob: ArrayLike, n_tokens: ArrayLike, normalisation: Normalisation
 ) -> FloatArray:
-    """Returns log-likelihoods as sums, or divided by the number of tokens.
+    """Return log-likelihoods as sums, or divided by the number of tokens.
 
     Args:
         logprob: (rows,), sums over the response's tokens, nats.
-        n_tokens: (rows,), at least 1 each.
+        n_tokens: (rows,), number of tokens, at least 1.
         normalisation: "sum" (nats a response) or "per_token" (nats a token).
 
     Returns:
-        float64 (rows,).
+        float64 (rows,), nats a response or a token.
 
     Raises:
-        ValueError: Rows without tokens, columns of different lengths, an unknown normalisation.
+        ValueError: A row has no tokens, lengths differ, or the normalisation is unknown.
 
     >>> normalise_logprob([-6.0, -6.0], [2, 3], "per_token").tolist()
     [-3.0, -2.0]

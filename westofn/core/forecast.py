@@ -1,12 +1,12 @@
-"""Forecast: what West-of-N, the covariance prior and twice the labels would bring.
+"""Forecast the gains from West-of-N, from the covariance prior and from twice the labels.
 
-It needs frozen features and no training. The reward is taken as linear with the prior w ~ N(0,
-s·Σ_π^p), where p and s are unknown. Human pairs give a posterior over w, p and s (the Laplace
-approximation). The students are fitted as in docs/theory.md: on the human pairs one has, and on
-West-of-N pairs that are drawn from the Gaussian with the covariance of the policy's samples, so
-no pool of N responses is needed. Each draw of w from the posterior then says what every student
-would be worth if w were the truth. The intervals are quantiles over these draws: they say how
-much the labels leave open, not how much one training of a network differs from the next.
+The forecast uses frozen features and trains no network. It assumes a linear reward with the prior
+w ~ N(0, s·Σ_π^p), where p and s are unknown. The human pairs give a posterior over w, p and s
+(Laplace approximation). The students are fitted as in docs/theory.md, on the available human pairs
+and on simulated West-of-N pairs. The latter are drawn from a Gaussian with the covariance of the
+policy's samples, so no pool of N responses is needed. Each posterior draw of w serves once as the
+true reward by which every student is measured. The intervals are quantiles over these draws: they
+show the uncertainty from the limited labels, not the variation between training runs.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from westofn.core.linear_reward import (
 
 DRAWS = 200
 REPLICATES = 8
-PROMPTS = 200  # whose West-of-N pairs a student learns from; more change the noise alone
+PROMPTS = 200  # simulated pools a student learns from; a larger number only reduces noise
 QUANTILES = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A mean over the posterior and its central 95 % interval."""
+    """Posterior mean and central 95 % interval of a metric or of a difference between metrics."""
 
     mean: float
     low: float
@@ -50,16 +50,16 @@ class Gain:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect.
+    """Forecast levels and gains.
 
     Attributes:
-        kappa: κ, κ_H and their ratio; None where the labels are too few or noisy to tell.
-        powers: Posterior probability of every power p of the prior.
-        teacher: Metric -> level of the teacher on the labels one has. Accuracies are in percent;
-            gold is in standard deviations, over the policy's samples, of what the features show
-            of it. What they do not show, no linear reward can gain; so levels are too high, and
-            differences are what counts.
-        gains: Arm -> metric -> difference to the teacher.
+        kappa: κ, κ_H and their ratio; None if the labels are too few or too noisy to estimate them.
+        powers: Power p of the prior -> posterior probability.
+        teacher: Metric -> level of the teacher fitted on the available labels. Accuracies are in
+            percent. The gold reward is in standard deviations of its linear part over the policy's
+            samples. The model ignores the part of gold that the features cannot express, so levels
+            are too high; use the gains.
+        gains: Arm -> metric -> difference from the teacher.
     """
 
     kappa: Kappa | None
@@ -82,40 +82,45 @@ def forecast(
     """Forecast the gains of every option, of the covariance prior, and of twice the labels.
 
     Args:
-        labeled: (n, width) scaled features of human pairs, chosen less rejected: D_L.
-        validation: (v, width) of human pairs that choose penalties.
-        pools: (prompts, K, width) scaled features of random samples of the policy, K ≥ 2.
-        seed: Of all draws.
+        labeled: (n, width), scaled features of the human training pairs D_L, chosen minus rejected.
+        validation: (v, width), the same for the human pairs that choose penalties.
+        pools: (prompts, K, width), scaled features of random samples of the policy, K ≥ 2.
+        seed: Seed of all random draws.
         options: Ways to make synthetic pairs.
-        best_of: n of the best-of-n that is forecast.
-        draws: Of w from the posterior.
-        resamples: Bootstrap samples of the pairs for the intervals of κ.
+        best_of: Number of candidates n in the forecast of best-of-n.
+        draws: Number of draws of w from the posterior.
+        resamples: Number of bootstrap samples of the pairs for the intervals of κ.
 
     Raises:
-        ValueError: Fewer than 4 labelled pairs, no validation pair, or pools of one candidate.
+        ValueError: There are fewer than 4 labelled pairs, no validation pair, or pools of one
+            candidate.
     """
     covariance = within_pool_covariance(pools)
     roots = prior_roots(covariance, POWERS)
     teacher = fit_by_validation(labeled, validation)
     generator = torch.Generator().manual_seed(seed)
-    together = torch.cat([labeled, validation]).double()
-    posterior = _Posterior.fit(together, roots)
-    truths = posterior.draw(draws, generator)
-    measure = _Measure(truths, covariance, together, best_of)
-    level = measure.of(teacher.weights)
+    human_pairs = torch.cat([labeled, validation]).double()
+    posterior = _Posterior.fit(human_pairs, roots)
+    true_weights = posterior.draw(draws, generator)
+    evaluator = _Evaluator(true_weights, covariance, human_pairs, best_of)
+    level = evaluator.metrics(teacher.weights)
     arms: dict[str, Mapping[str, Tensor]] = {}
     for option in options:
         arms[option.name] = _mean_of(
             [
-                measure.of(_student(labeled, validation, teacher, covariance, option, generator))
+                evaluator.metrics(
+                    _student(labeled, validation, teacher, covariance, option, generator)
+                )
                 for _ in range(max(2, REPLICATES // option.pairs_a_prompt))
             ]
         )
     by_prior = fit_by_validation(labeled, validation, roots=roots)
-    arms[PRIOR] = measure.of(by_prior.weights)
-    arms[TWICE] = measure.of(_twice(labeled, validation, together, teacher, truths, generator))
+    arms[PRIOR] = evaluator.metrics(by_prior.weights)
+    arms[TWICE] = evaluator.metrics(
+        _fit_twice_the_labels(labeled, validation, human_pairs, teacher, true_weights, generator)
+    )
     return Forecast(
-        kappa=measure_kappa(together, pools, teacher.penalty, seed=seed, resamples=resamples),
+        kappa=measure_kappa(human_pairs, pools, teacher.penalty, seed=seed, resamples=resamples),
         powers=posterior.power_probabilities,
         teacher={key: _gain(level[key]) for key in METRICS},
         gains={
@@ -127,13 +132,13 @@ def forecast(
 
 @dataclass(frozen=True)
 class _Posterior:
-    """Laplace's approximation for every power and penalty, with their probabilities.
+    """Laplace approximation of the posterior of w for every power and penalty.
 
     Attributes:
-        log_evidence: (powers, penalties) log marginal likelihood up to a constant.
-        modes: (powers, penalties, width) in the whitened coordinates u of w = R u.
-        curvatures: (powers, penalties, width, width) Hessians of −log posterior at the modes.
-        roots: R of every power.
+        log_evidence: (powers, penalties), log marginal likelihood up to a constant.
+        modes: (powers, penalties, width), posterior modes in whitened coordinates u, where w = R u.
+        curvatures: (powers, penalties, width, width), Hessians of −log posterior at the modes.
+        roots: Power p -> root R of the prior's covariance.
     """
 
     log_evidence: Tensor
@@ -162,12 +167,12 @@ class _Posterior:
 
     @property
     def power_probabilities(self) -> dict[float, float]:
-        """Every power's share of the posterior; powers and penalties are equally likely before."""
+        """Posterior probability of every power; the prior over powers and penalties is uniform."""
         shares = torch.softmax(self.log_evidence.flatten(), 0).view_as(self.log_evidence).sum(1)
         return dict(zip(self.roots, shares.tolist(), strict=True))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, width) draws of w."""
+        """Draw weights w from the posterior, (count, width)."""
         shares = torch.softmax(self.log_evidence.flatten(), 0)
         cells = torch.multinomial(shares, count, replacement=True, generator=generator)
         width = self.modes.shape[-1]
@@ -181,25 +186,25 @@ class _Posterior:
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """What a reward is worth if each of the drawn w were true.
+class _Evaluator:
+    """Measures a reward's metrics with each posterior draw of w as the true reward.
 
     Attributes:
-        truths: (draws, width) w.
-        covariance: Σ_π.
-        pairs: (pairs, width) differences of human pairs for held-out accuracy.
-        best_of: n of best-of-n.
+        true_weights: (draws, width), draws of w.
+        covariance: (width, width), Σ_π.
+        pairs: (pairs, width), feature differences of human pairs for held-out accuracy.
+        best_of: Number of candidates n of best-of-n.
     """
 
-    truths: Tensor
+    true_weights: Tensor
     covariance: Tensor
     pairs: Tensor
     best_of: int
 
-    def of(self, weights: Tensor) -> dict[str, Tensor]:
-        """(draws,) of every metric, for one reward (width,) or one a draw (draws, width)."""
-        v = weights.expand_as(self.truths)
-        rho = correlation(v, self.truths, self.covariance)
+    def metrics(self, weights: Tensor) -> dict[str, Tensor]:
+        """Metric -> values (draws,), for one reward (width,) or one per draw (draws, width)."""
+        v = weights.expand_as(self.true_weights)
+        rho = correlation(v, self.true_weights, self.covariance)
         return {
             "accuracy": 100 * self._held_out(v),
             "on_policy_accuracy": 100 * on_policy_accuracy(rho),
@@ -207,20 +212,28 @@ class _Measure:
         }
 
     def _held_out(self, v: Tensor) -> Tensor:
-        """How often a label drawn with w agrees with the sign of v's margin."""
+        """Probability that a label drawn with w agrees with the sign of v's margin."""
         side = torch.sign(v @ self.pairs.T)
-        return torch.sigmoid(side * (self.truths @ self.pairs.T)).mean(1)
+        return torch.sigmoid(side * (self.true_weights @ self.pairs.T)).mean(1)
 
 
 def correlation(first: Tensor, second: Tensor, covariance: Tensor) -> Tensor:
-    """Correlation of two linear rewards (…, width) over texts with a covariance, (…,); 0 for 0."""
-    along = ((first @ covariance) * second).sum(-1)
-    sizes = ((first @ covariance) * first).sum(-1) * ((second @ covariance) * second).sum(-1)
-    return (along / sizes.clamp_min(1e-300).sqrt()).clamp(-1, 1)
+    """Correlation (…,) of two linear rewards (…, width) over texts; 0 if a reward is constant.
+
+    Args:
+        first: (…, width), weights of one reward.
+        second: (…, width), weights of the other reward.
+        covariance: (width, width), covariance of the texts' features.
+    """
+    covariances = ((first @ covariance) * second).sum(-1)
+    variances = ((first @ covariance) * first).sum(-1) * ((second @ covariance) * second).sum(-1)
+    return (covariances / variances.clamp_min(1e-300).sqrt()).clamp(-1, 1)
 
 
 def on_policy_accuracy(rho: Tensor) -> Tensor:
-    """P(two Gaussian rewards of correlation ρ order a pair alike) = 1 − arccos(ρ)/π (Sheppard).
+    """Probability that two Gaussian rewards with correlation ρ order a pair alike.
+
+    It is 1 − arccos(ρ)/π (Sheppard).
 
     >>> on_policy_accuracy(torch.tensor([0.0, 1.0])).tolist()
     [0.5, 1.0]
@@ -229,7 +242,7 @@ def on_policy_accuracy(rho: Tensor) -> Tensor:
 
 
 def expected_maximum(n: int, points: int = 2000) -> float:
-    """m_n: the expected largest of n standard normals.
+    """Expected maximum m_n of n standard normal variables.
 
     >>> round(expected_maximum(2), 3), round(expected_maximum(64), 2)  # the first is 1/√π
     (0.564, 2.34)
@@ -238,23 +251,24 @@ def expected_maximum(n: int, points: int = 2000) -> float:
 
 
 def best_of_n_wins(rho: Tensor, n: int, points: int = 200) -> Tensor:
-    """P(gold of the best of n by a reward of correlation ρ > gold of an independent sample), (…,).
+    """Probability (…,) that the best of n has more gold reward than an independent sample.
 
-    The pick's gold is ρM + √(1 − ρ²)z with M the largest of n normals, the other's is z'.
+    The best is picked by a reward that has correlation ρ with gold. Its gold reward is ρM + √(1 −
+    ρ²)z, where M is the maximum of n normals; the gold reward of the sample is z'.
 
     >>> [round(v, 2) for v in best_of_n_wins(torch.tensor([0.0, 1.0]), 3).tolist()]  # 1/2, 3/4
     [0.5, 0.75]
     """
     spread = (2 - rho.double() ** 2).sqrt()
-    argument = rho.double()[..., None] * _maxima(n, points) / spread[..., None]
-    wins: Tensor = (0.5 + 0.5 * torch.erf(argument / math.sqrt(2))).mean(-1)
+    z = rho.double()[..., None] * _maxima(n, points) / spread[..., None]
+    wins: Tensor = (0.5 + 0.5 * torch.erf(z / math.sqrt(2))).mean(-1)
     return wins
 
 
 def _maxima(n: int, points: int) -> Tensor:
-    """Equally likely values of the largest of n standard normals: Φ⁻¹(u^(1/n))."""
-    middle = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-    maxima: Tensor = torch.special.ndtri(middle ** (1 / n))
+    """Equally likely values of the maximum of n standard normals: Φ⁻¹(u^(1/n))."""
+    quantiles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    maxima: Tensor = torch.special.ndtri(quantiles ** (1 / n))
     return maxima
 
 
@@ -265,36 +279,37 @@ def gaussian_west_pairs(
     prompts: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Best-minus-worst differences of pools of N Gaussian texts, chosen by a teacher.
+    """Simulate West-of-N pairs: feature differences of the best and worst of N Gaussian texts.
 
-    Along Σŵ the k best and worst are order statistics of N normals; the rest of each text is drawn
-    from what the covariance leaves, which the teacher's choice does not touch (docs/theory.md).
+    Along Σŵ, the k best and worst texts have the order statistics of N normal variables. The
+    component that is uncorrelated with the teacher's reward is independent of the teacher's choice
+    (docs/theory.md).
 
     Args:
-        weights: (width,) ŵ of the teacher, not 0.
-        covariance: Σ_π.
-        option: N and k.
-        prompts: Pools.
-        generator: Of the draws.
+        weights: (width,), the teacher's weights ŵ, not 0.
+        covariance: (width, width), Σ_π.
+        option: Number of candidates N and number of pairs k for each prompt.
+        prompts: Number of pools.
+        generator: Source of the random draws.
 
     Returns:
-        (prompts · k, width).
+        (prompts · k, width), best minus worst.
     """
     k = option.pairs_a_prompt
     width = len(weights)
     scores = torch.randn(prompts, option.n_candidates, generator=generator, dtype=torch.float64)
     ordered = scores.sort(1, descending=True).values
-    gap = (ordered[:, :k] - ordered.flip(1)[:, :k]).reshape(-1, 1)
+    reward_gaps = (ordered[:, :k] - ordered.flip(1)[:, :k]).reshape(-1, 1)
     variances, directions = torch.linalg.eigh(covariance)
     root = directions * variances.clamp_min(0).sqrt()
-    noise = torch.randn(len(gap), width, generator=generator, dtype=torch.float64)
-    rest: Tensor = math.sqrt(2) * noise @ root.T  # of a difference of two texts
-    pull = covariance @ weights
-    size = float(weights @ pull)
-    if size <= 0:
-        return rest
-    rest = rest - (rest @ weights)[:, None] * pull / size
-    differences: Tensor = rest + gap * pull / math.sqrt(size)
+    noise = torch.randn(len(reward_gaps), width, generator=generator, dtype=torch.float64)
+    residuals: Tensor = math.sqrt(2) * noise @ root.T  # of a difference of two texts
+    direction = covariance @ weights
+    variance = float(weights @ direction)
+    if variance <= 0:
+        return residuals
+    residuals = residuals - (residuals @ weights)[:, None] * direction / variance
+    differences: Tensor = residuals + reward_gaps * direction / math.sqrt(variance)
     return differences
 
 
@@ -308,41 +323,41 @@ def _student(
 ) -> Tensor:
     synthetic = gaussian_west_pairs(teacher.weights, covariance, option, PROMPTS, generator)
     shares = balanced_shares(len(labeled), len(synthetic))
-    both = torch.cat([labeled.double(), synthetic])
-    return fit_by_validation(both, validation, shares=shares).weights
+    training_pairs = torch.cat([labeled.double(), synthetic])
+    return fit_by_validation(training_pairs, validation, shares=shares).weights
 
 
-def _twice(
+def _fit_twice_the_labels(
     labeled: Tensor,
     validation: Tensor,
-    together: Tensor,
+    human_pairs: Tensor,
     teacher: LinearReward,
-    truths: Tensor,
+    true_weights: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """(draws, width) fits on the labels and as many new ones, which each draw of w labels.
+    """Fit on the labelled pairs and on as many new pairs labelled by each draw of w.
 
-    New pairs are human pairs drawn again. A part of the teacher's penalty is the same prior beside
-    twice the pairs; validation chooses which.
+    Returns weights (draws, width). The new pairs are resampled human pairs. With twice the pairs,
+    the same prior needs a fraction of the teacher's penalty; validation pairs choose the fraction.
     """
-    n, draws = len(labeled), len(truths)
-    rows = torch.randint(len(together), (draws, n), generator=generator)
-    agrees = torch.rand(draws, n, generator=generator, dtype=torch.float64) < torch.sigmoid(
-        (truths @ together.T).gather(1, rows)
+    n, draws = len(labeled), len(true_weights)
+    rows = torch.randint(len(human_pairs), (draws, n), generator=generator)
+    label_agrees = torch.rand(draws, n, generator=generator, dtype=torch.float64) < torch.sigmoid(
+        (true_weights @ human_pairs.T).gather(1, rows)
     )
-    # One set of rows for all draws: the labels one has, then every human pair in both orders.
-    both_orders = torch.cat([labeled.double(), together, -together])
+    # All draws share these rows: the labelled pairs, then every human pair in both orders.
+    both_orders = torch.cat([labeled.double(), human_pairs, -human_pairs])
     counts = torch.zeros(draws, len(both_orders), dtype=torch.float64)
     counts[:, :n] = 1
-    places = n + torch.where(agrees, rows, rows + len(together))
-    counts.scatter_add_(1, places, torch.ones(draws, n, dtype=torch.float64))
+    row_indices = n + torch.where(label_agrees, rows, rows + len(human_pairs))
+    counts.scatter_add_(1, row_indices, torch.ones(draws, n, dtype=torch.float64))
     fits = []
-    for part in (1.0, 0.5, 0.25):
-        penalties = torch.full((draws,), part * teacher.penalty, dtype=torch.float64)
+    for fraction in (1.0, 0.5, 0.25):
+        penalties = torch.full((draws,), fraction * teacher.penalty, dtype=torch.float64)
         fits.append(fit_logistic(both_orders, counts, penalties))
-    tried = torch.stack(fits)
-    losses = torch.stack([calibrated_losses(fit @ validation.double().T) for fit in tried])
-    return tried[losses.argmin(0), torch.arange(draws)]
+    candidates = torch.stack(fits)
+    losses = torch.stack([calibrated_losses(fit @ validation.double().T) for fit in candidates])
+    return candidates[losses.argmin(0), torch.arange(draws)]
 
 
 def _mean_of(measures: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a forecast compares and measures, and what people read for it; imports no torch."""
+"""Names and titles of the arms and metrics of a forecast; imports no torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """A way to make synthetic pairs: N candidates a prompt, and the k best with the k worst."""
+    """A way to make synthetic pairs: the k best against the k worst of N candidates a prompt."""
 
     n_candidates: int
     pairs_a_prompt: int
 
     @property
     def name(self) -> str:
-        """Such as `west N=64 k=16`."""
+        """Key of the option's arm, such as `west N=64 k=16`."""
         return f"west N={self.n_candidates} k={self.pairs_a_prompt}"
 
 
@@ -28,23 +28,23 @@ TITLES: Mapping[str, str] = {
     PRIOR: "covariance prior, p by validation",
     TWICE: "twice the labels",
 }
-"""Arm -> what people read."""
+"""Arm -> title in printed tables."""
 METRIC_TITLES: Mapping[str, str] = {
     "accuracy": "held-out accuracy, points",
     "on_policy_accuracy": "on-policy accuracy, points",
 }
-"""What people read, see `CALIBRATION`."""
+"""Metric -> title in printed tables, for the metrics that have a `CALIBRATION`."""
 METRICS = (*METRIC_TITLES, "best_of_n_gold")
-"""What the model of `westofn.core.forecast` gives."""
+"""The metrics that `westofn.core.forecast` computes."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How gains that happened on the map of worlds relate to those that were forecast.
+    """Relation between measured gains on the map of worlds and forecast gains.
 
     Attributes:
-        slope: A gain is this part of its forecast, by least squares through the origin.
-        spread: Standard deviation, in points, of what a single draw of the labels adds.
+        slope: Measured gain / forecast gain, by least squares through the origin.
+        spread: Standard deviation of the residual, in points, for one draw of the labels.
     """
 
     slope: float
@@ -55,6 +55,7 @@ CALIBRATION: Mapping[str, tuple[Calibration, Calibration]] = {
     "accuracy": (Calibration(0.7, 0.8), Calibration(1.3, 0.5)),
     "on_policy_accuracy": (Calibration(0.23, 1.1), Calibration(0.3, 2.1)),
 }
-"""Metric -> of West-of-N and the prior, and of twice the labels; from the first four seeds of
-benchmarks/map.json, 36 places each. Features do not show all that gold sees, so the model alone
-promises too much on the policy's own responses."""
+"""Metric -> calibration of West-of-N and the prior, and calibration of twice the labels.
+
+Fitted on the first four seeds of benchmarks/map.json, 36 points each. Slopes are below 1 on the
+policy's responses because the features do not contain all that the gold annotator sees."""

@@ -1,8 +1,8 @@
-"""Intervals of means over runs and of proportions.
+"""Confidence intervals of means over runs and of proportions.
 
-A few seeds are a few numbers: a bootstrap over them knows no more than they do, and Student's t
-says how much that is. Over prompts, of which there are many, see `metrics.bootstrap_interval`.
-What an interval excludes, and the smallest effect that a few seeds could have seen, stand here too.
+Means over a few seeds get Student's t interval, because a bootstrap over few values is too narrow.
+For means over many prompts, see `metrics.bootstrap_interval`. This module also classifies an
+interval against a reported effect and computes the smallest effect that a few seeds can detect.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from numpy.typing import ArrayLike
 from westofn.core import _checks
 
 Side = Literal["below", "around", "above"]
-"""Where an interval lies to a number: wholly below it, around it, or wholly above it."""
+"""Position of an interval relative to a number: below it, around it, or above it."""
 Outcome = Literal[
     "reproduces", "smaller but there", "larger", "smaller", "not told apart", "reversed"
 ]
-"""What the interval of a difference says of an effect that somebody reported."""
+"""Verdict on a reported effect from the interval of the measured difference."""
 
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean and the half-width of its t-interval, mean ± half.
+    """Mean and half-width of its t-interval, mean ± half.
 
     Attributes:
-        mean: Over the values.
-        half: Student's t times the standard error; in the values' unit.
+        mean: Mean of the values.
+        half: Half-width, Student's t times the standard error, in the values' unit.
         count: Number of values.
     """
 
@@ -42,18 +42,18 @@ class MeanInterval:
 
     @property
     def low(self) -> float:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.mean - self.half
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.mean + self.half
 
 
 @dataclass(frozen=True)
 class ProportionInterval:
-    """A proportion with its Wilson interval, which lies in [0, 1].
+    """Proportion with its Wilson interval, which lies in [0, 1].
 
     Attributes:
         share: successes / trials.
@@ -68,15 +68,15 @@ class ProportionInterval:
 
 @cache
 def student_t_quantile(p: float, degrees: int) -> float:
-    """Quantile of Student's t distribution for whole degrees of freedom.
+    """Quantile of Student's t distribution for an integer number of degrees of freedom.
 
     With theta = atan(t / sqrt(degrees)), P(|T| <= t) is a finite sum of sines and cosines
-    (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4), which bisection inverts to the last digits.
-    Its cost grows with the degrees of freedom.
+    (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4), which bisection inverts to machine precision.
+    The cost is linear in the degrees of freedom.
 
     Args:
-        p: In (0, 1).
-        degrees: Of freedom, at least 1.
+        p: Probability in (0, 1).
+        degrees: Degrees of freedom, at least 1.
 
     Raises:
         ValueError: p outside (0, 1), or degrees < 1.
@@ -90,11 +90,11 @@ def student_t_quantile(p: float, degrees: int) -> float:
         raise ValueError(f"degrees is {degrees}, needs at least 1 degree of freedom")
     if p < 0.5:
         return -student_t_quantile(1.0 - p, degrees)
-    inside = 2.0 * p - 1.0
+    p_inside = 2.0 * p - 1.0
     low, high = 0.0, math.pi / 2
-    # The ends meet in some 60 halvings (1,075 at p = 1/2); then the middle is one of them.
+    # Stops after about 60 halvings (1,075 at p = 1/2), when the middle equals one end.
     while low < (middle := (low + high) / 2) < high:
-        if _within(middle, degrees) < inside:
+        if _within(middle, degrees) < p_inside:
             low = middle
         else:
             high = middle
@@ -102,14 +102,15 @@ def student_t_quantile(p: float, degrees: int) -> float:
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
-    """Mean of independent values, such as one of each seed, with its t-interval.
+    """Mean of independent values, such as one value per seed, with its t-interval.
 
     Args:
-        values: (runs,), at least 2.
+        values: (runs,), one value per run, at least 2.
         confidence: Coverage, in (0, 1).
 
     Raises:
-        ValueError: Fewer than 2 values, a value that is not finite, a confidence out of range.
+        ValueError: There are fewer than 2 values, a value is not finite, or the confidence is
+            out of range.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])  # 4.303 × 1 / sqrt(3)
     >>> interval.mean, round(interval.half, 3), interval.count
@@ -128,18 +129,18 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
 def paired_difference(
     first: ArrayLike, second: ArrayLike, confidence: float = 0.95
 ) -> MeanInterval:
-    """Mean of first - second over runs that share a seed, with its t-interval.
+    """Mean of first - second over paired runs, with its t-interval.
 
-    What a seed does to both arms alike cancels, so this is narrower than the difference of two
-    means wherever the arms move together.
+    An effect of the seed that both arms share cancels, so the interval is narrower than that of
+    the difference of two means if the arms are positively correlated.
 
     Args:
-        first: (runs,), at least 2.
-        second: (runs,), the same runs in the same order.
+        first: (runs,), values of one arm, at least 2.
+        second: (runs,), values of the other arm with the same seeds in the same order.
         confidence: Coverage, in (0, 1).
 
     Raises:
-        ValueError: As `mean_interval`, or different lengths.
+        ValueError: `mean_interval` refuses the values, or lengths differ.
 
     >>> gain = paired_difference([2.0, 12.0, 22.0], [1.0, 10.0, 19.0])  # 1, 2, 3
     >>> gain.mean, round(gain.half, 3)
@@ -153,23 +154,22 @@ def paired_difference(
 def detectable_difference(
     deviation: float, count: int, power: float = 0.8, confidence: float = 0.95
 ) -> float:
-    """The smallest true mean difference that a two-sided paired t-test finds with some power.
+    """Smallest true mean difference that a two-sided paired t-test detects with a given power.
 
-    (t_((1 + confidence) / 2) + t_power) s / sqrt(n), with t of n - 1 degrees of freedom: the usual
+    It is (t_((1 + confidence) / 2) + t_power) s / sqrt(n) with n - 1 degrees of freedom, the usual
     approximation of the noncentral t (Bland 2015, An Introduction to Medical Statistics, ch. 18).
-    A smaller effect is missed more often than in a share 1 - power of repeats.
 
     Args:
-        deviation: s, the standard deviation of the paired differences, at least 0; in their unit.
-        count: n, the number of differences, at least 2.
-        power: Share of repeats that should find it, in [0.5, 1).
-        confidence: Of the interval that must exclude zero, in (0, 1).
+        deviation: Standard deviation s of the paired differences, at least 0.
+        count: Number of differences n, at least 2.
+        power: Probability of detection, in [0.5, 1).
+        confidence: Coverage of the interval that must exclude zero, in (0, 1).
 
     Returns:
-        In the unit of `deviation`.
+        The difference, in the unit of `deviation`.
 
     Raises:
-        ValueError: A negative or infinite deviation, count < 2, power or confidence out of range.
+        ValueError: deviation, count, power or confidence is out of range.
 
     >>> round(detectable_difference(1.0, 9), 3)  # (2.306 + 0.889) / 3
     1.065
@@ -187,12 +187,12 @@ def detectable_difference(
 
 
 def side_of(low: float, high: float, number: float) -> Side:
-    """Where an interval lies to a number; an end that touches it does not exclude it.
+    """Return the position of an interval relative to a number; an end equal to it includes it.
 
     Args:
         low: Lower end.
         high: Upper end, at least `low`.
-        number: What the interval may exclude.
+        number: Number to compare with.
 
     Raises:
         ValueError: An end or the number is NaN, or low > high.
@@ -206,7 +206,7 @@ def side_of(low: float, high: float, number: float) -> Side:
 
 
 def outcome(low: float, high: float, reported: float) -> Outcome:
-    """What an interval says of a reported effect, by whether it excludes zero and that effect.
+    """Compare an interval with a reported effect and with zero.
 
     | the interval | includes the reported effect | excludes it |
     |---|---|---|
@@ -216,11 +216,12 @@ def outcome(low: float, high: float, reported: float) -> Outcome:
 
     Args:
         low: Lower end of the interval of the difference.
-        high: Upper end.
-        reported: The effect, not zero; its sign is its side.
+        high: Upper end of the interval.
+        reported: Reported effect, not zero.
 
     Raises:
-        ValueError: A reported effect that is zero or not finite, or as `side_of`.
+        ValueError: The reported effect is zero or not finite, or `side_of` refuses the
+            interval.
 
     >>> outcome(0.5, 6.0, 5.2), outcome(-2.7, 0.7, 1.6), outcome(-1.0, 2.0, 1.6)
     ('reproduces', 'smaller', 'not told apart')
@@ -242,16 +243,16 @@ def outcome(low: float, high: float, reported: float) -> Outcome:
 def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> ProportionInterval:
     """Wilson's score interval of a proportion (Wilson 1927).
 
-    Unlike share ± z standard errors it stays in [0, 1], and has a width at 0 and at 1. The trials
-    are independent ones: pairs of one prompt are not.
+    Unlike share ± z standard errors, it stays within [0, 1] and has positive width at shares 0 and
+    1. It assumes independent trials; pairs of the same prompt are not independent.
 
     Args:
         successes: Number of successes in [0, trials]; a tie may count half.
-        trials: At least 1.
+        trials: Number of independent trials, at least 1.
         confidence: Coverage, in (0, 1).
 
     Raises:
-        ValueError: trials < 1, successes outside [0, trials], a confidence out of range.
+        ValueError: trials, successes or confidence is out of range.
 
     >>> interval = wilson_interval(8, 10)
     >>> interval.share, round(interval.low, 4), round(interval.high, 4)
@@ -268,7 +269,7 @@ def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> 
     centre = (share + z**2 / (2.0 * trials)) / scale
     spread = share * (1.0 - share) / trials + z**2 / (4.0 * trials**2)
     half = z * math.sqrt(spread) / scale
-    # At share 0 and 1 an end equals the share, but for rounding.
+    # At shares 0 and 1 an end equals the share up to rounding.
     return ProportionInterval(
         share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
     )

@@ -1,8 +1,8 @@
-"""κ: how much more texts vary along what people care about than along a random direction.
+"""κ: variance of texts along the human preference, relative to a random direction.
 
-With a reward w·φ and a covariance Σ of features, κ(Σ) = (wᵀ Σ w / wᵀ w) / mean variance. A fit ŵ in
-place of w would count its own noise as preference. Two fits on halves of the pairs, A and B, have
-independent noise, so ŵ_Aᵀ Σ ŵ_B estimates wᵀ Σ w without it. See docs/theory.md.
+For a reward w·φ and a covariance Σ of features, κ(Σ) = (wᵀ Σ w / wᵀ w) / mean variance. A fit ŵ in
+place of w would bias κ by the noise of ŵ. Fits on two halves of the pairs, A and B, have
+independent noise, so ŵ_Aᵀ Σ ŵ_B estimates wᵀ Σ w without that bias. See docs/theory.md.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ SPLITS_A_RESAMPLE = 2
 
 @dataclass(frozen=True)
 class Kappa:
-    """κ of the policy's samples and of the human pairs.
+    """κ of the policy's samples and of the human pairs, with intervals.
 
     Attributes:
-        policy: κ of Σ_π; 1 for a preference that has nothing to do with how samples vary.
-        human: κ_H of Σ_H.
-        ratio: κ / κ_H; West-of-N has room where it is well above 1.
-        policy_interval: 95 % bootstrap interval over pairs.
-        human_interval: The same of κ_H.
-        ratio_interval: The same of the ratio.
-        agreement: Cosine of the fits on two halves, a mean over splits; near 0 the labels are too
-            few or too noisy for κ to mean anything.
+        policy: κ of Σ_π, the covariance of the policy's samples; 1 if preference and variance are
+            unrelated.
+        human: κ_H of Σ_H, the covariance of the human pairs.
+        ratio: κ / κ_H; West-of-N can help if it is well above 1.
+        policy_interval: 95 % bootstrap interval of κ over pairs.
+        human_interval: 95 % bootstrap interval of κ_H over pairs.
+        ratio_interval: 95 % bootstrap interval of the ratio over pairs.
+        agreement: Mean over splits of the cosine between the fits on the two halves. Near 0, the
+            labels are too few or too noisy to estimate κ.
     """
 
     policy: float
@@ -51,20 +52,22 @@ class Kappa:
 def measure_kappa(
     differences: Tensor, pools: Tensor, penalty: float, *, seed: int, resamples: int = RESAMPLES
 ) -> Kappa | None:
-    """Measure κ and κ_H by split halves.
+    """Estimate κ and κ_H from fits on random halves of the pairs.
 
     Args:
-        differences: (pairs, width) features of human pairs, chosen less rejected; at least 4.
-        pools: (prompts, candidates, width) features of the policy's samples.
-        penalty: Of the fits on halves; the one that validation chose for all pairs.
-        seed: Of the splits and resamples.
-        resamples: Bootstrap samples of the pairs.
+        differences: (pairs, width), features of human pairs, chosen minus rejected; at least 4.
+        pools: (prompts, candidates, width), features of the policy's samples.
+        penalty: Ridge penalty of the fits on halves; use the penalty chosen by validation for all
+            pairs.
+        seed: Seed of the splits and resamples.
+        resamples: Number of bootstrap samples of the pairs.
 
     Returns:
-        None where two halves of the labels do not agree on any direction, so κ cannot be told.
+        None if the fits on the two halves do not agree on a direction, so that κ cannot be
+        estimated.
 
     Raises:
-        ValueError: Fewer than 4 pairs, or 2 candidates a prompt.
+        ValueError: There are fewer than 4 pairs, or fewer than 2 candidates a prompt.
     """
     if len(differences) < 4:
         raise ValueError(f"{len(differences)} pairs cannot be split in halves, needs at least 4")
@@ -77,23 +80,23 @@ def measure_kappa(
     if agreement <= 0:
         return None
     counts = bootstrap_counts(len(differences), resamples, generator)
-    drawn = _Halves.fit(differences, counts, SPLITS_A_RESAMPLE, penalty, generator)
-    policies, humans = drawn.kappa(policy), drawn.kappa(human)
-    by_policy, by_human = float(point.kappa(policy)), float(point.kappa(human))
+    resampled = _Halves.fit(differences, counts, SPLITS_A_RESAMPLE, penalty, generator)
+    policy_samples, human_samples = resampled.kappa(policy), resampled.kappa(human)
+    policy_kappa, human_kappa = float(point.kappa(policy)), float(point.kappa(human))
     return Kappa(
-        policy=by_policy,
-        human=by_human,
-        ratio=by_policy / by_human,
-        policy_interval=_interval(policies),
-        human_interval=_interval(humans),
-        ratio_interval=_interval(policies / humans),
+        policy=policy_kappa,
+        human=human_kappa,
+        ratio=policy_kappa / human_kappa,
+        policy_interval=_interval(policy_samples),
+        human_interval=_interval(human_samples),
+        ratio_interval=_interval(policy_samples / human_samples),
         agreement=point.cosine,
     )
 
 
 @dataclass(frozen=True)
 class _Halves:
-    """(weightings, splits, width) fits on both halves of the pairs."""
+    """Fits on both halves of the pairs, each (weightings, splits, width)."""
 
     first: Tensor
     second: Tensor
@@ -107,7 +110,7 @@ class _Halves:
         penalty: float,
         generator: torch.Generator,
     ) -> _Halves:
-        """All copies of a pair go to one half, so that halves share no label."""
+        """Fit both halves of each split; all copies of a pair go to the same half."""
         weightings, pairs = counts.shape
         order = torch.rand(weightings, splits, pairs, generator=generator).argsort(-1).argsort(-1)
         in_first = (order < pairs // 2).double()
@@ -121,19 +124,22 @@ class _Halves:
 
     @property
     def products(self) -> Tensor:
-        """(weightings, splits) ŵ_A·ŵ_B."""
+        """Inner products ŵ_A·ŵ_B, (weightings, splits)."""
         return (self.first * self.second).sum(-1)
 
     @property
     def cosine(self) -> float:
-        """Mean cosine of the two halves' fits."""
+        """Mean cosine between the fits on the two halves."""
         sizes = self.first.norm(dim=-1) * self.second.norm(dim=-1)
         return float((self.products / sizes.clamp_min(1e-300)).mean())
 
     def kappa(self, covariance: Tensor) -> Tensor:
-        """(weightings,) ratio of sums over splits; a mean of ratios would explode at small ones."""
-        along = ((self.first @ covariance) * self.second).sum(-1)
-        return along.sum(-1) / self.products.sum(-1)
+        """κ of a covariance for each weighting, (weightings,).
+
+        It is a ratio of sums over splits: a mean of ratios is unstable for small denominators.
+        """
+        variances = ((self.first @ covariance) * self.second).sum(-1)
+        return variances.sum(-1) / self.products.sum(-1)
 
 
 def _relative(covariance: Tensor) -> Tensor:

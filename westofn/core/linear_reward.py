@@ -1,8 +1,8 @@
-"""Linear rewards r(x, y) = w·φ(x, y) on frozen features: fits, the covariance prior, selection.
+"""Linear rewards r(x, y) = w·φ(x, y) on frozen features: fits, covariance prior, selection.
 
-A pair enters as the difference of its features, chosen less rejected, so every label is 1. The
-covariance prior w ~ N(0, Σ^p) prefers directions in which the policy's own samples vary; with p = 0
-it is the usual ridge penalty. docs/theory.md derives why training on West-of-N pairs acts like it.
+A pair is represented by its feature difference, chosen minus rejected, so every label is 1. The
+covariance prior w ~ N(0, Σ^p) favours directions in which the policy's samples vary; p = 0 is the
+ridge penalty. docs/theory.md derives why training on West-of-N pairs has a similar effect.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from torch.nn.functional import softplus
 from westofn.core.calibration import calibrated_losses
 
 PENALTIES = tuple(10.0 ** (half / 2) for half in range(-8, 4))
-"""Weights of |w|²/2 beside the mean loss, from 1e-4 to 30."""
+"""Ridge penalties λ, the weights of |w|²/2 relative to the mean loss, 1e-4 to 30."""
 POWERS = (0.0, 0.5, 1.0, 2.0)
 """Powers p of the prior's covariance Σ^p."""
 NEWTON_STEPS = 60
-CONVERGED = 1e-9  # of the Newton decrement, in units of the mean loss
-SMALLEST_VARIANCE = 1e-8  # of the mean variance: directions without samples keep a little prior
-CONSTANT = 1e-6  # of the largest standard deviation: what varies less says nothing
-NUMBERS_AT_ONCE = 2**23  # bounds the (problems, pairs, width) products that stand in memory
+CONVERGED = 1e-9  # largest Newton decrement at convergence, in units of the mean loss
+SMALLEST_VARIANCE = 1e-8  # relative to the mean; keeps the prior positive in empty directions
+CONSTANT = 1e-6  # features with less than this share of the largest std count as constant
+NUMBERS_AT_ONCE = 2**23  # largest (problems, pairs, width) product held in memory
 MOST_DIRECTIONS = 512
-"""A fit of wider features runs in so many directions at most, see `directions_of`."""
+"""Fits of wider features are restricted to this many directions, see `directions_of`."""
 
 
 @dataclass(frozen=True)
 class LinearReward:
-    """A linear reward and how it was chosen.
+    """A linear reward and the hyperparameters of its fit.
 
     Attributes:
-        weights: (width,) float64.
-        penalty: Of the fit.
-        power: p of the prior Σ^p.
-        validation_loss: The calibrated loss on validation pairs that chose penalty and power.
+        weights: (width,) float64, w.
+        penalty: Ridge penalty λ of the fit.
+        power: Power p of the prior Σ^p.
+        validation_loss: Calibrated loss on the validation pairs; it chose penalty and power.
     """
 
     weights: Tensor
@@ -47,20 +47,21 @@ class LinearReward:
 
 
 def fit_logistic(differences: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
-    """Minimise Σ_i a_i·softplus(−w·x_i) + λ·|w|²/2 for many weightings a and penalties λ at once.
+    """Minimise Σ_i a_i·softplus(−w·x_i) + λ·|w|²/2 for many weightings a and penalties λ.
 
-    Newton's method with halved steps; the loss is convex.
+    The loss is convex; the method is Newton's with step halving.
 
     Args:
-        differences: (pairs, width) float64, chosen less rejected.
-        shares: (problems, pairs) nonnegative weights a; each row is divided by its sum.
-        penalties: (problems,) λ > 0.
+        differences: (pairs, width), features of chosen minus rejected.
+        shares: (problems, pairs), nonnegative weights a of the pairs; each row is divided by its
+            sum.
+        penalties: (problems,), λ > 0.
 
     Returns:
-        (problems, width) float64.
+        (problems, width) float64, weights w.
 
     Raises:
-        ValueError: Shapes do not fit, a problem has no pair, or a number is not finite.
+        ValueError: Shapes do not match, a problem has no pair, or a feature is not finite.
 
     >>> x = torch.tensor([[1.0], [1.0], [-1.0]], dtype=torch.float64)
     >>> w = fit_logistic(x, torch.ones(1, 3), torch.tensor([1e-9]))
@@ -90,44 +91,44 @@ def _newton(x: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
 
     loss = loss_of(weights)
     for _ in range(NEWTON_STEPS):
-        right = torch.sigmoid(weights @ x.T)
-        gradient = penalties[:, None] * weights - (shares * (1 - right)) @ x
-        curvature = (shares * right * (1 - right))[:, :, None] * x
+        p_correct = torch.sigmoid(weights @ x.T)
+        gradient = penalties[:, None] * weights - (shares * (1 - p_correct)) @ x
+        curvature = (shares * p_correct * (1 - p_correct))[:, :, None] * x
         direction = torch.linalg.solve(curvature.transpose(1, 2) @ x + ridge, gradient)
         decrement = (direction * gradient).sum(1)
         if bool((decrement < CONVERGED).all()):
             break
         scale = torch.ones(problems, 1, dtype=torch.float64)
         for _ in range(30):
-            tried = weights - scale * direction
-            worse = loss_of(tried) > loss + 1e-12
-            if not bool(worse.any()):
+            proposal = weights - scale * direction
+            increased = loss_of(proposal) > loss + 1e-12
+            if not bool(increased.any()):
                 break
-            scale = torch.where(worse[:, None], scale / 2, scale)
-        weights = torch.where(worse[:, None], weights, tried)
+            scale = torch.where(increased[:, None], scale / 2, scale)
+        weights = torch.where(increased[:, None], weights, proposal)
         loss = loss_of(weights)
     return weights
 
 
 def bootstrap_counts(pairs: int, resamples: int, generator: torch.Generator) -> Tensor:
-    """(resamples, pairs) float64: how often each pair is drawn, as weights for `fit_logistic`."""
+    """Draw bootstrap counts of each pair, (resamples, pairs) float64, as `fit_logistic` weights."""
     drawn = torch.randint(pairs, (resamples, pairs), generator=generator)
     counts = torch.zeros(resamples, pairs, dtype=torch.float64)
     return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
 
 
 def logistic_curvature(differences: Tensor, weights: Tensor) -> Tensor:
-    """Hessians of the mean loss at several weights (problems, width), (problems, width, width)."""
-    right = torch.sigmoid(weights @ differences.T)
-    curvature = (right * (1 - right))[:, :, None] * differences
+    """Hessians (problems, width, width) of the mean loss at several weights (problems, width)."""
+    p_correct = torch.sigmoid(weights @ differences.T)
+    curvature = (p_correct * (1 - p_correct))[:, :, None] * differences
     return curvature.transpose(1, 2) @ differences / len(differences)
 
 
 def inverse_spread(texts: Tensor) -> Tensor:
-    """(width,) 1 / standard deviation of features over texts; 0 for one that does not vary.
+    """Inverse standard deviation of each feature over texts, (width,); 0 for constant features.
 
     Args:
-        texts: (texts, width).
+        texts: (texts, width), features.
     """
     spread = texts.double().std(0, correction=0)
     varies = spread > CONSTANT * spread.max()
@@ -135,11 +136,11 @@ def inverse_spread(texts: Tensor) -> Tensor:
 
 
 def within_pool_covariance(pools: Tensor) -> Tensor:
-    """Σ_π: (width, width) covariance of candidates around the mean of their own pool.
+    """Covariance Σ_π (width, width) of candidates around the mean of their own pool.
 
     Args:
-        pools: (prompts, candidates, width) features of the policy's samples; at least two
-            candidates a prompt.
+        pools: (prompts, candidates, width), features of the policy's samples; at least two
+            candidates.
 
     Raises:
         ValueError: A pool has fewer than two candidates.
@@ -152,23 +153,23 @@ def within_pool_covariance(pools: Tensor) -> Tensor:
 
 
 def pair_covariance(differences: Tensor) -> Tensor:
-    """Σ_H: (width, width) covariance of one response of human pairs; half of the differences'."""
+    """Covariance Σ_H (width, width) of a response in human pairs: half that of the differences."""
     x = differences.double()
     return x.T @ x / (2 * len(x))
 
 
 def prior_root(covariance: Tensor, power: float) -> Tensor:
-    """(width, width) root R of the prior's covariance Σ^p = R Rᵀ, with a mean variance of 1.
+    """Root R (width, width) of the prior's covariance Σ^p = R Rᵀ, scaled to mean variance 1.
 
     Args:
-        covariance: Σ, symmetric and not negative.
-        power: p; 0 gives the identity.
+        covariance: (width, width), Σ, symmetric and positive semidefinite.
+        power: Exponent p; 0 gives the identity.
     """
     return prior_roots(covariance, [power])[power]
 
 
 def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
-    """Power p -> its root, see `prior_root`; the covariance is decomposed once for all of them.
+    """Power p -> root of the prior's covariance, as `prior_root`, from one decomposition.
 
     Raises:
         ValueError: The covariance is zero, or not finite.
@@ -185,14 +186,14 @@ def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tens
 
 
 def directions_of(rows: Tensor, most: int) -> Tensor:
-    """(width, at most `most`) orthonormal directions in which a fit on these rows runs.
+    """Orthonormal directions (width, at most `most`) to which a fit on these rows is restricted.
 
-    A weight under a ridge penalty lies in the span of the rows, so that up to `most` rows lose
-    nothing. Of more rows these are the strongest principal directions.
+    The solution of a ridge fit lies in the span of the rows, so the restriction loses nothing for
+    up to `most` rows. For more rows, the directions are the strongest principal directions.
 
     Args:
-        rows: (pairs, width), each times the root of its share of the loss.
-        most: Directions to keep.
+        rows: (pairs, width), feature differences times the square root of their weight in the loss.
+        most: Largest number of directions.
     """
     directions: Tensor
     if len(rows) > rows.shape[1]:
@@ -213,18 +214,18 @@ def fit_by_validation(
     roots: Mapping[float, Tensor] | None = None,
     penalties: Sequence[float] = PENALTIES,
 ) -> LinearReward:
-    """Fit every penalty, and every power of the prior, and keep what validation pairs like best.
+    """Fit every penalty and every power of the prior; return the fit with the best validation loss.
 
     Args:
-        differences: (pairs, width) training pairs, chosen less rejected.
-        validation: (pairs, width) human pairs that choose.
-        shares: (pairs,) weights of the training pairs; equal ones by default.
-        roots: Power p -> root of its covariance, see `prior_root`; p = 0 alone by default.
-        penalties: To try.
+        differences: (pairs, width), training pairs, chosen minus rejected.
+        validation: (pairs, width), human validation pairs, chosen minus rejected.
+        shares: (pairs,), weights of the training pairs; None: equal weights.
+        roots: Power p -> root of the prior's covariance, see `prior_root`; None: p = 0 only.
+        penalties: Ridge penalties to try.
 
     Returns:
-        The reward of the smallest calibrated validation loss; of equal ones the first power, then
-        the largest penalty.
+        The reward with the smallest calibrated validation loss. Ties go to the first power,
+        then to the largest penalty.
     """
     x = differences.double()
     if roots is None:
@@ -243,7 +244,7 @@ def fit_by_validation(
 
 
 def _fit_few_directions(rows: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
-    """`fit_logistic` with one weighting; of wide rows in the directions that they span."""
+    """Run `fit_logistic` with one weighting; wide rows are projected to `MOST_DIRECTIONS` first."""
     weightings = shares.expand(len(penalties), -1)
     if rows.shape[1] <= MOST_DIRECTIONS:
         return fit_logistic(rows, weightings, penalties)
@@ -253,7 +254,7 @@ def _fit_few_directions(rows: Tensor, shares: Tensor, penalties: Tensor) -> Tens
 
 
 def balanced_shares(human: int, synthetic: int, synthetic_fraction: float = 0.5) -> Tensor:
-    """(human + synthetic,) weights that give synthetic pairs their fraction of the loss."""
+    """Weights (human + synthetic,) that give the synthetic pairs their fraction of the loss."""
     return torch.cat(
         [
             torch.full((human,), (1 - synthetic_fraction) / human, dtype=torch.float64),
@@ -265,18 +266,18 @@ def balanced_shares(human: int, synthetic: int, synthetic_fraction: float = 0.5)
 def with_soft_labels(
     differences: Tensor, shares: Tensor, p_chosen: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Pairs with the probability that chosen is better, as rows whose label is certain.
+    """Convert soft labels to weighted rows with hard labels.
 
-    The cross-entropy −p·log σ(m) − (1 − p)·log σ(−m) is that of the pair with weight p and of the
-    turned pair with weight 1 − p.
+    The cross-entropy −p·log σ(m) − (1 − p)·log σ(−m) equals the loss of the pair with weight p
+    plus the loss of the swapped pair with weight 1 − p.
 
     Args:
-        differences: (pairs, width).
-        shares: (pairs,) weights.
-        p_chosen: A probability a pair.
+        differences: (pairs, width), features of chosen minus rejected.
+        shares: (pairs,), weights of the pairs.
+        p_chosen: Probability that chosen is better, one per pair.
 
     Returns:
-        Differences and shares, with a further row for every pair whose label is not certain.
+        Differences and shares, with an additional row for every pair with p_chosen < 1.
 
     >>> rows, shares = with_soft_labels(torch.tensor([[2.0], [1.0]]), torch.ones(2), [1.0, 0.75])
     >>> rows.tolist(), shares.tolist()
@@ -291,15 +292,15 @@ def with_soft_labels(
 
 
 def extreme_differences(pools: Tensor, scores: Tensor, pairs_a_prompt: int = 1) -> Tensor:
-    """The k best candidates of every pool less the k worst, best with worst first.
+    """Features of the k best candidates of every pool minus the k worst; best and worst first.
 
     Args:
-        pools: (prompts, candidates, width) features.
-        scores: (prompts, candidates) of the teacher.
-        pairs_a_prompt: k, at most half of the candidates.
+        pools: (prompts, candidates, width), features.
+        scores: (prompts, candidates), the teacher's rewards.
+        pairs_a_prompt: Number of pairs k for each prompt, at most half of the candidates.
 
     Returns:
-        (prompts · k, width).
+        (prompts · k, width), differences.
 
     Raises:
         ValueError: The pools are too small for k pairs.

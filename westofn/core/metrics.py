@@ -1,7 +1,7 @@
-"""Measures of a preference model over held-out pairs, all computed over rows.
+"""Metrics of a preference model on held-out pairs: accuracy, calibration, length bias, intervals.
 
-A margin is the logit of chosen over rejected, so a pair is right when its margin is positive; an
-exact tie counts half. Nothing is averaged over batches.
+A margin is the logit of chosen over rejected, so a pair is ordered correctly if its margin is
+positive; an exact tie counts half. All means are over rows, not over batches.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from westofn.core import _checks
 from westofn.core._checks import FloatArray
 
-# Resampled indices held at once: 4 million of 8 bytes.
+# Number of resampled indices (8 bytes each) held in memory at once.
 _BLOCK = 2**22
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its bootstrap interval.
+    """A mean and its percentile bootstrap interval.
 
     Attributes:
         mean: The estimate.
-        low: Lower end of its bootstrap percentile interval.
-        high: Upper end.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
     mean: float
@@ -40,10 +40,10 @@ class ReliabilityBin:
 
     Attributes:
         p_low: Smallest predicted probability in the bin.
-        p_high: Largest one.
+        p_high: Largest predicted probability in the bin.
         p_mean: Mean predicted probability.
-        accuracy: Mean outcome.
-        pairs: Number of rows.
+        accuracy: Mean outcome in the bin.
+        pairs: Number of rows in the bin.
     """
 
     p_low: float
@@ -55,11 +55,11 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class ConfidenceOutcome:
-    """What the model would label, and whether it is right.
+    """The model's predicted labels: their probability and their correctness.
 
     Attributes:
-        confidence: (pairs,), max(p, 1 - p), the probability of the label the model would give.
-        correct: (pairs,), 1 where that label is right, 0 where wrong, 1/2 where p = 1/2.
+        confidence: (pairs,), probability of the predicted label, max(p, 1 - p).
+        correct: (pairs,), 1 if the predicted label is correct, 0 if wrong, 1/2 if p = 1/2.
     """
 
     confidence: FloatArray
@@ -68,13 +68,13 @@ class ConfidenceOutcome:
 
 @dataclass(frozen=True)
 class LengthBin:
-    """Accuracy on pairs of similar length difference.
+    """Accuracy on pairs with similar length differences.
 
     Attributes:
         length_difference_low: Smallest chosen - rejected length in the bin.
-        length_difference_high: Largest one.
-        accuracy: Of the model, on the pairs in the bin.
-        pairs: Number of pairs.
+        length_difference_high: Largest chosen - rejected length in the bin.
+        accuracy: The model's accuracy on the pairs in the bin.
+        pairs: Number of pairs in the bin.
     """
 
     length_difference_low: float
@@ -85,16 +85,16 @@ class LengthBin:
 
 @dataclass(frozen=True)
 class LengthDiagnostics:
-    """How much of a model's accuracy length alone explains. None: not defined on these pairs.
+    """Length bias of a model. A value is None if it is undefined for these pairs.
 
     Attributes:
-        longest_accuracy: Of a judge who always prefers the longer response; ties half.
-        shortest_accuracy: Of one who prefers the shorter; the two sum to 1.
-        length_correlation: Pearson's, of margin and chosen - rejected length; None if either is
-            constant.
-        accuracy_when_chosen_longer: The model's; None without such pairs.
-        accuracy_when_chosen_shorter: The model's; None without such pairs.
-        bins: The model's accuracy by length difference, shortest first.
+        longest_accuracy: Accuracy of always preferring the longer response; ties count half.
+        shortest_accuracy: Accuracy of always preferring the shorter response; 1 - longest_accuracy.
+        length_correlation: Pearson correlation of margin and chosen - rejected length; None if
+            either is constant.
+        accuracy_when_chosen_longer: The model's accuracy on these pairs; None without such pairs.
+        accuracy_when_chosen_shorter: The model's accuracy on these pairs; None without such pairs.
+        bins: The model's accuracy by length difference, smallest difference first.
     """
 
     longest_accuracy: float
@@ -106,13 +106,13 @@ class LengthDiagnostics:
 
 
 def correctness(margin: ArrayLike) -> FloatArray:
-    """Returns 1 for each pair ordered rightly, 0 for wrongly, 1/2 for an exact tie.
+    """Return 1 for each correctly ordered pair, 0 for an incorrectly ordered one, 1/2 for a tie.
 
     Args:
         margin: (pairs,), logits of chosen over rejected.
 
     Raises:
-        ValueError: No pairs, or a margin that is not finite.
+        ValueError: There are no pairs, or a margin is not finite.
 
     >>> correctness([2.0, -1.0, 0.0]).tolist()
     [1.0, 0.0, 0.5]
@@ -121,15 +121,16 @@ def correctness(margin: ArrayLike) -> FloatArray:
 
 
 def accuracy(margin: ArrayLike, mask: ArrayLike | None = None) -> float:
-    """Share of pairs ordered rightly, ties counting half.
+    """Share of correctly ordered pairs; ties count half.
 
     Args:
         margin: (pairs,), logits of chosen over rejected.
-        mask: bool (pairs,), the pairs that count, such as those whose annotators were confident;
-            None is all of them.
+        mask: bool (pairs,), the pairs to include, such as those with confident annotators;
+            None: all pairs.
 
     Raises:
-        ValueError: No pairs (left), a margin that is not finite, a mask of another shape.
+        ValueError: There are no pairs to include, a margin is not finite, or the mask has another
+            shape.
 
     >>> accuracy([2.0, -1.0, 0.0, 3.0])
     0.625
@@ -143,17 +144,18 @@ def accuracy(margin: ArrayLike, mask: ArrayLike | None = None) -> float:
 def high_confidence_accuracy(
     margin: ArrayLike, fraction: float = 0.5, confidence: ArrayLike | None = None
 ) -> float:
-    """Accuracy on the most confident share of the pairs.
+    """Accuracy on the most confident fraction of the pairs.
 
     Args:
         margin: (pairs,), logits of chosen over rejected.
-        fraction: In (0, 1], share of the pairs, rounded up; all that tie with the last are in, so
-            the result does not depend on the order of rows.
-        confidence: (pairs,), the annotators' own, which is the paper's measure (arXiv 2401.12086);
-            None is the model's, |margin|.
+        fraction: Fraction of the pairs in (0, 1], rounded up to whole pairs. Pairs that tie with
+            the last one are included, so the result does not depend on the order of rows.
+        confidence: (pairs,), the annotators' confidence, as in the paper (arXiv 2401.12086);
+            None: the model's confidence, |margin|.
 
     Raises:
-        ValueError: No pairs, numbers that are not finite, different lengths, fraction out of range.
+        ValueError: There are no pairs, a number is not finite, lengths differ, or the fraction is
+            out of range.
 
     >>> high_confidence_accuracy([3.0, -0.1, 2.0, -0.2])
     1.0
@@ -161,13 +163,15 @@ def high_confidence_accuracy(
     0.0
     """
     margins = _checks.vector("margin", margin)
-    sure = np.abs(margins) if confidence is None else _checks.vector("confidence", confidence)
-    _checks.same_shape(margin=margins, confidence=sure)
+    confidences = (
+        np.abs(margins) if confidence is None else _checks.vector("confidence", confidence)
+    )
+    _checks.same_shape(margin=margins, confidence=confidences)
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction is {fraction}, needs a number in (0, 1]")
-    # Rounded first: 0.07 * 100 is 7.000000000000001, which is not meant to be 8 pairs.
-    count = max(1, math.ceil(round(fraction * len(sure), 9)))
-    return accuracy(margins, sure >= np.sort(sure)[-count])
+    # Rounded first: 0.07 * 100 is 7.000000000000001, which must not become 8 pairs.
+    count = max(1, math.ceil(round(fraction * len(confidences), 9)))
+    return accuracy(margins, confidences >= np.sort(confidences)[-count])
 
 
 def bootstrap_interval(
@@ -180,26 +184,26 @@ def bootstrap_interval(
 ) -> Interval:
     """Mean of `values` with a percentile bootstrap interval (Efron and Tibshirani 1993, ch. 13).
 
-    Rows of one prompt are not independent, so whole groups are drawn with replacement.
+    Rows of one prompt are not independent, so whole groups are resampled with replacement.
 
     Args:
-        values: (rows,), for instance `correctness`.
-        groups: (rows,), labels of any kind, such as prompt ids; None resamples rows.
-        seed: >= 0; equal seeds give equal intervals.
-        resamples: >= 1.
-        level: In (0, 1), the interval's coverage.
+        values: (rows,), numbers to average, for example `correctness`.
+        groups: (rows,), group labels such as prompt ids; None: every row is a group.
+        seed: Random seed, at least 0.
+        resamples: Number of bootstrap samples, at least 1.
+        level: Coverage of the interval in (0, 1).
 
     Raises:
-        ValueError: No rows, values that are not finite, groups of another length, resamples < 1, or
-            level out of range.
+        ValueError: There are no rows, a value is not finite, the number of groups differs from
+            the number of rows, or resamples or level is out of range.
 
     >>> bootstrap_interval([1.0, 1.0, 1.0], seed=0)
     Interval(mean=1.0, low=1.0, high=1.0)
     """
     rows = _checks.vector("values", values)
     if resamples < 1 or not 0 < level < 1:
-        found = f"resamples is {resamples} and level {level}"
-        raise ValueError(f"{found}, needs at least 1, and a number in (0, 1)")
+        arguments = f"resamples is {resamples} and level {level}"
+        raise ValueError(f"{arguments}, needs at least 1, and a number in (0, 1)")
     sums, counts = _group_sums(rows, groups)
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
@@ -221,31 +225,37 @@ def paired_bootstrap_difference(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Interval:
-    """Mean of values - baseline, both measured on the same rows, with its bootstrap interval.
+    """Mean of values - baseline on the same rows, with its bootstrap interval.
 
-    Pairing removes what makes a row hard for both, so it finds differences that two separate
-    intervals hide. Arguments and errors as `bootstrap_interval`; `baseline` is (rows,) too.
+    Pairing cancels the difficulty of a row that both share, so it detects smaller differences than
+    two separate intervals. Arguments and errors are those of `bootstrap_interval`; `baseline` is
+    (rows,).
 
     >>> paired_bootstrap_difference([0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], seed=0)
     Interval(mean=1.0, low=1.0, high=1.0)
     """
-    ours, theirs = _checks.vector("values", values), _checks.vector("baseline", baseline)
-    _checks.same_shape(values=ours, baseline=theirs)
-    return bootstrap_interval(ours - theirs, groups, seed=seed, resamples=resamples, level=level)
+    value_rows, baseline_rows = (
+        _checks.vector("values", values),
+        _checks.vector("baseline", baseline),
+    )
+    _checks.same_shape(values=value_rows, baseline=baseline_rows)
+    return bootstrap_interval(
+        value_rows - baseline_rows, groups, seed=seed, resamples=resamples, level=level
+    )
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation; tied values share the mean of their ranks.
+    """Spearman's rank correlation; tied values get the mean of their ranks.
 
     Args:
         first: (n,), at least 2 values.
-        second: (n,).
+        second: (n,), values paired with `first`.
 
     Returns:
-        In [-1, 1]; 0 where one side has a single value.
+        Correlation in [-1, 1]; 0 if one argument is constant.
 
     Raises:
-        ValueError: Different lengths, or fewer than 2 values.
+        ValueError: Lengths differ, or there are fewer than 2 values.
 
     >>> rank_correlation([1.0, 2.0, 9.0], [10.0, 20.0, 21.0])
     1.0
@@ -267,16 +277,16 @@ def _mean_ranks(values: FloatArray) -> FloatArray:
 
 
 def confidence_and_correctness(p_chosen: ArrayLike) -> ConfidenceOutcome:
-    """Turns preference probabilities into what calibration can be measured on.
+    """Convert preference probabilities into predicted labels, to measure calibration on.
 
-    In preference data the chosen response has always won, so "outcome given p" is 1 throughout.
-    Calibration asks about the label the model would give: its probability, and whether it is right.
+    In preference data the chosen response always wins, so the outcome given p is always 1.
+    Calibration therefore compares the probability of the predicted label with its correctness.
 
     Args:
         p_chosen: (pairs,), the model's P(chosen > rejected).
 
     Raises:
-        ValueError: No pairs, or numbers that are not probabilities.
+        ValueError: There are no pairs, or a number is not a probability.
 
     >>> pairs = confidence_and_correctness([0.75, 0.25, 0.5])
     >>> pairs.confidence.tolist(), pairs.correct.tolist()
@@ -289,34 +299,35 @@ def confidence_and_correctness(p_chosen: ArrayLike) -> ConfidenceOutcome:
 def reliability_curve(
     p: ArrayLike, outcome: ArrayLike, bins: int = 10
 ) -> tuple[ReliabilityBin, ...]:
-    """Mean outcome against mean probability, in bins of equal mass.
+    """Mean outcome against mean probability, in bins with equal numbers of rows.
 
-    Equal probabilities share a bin, so the curve does not depend on the order of rows; a bin that
-    this leaves empty is absent. Equal mass: Nguyen and O'Connor 2015 (arXiv 1508.05154).
+    Equal probabilities share a bin, so the curve does not depend on the order of rows. Empty bins
+    are omitted. Bins of equal mass follow Nguyen and O'Connor 2015 (arXiv 1508.05154).
 
     Args:
         p: (rows,), predicted probabilities.
-        outcome: (rows,), in [0, 1]. For preferences see `confidence_and_correctness`.
-        bins: At least 1.
+        outcome: (rows,), outcomes in [0, 1]; for preferences see `confidence_and_correctness`.
+        bins: Number of bins, at least 1.
 
     Returns:
         At most `bins` bins, lowest probabilities first; their `pairs` sum to the number of rows.
 
     Raises:
-        ValueError: No rows, different lengths, numbers outside [0, 1], bins < 1.
+        ValueError: There are no rows, lengths differ, a number lies outside [0, 1], or bins <
+            1.
 
     >>> reliability_curve([0.25, 0.75, 0.75], [0.0, 1.0, 0.0], bins=2)[1]
     ReliabilityBin(p_low=0.75, p_high=0.75, p_mean=0.75, accuracy=0.5, pairs=2)
     """
     predicted = _checks.probabilities("p", p)
-    happened = _checks.probabilities("outcome", outcome)
-    _checks.same_shape(p=predicted, outcome=happened)
+    outcomes = _checks.probabilities("outcome", outcome)
+    _checks.same_shape(p=predicted, outcome=outcomes)
     return tuple(
         ReliabilityBin(
             p_low=float(predicted[rows].min()),
             p_high=float(predicted[rows].max()),
             p_mean=float(predicted[rows].mean()),
-            accuracy=float(happened[rows].mean()),
+            accuracy=float(outcomes[rows].mean()),
             pairs=len(rows),
         )
         for rows in _equal_mass(predicted, bins)
@@ -324,25 +335,25 @@ def reliability_curve(
 
 
 def expected_calibration_error(p: ArrayLike, outcome: ArrayLike, bins: int = 10) -> float:
-    """Mean gap between probability and outcome over the bins of `reliability_curve`.
+    """Expected calibration error over the bins of `reliability_curve`.
 
-    Sum over bins of pairs / rows * |accuracy - p_mean| (Guo et al. 2017, arXiv 1706.04599, Eq. 3),
-    in bins of equal mass.
+    It is the sum over bins of pairs / rows * |accuracy - p_mean| (Guo et al. 2017, arXiv
+    1706.04599, Eq. 3), here with bins of equal mass.
 
     Args:
         p: (rows,), predicted probabilities.
-        outcome: (rows,), in [0, 1]. For preferences see `confidence_and_correctness`.
-        bins: At least 1.
+        outcome: (rows,), outcomes in [0, 1]; for preferences see `confidence_and_correctness`.
+        bins: Number of bins, at least 1.
 
     Raises:
-        ValueError: As `reliability_curve`.
+        ValueError: `reliability_curve` refuses the arguments.
 
     >>> expected_calibration_error([0.25, 0.25, 0.75, 0.75], [0.0, 0.0, 1.0, 0.0], bins=2)
     0.25
     """
     curve = reliability_curve(p, outcome, bins)
-    rows = sum(part.pairs for part in curve)
-    return sum(part.pairs / rows * abs(part.accuracy - part.p_mean) for part in curve)
+    rows = sum(point.pairs for point in curve)
+    return sum(point.pairs / rows * abs(point.accuracy - point.p_mean) for point in curve)
 
 
 def brier(p: ArrayLike, outcome: ArrayLike) -> float:
@@ -350,33 +361,34 @@ def brier(p: ArrayLike, outcome: ArrayLike) -> float:
 
     Args:
         p: (rows,), predicted probabilities.
-        outcome: (rows,), in [0, 1]; all ones when `p` is P(chosen > rejected).
+        outcome: (rows,), outcomes in [0, 1]; all 1 if `p` is P(chosen > rejected).
 
     Raises:
-        ValueError: No rows, different lengths, numbers outside [0, 1].
+        ValueError: There are no rows, lengths differ, or a number lies outside [0, 1].
 
     >>> brier([0.5, 1.0], [1.0, 1.0])
     0.125
     """
     predicted = _checks.probabilities("p", p)
-    happened = _checks.probabilities("outcome", outcome)
-    _checks.same_shape(p=predicted, outcome=happened)
-    return float(np.square(predicted - happened).mean())
+    outcomes = _checks.probabilities("outcome", outcome)
+    _checks.same_shape(p=predicted, outcome=outcomes)
+    return float(np.square(predicted - outcomes).mean())
 
 
 def length_diagnostics(
     len_chosen: ArrayLike, len_rejected: ArrayLike, margin: ArrayLike, bins: int = 5
 ) -> LengthDiagnostics:
-    """Measures length bias, against the two judges who look at nothing but length.
+    """Measure the length bias of a model, next to two baselines that use only the length.
 
     Args:
-        len_chosen: (pairs,), lengths in any unit, such as words or tokens.
-        len_rejected: (pairs,), in the same unit.
+        len_chosen: (pairs,), lengths of chosen in any unit, such as words or tokens.
+        len_rejected: (pairs,), lengths of rejected in the same unit.
         margin: (pairs,), the model's logits of chosen over rejected.
-        bins: Bins of equal mass over the length difference; equal differences share one.
+        bins: Number of bins of equal mass over the length difference; equal differences share a
+            bin.
 
     Raises:
-        ValueError: No pairs, different lengths, numbers that are not finite, bins < 1.
+        ValueError: There are no pairs, lengths differ, a number is not finite, or bins < 1.
 
     >>> result = length_diagnostics([5, 2, 9, 4], [3, 4, 3, 4], [1.0, 1.0, 2.0, -1.0], bins=1)
     >>> result.longest_accuracy, result.accuracy_when_chosen_longer, result.bins[0].accuracy
@@ -409,13 +421,13 @@ def length_diagnostics(
 def _mask(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     array = np.asarray(mask)
     if array.dtype != np.bool_ or array.shape != shape or not array.any():
-        found = f"{array.dtype} {array.shape} with {np.count_nonzero(array)} rows marked"
-        raise ValueError(f"mask is {found}, needs bool {shape} with at least one")
+        description = f"{array.dtype} {array.shape} with {np.count_nonzero(array)} rows marked"
+        raise ValueError(f"mask is {description}, needs bool {shape} with at least one")
     return array
 
 
 def _group_sums(rows: FloatArray, groups: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
-    """Returns the sum and the number of rows of each group, both (groups,)."""
+    """Return the sum and the number of rows of each group, both (groups,)."""
     if groups is None:
         return rows, np.ones_like(rows)
     labels = np.asarray(groups)
@@ -427,21 +439,21 @@ def _group_sums(rows: FloatArray, groups: ArrayLike | None) -> tuple[FloatArray,
 
 
 def _equal_mass(values: FloatArray, bins: int) -> list[NDArray[np.intp]]:
-    """Splits rows by value into at most `bins` bins of about equal size; ties stay together."""
+    """Split rows by value into at most `bins` bins of about equal size; ties share a bin."""
     if bins < 1:
         raise ValueError(f"bins is {bins}, needs at least 1")
-    # Equal values share the middle of the ranks that they take up: [first, last) in sorted order.
+    # Equal values occupy the ranks [first, last) in sorted order; all get the middle rank.
     ordered = np.sort(values)
     first, last = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     index = (first + last) * bins // (2 * len(values))
-    return [np.flatnonzero(index == part) for part in np.unique(index)]
+    return [np.flatnonzero(index == bin_index) for bin_index in np.unique(index)]
 
 
 def _pearson(x: FloatArray, y: FloatArray) -> float | None:
-    """Returns Pearson's correlation, or None when x or y is constant."""
+    """Return Pearson's correlation, or None if x or y is constant."""
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    # Scaled by the range first, so that tiny or huge values neither vanish nor overflow.
+    # Scaled by the range first, so that tiny or huge values neither underflow nor overflow.
     dx, dy = ((z - z.mean()) / np.ptp(z) for z in (x, y))
     return float(np.clip((dx @ dy) / math.sqrt((dx @ dx) * (dy @ dy)), -1.0, 1.0))
 

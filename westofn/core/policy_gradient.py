@@ -1,8 +1,8 @@
-"""What PPO and RLOO need of a batch of sampled responses: advantages, losses, KL.
+"""Advantages, losses and KL estimates of PPO and RLOO for a batch of sampled responses.
 
-Tensors are (B, T): B responses padded to T tokens. `mask` is bool, True on a response's tokens,
-which are contiguous in each row (padding on either side). Whatever stands at other positions, NaN
-included, has no influence on any result or gradient.
+Tensors are (B, T): B responses padded to T tokens. `mask` is bool and True on a response's tokens,
+which are contiguous in each row (padding on either side). Values at other positions, even NaN, do
+not influence any result or gradient.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _WHITEN_EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Advantages:
-    """What `gae` estimates for every token.
+    """Result of `gae` for every token.
 
     Attributes:
-        advantages: (B, T), 0 off the mask.
-        returns: (B, T), targets of the value function (advantage + value), 0 off the mask.
+        advantages: (B, T), advantages; 0 outside the mask.
+        returns: (B, T), targets of the value function (advantage + value); 0 outside the mask.
     """
 
     advantages: Tensor
@@ -30,13 +30,13 @@ class Advantages:
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """The loss of a batch and what to watch beside it.
+    """Loss of a batch and its diagnostics.
 
     Attributes:
-        loss: Scalar, to be minimised.
-        clip_fraction: Scalar without gradient, share of tokens whose ratio is further than
-            `clip` from 1.
-        approx_kl: Scalar without gradient, KL(old, new) a token in nats, by `kl_k3`.
+        loss: Scalar to minimise.
+        clip_fraction: Scalar without gradient, share of tokens whose ratio differs from 1 by more
+            than `clip`.
+        approx_kl: Scalar without gradient, KL(old, new) per token in nats, by `kl_k3`.
     """
 
     loss: Tensor
@@ -51,14 +51,15 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     after the last token. No gradient flows into the result.
 
     Args:
-        rewards: (B, T), a reward for each token (`shaped_rewards`).
-        values: (B, T), V of the state before each token.
+        rewards: (B, T), reward of each token (`shaped_rewards`).
+        values: (B, T), value V of the state before each token.
         mask: bool (B, T), contiguous and not empty in each row.
-        gamma: Discount in [0, 1].
-        lam: Lambda in [0, 1]: 0 is the one-step, 1 the Monte Carlo estimate.
+        gamma: Discount factor in [0, 1].
+        lam: Lambda in [0, 1]; 0 is the one-step estimate, 1 the Monte Carlo estimate.
 
     Raises:
-        ValueError: Different shapes, a row without tokens or with a gap, gamma or lam out of range.
+        ValueError: Shapes differ, a row has no tokens or a gap, or gamma or lam is out of
+            range.
 
     >>> result = gae(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5]]),
     ...              torch.tensor([[True, True]]), gamma=1.0, lam=1.0)
@@ -70,13 +71,13 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     _check_fraction("lam", lam)
     with torch.no_grad():
         reward, value = _real(rewards, mask), _real(values, mask)
-        # `value` is 0 off the mask, so the value after the last token is 0 as well.
+        # `value` is 0 outside the mask, so the value after the last token is 0.
         following = torch.cat([value[:, 1:], torch.zeros_like(value[:, :1])], dim=1)
         delta = _real(reward + gamma * following - value, mask)
         advantages = torch.empty_like(delta)
         running = torch.zeros_like(delta[:, 0])
         for t in reversed(range(delta.shape[1])):
-            # Before the response delta is 0; _real below removes what would run on into it.
+            # `running` continues into padding on the left; the `_real` below sets it to 0 there.
             running = delta[:, t] + gamma * lam * running
             advantages[:, t] = running
         advantages = _real(advantages, mask)
@@ -88,21 +89,21 @@ def ppo_policy_loss(
 ) -> PolicyLoss:
     """Clipped surrogate objective (Schulman et al. 2017, PPO, arXiv 1707.06347, Eq. 7), negated.
 
-    -E[min(ratio A, clip(ratio, 1 - clip, 1 + clip) A)] with ratio = exp(logprob - old_logprob),
-    the mean being over all tokens of the batch.
+    It is -E[min(ratio A, clip(ratio, 1 - clip, 1 + clip) A)] with ratio = exp(logprob -
+    old_logprob); the mean is over all tokens of the batch.
 
     Args:
         logprob: (B, T), log pi(token) under the policy in training, nats.
-        old_logprob: (B, T), the same under the policy that sampled.
-        advantage: (B, T), of `gae`, or of `rloo_advantages` spread over the tokens.
-        mask: bool (B, T).
-        clip: > 0, usually 0.2.
+        old_logprob: (B, T), log pi(token) under the policy that sampled the responses, nats.
+        advantage: (B, T), from `gae`, or from `rloo_advantages` repeated over the tokens.
+        mask: bool (B, T), the responses' tokens.
+        clip: Clipping range, > 0, usually 0.2.
 
     Raises:
-        ValueError: Different shapes, no tokens, or clip <= 0.
+        ValueError: Shapes differ, there are no tokens, or clip <= 0.
 
-    >>> one, twice_as_likely = torch.ones(1, 1), torch.tensor([[2.0]]).log()
-    >>> result = ppo_policy_loss(twice_as_likely, 0 * one, one, one.bool(), clip=0.2)
+    >>> ones, log_two = torch.ones(1, 1), torch.tensor([[2.0]]).log()
+    >>> result = ppo_policy_loss(log_two, 0 * ones, ones, ones.bool(), clip=0.2)
     >>> round(result.loss.item(), 4), result.clip_fraction.item()
     (-1.2, 1.0)
     """
@@ -114,7 +115,7 @@ def ppo_policy_loss(
     surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
     with torch.no_grad():
         clipped = masked_mean(((ratio - 1).abs() > clip).to(ratio.dtype), mask)
-        # The samples are the old policy's, so the divergence is that of the old from the new.
+        # The old policy drew the samples, so this estimates KL(old, new).
         divergence = masked_mean(kl_k3(old, new), mask)
     return PolicyLoss(-masked_mean(surrogate, mask), clipped, divergence)
 
@@ -122,75 +123,75 @@ def ppo_policy_loss(
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
-    """Squared error of the value function, clipped about its values at sampling time.
+    """Squared error of the value function, clipped around its values at sampling time.
 
-    1/2 E[max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2)], as in the reference
+    It is 1/2 E[max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2)], as in the reference
     implementation of PPO (Huang et al. 2022, "The 37 implementation details of PPO", detail 9).
 
     Args:
-        values: (B, T), V of the value function in training.
-        old_values: (B, T), V when the responses were sampled.
-        returns: (B, T), of `gae`.
-        mask: bool (B, T).
-        clip: > 0, in units of the reward.
+        values: (B, T), values V of the function in training.
+        old_values: (B, T), values V at sampling time.
+        returns: (B, T), targets R from `gae`.
+        mask: bool (B, T), the responses' tokens.
+        clip: Clipping range, > 0, in units of the reward.
 
     Returns:
-        A scalar, mean over all tokens.
+        A scalar, the mean over all tokens.
 
     Raises:
-        ValueError: Different shapes, no tokens, or clip <= 0.
+        ValueError: Shapes differ, there are no tokens, or clip <= 0.
 
-    >>> one = torch.ones(1, 1)
-    >>> value_loss(one, 0 * one, one, one.bool(), clip=0.5).item()  # (0.5 - 1)^2 / 2
+    >>> ones = torch.ones(1, 1)
+    >>> value_loss(ones, 0 * ones, ones, ones.bool(), clip=0.5).item()  # (0.5 - 1)^2 / 2
     0.125
     """
     _check_tokens(mask, values=values, old_values=old_values, returns=returns)
     if not clip > 0:
         raise ValueError(f"clip is {clip}, needs a number > 0")
     value, old, target = (_real(tensor, mask) for tensor in (values, old_values, returns))
-    near = torch.clamp(value, old - clip, old + clip)
-    error = torch.maximum((value - target).square(), (near - target).square())
+    clipped = torch.clamp(value, old - clip, old + clip)
+    error = torch.maximum((value - target).square(), (clipped - target).square())
     return 0.5 * masked_mean(error, mask)
 
 
 def rloo_advantages(rewards: Tensor) -> Tensor:
-    """REINFORCE leave-one-out: each reward less the mean of the prompt's other responses.
+    """REINFORCE leave-one-out: each reward minus the mean reward of the prompt's other responses.
 
     Ahmadian et al. 2024, "Back to basics" (arXiv 2402.14740), after Kool et al. 2019, "Buy 4
     REINFORCE samples, get a baseline for free!".
 
     Args:
-        rewards: (P, K), of K >= 2 responses to each prompt.
+        rewards: (P, K), rewards of K >= 2 responses to each prompt.
 
     Returns:
-        (P, K); each row sums to 0.
+        (P, K), advantages; each row sums to 0.
 
     Raises:
-        ValueError: Not a matrix, no prompts, or K < 2.
+        ValueError: `rewards` is not a matrix, there are no prompts, or K < 2.
 
     >>> rloo_advantages(torch.tensor([[1.0, 2.0, 6.0]])).tolist()
     [[-3.0, -1.5, 4.5]]
     """
     if rewards.ndim != 2 or rewards.shape[0] == 0 or rewards.shape[1] < 2:
         raise ValueError(f"rewards have shape {tuple(rewards.shape)}, needs (P, K) with K >= 2")
-    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-    return rewards - others
+    baseline = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+    return rewards - baseline
 
 
 def kl_per_token(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
-    """Single-sample estimate of KL(pi, pi_ref): log pi - log pi_ref, unbiased, of either sign.
+    """Single-sample estimate of KL(pi, pi_ref): log pi - log pi_ref; unbiased, can be negative.
 
-    Its sum over a response is the penalty of RLHF (Ouyang et al. 2022, Eq. 2).
+    The sum over a response is the KL penalty of RLHF (Ouyang et al. 2022, Eq. 2).
 
     Args:
         logprob: (...), log pi of tokens sampled from pi, nats.
         ref_logprob: (...), log pi_ref of the same tokens.
 
     Returns:
-        (...), nats.
+        (...), estimates, nats.
 
     Raises:
-        ValueError: Different shapes.
+        ValueError: Shapes differ.
 
     >>> kl_per_token(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
     0.5
@@ -200,7 +201,7 @@ def kl_per_token(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
 
 
 def kl_k3(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
-    """Low-variance estimate of KL(pi, pi_ref): (rho - 1) - log rho, rho = pi_ref / pi.
+    """Low-variance estimate of KL(pi, pi_ref): (rho - 1) - log rho with rho = pi_ref / pi.
 
     Schulman 2020, "Approximating KL divergence" (the estimator k3): unbiased and never negative.
 
@@ -209,10 +210,10 @@ def kl_k3(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
         ref_logprob: (...), log pi_ref of the same tokens.
 
     Returns:
-        (...), nats, >= 0.
+        (...), estimates, nats, >= 0.
 
     Raises:
-        ValueError: Different shapes.
+        ValueError: Shapes differ.
 
     >>> round(kl_k3(torch.tensor([0.0]), torch.tensor([2.0]).log()).item(), 4)  # 2 - 1 - log 2
     0.3069
@@ -223,17 +224,17 @@ def kl_k3(logprob: Tensor, ref_logprob: Tensor) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean over all real tokens of the batch, each weighing the same.
+    """Mean over all real tokens of the batch, with equal weights.
 
     Args:
-        x: (B, T).
-        mask: bool (B, T), with at least one token.
+        x: (B, T), values.
+        mask: bool (B, T), real tokens, at least one.
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: Different shapes, or no tokens.
+        ValueError: Shapes differ, or there are no tokens.
 
     >>> masked_mean(torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[True, True, False]]))
     tensor(2.)
@@ -243,17 +244,17 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """Shifts and scales to mean 0 and variance 1 over the real tokens of the batch.
+    """Shift and scale to mean 0 and variance 1 over the real tokens of the batch.
 
     Args:
-        x: (B, T).
-        mask: bool (B, T), with at least one token.
+        x: (B, T), values.
+        mask: bool (B, T), real tokens, at least one.
 
     Returns:
-        (B, T), 0 off the mask, and everywhere if `x` is constant.
+        (B, T), 0 outside the mask, and 0 everywhere if `x` is constant.
 
     Raises:
-        ValueError: Different shapes, or no tokens.
+        ValueError: Shapes differ, or there are no tokens.
 
     >>> whiten(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[True, True, False]])).tolist()
     [[-1.0, 1.0, 0.0]]
@@ -266,7 +267,7 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
 def shaped_rewards(
     final_reward: Tensor, kl_per_token: Tensor, mask: Tensor, kl_weight: float
 ) -> Tensor:
-    """Spreads a response's reward over its tokens: the KL penalty on each, the rest on the last.
+    """Rewards per token: the KL penalty at every token plus the final reward at the last token.
 
     r_t = -kl_weight KL_t, plus the final reward at the last real token (Ziegler et al. 2019, arXiv
     1909.08593, Eq. 2; Ouyang et al. 2022, Eq. 2). No gradient flows into the result.
@@ -275,13 +276,13 @@ def shaped_rewards(
         final_reward: (B,), the reward model's reward of the whole response.
         kl_per_token: (B, T), log pi - log pi_ref, nats.
         mask: bool (B, T), contiguous and not empty in each row.
-        kl_weight: >= 0, reward per nat.
+        kl_weight: Weight of the KL penalty, >= 0, reward per nat.
 
     Returns:
-        (B, T), 0 off the mask; a row sums to final_reward - kl_weight * KL.
+        (B, T), 0 outside the mask; a row sums to final_reward - kl_weight * KL.
 
     Raises:
-        ValueError: Shapes that do not fit, a row without tokens or with a gap, kl_weight < 0.
+        ValueError: Shapes do not match, a row has no tokens or a gap, or kl_weight < 0.
 
     >>> shaped_rewards(torch.tensor([2.0]), torch.tensor([[1.0, -1.0, 0.0]]),
     ...                torch.tensor([[True, True, False]]), kl_weight=0.5).tolist()
@@ -289,8 +290,8 @@ def shaped_rewards(
     """
     _check_rows(mask, kl_per_token=kl_per_token)
     if final_reward.shape != mask.shape[:1]:
-        found = tuple(final_reward.shape)
-        raise ValueError(f"final_reward has shape {found}, needs ({mask.shape[0]},)")
+        shape = tuple(final_reward.shape)
+        raise ValueError(f"final_reward has shape {shape}, needs ({mask.shape[0]},)")
     if not kl_weight >= 0:
         raise ValueError(f"kl_weight is {kl_weight}, needs a number >= 0")
     with torch.no_grad():
@@ -299,16 +300,16 @@ def shaped_rewards(
 
 
 def last_token_mask(mask: Tensor) -> Tensor:
-    """Marks the last real token of each response.
+    """Mark the last real token of each response.
 
     Args:
         mask: bool (B, T), contiguous and not empty in each row.
 
     Returns:
-        bool (B, T), one True a row.
+        bool (B, T), one True per row.
 
     Raises:
-        ValueError: A row without tokens or with a gap.
+        ValueError: A row has no tokens or a gap.
 
     >>> last_token_mask(torch.tensor([[False, True, True, False]])).tolist()
     [[False, False, True, False]]
@@ -319,7 +320,7 @@ def last_token_mask(mask: Tensor) -> Tensor:
 
 
 def _real(x: Tensor, mask: Tensor) -> Tensor:
-    """Puts 0 off the mask; unlike a product, also in place of NaN, and in the gradient."""
+    """Set values outside the mask to 0; unlike a product, this also removes NaN and gradients."""
     return torch.where(mask, x, 0.0)
 
 
@@ -331,22 +332,22 @@ def _check_fraction(name: str, value: float) -> None:
 def _check_same_shape(**tensors: Tensor) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if len(set(shapes.values())) > 1:
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"shapes differ: {found}; needs one shape")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes differ: {listed}; needs one shape")
 
 
 def _check_tokens(mask: Tensor, **tensors: Tensor) -> None:
-    """Raises ValueError unless all are (B, T), the mask is bool, and it marks a token."""
+    """Raise ValueError unless all tensors are (B, T) and the mask is bool with a True element."""
     if mask.dtype != torch.bool or mask.ndim != 2:
-        found = f"{mask.dtype} of shape {tuple(mask.shape)}"
-        raise ValueError(f"mask is {found}, needs bool (batch, tokens)")
+        description = f"{mask.dtype} of shape {tuple(mask.shape)}"
+        raise ValueError(f"mask is {description}, needs bool (batch, tokens)")
     _check_same_shape(mask=mask, **tensors)
     if not mask.any():
         raise ValueError("mask marks no token, needs at least one")
 
 
 def _check_rows(mask: Tensor, **tensors: Tensor) -> None:
-    """As `_check_tokens`, and every row must hold one unbroken run of tokens."""
+    """Run `_check_tokens`, and require one contiguous run of tokens in every row."""
     _check_tokens(mask, **tensors)
     before = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
     runs = (mask & ~before).sum(1)

@@ -1,20 +1,20 @@
-"""Which pairs to ask people about: a batch of pairs whose labels say most about a linear reward.
+"""Active learning: choose pairs whose labels are most informative about a linear reward.
 
-The reward is w·φ. What is known of w is a covariance C, the Laplace approximation at the fit on the
-human pairs there are. A label of a pair with difference x is a logistic observation: it adds
-p(1 − p)·x xᵀ to the precision C⁻¹, whichever response is preferred. So a batch is chosen before
-anybody labels: take the best pair, condition C on it, take the next.
+The reward is w·φ. The posterior covariance C of w is the Laplace approximation at the fit on the
+existing human pairs. The label of a pair with feature difference x is a logistic observation that
+adds h·x xᵀ with h = p(1 − p) to the precision C⁻¹, for either label. A batch can therefore be
+chosen before any labelling: choose the best pair, condition C on it, choose the next.
 
-What is best: the margins of the policy's own candidates shall be known, and their variance under C
-is tr(Σ_π C), with Σ_π the covariance within pools. A label lowers it by
+The criterion is the variance of margins between the policy's candidates, tr(Σ_π C), where Σ_π is
+the covariance within pools. A label lowers it by
 
-    h·xᵀ C Σ_π C x / (1 + h·xᵀ C x),    h = p(1 − p)
+        h·xᵀ C Σ_π C x / (1 + h·xᵀ C x)
 
-(sequential design for a linear criterion, Chaloner and Verdinelli 1995). Alone this takes odd
-pairs, since those are long, and a linear reward is wrong about them; it was worse than random
-pairs (docs/log.md). So a pair must be typical for its prompt, short in the metric of Σ_π⁻¹, and
-one of those of whose order heads that are fitted on resampled human pairs are least sure (query by
-committee, Seung et al. 1992).
+(sequential design for a linear criterion, Chaloner and Verdinelli 1995). On its own the criterion
+selects outliers, which have long x and which a linear reward predicts badly; it was worse than
+random pairs (docs/log.md). Two filters precede it: a pair must be typical for its prompt (short in
+the metric Σ_π⁻¹), and heads fitted on resampled human pairs must be uncertain about its order
+(query by committee, Seung et al. 1992).
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from westofn.core.linear_reward import (
 )
 
 INFORMATION = 0.25
-"""h of a label that nobody can tell beforehand."""
+"""h of a label with p = 1/2."""
 RESAMPLES = 200
-"""Heads, each fitted on a bootstrap sample of the human pairs."""
+"""Number of heads, each fitted on a bootstrap sample of the human pairs."""
 PAIRS_A_PROMPT = 64
-"""Random pairs of a prompt's candidates among which questions are looked for."""
+"""Number of random pairs of candidates considered for each prompt."""
 TYPICAL_SHARE = 0.75
-"""Of the pairs of a prompt: the typical ones."""
+"""Share of a prompt's pairs that counts as typical."""
 UNSURE_SHARE = 0.2
-"""Of these: those of whose order the heads are least sure."""
+"""Share of the typical pairs, the ones with the least certain order, that can be chosen."""
 
 
 @dataclass(frozen=True)
 class CandidatePairs:
-    """Pairs that may be asked about; each attribute is (pairs,) int64.
+    """Pairs of candidates that can be chosen as questions; each attribute is (pairs,) int64.
 
     Attributes:
-        prompts: Rows of the pools.
-        first: Candidates.
-        second: Other candidates of the same pools.
+        prompts: Index of the pool of each pair.
+        first: Index of the first candidate in the pool.
+        second: Index of the second candidate in the pool.
     """
 
     prompts: Tensor
@@ -64,21 +64,21 @@ class CandidatePairs:
         return len(self.prompts)
 
     def take(self, rows: Tensor) -> CandidatePairs:
-        """Some of the pairs."""
+        """Return the pairs at the given rows."""
         return CandidatePairs(self.prompts[rows], self.first[rows], self.second[rows])
 
     def differences(self, pools: Tensor) -> Tensor:
-        """(pairs, width) features of the first candidates less those of the second."""
+        """Features of the first candidates minus features of the second, (pairs, width)."""
         return pools[self.prompts, self.first] - pools[self.prompts, self.second]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs in the order in which they were chosen, the best first.
+    """Chosen pairs in the order of choice, the best first.
 
     Attributes:
-        rows: (count,) which of the pairs.
-        gains: (count,) fall of tr(Σ C) by each, given those before it.
+        rows: (count,), indices of the pairs.
+        gains: (count,), reduction of tr(Σ C) by each pair, given the pairs before it.
     """
 
     rows: list[int]
@@ -95,16 +95,16 @@ def choose_questions(
     seed: int,
     a_prompt: int = 1,
 ) -> Batch:
-    """Choose the pairs whose labels would bring most, see the module.
+    """Choose the pairs with the most informative labels, see the module's docstring.
 
     Args:
-        human: (labels, width) differences of the human pairs, chosen less rejected.
-        validation: The same of the pairs that choose the penalty.
-        pools: (prompts, candidates, width) features of the policy's samples.
-        pairs: To choose from.
-        count: Questions, at most.
-        seed: Of the resamples.
-        a_prompt: Questions about one prompt, at most.
+        human: (labels, width), feature differences of the human pairs, chosen minus rejected.
+        validation: (labels, width), the same for the pairs that choose the penalty.
+        pools: (prompts, candidates, width), features of the policy's samples.
+        pairs: Pairs to choose from.
+        count: Largest number of questions.
+        seed: Seed of the bootstrap samples.
+        a_prompt: Largest number of questions about one prompt.
     """
     fit = fit_by_validation(human, validation)
     heads = resampled_heads(human, fit.penalty, RESAMPLES, seed)
@@ -112,7 +112,7 @@ def choose_questions(
     size = mahalanobis(pairs.differences(pools), within)
     rows = smallest_of_group(size, pairs.prompts, TYPICAL_SHARE)
     differences = pairs.take(rows).differences(pools)
-    unsure = smallest_of_group(surety(differences @ heads.T), pairs.prompts[rows], UNSURE_SHARE)
+    unsure = smallest_of_group(certainty(differences @ heads.T), pairs.prompts[rows], UNSURE_SHARE)
     rows, differences = rows[unsure], differences[unsure]
     batch = choose_batch(
         differences,
@@ -126,13 +126,13 @@ def choose_questions(
 
 
 def resampled_heads(differences: Tensor, penalty: float, resamples: int, seed: int) -> Tensor:
-    """(resamples, width) heads, each fitted on a bootstrap sample of the human pairs.
+    """Fit linear heads (resamples, width), each on a bootstrap sample of the human pairs.
 
     Args:
-        differences: (pairs, width), chosen less rejected.
-        penalty: Of |w|²/2 beside the mean loss.
-        resamples: How many.
-        seed: Of the samples.
+        differences: (pairs, width), features of chosen minus rejected.
+        penalty: Ridge penalty, the weight of |w|²/2 relative to the mean loss.
+        resamples: Number of heads.
+        seed: Seed of the bootstrap samples.
     """
     generator = torch.Generator().manual_seed(seed)
     counts = bootstrap_counts(len(differences), resamples, generator)
@@ -140,12 +140,13 @@ def resampled_heads(differences: Tensor, penalty: float, resamples: int, seed: i
 
 
 def laplace_covariance(differences: Tensor, weights: Tensor, penalty: float) -> Tensor:
-    """(width, width) inverse curvature at a fit: C where the penalty is a Gaussian prior of w.
+    """Posterior covariance C (width, width) of w: the inverse Hessian at a fit.
 
     Args:
-        differences: (pairs, width) that were fitted.
-        weights: (width,) the fit.
-        penalty: Of |w|²/2 beside the mean loss, so of |w|²·pairs/2 beside the sum.
+        differences: (pairs, width), the fitted pairs.
+        weights: (width,), the fit.
+        penalty: Ridge penalty, the weight of |w|²/2 relative to the mean loss; read as a Gaussian
+            prior.
     """
     curvature = logistic_curvature(differences.double(), weights[None])[0]
     prior = penalty * torch.eye(len(weights), dtype=torch.float64)
@@ -154,7 +155,9 @@ def laplace_covariance(differences: Tensor, weights: Tensor, penalty: float) -> 
 
 
 def mahalanobis(differences: Tensor, covariance: Tensor) -> Tensor:
-    """(pairs,) xᵀ Σ⁻¹ x: how unusual a difference is; Σ is lifted where it is not of full rank.
+    """Squared Mahalanobis length xᵀ Σ⁻¹ x of each difference, (pairs,).
+
+    Eigenvalues of Σ below a small floor are raised to it.
 
     >>> x = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     >>> mahalanobis(x, torch.tensor([[4.0, 0.0], [0.0, 1.0]])).tolist()
@@ -162,19 +165,22 @@ def mahalanobis(differences: Tensor, covariance: Tensor) -> Tensor:
     """
     variances, directions = torch.linalg.eigh(covariance.double())
     floor = SMALLEST_VARIANCE * float(variances.mean())
-    along = differences.double() @ directions
-    sizes: Tensor = (along.square() / variances.clamp_min(floor)).sum(1)
+    projections = differences.double() @ directions
+    sizes: Tensor = (projections.square() / variances.clamp_min(floor)).sum(1)
     return sizes
 
 
-def surety(margins: Tensor) -> Tensor:
-    """(pairs,) |mean| / deviation of margins (pairs, heads): how sure heads are of an order."""
-    sure: Tensor = margins.mean(1).abs() / margins.std(1).clamp_min(1e-300)
-    return sure
+def certainty(margins: Tensor) -> Tensor:
+    """Certainty of the heads about each pair's order, (pairs,).
+
+    It is |mean| / standard deviation over the heads of margins (pairs, heads).
+    """
+    certainties: Tensor = margins.mean(1).abs() / margins.std(1).clamp_min(1e-300)
+    return certainties
 
 
 def smallest_of_group(values: Tensor, groups: Tensor, share: float) -> Tensor:
-    """Rows of the smallest values of every group, ascending; the share is rounded up.
+    """Rows with the smallest values of every group, in ascending order; the share is rounded up.
 
     >>> groups = torch.tensor([0, 0, 0, 1])
     >>> smallest_of_group(torch.tensor([3.0, 1.0, 2.0, 9.0]), groups, 0.5).tolist()
@@ -197,42 +203,44 @@ def choose_batch(
     target: Tensor,
     a_group: int = 1,
 ) -> Batch:
-    """Choose pairs greedily by the fall of tr(Σ C), with C conditioned on each choice.
+    """Choose pairs greedily by the reduction of tr(Σ C); C is conditioned on each choice.
 
-    A choice costs O(pairs · width): xᵀ C x and xᵀ C Σ C x of all pairs are kept, and conditioning
-    changes C by a matrix of rank one.
+    A choice costs O(pairs · width): xᵀ C x and xᵀ C Σ C x of all pairs are stored, and conditioning
+    is a rank-one update of C.
 
     Args:
-        differences: (pairs, width) x.
-        groups: (pairs,) int64 from 0: the prompt of each pair.
-        count: Pairs, at most.
-        covariance: (width, width) C before any label.
-        target: (width, width) Σ.
-        a_group: Pairs of one group, at most.
+        differences: (pairs, width), feature differences x.
+        groups: (pairs,) int64 from 0, the prompt of each pair.
+        count: Largest number of pairs.
+        covariance: (width, width), C before any new label.
+        target: (width, width), Σ.
+        a_group: Largest number of pairs of one group.
 
     Returns:
-        The pairs and their gains; fewer than `count` where the groups are used up.
+        The pairs and their gains; fewer than `count` if no group has free pairs left.
     """
     x, c, sigma = differences.double(), covariance.double(), target.double()
-    known = x @ c
-    variance = (known * x).sum(1)
-    weighted = ((known @ sigma) * known).sum(1)
+    x_c = x @ c
+    variance = (x_c * x).sum(1)
+    weighted = ((x_c @ sigma) * x_c).sum(1)
     free = torch.ones(len(x), dtype=torch.bool)
-    used = torch.zeros_like(groups)  # pairs of its group that were chosen
+    chosen_in_group = torch.zeros_like(groups)  # pairs of its group that were chosen
     batch = Batch([], [])
     while len(batch.rows) < count and bool(free.any()):
         gains = INFORMATION * weighted / (1 + INFORMATION * variance)
         best = int(torch.where(free, gains, -torch.inf).argmax())
         batch.rows.append(best)
         batch.gains.append(float(gains[best]))
-        used += groups == groups[best]
+        chosen_in_group += groups == groups[best]
         free[best] = False
-        free &= used < a_group
+        free &= chosen_in_group < a_group
         column = c @ x[best]
         share = INFORMATION / (1 + INFORMATION * variance[best])
-        along, across = x @ column, x @ (c @ (sigma @ column))
-        fall = share * along
-        weighted = weighted - 2 * fall * across + fall**2 * (column @ sigma @ column)
-        variance = variance - fall * along
+        x_c_best, x_c_sigma_c_best = x @ column, x @ (c @ (sigma @ column))
+        reduction = share * x_c_best
+        weighted = (
+            weighted - 2 * reduction * x_c_sigma_c_best + reduction**2 * (column @ sigma @ column)
+        )
+        variance = variance - reduction * x_c_best
         c = c - share * torch.outer(column, column)
     return batch

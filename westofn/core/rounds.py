@@ -1,9 +1,9 @@
-"""Whether a later round of the loop still stands on what its reward model knows; no gold is needed.
+"""Check whether a later round's pools are still in the domain of its reward model, without gold.
 
-Round k asks the student of round k - 1 about samples of the policy that reinforcement learning
-optimised against that very student. Where this goes wrong, the student and the first round's base
-model no longer agree, or the samples are all alike, or of another length (Goodhart's law; Gao et
-al. 2022, arXiv 2210.10760).
+In round k the student of round k - 1 labels samples of a policy that reinforcement learning
+optimised against the same student. If the policy is over-optimised (Goodhart's law; Gao et al.
+2022, arXiv 2210.10760), the student and the first round's base model disagree, or the samples
+lose their diversity, or their length changes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PoolHealth:
-    """A later round's pools; "first" are those of round 1, sampled from the SFT policy.
+    """Statistics of a later round's pools, relative to the first pools (round 1, SFT policy).
 
     Attributes:
         agreement: Share of random pairs that the previous student and the first round's base model
-            order alike; 1/2 for models that have nothing in common.
-        spread: Root mean square margin of the previous student over random pairs, as a multiple of
-            the same in the first pools.
-        distinct: Share of a pool's responses that differ from each other, a mean over pools.
-        length: Mean tokens a response, as a multiple of the first pools'.
+            order the same way; 1/2 for unrelated models.
+        spread: Root mean square margin of the previous student over random pairs, divided by its
+            value in the first pools.
+        distinct: Number of distinct responses / pool size, mean over pools.
+        length: Mean tokens per response, divided by its value in the first pools.
     """
 
     agreement: float
@@ -34,32 +34,32 @@ class PoolHealth:
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of pairs on which two models' margins have one sign; a margin of 0 counts half.
+    """Share of pairs on which the margins of two models have the same sign; one 0 counts half.
 
-    Pairs on which both are 0, as equal responses make them, say nothing and are left out.
+    Pairs on which both margins are 0, such as pairs of equal responses, are left out.
 
     Args:
         first: Margins of one model, any shape.
-        second: Of the other, of the same pairs.
+        second: Margins of the other model on the same pairs.
 
     Returns:
-        In [0, 1]; 1/2 where no pair is left.
+        Share in [0, 1]; 1/2 if no pair is left.
 
     >>> import torch
     >>> agreement(torch.tensor([1.0, -2.0, 3.0, 0.0]), torch.tensor([2.0, 1.0, 4.0, 0.0]))
     0.6666666865348816
     """
-    told = (first != 0) | (second != 0)
-    if not told.any():
+    informative = (first != 0) | (second != 0)
+    if not informative.any():
         return 0.5
-    return float(((first.sign() * second.sign() + 1) / 2)[told].mean())
+    return float(((first.sign() * second.sign() + 1) / 2)[informative].mean())
 
 
 def spread_ratio(margins: Tensor, first: Tensor) -> float:
-    """Root mean square of a model's margins, as a multiple of that in the first pools.
+    """Root mean square of a model's margins, divided by its value in the first pools.
 
     Returns:
-        1 where all margins in the first pools are 0: there is nothing to lose.
+        The ratio; 1 if all margins in the first pools are 0.
 
     >>> import torch
     >>> spread_ratio(torch.tensor([3.0, 4.0]), torch.tensor([5.0, -5.0]))
@@ -70,7 +70,7 @@ def spread_ratio(margins: Tensor, first: Tensor) -> float:
 
 
 def distinct_share(pools: Sequence[Sequence[str]]) -> float:
-    """Share of a pool's responses that differ from each other, a mean over pools.
+    """Number of distinct responses / pool size, mean over pools.
 
     >>> distinct_share([["a", "a", "b", "c"], ["d", "d", "d", "d"]])
     0.5
@@ -79,12 +79,12 @@ def distinct_share(pools: Sequence[Sequence[str]]) -> float:
 
 
 def faults(health: PoolHealth, limits: PoolHealth) -> list[str]:
-    """What lies beyond its limit, each as one clause; a limit of 0 asks for nothing.
+    """Describe every statistic beyond its limit, one clause each; a limit of 0 is off.
 
     Args:
-        health: Of a round.
-        limits: The smallest agreement, spread and distinct share; the largest change of length, a
-            factor in either direction.
+        health: Statistics of a round.
+        limits: Smallest agreement, spread and distinct share; for length, the largest factor of
+            change in either direction.
 
     >>> faults(PoolHealth(0.9, 0.2, 0.8, 1.1), PoolHealth(0.6, 0.3, 0.1, 2.0))  # doctest: +ELLIPSIS
     ["spread of the previous student's margins ... is 0.200, needs at least 0.3 (won_select...)"]

@@ -1,8 +1,8 @@
-"""Randomness that depends on what is sampled, never on how the work is batched.
+"""Random numbers that depend on the sampled item, not on batching.
 
-Two kinds. `derive_seed` gives each named piece of work a seed of its own. `uniforms` is a
-counter-based generator: the number for (seed, prompt, candidate, step) is a pure function of these
-four, so that chunk size, batch order, and a restart leave every sample as it was.
+`derive_seed` derives a seed for each named task. `uniforms` is a counter-based generator: its
+number for (seed, prompt, candidate, step) is a pure function of these four, so samples do not
+depend on chunk size, batch order or restarts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ROUNDS = 10
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """Derives the seed of one named piece of work from the run's seed.
+    """Derive the seed of a named task from the run's seed.
 
-    The names are hashed with their types and lengths (BLAKE2b), so `("ab", "c")`, `("a", "bc")`
-    and `("1",)` against `(1,)` give unrelated seeds.
+    The names are hashed with their types and lengths (BLAKE2b), so `("ab", "c")` and `("a", "bc")`,
+    or `("1",)` and `(1,)`, give unrelated seeds.
 
     Args:
         seed: The run's seed, any integer.
-        *names: What the seed is for, such as `"student_rm", "shuffle", epoch`.
+        *names: Name of the task, such as `"student_rm", "shuffle", epoch`.
 
     Returns:
         An integer in [0, 2**63), which both `torch.manual_seed` and numpy accept.
@@ -50,10 +50,10 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 
 def prompt_key(prompt_id: str) -> int:
-    """Hashes a prompt's id to 64 bits (BLAKE2b), the key by which `uniforms` knows the prompt.
+    """Hash a prompt's id to 64 bits (BLAKE2b), the prompt's key for `uniforms`.
 
     Returns:
-        An integer in [0, 2**64), to be stored as `np.uint64`.
+        An integer in [0, 2**64); store it as `np.uint64`.
 
     >>> prompt_key("p1") == prompt_key("p2")
     False
@@ -62,7 +62,7 @@ def prompt_key(prompt_id: str) -> int:
 
 
 def prompt_keys(prompt_ids: Iterable[str]) -> UIntArray:
-    """Returns `prompt_key` of every id, as uint64 (prompts,).
+    """Return `prompt_key` of every id, as uint64 (prompts,).
 
     >>> prompt_keys(["p1", "p2"]).dtype
     dtype('uint64')
@@ -76,20 +76,20 @@ def uniforms(
     candidate_indices: NDArray[np.integer],
     step: int | NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Draws one uniform number for every (prompt, candidate, step).
+    """Draw one uniform number for every (prompt, candidate, step).
 
     Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the seed is
-    its key, and the 128-bit counter is (prompt key, candidate index, step). No state, hence no
-    order: the value depends on these four alone.
+    its key, and the 128-bit counter is (prompt key, candidate index, step). The generator has no
+    state, so a value depends on these four numbers only.
 
     Args:
-        seed: In [0, 2**64), for instance from `derive_seed`.
-        prompt_keys: uint64, from `prompt_keys`.
+        seed: Seed in [0, 2**64), for example from `derive_seed`.
+        prompt_keys: uint64 keys from `prompt_keys`.
         candidate_indices: Integers in [0, 2**32).
-        step: Integer or integers in [0, 2**32): the token's position, or another draw's number.
+        step: Integer or integers in [0, 2**32): the token's position or the number of the draw.
 
     Returns:
-        float64 in [0, 1), multiples of 2**-53, of the shape that the three arrays broadcast to.
+        float64 in [0, 1), multiples of 2**-53, in the broadcast shape of the three arrays.
 
     Raises:
         ValueError: A number is out of its range, or `prompt_keys` is not uint64.
@@ -116,14 +116,14 @@ def uniforms(
 
 
 def _check_seed(seed: int) -> tuple[int, int]:
-    """Splits a 64-bit seed into Philox's two key words."""
+    """Split a 64-bit seed into Philox's two key words."""
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}, needs an integer in [0, 2**64)")
     return seed & 0xFFFFFFFF, seed >> 32
 
 
 def _word(name: str, values: int | NDArray[np.integer]) -> UIntArray:
-    """Returns `values` as uint64 that fit in 32 bits."""
+    """Return `values` as uint64; they must fit in 32 bits."""
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name} are {array.dtype}, needs integers")
@@ -138,7 +138,7 @@ def _philox(
     """Philox-4x32-10: four counter words and two key words -> four random words, all < 2**32."""
     c0, c1, c2, c3 = counter
     for index in range(_ROUNDS):
-        # Products of 32-bit words fit in uint64: the high half is mixed, the low half passes on.
+        # Products of 32-bit words fit in uint64; the high half is mixed with the other words.
         k0, k1 = (
             np.uint64((word + index * weyl) & 0xFFFFFFFF)
             for word, weyl in zip(key, _WEYL, strict=True)

@@ -142,7 +142,7 @@ def body(about: About, use: Iterable[str]) -> list[str]:
         + (
             f" Over the human training pairs their mean is {card.reward_mean:.4g}, their standard "
             f"deviation {card.reward_std:.4g}."
-            if card.comparator == "pointwise"
+            if card.gives_rewards
             else ""
         ),
         "## Training",

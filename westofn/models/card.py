@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
-from westofn.params import Precision
+from westofn.params.network import Precision
 
 FORMAT = 1
 CARD = "card.json"
@@ -38,7 +39,7 @@ class Card:
     Attributes:
         role: What the model is for.
         family: Of its network, see `encoding.Family`.
-        comparator: Of a reward model: embedding, joint or pointwise.
+        comparator: A reward model's comparator, a name in `westofn.core.comparators.COMPARATORS`.
         planes: Of the embedding comparator's skew-symmetric part.
         readout: Of a reward model: mean or last.
         template: The encoder's identity, see `encoding.Template`.
@@ -61,6 +62,12 @@ class Card:
     canaries: list[Canary] = field(default_factory=list)
     training: dict[str, float | int | str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def gives_rewards(self) -> bool:
+        """Whether the model gives a reward to one response, and not only margins to pairs."""
+        comparator = COMPARATORS.get(self.comparator or "")
+        return comparator is not None and comparator.gives_rewards
 
     def write(self, folder: Path) -> None:
         """Write card.json into the model's folder."""

@@ -1,1 +1,1 @@
-"""Raw data to canonical preferences, prompts and SFT examples."""
+"""Read raw data into canonical preferences, prompts and demonstrations."""

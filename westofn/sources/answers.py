@@ -1,8 +1,8 @@
-"""Answers to the questions of `export questions`: human pairs of the policy's own responses.
+"""Answers to the questions of `export questions`: human labels for the policy's own responses.
 
-An answered pair is a human pair of split train, whatever the source. Its prompt must be one that
-trains already, of a train pair or of D_U: all others are dropped and counted, so that no answer
-puts a held-out prompt, or one near it, into training.
+An answered pair becomes a human pair of split train. Its prompt must belong to a train pair or to
+D_U. Answers to other prompts are dropped and counted, so that no held-out prompt, or a near
+duplicate of it, enters training.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _REASONS = (_TIE, _SKIP, *ALWAYS, _HELD_OUT, _UNKNOWN, _DUPLICATE)
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A prompt of the data: its name, its text there, and the split it belongs to."""
+    """A prompt of the data: its id, its text and its split."""
 
     prompt_id: str
     prompt: str
@@ -48,19 +48,19 @@ class _Prompt:
 def add_answers(data: SourceData, path: Path) -> SourceData:
     """Add the answered pairs of a file, or of a folder of files, to the human pairs.
 
-    Ties, skipped questions, blank or identical responses and copies are dropped and counted. Two
-    people who disagree are two pairs. A prompt is known by its normalised text.
+    Ties, skipped questions, blank or identical responses and duplicates are dropped and counted.
+    Contradictory answers of two people become two pairs. Prompts are matched by normalised text.
 
     Args:
-        data: Of a source, without answers.
-        path: JSON lines with question_id, prompt, response_a, response_b and label.
+        data: Data of a source, without answers.
+        path: File or folder of JSON lines with question_id, prompt, response_a, response_b, label.
 
     Returns:
-        The data with more rows in `preferences`: split train, source `answers`, label_source human.
-        Demonstrations and prompts stay what they are, and so does the policy.
+        The data with additional rows in `preferences` (split train, source `answers`, label_source
+        human). Demonstrations and prompts are unchanged, so the policy is unchanged.
 
     Raises:
-        DataError: A row cannot be read or has another label, or no usable answer is left.
+        DataError: A row cannot be read or has an unknown label, or no usable answer is left.
     """
     known = _known_prompts(data)
     dropped: Counter[str] = Counter()
@@ -72,27 +72,27 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
         if isinstance(result, str):
             dropped[result] += 1
             continue
-        asked = known.get(normalise(result.prompt))
-        if asked is None or asked.split != "train":
-            dropped[_UNKNOWN if asked is None else _HELD_OUT] += 1
+        prompt = known.get(normalise(result.prompt))
+        if prompt is None or prompt.split != "train":
+            dropped[_UNKNOWN if prompt is None else _HELD_OUT] += 1
             continue
-        name = stable_id("a", asked.prompt_id, result.chosen, result.rejected)
+        name = stable_id("a", prompt.prompt_id, result.chosen, result.rejected)
         dropped[_DUPLICATE] += name in kept
-        kept.setdefault(name, (asked, result))
+        kept.setdefault(name, (prompt, result))
     assert rows_in == len(kept) + sum(dropped.values())
     if not kept:
-        why = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
+        drop_counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
         raise DataError(
-            f"{path}: no usable answer in {rows_in} rows ({why}); needs an answer a or b to a "
-            f"prompt of split train or D_U: label more, or set prepare.answers to none"
+            f"{path}: no usable answer in {rows_in} rows ({drop_counts}); needs an answer a or b "
+            f"to a prompt of split train or D_U: label more, or set prepare.answers to none"
         )
     preferences = pl.concat([data.preferences, _frame(kept)])
     counts = {**data.counts, "answers_rows_in": rows_in, "answers_rows_out": len(kept)}
     counts |= {f"answers_{reason}": dropped[reason] for reason in _REASONS}
-    grown = replace(data, preferences=preferences)
-    if "pairs_train" in counts:  # of human data; the world counts what it wrote
+    extended = replace(data, preferences=preferences)
+    if "pairs_train" in counts:  # the embedded world has no such count
         counts["pairs_train"] += len(kept)
-        counts["pairs_hf50"] = grown.hf50().height
+        counts["pairs_hf50"] = extended.hf50().height
     return SourceData.validated(
         sft=data.sft,
         preferences=preferences,
@@ -104,7 +104,7 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
 
 
 def _known_prompts(data: SourceData) -> Mapping[str, _Prompt]:
-    """Every prompt of pairs and prompts by its normalised text; D_U counts as train."""
+    """Normalised text -> prompt, for the prompts of all pairs and of D_U, which counts as train."""
     frames: Iterable[pl.DataFrame] = (data.preferences, data.prompts)
     columns = ("prompt_id", "prompt", pl.col("split").replace("unlabeled", "train"))
     rows = pl.concat([frame.select(columns) for frame in frames]).unique().sort("prompt")
@@ -115,7 +115,7 @@ def _known_prompts(data: SourceData) -> Mapping[str, _Prompt]:
 
 
 def _pair(row: Row) -> Pair | str:
-    """The pair in a row, or the reason why there is none."""
+    """Return the pair in a row, or the reason to drop the row."""
     prompt, first, second, label = (
         text(row.values[column(row, (name,), _NEEDS)], name, row.where) for name in COLUMNS[1:]
     )
@@ -131,13 +131,13 @@ def _pair(row: Row) -> Pair | str:
 
 
 def _frame(kept: Mapping[str, tuple[_Prompt, Pair]]) -> pl.DataFrame:
-    asked = [prompt for prompt, _ in kept.values()]
+    prompts = [prompt for prompt, _ in kept.values()]
     pairs = [pair for _, pair in kept.values()]
     return PREFERENCES.frame(
         {
             "pair_id": list(kept),
-            "prompt_id": [prompt.prompt_id for prompt in asked],
-            "prompt": [prompt.prompt for prompt in asked],
+            "prompt_id": [prompt.prompt_id for prompt in prompts],
+            "prompt": [prompt.prompt for prompt in prompts],
             "chosen": [pair.chosen for pair in pairs],
             "rejected": [pair.rejected for pair in pairs],
             "split": ["train"] * len(kept),

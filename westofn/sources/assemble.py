@@ -1,10 +1,10 @@
-"""From canonical pairs to `SourceData`: splits by prompt group, halves, demonstrations, prompts.
+"""Assemble `SourceData` from canonical pairs: splits by prompt group, D_L and D_U, demonstrations.
 
-Half of the train prompt groups are D_U, the unlabeled prompts; the pairs of the other half are D_L,
-the paper's HF50. Demonstrations are the chosen responses of *all* train pairs, as in the paper,
-which fine-tunes on HH's chosen responses. So the policy has seen which responses were chosen for
-D_U's prompts, though no reward model has; to keep even that from it, one would train on the chosen
-responses of HF50 alone. Both may come from elsewhere, see `Extras`.
+Half of the train prompt groups form D_U, the unlabeled prompts; the pairs of the other half form
+D_L, the paper's HF50. Demonstrations are the chosen responses of *all* train pairs, as in the
+paper, which fine-tunes on HH's chosen responses. The policy is therefore trained on the chosen
+responses of D_U's prompts, but no reward model is. Demonstrations and D_U can also come from other
+files, see `Extras`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
 from westofn.core.dialogue import opening
-from westofn.params import FilesParams
+from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData, labeled_half
 from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
 from westofn.sources.formats.rows import Pair
@@ -46,29 +46,29 @@ def assemble(
     where: Path | str,
     extras: Extras | None = None,
 ) -> SourceData:
-    """Split pairs by prompt group and make the canonical frames.
+    """Split pairs by prompt group and build the canonical frames.
 
     Args:
-        pairs: distinct ones.
-        source: what the column `source` begins with.
-        params: fractions of the prompt groups, and the most test prompts (which ones is a matter of
-            hash order).
-        seed: decides the splits and the halves.
-        counts: the account of the rows so far.
-        where: what a message calls the data.
-        extras: demonstrations and unlabeled prompts from elsewhere.
+        pairs: distinct pairs.
+        source: name of the source, the prefix of the column `source`.
+        params: fractions of the prompt groups, and the largest number of test prompts (the first in
+            hash order are used).
+        seed: seed of the splits and of D_U.
+        counts: row counts so far.
+        where: name of the data in error messages.
+        extras: demonstrations and unlabeled prompts from other files.
 
     Returns:
-        Frames whose content does not depend on the order of the pairs. World has 0 rows.
+        Frames that do not depend on the order of the pairs. World has 0 rows.
 
     Raises:
-        DataError: too little is left to fill each split.
+        DataError: a split is empty.
     """
     extras = extras or Extras()
     texts = {pair.prompt for pair in pairs}
-    every = texts | extras.texts()
+    all_prompts = texts | extras.texts()
     groups = _named_by_pairs(
-        group_prompts(every, {text: fold(opening(text)) for text in every}),
+        group_prompts(all_prompts, {text: fold(opening(text)) for text in all_prompts}),
         {pair.prompt_id for pair in pairs},
     )
     fractions = SplitFractions(
@@ -77,20 +77,20 @@ def assemble(
     labelled_groups = {groups.group_of[pair.prompt_id] for pair in pairs}
     split_of = assign_splits(labelled_groups, fractions, seed, str(where))
     preferences = _preferences(pairs, source, groups, split_of)
-    outside = unlabeled_prompts(extras, preferences, groups, split_of)
+    unlabeled = unlabeled_prompts(extras, preferences, groups, split_of)
     prompts = pl.concat(
         [
             _prompts(preferences, groups, split_of, params.max_test_prompts, seed, extras.half),
-            outside.frame,
+            unlabeled.frame,
         ]
     )
     if extras.demonstrations is None:
-        sft, found = _chosen(preferences), {}
+        sft, demonstration_counts = _chosen(preferences), {}
     else:
-        taught = demonstrations_frame(
+        demonstrations = demonstrations_frame(
             extras.demonstrations, groups, split_of, fractions, seed, where
         )
-        sft, found = taught.frame, taught.counts
+        sft, demonstration_counts = demonstrations.frame, demonstrations.counts
     return SourceData.validated(
         sft=sft,
         preferences=preferences,
@@ -98,8 +98,8 @@ def assemble(
         world=WORLD.empty(),
         counts={
             **counts,
-            **found,
-            **outside.counts,
+            **demonstration_counts,
+            **unlabeled.counts,
             **_split_counts(preferences, prompts, sft),
             **_group_counts(groups),
         },
@@ -108,7 +108,7 @@ def assemble(
 
 
 def _named_by_pairs(groups: PromptGroups, labelled: Set[str]) -> PromptGroups:
-    """Name each group by its smallest prompt of a pair, so that extras move no pair's split."""
+    """Name each group by its smallest labelled prompt, so that extras do not change the splits."""
     name_of: dict[str, str] = {}
     for name in sorted(labelled):
         name_of.setdefault(groups.group_of[name], name)
@@ -144,8 +144,8 @@ def _prompts(
     seed: int,
     half: bool,
 ) -> pl.DataFrame:
-    """The test prompts, and those of half of the train groups where `half` says so."""
-    # One prompt_id may stand for several spellings; the smallest is taken, whatever their order.
+    """Select the test prompts and, if `half`, the prompts of half of the train groups."""
+    # A prompt_id can have several spellings; the smallest is used, independent of row order.
     text_of = dict(preferences.group_by("prompt_id").agg(pl.col("prompt").min()).iter_rows())
     group_of = {name: group for name, group in groups.group_of.items() if name in text_of}
     train = [group for group, split in split_of.items() if split == "train"]
@@ -164,7 +164,7 @@ def _prompts(
 
 
 def _chosen(preferences: pl.DataFrame) -> pl.DataFrame:
-    """Take each distinct chosen response of the train and validation pairs once."""
+    """Build demonstrations from the distinct chosen responses of train and validation pairs."""
     chosen = (
         preferences.filter(pl.col("split").is_in(["train", "validation"]))
         .sort("prompt_id", "chosen", "prompt")

@@ -1,4 +1,4 @@
-"""From raw rows to canonical pairs, demonstrations and prompts, with an account of every row."""
+"""Convert raw rows to canonical pairs, demonstrations and prompts, and count every row."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DUPLICATE = "dropped_duplicate_pair"
 
 @dataclass(frozen=True)
 class Part:
-    """A file, or a split of a data set.
+    """A file, or a split of a data set on the hub.
 
     Attributes:
-        subset: of rows that name none.
-        rows: read as they are asked for.
+        subset: subset of the rows without a subset of their own.
+        rows: lazily read rows.
     """
 
     subset: str
@@ -34,12 +34,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a source's rows became.
+    """Pairs collected from the rows of a source.
 
     Attributes:
-        pairs: distinct, in an order that does not depend on that of the rows.
-        counts: rows_in = rows_out + all dropped_* + merged_with_another_row.
-        formats: the name of every form that was met.
+        pairs: distinct pairs, in an order that does not depend on the order of rows.
+        counts: row counts; rows_in = rows_out + all dropped_* + merged_with_another_row.
+        formats: names of the formats of the files.
     """
 
     pairs: list[Pair]
@@ -48,12 +48,12 @@ class Collected:
 
 
 def parts_of(path: Path, limit: int, key: str) -> Iterator[Part]:
-    """The files at a path; a file in a subfolder takes its name as subset.
+    """Yield the files at a path; the name of a subfolder is the subset of its files.
 
     Args:
         path: a file or folder.
-        limit: rows to read of each file; 0 takes all.
-        key: the parameter that a message says to mend.
+        limit: largest number of rows to read from each file; 0: all.
+        key: name of the parameter in error messages.
     """
     for file in files_of(path, key):
         yield Part(folder_of(file, path), rows_of(file, limit))
@@ -67,76 +67,76 @@ def collect_pairs(
     seed: int,
     where: Path | str,
 ) -> Collected:
-    """Read preferences; rows that hold none are dropped and counted.
+    """Read preference pairs; rows without a usable pair are dropped and counted.
 
     Args:
-        parts: files or splits; each is of the form that its first row shows.
-        formats: the forms that are allowed, the most special ones first.
-        subsets: the subsets to keep; empty keeps all.
-        seed: decides what forms leave to chance.
-        where: what a message calls the data.
+        parts: files or splits; the first row of each determines its format.
+        formats: allowed formats, the most specific first.
+        subsets: subsets to keep; empty: all.
+        seed: seed of the random choices of some formats.
+        where: name of the data in error messages.
 
     Raises:
-        DataError: a row is of no allowed form or cannot be read, a subset does not exist, or no
+        DataError: a row has no allowed format or cannot be read, a subset does not exist, or no
             pair is left.
     """
     pairs: list[Pair] = []
-    met: dict[str, Format] = {}
+    formats_used: dict[str, Format] = {}
     counts: Counter[str] = Counter(rows_in=0)
-    place_of: dict[str, str] = {}
-    seen: set[str] = set()
+    id_locations: dict[str, str] = {}
+    subsets_seen: set[str] = set()
     for part in parts:
         first = next(part.rows, None)
         if first is None:
             continue
-        form = recognise(first, formats)
-        met[form.name] = form
-        for row, stated, result in form.outcomes(chain([first], part.rows), seed):
+        row_format = recognise(first, formats)
+        formats_used[row_format.name] = row_format
+        for row, row_subset, result in row_format.outcomes(chain([first], part.rows), seed):
             counts["rows_in"] += 1
-            subset = stated or part.subset
-            seen.add(subset)
+            subset = row_subset or part.subset
+            subsets_seen.add(subset)
             if subsets and subset not in subsets:
                 counts[OTHER_SUBSET] += 1
             elif isinstance(result, str):
                 counts[result] += 1
             else:
-                _check_id(result, row, place_of)
-                pairs.append(replace(result, subset=subset, label_source=form.label_source))
-    _check_subsets(subsets, seen, where)
+                _check_id(result, row, id_locations)
+                pairs.append(replace(result, subset=subset, label_source=row_format.label_source))
+    _check_subsets(subsets, subsets_seen, where)
     unique = _distinct(pairs)
     counts[DUPLICATE] = len(pairs) - len(unique)
-    reasons = {reason for form in met.values() for reason in form.drops}
-    zeros = dict.fromkeys((OTHER_SUBSET, *sorted(reasons), *ALWAYS, DUPLICATE), 0)
+    reasons = {reason for row_format in formats_used.values() for reason in row_format.drops}
+    zero_counts = dict.fromkeys((OTHER_SUBSET, *sorted(reasons), *ALWAYS, DUPLICATE), 0)
     rows_in = counts.pop("rows_in")
-    account = {"rows_in": rows_in, **zeros, **counts, "rows_out": len(unique)}
-    dropped = {name: n for name, n in account.items() if name.startswith("dropped_")}
-    assert account["rows_in"] == len(unique) + sum(dropped.values()) + account.get(MERGED, 0)
+    all_counts = {"rows_in": rows_in, **zero_counts, **counts, "rows_out": len(unique)}
+    dropped = {name: n for name, n in all_counts.items() if name.startswith("dropped_")}
+    assert all_counts["rows_in"] == len(unique) + sum(dropped.values()) + all_counts.get(MERGED, 0)
     if not unique:
-        why = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
+        drop_counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
         raise DataError(
-            f"{where}: no usable pair in {account['rows_in']} rows ({why}); needs rows with "
-            f"two different, non-empty responses to one prompt"
+            f"{where}: no usable pair in {all_counts['rows_in']} rows ({drop_counts}); needs rows "
+            f"with two different, non-empty responses to one prompt"
         )
-    return Collected(unique, account, tuple(sorted(met)))
+    return Collected(unique, all_counts, tuple(sorted(formats_used)))
 
 
 def recognise(row: Row, formats: Sequence[Format]) -> Format:
-    """The form of a row.
+    """Return the format of a row.
 
     Raises:
-        DataError: it has the columns of none; the message names the nearest form.
+        DataError: no format fits the row's columns; the message names the nearest format.
     """
-    complete = [form for form in formats if not _missing(row, form)]
-    fitting = [form for form in complete if form.fits(row.values)]
-    if found := fitting or complete:
-        return found[0]
+    with_columns = [candidate for candidate in formats if not _missing(row, candidate)]
+    with_types = [candidate for candidate in with_columns if candidate.fits(row.values)]
+    if matches := with_types or with_columns:
+        return matches[0]
     if len(formats) == 1:
-        return formats[0]  # which says what it lacks
-    nearest = min(reversed(formats), key=lambda form: _distance(row, form))
-    lacks = [" or ".join(names) + _near(row, names) for names in _missing(row, nearest)]
+        return formats[0]  # its reader reports the missing columns
+    nearest = min(reversed(formats), key=lambda candidate: _distance(row, candidate))
+    missing = [" or ".join(names) + _near(row, names) for names in _missing(row, nearest)]
     raise DataError(
-        f"{row.where}: found columns {show(', '.join(row.values))}, which fit no form of "
-        f"preferences; the nearest is “{nearest.name}”, which needs {', '.join(lacks)}: rename the "
+        f"{row.where}: found columns {show(', '.join(row.values))}, which fit no preference "
+        f"format; the nearest is “{nearest.name}”, which needs {', '.join(missing)}: rename the "
         f"columns, or see docs/data.md"
     )
 
@@ -150,13 +150,16 @@ def _near(row: Row, names: Sequence[str]) -> str:
 
 
 def _distance(row: Row, form: Format) -> float:
-    """Missing columns, those that are merely misspelt counting half, as a share of all."""
-    lacking = _missing(row, form)
-    return sum(0.5 if _near(row, names) else 1.0 for names in lacking) / len(form.columns)
+    """Share of a format's columns that are missing; misspelt columns count half."""
+    missing = _missing(row, form)
+    return sum(0.5 if _near(row, names) else 1.0 for names in missing) / len(form.columns)
 
 
-def _check_id(pair: Pair, row: Row, place_of: dict[str, str]) -> None:
-    if pair.given_id and (earlier := place_of.setdefault(pair.given_id, row.where)) != row.where:
+def _check_id(pair: Pair, row: Row, id_locations: dict[str, str]) -> None:
+    if (
+        pair.given_id
+        and (earlier := id_locations.setdefault(pair.given_id, row.where)) != row.where
+    ):
         raise DataError(
             f"{row.where}: id {show(row.values['id'])} is also at {earlier}; needs unique ids: "
             f"mend or remove the id column"
@@ -174,14 +177,14 @@ def _check_subsets(wanted: Sequence[str], seen: set[str], where: Path | str) -> 
 
 
 def _distinct(pairs: Sequence[Pair]) -> list[Pair]:
-    """Keep one row for each (prompt, chosen, rejected), whatever the order of the rows.
+    """Keep one row for each (prompt, chosen, rejected), independent of the order of rows.
 
-    Of annotators who agree, the least sure one counts; one who did not say how sure comes last.
+    Among annotators who agree, the least confident one is kept; unknown confidence counts as 1.
     """
 
     def order(pair: Pair) -> tuple[str, str, str, str, str, float]:
-        sure = 1.0 if pair.p_chosen is None else pair.p_chosen
-        return pair.chosen, pair.rejected, pair.prompt, pair.subset, pair.pair_id, sure
+        confidence = 1.0 if pair.p_chosen is None else pair.p_chosen
+        return pair.chosen, pair.rejected, pair.prompt, pair.subset, pair.pair_id, confidence
 
     ordered = sorted(pairs, key=order)
     kept: dict[tuple[str, str, str], Pair] = {}
@@ -191,7 +194,7 @@ def _distinct(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def collect_demonstrations(path: Path, limit: int) -> list[Demonstration]:
-    """Read demonstrations; blank and double ones are still among them.
+    """Read demonstrations, including blank and duplicate ones.
 
     Raises:
         DataError: a file or row cannot be read.
@@ -204,7 +207,7 @@ def collect_demonstrations(path: Path, limit: int) -> list[Demonstration]:
 
 
 def collect_prompts(path: Path, limit: int) -> list[str]:
-    """Read prompts; blank and double ones are still among them.
+    """Read prompts, including blank and duplicate ones.
 
     Raises:
         DataError: a file or row cannot be read.

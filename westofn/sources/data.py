@@ -1,4 +1,4 @@
-"""What a source hands to the pipeline: canonical frames without leaks, and an account of rows."""
+"""The data of a source: canonical frames without leaks between splits, and row counts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from westofn.errors import DataError
 from westofn.sources.splits import check_no_leak
 
 ANSWERS = "answers"
-"""Source of the pairs that people labelled for `export questions`."""
+"""Value of the column `source` for pairs that people labelled for `export questions`."""
 
 
 @dataclass(frozen=True)
 class SourceData:
-    """The canonical frames of one source; make it with `validated`.
+    """The canonical frames of one source; build it with `validated`.
 
     Attributes:
         sft: demonstrations (table sft).
-        preferences: human pairs of all splits (table preferences). HF100 is split train; HF50, the
-            paper's D_L, is the part of it whose prompts are not in D_U, and all answers.
+        preferences: human pairs of all splits (table preferences). HF100 is split train. HF50, the
+            paper's D_L, is the pairs of split train whose prompts are not in D_U, and all answers.
         prompts: D_U (split unlabeled) and the test prompts (table prompts).
-        world: facts for the gold annotator (table world); 0 rows where there is none.
-        counts: the account of rows and prompts.
+        world: facts for the gold annotator (table world); 0 rows without a gold annotator.
+        counts: numbers of rows and prompts.
     """
 
     sft: pl.DataFrame
@@ -49,7 +49,7 @@ class SourceData:
         counts: dict[str, int],
         where: Path | str,
     ) -> SourceData:
-        """Check the frames against their tables and against each other.
+        """Check the frames against their tables and for consistency.
 
         Args:
             sft: see the class.
@@ -57,14 +57,14 @@ class SourceData:
             prompts: see the class.
             world: see the class.
             counts: see the class.
-            where: what a message calls the data: a path, or a source's name.
+            where: name of the data in error messages: a path, or the name of a source.
 
         Returns:
             The frames in canonical order.
 
         Raises:
-            DataError: a frame breaks its table; a prompt is in two splits; a pair of train is
-                missing on either side of the halves; or the world lacks a prompt.
+            DataError: a frame violates its table, a prompt is in two splits, HF50 or D_U is empty,
+                or the world has no facts for a prompt.
         """
         data = cls(
             sft=SFT.validate(sft, where),
@@ -80,27 +80,27 @@ class SourceData:
         return data
 
     def hf50(self) -> pl.DataFrame:
-        """Return the train pairs whose prompts are not in D_U, and all answers."""
+        """Return D_L, see `labeled_half`."""
         return labeled_half(self.preferences, self.prompts)
 
 
 def labeled_half(preferences: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """Return D_L (HF50): the train pairs whose prompts are not in D_U, and all answers.
 
-    An answer is about two of the policy's own candidates, mostly for a prompt of D_U; the pair that
-    the data has for that prompt stays hidden.
+    An answer labels two of the policy's candidates, mostly for a prompt of D_U. The data's own
+    pair for that prompt is not part of D_L.
 
     Args:
         preferences: a frame of table preferences.
         prompts: a frame of table prompts.
 
     Returns:
-        Rows of `preferences`, in their order.
+        Rows of `preferences`, in the same order.
     """
     unlabeled = prompts.filter(pl.col("split") == "unlabeled")
     train = preferences.filter(pl.col("split") == "train")
-    hidden = pl.col("prompt_id").is_in(unlabeled["prompt_id"].implode())
-    return train.filter(~hidden | (pl.col("source") == ANSWERS))
+    in_d_u = pl.col("prompt_id").is_in(unlabeled["prompt_id"].implode())
+    return train.filter(~in_d_u | (pl.col("source") == ANSWERS))
 
 
 def _check_halves(data: SourceData, where: Path | str) -> None:
@@ -121,9 +121,10 @@ def _check_halves(data: SourceData, where: Path | str) -> None:
 def _check_world(data: SourceData, where: Path | str) -> None:
     if data.world.height == 0:
         return
-    lacking = data.prompts.join(data.world, on="prompt_id", how="anti")
-    if lacking.height:
+    without_facts = data.prompts.join(data.world, on="prompt_id", how="anti")
+    if without_facts.height:
         raise DataError(
-            f"{where}: world has no facts for {lacking.height} of {data.prompts.height} prompts, "
-            f"first {show(lacking.item(0, 'prompt_id'))}; needs facts for each, or 0 rows"
+            f"{where}: world has no facts for {without_facts.height} of {data.prompts.height} "
+            f"prompts, first {show(without_facts.item(0, 'prompt_id'))}; needs facts for each, "
+            f"or 0 rows"
         )

@@ -1,10 +1,10 @@
-"""Demonstrations and unlabeled prompts that do not come from the preferences.
+"""Demonstrations and unlabeled prompts from files other than the preferences.
 
-They are grouped with the prompts of the pairs, and what would leak is dropped and counted: a
-demonstration of a prompt that is held out for test or autorater, and an unlabeled prompt that is
-held out, or that a pair has (it is labelled, so that its pair would count as not in HF50).
-Demonstrations and unlabeled prompts may share prompts: D_U has no label that could leak, and the
-validation rows of demonstrations measure the policy's likelihood alone.
+They are grouped with the prompts of the pairs. Dropped and counted are demonstrations of prompts
+that are held out for test or autorater, unlabeled prompts that are held out, and unlabeled prompts
+that have a pair (in D_U the prompt would remove its pair from HF50).
+Demonstrations and unlabeled prompts can share prompts, because D_U has no labels and the
+validation demonstrations only measure the policy's likelihood.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _PROMPT_DROPS = ("empty", "duplicate", "held_out", "in_preferences")
 
 @dataclass(frozen=True)
 class Extras:
-    """What comes from elsewhere.
+    """Demonstrations and unlabeled prompts from other files.
 
     Attributes:
-        demonstrations: None: the chosen responses are the demonstrations.
-        unlabeled: prompts for D_U.
-        half: whether the prompts of half of the train pairs are in D_U.
+        demonstrations: demonstrations; None: use the chosen responses.
+        unlabeled: prompts to add to D_U.
+        half: whether D_U also contains the prompts of half of the train groups.
     """
 
     demonstrations: Sequence[Demonstration] | None = None
@@ -47,14 +47,14 @@ class Extras:
     half: bool = True
 
     def texts(self) -> set[str]:
-        """All prompts that are not blank."""
-        taught = (one.prompt for one in self.demonstrations or ())
-        return {text for text in (*taught, *self.unlabeled) if text.strip()}
+        """Return all prompts that are not blank."""
+        demonstrated = (example.prompt for example in self.demonstrations or ())
+        return {text for text in (*demonstrated, *self.unlabeled) if text.strip()}
 
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Prompts of D_U from elsewhere, and what was dropped on the way."""
+    """Prompts for D_U from other files, with row counts."""
 
     frame: pl.DataFrame
     counts: dict[str, int]
@@ -63,13 +63,13 @@ class Unlabeled:
 def unlabeled_prompts(
     extras: Extras, preferences: pl.DataFrame, groups: PromptGroups, split_of: Mapping[str, str]
 ) -> Unlabeled:
-    """Keep the prompts that no pair has and that are near none held out.
+    """Keep the prompts that have no pair and no held-out near duplicate.
 
     Args:
-        extras: see the class.
+        extras: demonstrations and unlabeled prompts.
         preferences: a frame of table preferences.
-        groups: of all prompts.
-        split_of: split of every group that has pairs.
+        groups: groups of all prompts.
+        split_of: group with pairs -> split.
     """
     if not extras.unlabeled:
         return Unlabeled(PROMPTS.empty(), {})
@@ -100,8 +100,8 @@ def unlabeled_prompts(
 
 
 @dataclass(frozen=True)
-class Taught:
-    """Demonstrations from elsewhere, and what was dropped on the way."""
+class DemonstrationRows:
+    """Demonstrations from other files, with row counts."""
 
     frame: pl.DataFrame
     counts: dict[str, int]
@@ -114,55 +114,55 @@ def demonstrations_frame(
     fractions: SplitFractions,
     seed: int,
     where: Path | str,
-) -> Taught:
-    """Give each demonstration the split of its group, and drop those that are held out.
+) -> DemonstrationRows:
+    """Assign each demonstration to the split of its group, and drop held-out demonstrations.
 
     Args:
-        demonstrations: with blank and double ones.
-        groups: of all prompts.
-        split_of: split of every group that has pairs; another is train or validation by its hash,
-            with all of its demonstrations, whether or not D_U has its prompts.
-        fractions: shares of the groups.
-        seed: decides the splits.
-        where: what a message calls the data.
+        demonstrations: demonstrations, including blank and duplicate ones.
+        groups: groups of all prompts.
+        split_of: group with pairs -> split. A group without pairs is assigned to train or
+            validation by its hash.
+        fractions: shares of the splits among the groups.
+        seed: seed of the splits.
+        where: name of the data in error messages.
 
     Raises:
         DataError: no demonstration is left for train or validation.
     """
     dropped: Counter[str] = Counter()
     rows: dict[str, tuple[str, str, str, str]] = {}
-    for one in sorted(demonstrations, key=lambda one: (one.prompt, one.response)):
-        if not one.prompt.strip() or not one.response.strip():
+    for example in sorted(demonstrations, key=lambda item: (item.prompt, item.response)):
+        if not example.prompt.strip() or not example.response.strip():
             dropped["empty"] += 1
             continue
-        name = prompt_id(one.prompt)
+        name = prompt_id(example.prompt)
         group = groups.group_of[name]
         split = split_of.get(group)
         if split is None:
             drawn = draw_split(group, fractions, seed)
             split = "validation" if drawn == "validation" else "train"
-        sft_id = stable_id("s", name, one.response)
+        sft_id = stable_id("s", name, example.response)
         if split not in ("train", "validation"):
             dropped["held_out"] += 1
         elif sft_id in rows:
             dropped["duplicate"] += 1
         else:
-            rows[sft_id] = (name, one.prompt, one.response, split)
+            rows[sft_id] = (name, example.prompt, example.response, split)
     counts = _account("sft", len(demonstrations), len(rows), dropped, _SFT_DROPS)
     for split in ("train", "validation"):
         if split not in {row[3] for row in rows.values()}:
             prompts = {row[0] for row in rows.values()}
             raise DataError(
-                f"{where}: none of {len(demonstrations)} demonstrations fell to {split}: "
+                f"{where}: none of {len(demonstrations)} demonstrations is in split {split}: "
                 f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}), "
-                f"and those of a prompt stay together; needs at least 1: give "
+                f"and all rows of a prompt are in one split; needs at least 1: give "
                 f"demonstrations of more prompts in prepare.sft_path, or change "
                 f"prepare.files.validation_fraction"
             )
     columns = ("prompt_id", "prompt", "response", "split")
     values = zip(*rows.values(), strict=True)
-    named = dict(zip(columns, map(list, values), strict=True))
-    return Taught(SFT.frame({"sft_id": list(rows), **named}), counts)
+    named_columns = dict(zip(columns, map(list, values), strict=True))
+    return DemonstrationRows(SFT.frame({"sft_id": list(rows), **named_columns}), counts)
 
 
 def _account(

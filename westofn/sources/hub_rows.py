@@ -1,4 +1,4 @@
-"""Rows of a data set on the hub, streamed: nothing but the row at hand is kept."""
+"""Stream the rows of a data set on the hub."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.params import HubParams
+from westofn.params.prepare import HubParams
 from westofn.sources.reading import Row
 
 
 def hub_rows(hub: HubParams, limit: int = 0) -> Iterator[tuple[str, Iterator[Row]]]:
-    """Yield the name of each split that is asked for, with its rows.
+    """Yield the name and the rows of each requested split.
 
     Args:
-        hub: which data set, at which revision.
-        limit: rows of each split; 0 takes all.
+        hub: name, revision and splits of the data set.
+        limit: largest number of rows to read from each split; 0: all.
 
     Raises:
-        DataError: the hub cannot be reached (known in seconds), or has no such data.
+        DataError: the hub cannot be reached, or has no such data.
     """
-    from westofn.hub import hub_answers, silence
+    from westofn.hub import hub_answers, unreachable_reason
 
     if not hub_answers():
         raise DataError(
-            f"data set {hub.name!r} cannot be read: {silence()}; run `hf download {hub.name} "
-            f"--repo-type dataset --revision {hub.revision} --local-dir FOLDER` on a connected "
-            f"machine, give the folder as prepare.path and set prepare.hub.name to none"
+            f"data set {hub.name!r} cannot be read: {unreachable_reason()}; run `hf download "
+            f"{hub.name} --repo-type dataset --revision {hub.revision} --local-dir FOLDER` on a "
+            f"connected machine, give the folder as prepare.path and set prepare.hub.name to none"
         )
     splits = _splits(hub)
-    wanted = list(splits) if hub.split == "all" else hub.split.split(",")
-    for split in wanted:
+    requested = list(splits) if hub.split == "all" else hub.split.split(",")
+    for split in requested:
         if split not in splits:
             raise DataError(
                 f"data set {hub.name!r} has no split {show(split)}, it has {', '.join(splits)}; "
@@ -54,7 +54,7 @@ def _splits(hub: HubParams) -> dict[str, Any]:
                 streaming=True,
             )
         )
-    except Exception as error:  # of the library or the network: it names no base of its errors
+    except Exception as error:  # `datasets` has no common base class of its errors
         raise _unreadable(hub.name, error) from None
 
 
@@ -63,13 +63,13 @@ def _rows(name: str, rows: Any) -> Iterator[Row]:
     try:
         for number, values in enumerate(rows, 1):
             yield Row(f"{name}: row {number}", values)
-    except Exception as error:  # as above
+    except Exception as error:
         raise _unreadable(f"{name}: row {number + 1}", error) from None
 
 
 def _unreadable(where: str, error: Exception) -> DataError:
-    found = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     return DataError(
-        f"data set {where} cannot be read: {found[:300]}; mend prepare.hub (name, revision, config "
-        f"or folder)"
+        f"data set {where} cannot be read: {message[:300]}; mend prepare.hub (name, revision, "
+        f"config or folder)"
     )

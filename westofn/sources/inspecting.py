@@ -1,7 +1,7 @@
-"""What a file of preferences, demonstrations, prompts or pools holds, before anything is run on it.
+"""Report the content of a file of preferences, demonstrations, prompts or pools.
 
-It is read by the code that `prepare` and `sample` read it with, so what is refused there is refused
-here; which responses are too long for the policy is known to `sample` alone.
+The files are read by the code of `prepare` and `sample`, so errors of these stages appear here too.
+Only the check for responses that are too long for the policy is left to `sample`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from westofn.sources.splits import fold, group_prompts, prompt_id
 
 POOLS, DEMONSTRATIONS, PROMPTS = "pools of responses", "demonstrations", "prompts"
 LENGTH_BIAS = 0.6
-"""Share of pairs with the longer response as the chosen one from which it is worth a warning."""
+"""Share of pairs whose chosen response is the longer one, from which a warning is printed."""
 
 _SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What one file holds.
+    """Content of one file.
 
     Attributes:
-        name: of the file.
-        form: what it was recognised as.
-        counts: rows_in, rows_out and the reasons between them.
-        texts: by column (prompt, and chosen and rejected or response), row by row.
-        note: why it was taken for something other than preferences, "" where it was not.
-        subsets: pairs by subset, "" for those without one.
+        name: path of the file.
+        form: name of the recognised format.
+        counts: rows_in, rows_out and the number of dropped rows by reason.
+        texts: column (prompt, and chosen and rejected or response) -> texts, one per row.
+        note: why the file does not hold preferences; "" if it does.
+        subsets: subset -> number of pairs; "" for pairs without a subset.
     """
 
     name: str
@@ -55,17 +55,18 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the files hold together.
+    """Content of all files.
 
     Attributes:
-        files: a report each.
-        prompts: distinct ones.
-        repeated: rows whose prompt another row has too, beyond the first.
-        openings_joined: groups that vanished since their prompts are turns of one dialogue.
-        near_joined: groups that vanished since their prompts are near duplicates.
-        shared: (file, file) -> prompts of the first that are in a group of the second's prompts.
-        longer_chosen: share of pairs whose chosen response has more words, of those of different
-            length; None without such pairs.
+        files: one report per file.
+        prompts: number of distinct prompts.
+        repeated: number of rows that repeat the prompt of an earlier row.
+        openings_joined: number of groups merged because their prompts are turns of one dialogue.
+        near_joined: number of groups merged because their prompts are near duplicates.
+        shared: (file, other file) -> number of prompts of the file in a group with a prompt of the
+            other file.
+        longer_chosen: among pairs of different length in words, share with the longer response
+            chosen; None without such pairs.
     """
 
     files: Sequence[FileReport]
@@ -78,21 +79,23 @@ class Inspection:
 
 
 def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
-    """Read files and measure what their texts are like.
+    """Read files and report their formats, counts, lengths and shared prompts.
 
     Args:
         paths: files and folders.
-        source: one of SOURCES; its forms are allowed.
-        limit: rows to read of each file; 0 takes all.
+        source: key of SOURCES; determines the allowed formats.
+        limit: largest number of rows to read from each file; 0: all.
 
     Raises:
-        DataError: a file or row cannot be read, or is of no known form.
+        DataError: a file or row cannot be read, or has no known format.
     """
     files: list[FileReport] = []
     for path in paths:
-        place_of: dict[str, str] = {}  # of pools, which `sample` reads from one path
+        pool_locations: dict[
+            str, str
+        ] = {}  # per path, because `sample` reads the pools of one path
         files += [
-            _report(file, folder_of(file, path), source, limit, place_of)
+            _report(file, folder_of(file, path), source, limit, pool_locations)
             for file in files_of(path, "the path")
         ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
@@ -100,12 +103,12 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
     names = {
         file.name: {prompt_id(text) for text in file.texts["prompt"] if text.strip()}
         for file in files
-        if file.form != POOLS  # which are meant to share their prompts
+        if file.form != POOLS  # pools share their prompts with other files by design
     }
     grouped = {file: {groups.group_of[name] for name in ids} for file, ids in names.items()}
     shared = {
-        (one, other): sum(groups.group_of[name] in grouped[other] for name in names[one])
-        for one, other in combinations(names, 2)
+        (first, second): sum(groups.group_of[name] in grouped[second] for name in names[first])
+        for first, second in combinations(names, 2)
     }
     return Inspection(
         files=files,
@@ -119,28 +122,30 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
 
 
 def _report(
-    file: Path, folder: str, source: str, limit: int, place_of: dict[str, str]
+    file: Path, folder: str, source: str, limit: int, pool_locations: dict[str, str]
 ) -> FileReport:
     rows = rows_of(file, limit)
     first = next(rows)
-    every = chain([first], rows)
+    all_rows = chain([first], rows)
     if is_pool(first):
-        return _pools(file, every, place_of)
+        return _pools(file, all_rows, pool_locations)
     try:
         recognise(first, SOURCES[source]())
     except DataError as error:
         if source != "files":
             raise
-        return _other_than_preferences(file, first, every, error)
-    found = collect_pairs(
-        [Part(folder, iter(every))], SOURCES[source](), subsets=(), seed=0, where=str(file)
+        return _other_than_preferences(file, first, all_rows, error)
+    collected = collect_pairs(
+        [Part(folder, iter(all_rows))], SOURCES[source](), subsets=(), seed=0, where=str(file)
     )
     texts = {
-        name: [getattr(pair, name) for pair in found.pairs]
+        name: [getattr(pair, name) for pair in collected.pairs]
         for name in ("prompt", "chosen", "rejected")
     }
-    subsets = Counter(pair.subset for pair in found.pairs)
-    return FileReport(str(file), ", ".join(found.formats), found.counts, texts, subsets=subsets)
+    subsets = Counter(pair.subset for pair in collected.pairs)
+    return FileReport(
+        str(file), ", ".join(collected.formats), collected.counts, texts, subsets=subsets
+    )
 
 
 def _other_than_preferences(
@@ -148,8 +153,8 @@ def _other_than_preferences(
 ) -> FileReport:
     readers: dict[str, Callable[[Row], dict[str, str]]] = {
         DEMONSTRATIONS: lambda row: {
-            "prompt": (one := demonstration(row)).prompt,
-            "response": one.response,
+            "prompt": (example := demonstration(row)).prompt,
+            "response": example.response,
         },
         PROMPTS: lambda row: {"prompt": prompt_of(row)},
     }
@@ -158,15 +163,15 @@ def _other_than_preferences(
             read(first)
         except DataError:
             continue
-        return _plain(file, form, rows, read, f"no preferences: {refusal}")
+        return _plain(file, form, rows, read, f"not preferences: {refusal}")
     raise refusal
 
 
-def _pools(file: Path, rows: Iterable[Row], place_of: dict[str, str]) -> FileReport:
-    pools = [(pool.prompt, len(pool.responses)) for pool in pools_of(rows, {}, place_of)]
+def _pools(file: Path, rows: Iterable[Row], pool_locations: dict[str, str]) -> FileReport:
+    pools = [(pool.prompt, len(pool.responses)) for pool in pools_of(rows, {}, pool_locations)]
     sizes = [size for _, size in pools]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
-    return FileReport(str(file), POOLS, counts, {"prompt": [asked for asked, _ in pools]})
+    return FileReport(str(file), POOLS, counts, {"prompt": [prompt for prompt, _ in pools]})
 
 
 def _plain(
@@ -206,17 +211,17 @@ def _words(text: str) -> int:
     return len(text.split())
 
 
-def print_inspection(found: Inspection, rows: int, console: Console) -> None:
-    """Show what was found, and some rows of each file."""
-    for file in found.files:
+def print_inspection(inspection: Inspection, rows: int, console: Console) -> None:
+    """Print the reports and some rows of each file."""
+    for file in inspection.files:
         console.print(
             f"{file.name}: {file.form}", style="bold", markup=False, highlight=False, soft_wrap=True
         )
         if file.note:
             console.print(file.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
         console.print(_counts(file))
-        if named := {name: count for name, count in sorted(file.subsets.items()) if name}:
-            shown = ", ".join(f"{name} {count:,}" for name, count in named.items())
+        if named_subsets := {name: count for name, count in sorted(file.subsets.items()) if name}:
+            shown = ", ".join(f"{name} {count:,}" for name, count in named_subsets.items())
             console.print(f"  subsets: {shown}", markup=False, highlight=False, soft_wrap=True)
         console.print(_lengths(file))
         count = len(file.texts["prompt"])
@@ -227,23 +232,23 @@ def print_inspection(found: Inspection, rows: int, console: Console) -> None:
                     f"  {name:>8}  {shown}", markup=False, highlight=False, soft_wrap=True
                 )
             console.print()
-    console.print(_together(found))
-    for line in warnings_of(found):
+    console.print(_together(inspection))
+    for line in warnings_of(inspection):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def warnings_of(found: Inspection) -> list[str]:
-    """What one should know before training on these files."""
+def warnings_of(inspection: Inspection) -> list[str]:
+    """List warnings about training on these files."""
     lines = [
-        f"{count} prompts of {one} are also in {other}, equal, nearly equal or of one dialogue: "
-        f"splits of the files' own would leak (prepare makes its own, by group)"
-        for (one, other), count in found.shared.items()
+        f"{count} prompts of {first} are also in {second}, equal, nearly equal or of one dialogue: "
+        f"splits by file would leak (prepare splits by prompt group instead)"
+        for (first, second), count in inspection.shared.items()
         if count
     ]
-    if found.longer_chosen is not None and found.longer_chosen >= LENGTH_BIAS:
+    if inspection.longer_chosen is not None and inspection.longer_chosen >= LENGTH_BIAS:
         lines.append(
-            f"the longer response is the chosen one in {found.longer_chosen:.0%} of pairs: compare "
-            f"accuracies with that of the longest response, which eval reports"
+            f"the longer response is chosen in {inspection.longer_chosen:.0%} of pairs: compare "
+            f"accuracies with the accuracy of the longest response, which eval reports"
         )
     return lines
 
@@ -269,14 +274,14 @@ def _lengths(file: FileReport) -> Table:
     return table
 
 
-def _together(found: Inspection) -> Table:
+def _together(inspection: Inspection) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("distinct prompts", f"{found.prompts:,}")
-    table.add_row("rows that repeat a prompt", f"{found.repeated:,}")
-    table.add_row("prompts joined as near duplicates", f"{found.near_joined:,}")
-    table.add_row("prompts joined as turns of one dialogue", f"{found.openings_joined:,}")
-    if found.longer_chosen is not None:
-        table.add_row("the longer response is chosen", f"{found.longer_chosen:.1%}")
+    table.add_row("distinct prompts", f"{inspection.prompts:,}")
+    table.add_row("rows that repeat a prompt", f"{inspection.repeated:,}")
+    table.add_row("prompts joined as near duplicates", f"{inspection.near_joined:,}")
+    table.add_row("prompts joined as turns of one dialogue", f"{inspection.openings_joined:,}")
+    if inspection.longer_chosen is not None:
+        table.add_row("the longer response is chosen", f"{inspection.longer_chosen:.1%}")
     return table
 
 

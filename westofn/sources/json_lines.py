@@ -1,4 +1,4 @@
-"""JSON lines, read strictly: objects alone, in UTF-8, without NaN or infinity."""
+"""Strict reader of JSON lines: only objects, in UTF-8, without NaN or infinity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JsonLine(NamedTuple):
-    """A line: its place, its text without the white space around it, and what it says."""
+    """A line: its location, its text without surrounding white space, and its values."""
 
     where: str
     text: str
@@ -24,25 +24,25 @@ class JsonLine(NamedTuple):
 
 
 def opened(file: Path) -> BinaryIO:
-    """Open a file for `json_lines`; a name that ends with .gz is of a gzip stream."""
+    """Open a file for `json_lines`; files that end with .gz are decompressed."""
     return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
 def json_lines(lines: Iterable[bytes], name: str) -> Iterator[JsonLine]:
-    """Read the lines of a file; blank ones are passed over.
+    """Read the lines of a file; blank lines are skipped.
 
     Args:
-        lines: of `opened`, or of another stream.
-        name: of the file, for messages.
+        lines: lines of `opened`, or of another binary stream.
+        name: name of the file in error messages.
 
     Raises:
-        DataError: a line is no JSON object, or the stream cannot be read.
+        DataError: a line is not a JSON object, or the stream cannot be read.
     """
     number = 0
     try:
         for number, line in enumerate(lines, 1):
-            if bare := line.removeprefix(_BOM).strip():
-                yield _json_line(bare, f"{name}:{number}")
+            if stripped := line.removeprefix(_BOM).strip():
+                yield _json_line(stripped, f"{name}:{number}")
     except (EOFError, zlib.error) as error:
         raise DataError(
             f"{name}:{number + 1}: the gzip stream is truncated or corrupt ({error}); "
@@ -60,13 +60,13 @@ def _json_line(line: bytes, where: str) -> JsonLine:
     try:
         values = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        found = (
+        fault = (
             f"{error.msg}, column {error.colno}"
             if isinstance(error, json.JSONDecodeError)
             else str(error)
         )
         raise DataError(
-            f"{where}: not JSON ({found}): {show(text[:40])}; needs one object a line: "
+            f"{where}: not JSON ({fault}): {show(text[:40])}; needs one object a line: "
             f"mend or remove the line"
         ) from None
     if not isinstance(values, dict):
@@ -77,7 +77,7 @@ def _json_line(line: bytes, where: str) -> JsonLine:
 
 
 def unreadable(where: str, error: OSError) -> DataError:
-    """The error of a file that stops being read."""
+    """Return the error for a file that cannot be read."""
     return DataError(
         f"{where}: cannot be read ({error.strerror or error}); copy the file again or mend its "
         f"permissions"
@@ -85,7 +85,7 @@ def unreadable(where: str, error: OSError) -> DataError:
 
 
 def kind(value: object) -> str:
-    """What a message calls the type of a value."""
+    """Return the name of a value's type for error messages."""
     return "null" if value is None else type(value).__name__
 
 

@@ -1,6 +1,6 @@
-"""Pools that were generated elsewhere: rows of {prompt or prompt_id, responses: list of texts}.
+"""Pools of responses from files: rows of {prompt or prompt_id, responses: list of texts}.
 
-Other columns are not read.
+Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from westofn.sources.splits import prompt_id
 
 RESPONSES = "responses"
 NOT_USED = ("rows_other_prompts", "responses_too_long", "responses_surplus")
-"""What of the pools does not become a candidate: rows of prompts that are not asked for, and of
-those asked for the responses that do not fit and those beyond N."""
+"""Counts of unused data: rows of other prompts, responses that are too long, responses beyond N."""
 
 _NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 _SCORES = {"scores", "ratings"}
@@ -25,13 +24,13 @@ _SCORES = {"scores", "ratings"}
 
 @dataclass(frozen=True)
 class Pool:
-    """The responses to one prompt.
+    """All responses to one prompt.
 
     Attributes:
-        where: the row's place.
-        prompt_id: of the prompt.
-        prompt: its text, "" where the row has none.
-        responses: in the order of the row.
+        where: location of the row.
+        prompt_id: id of the prompt.
+        prompt: text of the prompt; "" if the row has none.
+        responses: texts in the order of the row.
     """
 
     where: str
@@ -43,18 +42,18 @@ class Pool:
 def pools_of(
     rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]
 ) -> Iterator[Pool]:
-    """Read pools, one row a prompt.
+    """Read pools, one row per prompt.
 
     Args:
-        rows: of one or more files.
-        name_of: prompt_id of those prompts whose own is not that of their text.
-        place_of: where the pool of a prompt was met so far; filled on the way.
+        rows: rows of one or more files.
+        name_of: hash of a prompt's text -> prompt_id, for prompts whose id is not the hash.
+        place_of: prompt_id -> location of its pool; the function adds the pools that it reads.
 
     Raises:
-        DataError: a column is missing or of another type, or a prompt has two pools.
+        DataError: a column is missing or has another type, or a prompt has two pools.
     """
     for row in rows:
-        asked = prompt_text(row) if row.values.get("prompt") is not None else ""
+        prompt = prompt_text(row) if row.values.get("prompt") is not None else ""
         if "prompt_id" in row.values:
             name = text(row.values["prompt_id"], "prompt_id", row.where)
         else:
@@ -63,24 +62,24 @@ def pools_of(
         name = name_of.get(name, name)
         if (earlier := place_of.setdefault(name, row.where)) != row.where:
             raise DataError(
-                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row a prompt: "
-                f"put its responses into one list"
+                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row per "
+                f"prompt: put its responses into one list"
             )
         column(row, (RESPONSES,), _NEEDS)
         entries = listed(row.values[RESPONSES], RESPONSES, row.where)
         responses = [text(entry, RESPONSES, row.where) for entry in entries]
-        yield Pool(row.where, name, asked, responses)
+        yield Pool(row.where, name, prompt, responses)
 
 
 def is_pool(row: Row) -> bool:
-    """Whether a row is a pool, by its columns, and no rated list.
+    """Return whether a row is a pool without scores, by its columns.
 
     Raises:
-        DataError: its responses are text that only begins like a list in JSON.
+        DataError: the responses are text that begins like a JSON list but is not one.
     """
     value = row.values.get(RESPONSES)
-    listing = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
-    if not listing or _SCORES & set(row.values):
+    is_list = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+    if not is_list or _SCORES & set(row.values):
         return False
     entries = listed(value, RESPONSES, row.where)
     return not (entries and isinstance(entries[0], Mapping))

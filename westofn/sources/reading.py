@@ -1,7 +1,7 @@
-"""Raw rows of files, one at a time, each with its place: file and line or row.
+"""Read raw rows of files lazily; each row has its location (file, and line or row).
 
-JSONL (also gzipped), CSV, Parquet, folders of these, and folders that `datasets` wrote. Nothing
-here knows what the columns mean; see `westofn/sources/formats/`.
+Supported are JSONL (also gzipped), CSV, Parquet, folders of these, and folders that `datasets`
+wrote. The meaning of columns is defined in `westofn/sources/formats/`.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
 
 _ROWS_AT_ONCE = 1024
 _MAX_CELL = 2**31 - 1
-# What `datasets` and the hub put beside the rows.
+# Files without rows that `datasets` and the hub write.
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 _NO_ROWS = (_SAVED, _SAVED_SPLITS, "dataset_info.json", "dataset_infos.json")
 
 
 class Row(NamedTuple):
-    """A raw row and what a message calls its place, such as `pairs.jsonl:17`."""
+    """A raw row and its location in error messages, such as `pairs.jsonl:17`."""
 
     where: str
     values: Mapping[str, object]
 
 
 def files_of(path: Path, key: str) -> list[Path]:
-    """The files of rows at a path, sorted: itself, or those in it at any depth.
+    """List the data files at a path, sorted: the file itself, or files at any depth in a folder.
 
-    A folder that `datasets` saved counts as one file. Names that begin with a dot are skipped.
+    A folder that `datasets` saved counts as one file. Names with a leading dot are skipped.
 
     Args:
         path: a file or folder.
-        key: the parameter that a message says to mend.
+        key: name of the parameter in error messages.
 
     Raises:
-        DataError: there is no such path, or nothing in it that can be read.
+        DataError: the path does not exist, or it contains no data file.
     """
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
@@ -63,19 +63,19 @@ def files_of(path: Path, key: str) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
         and saved.isdisjoint(file.parents)
     )
-    if found := sorted([*plain, *saved]):
-        return found
+    if files := sorted([*plain, *saved]):
+        return files
     raise DataError(f"{path}: the folder has no file that ends with {', '.join(SUFFIXES)}")
 
 
 def folder_of(file: Path, path: Path) -> str:
-    """The subfolder of `path` in which a file lies, "" for `path` itself."""
+    """Return the subfolder of `path` that contains a file; "" for `path` itself."""
     folder = file.parent.relative_to(path).as_posix() if path.is_dir() and file != path else "."
     return "" if folder == "." else folder
 
 
 def rows_of(file: Path, limit: int = 0) -> Iterator[Row]:
-    """Yield the rows of one file of `files_of`, at most `limit` (0: all).
+    """Yield the rows of one file from `files_of`, at most `limit` (0: all).
 
     Raises:
         DataError: the file or a row cannot be read, or there are no rows.
@@ -106,7 +106,7 @@ def _json_rows(file: Path) -> Iterator[Row]:
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:
-    csv.field_size_limit(_MAX_CELL)  # the default cuts off at 128 KiB, which a dialogue may have
+    csv.field_size_limit(_MAX_CELL)  # a dialogue can exceed the default of 128 KiB
     start = 1
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
@@ -162,7 +162,7 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
 
 
 def _saved_rows(folder: Path) -> Iterator[Row]:
-    """Rows of a folder that `Dataset.save_to_disk` wrote; they stay on disk until they are read."""
+    """Yield the rows of a folder that `Dataset.save_to_disk` wrote, without loading all of them."""
     import datasets  # type: ignore[import-untyped]
 
     try:

@@ -1,11 +1,11 @@
-"""The sources of human data by name: which forms each of them reads, and how it is put together."""
+"""Sources of human data by name: the formats of each source, and loading."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from westofn.params import FilesParams, PrepareParams
+from westofn.params.prepare import FilesParams, PrepareParams
 from westofn.sources.assemble import assemble
 from westofn.sources.collect import (
     Part,
@@ -37,19 +37,19 @@ SOURCES: dict[str, Callable[[], Sequence[Format]]] = {
         Texts(dialogues_only=False),
     ),
 }
-"""Forms by `prepare.source`, the most special ones first."""
+"""Value of `prepare.source` -> allowed formats, the most specific first."""
 
 
 def load_preferences(params: PrepareParams, seed: int) -> SourceData:
-    """Read preferences, and demonstrations and prompts where they are elsewhere.
+    """Read preferences, and demonstrations and prompts if they are in other files.
 
     Args:
-        params: section prepare; its source is one of SOURCES.
-        seed: decides splits, halves, and what ratings leave to chance.
+        params: section prepare; its source is a key of SOURCES.
+        seed: seed of the splits, of D_U, and of random choices among rated responses.
 
     Raises:
-        DataError: a file or row cannot be read (the message has file and line), or too little is
-            left to fill each split.
+        DataError: a file or row cannot be read (the message has file and line), or a split is
+            empty.
     """
     where = params.path if params.hub.name == "none" else params.hub.name
     limit = params.files.limit
@@ -62,21 +62,21 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
 
 
 def load_pairs(source: str, path: Path, params: FilesParams, seed: int) -> SourceData:
-    """Read preference files of one source; demonstrations and D_U come from them.
+    """Read preference files of one source; demonstrations and D_U come from the same files.
 
-    Rows that hold no preference (an empty or identical response, sides that differ before the last
-    turn, a copy of another row) are dropped and counted; rows that cannot be read are refused.
+    Rows without a usable preference (an empty response, identical responses, dialogues that differ
+    before the last turn, duplicates) are dropped and counted; rows that cannot be read are errors.
 
     Args:
-        source: one of SOURCES.
-        path: a file, or a folder of files at any depth. A file in a subfolder takes the
-            subfolder's name as subset where it has no such column.
-        params: fractions of the prompt groups, rows to read of each file (0: all), subsets, and
-            the most test prompts.
-        seed: decides the splits and the halves.
+        source: key of SOURCES.
+        path: a file, or a folder of files at any depth. The name of a subfolder is the subset of
+            its rows without a column subset.
+        params: fractions of the prompt groups, number of rows to read from each file (0: all),
+            subsets, and largest number of test prompts.
+        seed: seed of the splits and of D_U.
 
     Returns:
-        Frames whose content does not depend on the order of rows or files. World has 0 rows.
+        Frames that do not depend on the order of rows or files. World has 0 rows.
 
     Raises:
         DataError: see `load_preferences`.
@@ -102,7 +102,9 @@ def _load(
     where: str,
     extras: Extras,
 ) -> SourceData:
-    found = collect_pairs(parts, SOURCES[source](), subsets=params.subsets, seed=seed, where=where)
+    collected = collect_pairs(
+        parts, SOURCES[source](), subsets=params.subsets, seed=seed, where=where
+    )
     return assemble(
-        found.pairs, source, params, seed, counts=found.counts, where=where, extras=extras
+        collected.pairs, source, params, seed, counts=collected.counts, where=where, extras=extras
     )

@@ -1,9 +1,9 @@
-"""Splits by prompt group: no prompt, near copy of it or turn of its dialogue lies in two splits.
+"""Splits by prompt group, so that near duplicates and turns of one dialogue share a split.
 
-A prompt is named by its normalised text, so that a question is one prompt as bare text and as a
-dialogue of one user turn; prompts that are nearly equal, or that open the same dialogue, form one
-group; and a group's split is a hash of the seed and the group. So neither the order of the rows nor
-the rows of other groups have a say in where a row goes.
+The id of a prompt is a hash of its normalised text, so a plain text and a dialogue with that text
+as its only user turn are the same prompt. Near duplicates and prompts with the same opening form a
+group. The split of a group depends only on a hash of the seed and the group, not on the order of
+rows or on other groups.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NEAR_DUPLICATE_JACCARD = 0.8
 SHINGLE_TOKENS = 5
 
 _TOKEN = re.compile(r"\w+")
-# Odd 64-bit constants, one for each place in a shingle, so that the order of its tokens counts.
+# Odd 64-bit constants, one per position in a shingle, so that the hash depends on token order.
 _PLACES = np.array(
     [
         0x9E3779B97F4A7C15,
@@ -42,7 +42,7 @@ _PLACES = np.array(
 
 
 def fold(text: str) -> str:
-    """Fold what does not make another text: Unicode form, case and white space.
+    """Normalise Unicode form, case and white space.
 
     >>> fold("  Wie  heißt du? ")
     'wie heisst du?'
@@ -52,7 +52,7 @@ def fold(text: str) -> str:
 
 
 def normalise(prompt: str) -> str:
-    """Fold a prompt's canonical spelling, in which a bare text is a dialogue of one user turn.
+    """Fold the canonical text of a prompt; a plain text becomes a dialogue with one user turn.
 
     >>> normalise("  Wie  heißt du? ")
     'human: wie heisst du? assistant:'
@@ -61,7 +61,7 @@ def normalise(prompt: str) -> str:
 
 
 def prompt_id(prompt: str) -> str:
-    r"""Name a prompt by its normalised text: "p" and 16 hexadecimal digits.
+    r"""Return the id of a prompt: "p" and 16 hexadecimal digits of a hash of its normalised text.
 
     >>> prompt_id("Hello\nthere") == prompt_id("hello there")
     True
@@ -72,7 +72,7 @@ def prompt_id(prompt: str) -> str:
 
 
 def stable_id(prefix: str, *parts: str) -> str:
-    """Name content by a hash of it, so that the name depends on nothing else.
+    """Return an id that depends only on the content: the prefix and a hash.
 
     >>> stable_id("h", "a", "bc") == stable_id("h", "ab", "c")
     False
@@ -86,12 +86,12 @@ def stable_id(prefix: str, *parts: str) -> str:
 
 @dataclass(frozen=True)
 class PromptGroups:
-    """Which prompts must stay together.
+    """Groups of prompts that must share a split.
 
     Attributes:
-        group_of: group of each prompt_id; a group is named by its smallest prompt_id.
-        families_joined: how many groups vanished because their prompts share a family.
-        near_duplicates_joined: how many more vanished because their prompts are near duplicates.
+        group_of: prompt_id -> group; the name of a group is its smallest prompt_id.
+        families_joined: number of groups merged because their prompts share a family.
+        near_duplicates_joined: number of groups merged because their prompts are near duplicates.
     """
 
     group_of: Mapping[str, str]
@@ -106,7 +106,7 @@ class PromptGroups:
 
 @dataclass(frozen=True)
 class SplitFractions:
-    """Shares of the prompt groups that are held out; the rest is train."""
+    """Shares of the held-out splits among the prompt groups; the rest is train."""
 
     validation: float
     test: float
@@ -122,7 +122,7 @@ class SplitFractions:
 
     @property
     def held_out(self) -> dict[str, float]:
-        """Share of each split but train, in the order in which they are drawn."""
+        """Split -> share, for all splits except train, in the order of the draw."""
         return {"test": self.test, "validation": self.validation, "autorater": self.autorater}
 
 
@@ -131,59 +131,61 @@ def group_prompts(
     families: Mapping[str, str] | None = None,
     jaccard: float = NEAR_DUPLICATE_JACCARD,
 ) -> PromptGroups:
-    """Join prompts that would leak into each other's split.
+    """Group prompts that would leak into each other's split.
 
     Args:
-        prompts: texts of the prompts, in any order and with any copies.
-        families: a family of each text that has one, such as the opening of its dialogue; prompts
-            of one family form one group.
-        jaccard: token 5-gram Jaccard similarity from which two prompts are near duplicates.
+        prompts: texts of the prompts, in any order and with duplicates.
+        families: text -> family, such as the opening of its dialogue; prompts of one family form
+            one group.
+        jaccard: smallest Jaccard similarity of token 5-grams between near duplicates.
 
     Returns:
-        The groups, which do not depend on the order of the prompts.
+        The groups; they do not depend on the order of the prompts.
     """
     text_of = {prompt_id(prompt): normalise(prompt) for prompt in prompts}
     ids = sorted(text_of)
-    place = {name: index for index, name in enumerate(ids)}
+    index_of = {name: index for index, name in enumerate(ids)}
     groups = _DisjointSets(len(ids))
     members: dict[str, list[int]] = defaultdict(list)
     for prompt in prompts:
         if families is not None and prompt in families:
-            members[families[prompt]].append(place[prompt_id(prompt)])
+            members[families[prompt]].append(index_of[prompt_id(prompt)])
     families_joined = sum(
         groups.join(first, other) for first, *others in members.values() for other in others
     )
-    # Without the markers around it: of a short prompt they would be half of the shingles.
-    bare = [text_of[name].removeprefix("human: ").removesuffix(" assistant:") for name in ids]
-    near = _join_near_duplicates(bare, groups, jaccard)
+    # Without the role markers, which would make up half of the shingles of a short prompt.
+    contents = [text_of[name].removeprefix("human: ").removesuffix(" assistant:") for name in ids]
+    near_duplicates_joined = _join_near_duplicates(contents, groups, jaccard)
     return PromptGroups(
-        {name: ids[groups.root(index)] for index, name in enumerate(ids)}, families_joined, near
+        {name: ids[groups.root(index)] for index, name in enumerate(ids)},
+        families_joined,
+        near_duplicates_joined,
     )
 
 
 def assign_splits(
     groups: Collection[str], fractions: SplitFractions, seed: int, where: str
 ) -> dict[str, str]:
-    """Give each group its split by a hash of (seed, group) alone.
+    """Assign a split to each group by a hash of the seed and the group.
 
     Args:
         groups: names of the groups.
         fractions: expected shares of the groups.
-        seed: another seed gives other splits.
-        where: what a message calls the data.
+        seed: seed of the splits.
+        where: name of the data in error messages.
 
     Returns:
-        Split of each group: train, validation, test or autorater.
+        Group -> split: train, validation, test or autorater.
 
     Raises:
-        DataError: a split of a positive share got no group.
+        DataError: a split with a positive share has no group.
     """
     shares = fractions.held_out
     splits = {group: draw_split(group, fractions, seed) for group in groups}
     for split, share in {**shares, "train": 1.0}.items():
         if share > 0 and split not in splits.values():
             raise DataError(
-                f"{where}: none of {len(groups)} prompt groups fell to the {split} split; "
+                f"{where}: none of {len(groups)} prompt groups is in the {split} split; "
                 f"needs at least 1: give more data or other fractions"
             )
     return splits
@@ -195,12 +197,12 @@ def draw_split(group: str, fractions: SplitFractions, seed: int) -> str:
 
 
 def hash_order(names: Collection[str], seed: int, purpose: str) -> list[str]:
-    """Put names in an order that is random, but a function of the seed and each name alone."""
+    """Sort names in a pseudo-random order that depends only on the seed and the names."""
     return sorted(names, key=lambda name: (_uniform(seed, purpose, name), name))
 
 
 def first_half(groups: Collection[str], seed: int) -> frozenset[str]:
-    """Choose half of the groups (rounded down), the first in hash order: those of D_U."""
+    """Choose the groups of D_U: the first half (rounded down) in hash order."""
     return frozenset(hash_order(groups, seed, "half")[: len(groups) // 2])
 
 
@@ -208,10 +210,10 @@ def check_no_leak(frames: Mapping[str, pl.DataFrame], where: str) -> None:
     """Check that no prompt is in two splits, within a frame or across frames.
 
     Args:
-        frames: frames with prompt_id, prompt and split, by name. The split "unlabeled" counts as
-            train, except beside validation rows of demonstrations (frame "sft"): these measure the
-            policy's likelihood, and an unlabeled prompt has no label to learn from.
-        where: what a message calls the data.
+        frames: name -> frame with prompt_id, prompt and split. The split "unlabeled" counts as
+            train. It can share prompts with validation demonstrations (frame "sft"), which only
+            measure the policy's likelihood, because unlabeled prompts have no labels.
+        where: name of the data in error messages.
 
     Raises:
         DataError: a prompt, by its id or by its normalised text, is in two splits.
@@ -219,18 +221,18 @@ def check_no_leak(frames: Mapping[str, pl.DataFrame], where: str) -> None:
     seen: dict[str, dict[str, str]] = defaultdict(dict)
     for name, frame in frames.items():
         rows = frame.select("prompt_id", "prompt", "split")
-        for identity, prompt, split in rows.unique(maintain_order=True).iter_rows():
+        for name_of_prompt, prompt, split in rows.unique(maintain_order=True).iter_rows():
             role = _SFT_VALIDATION if (name, split) == ("sft", "validation") else split
-            for mark in (f"id {identity}", f"text {normalise(prompt)}"):
-                for earlier, table in seen[mark].items():
+            for key in (f"id {name_of_prompt}", f"text {normalise(prompt)}"):
+                for earlier, table in seen[key].items():
                     if _may_share(earlier, role):
                         continue
                     raise DataError(
-                        f"{where}: prompt {identity} ({show(prompt)}) is in two splits: "
+                        f"{where}: prompt {name_of_prompt} ({show(prompt)}) is in two splits: "
                         f"{_split_of(earlier)} of {table} and {_split_of(role)} of {name}; "
                         f"needs one: split by prompt group"
                     )
-                seen[mark].setdefault(role, name)
+                seen[key].setdefault(role, name)
 
 
 _SFT_VALIDATION = "validation of demonstrations"
@@ -241,7 +243,7 @@ def _split_of(role: str) -> str:
 
 
 def _may_share(first: str, second: str) -> bool:
-    """Whether a prompt may have both roles."""
+    """Return whether a prompt can have both roles."""
     return _split_of(first) == _split_of(second) or {first, second} == {
         "unlabeled",
         _SFT_VALIDATION,
@@ -261,19 +263,19 @@ class _DisjointSets:
         return member
 
     def join(self, left: int, right: int) -> bool:
-        """Join two sets; false if they were one already."""
+        """Join two sets; return False if they were already joined."""
         low, high = sorted((self.root(left), self.root(right)))
         self._parent[high] = low
         return low != high
 
 
 def _join_near_duplicates(texts: Sequence[str], groups: _DisjointSets, jaccard: float) -> int:
-    """Join all texts whose shingles have at least this Jaccard similarity; count the joins.
+    """Join texts whose shingles have at least the given Jaccard similarity; count the joins.
 
-    Exact, by prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): with the shingles of
-    each set in one common order, rarest first, two sets of similarity t share one of their first
-    n - ceil(t n) + 1 shingles. Sets are visited from small to large, so that the sizes of a pair
-    bound its similarity too.
+    The search is exact and uses prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): if
+    the shingles of every set are sorted from rare to frequent, two sets of similarity t share one
+    of their first n - ceil(t n) + 1 shingles. Sets are visited from small to large, so that the
+    sizes bound the similarity.
     """
     if not texts:
         return 0
@@ -281,10 +283,13 @@ def _join_near_duplicates(texts: Sequence[str], groups: _DisjointSets, jaccard: 
     visits = sorted(range(len(texts)), key=lambda index: (len(ranked[index]), texts[index]))
     sets = [ranked[index] for index in visits]
     sizes = np.array([len(ranks) for ranks in sets])
-    least = np.ceil(jaccard * sizes - 1e-9).astype(np.int64)
+    min_size = np.ceil(jaccard * sizes - 1e-9).astype(np.int64)
     prefixes = [
         head[is_shared[head]]
-        for head in (ranks[: len(ranks) - low + 1] for ranks, low in zip(sets, least, strict=True))
+        for head in (
+            ranks[: len(ranks) - smallest + 1]
+            for ranks, smallest in zip(sets, min_size, strict=True)
+        )
     ]
     holders = _holders(prefixes)
     roots = np.array([groups.root(index) for index in visits])
@@ -294,7 +299,7 @@ def _join_near_duplicates(texts: Sequence[str], groups: _DisjointSets, jaccard: 
         for rank in prefix.tolist():
             earlier = holders[rank][: np.searchsorted(holders[rank], current)]
             fresh = (roots[earlier] != roots[current]) & (compared_with[earlier] != current)
-            candidates = earlier[fresh & (sizes[earlier] >= least[current])]
+            candidates = earlier[fresh & (sizes[earlier] >= min_size[current])]
             while len(candidates):
                 other, candidates = candidates[0], candidates[1:]
                 compared_with[other] = current
@@ -312,7 +317,7 @@ def _jaccard(left: NDArray[np.int64], right: NDArray[np.int64]) -> float:
 
 
 def _holders(prefixes: Sequence[NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:
-    """Say, for each shingle, which prefixes hold it, in ascending order."""
+    """Map each shingle to the prefixes that contain it, in ascending order."""
     ranks = np.concatenate(prefixes)
     if not len(ranks):
         return {}
@@ -323,7 +328,7 @@ def _holders(prefixes: Sequence[NDArray[np.int64]]) -> dict[int, NDArray[np.int6
 
 
 def _shingles(text: str) -> NDArray[np.uint64]:
-    """Hash the distinct runs of 5 tokens; a shorter text is one run."""
+    """Hash the distinct 5-grams of tokens; a shorter text is one n-gram."""
     tokens = _TOKEN.findall(text) or [text]
     hashes = np.array([_token_hash(token) for token in tokens], dtype=np.uint64)
     width = min(SHINGLE_TOKENS, len(hashes))
@@ -339,7 +344,7 @@ def _token_hash(token: str) -> int:
 def _rank_by_rarity(
     sets: Sequence[NDArray[np.uint64]],
 ) -> tuple[list[NDArray[np.int64]], NDArray[np.bool_]]:
-    """Replace shingles by their ranks, rarest first; also say which ranks two sets hold."""
+    """Replace shingles by ranks, rarest first; also return which ranks occur in several sets."""
     distinct, place, counts = np.unique(
         np.concatenate(sets), return_inverse=True, return_counts=True
     )
@@ -352,7 +357,7 @@ def _rank_by_rarity(
 
 
 def _uniform(seed: int, purpose: str, name: str) -> float:
-    """Draw a number in [0, 1) that depends on the arguments alone."""
+    """Return a pseudo-random number in [0, 1) that depends only on the arguments."""
     digest = hashlib.blake2b(f"{seed}\x1f{purpose}\x1f{name}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 

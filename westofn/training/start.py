@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.models.card import read_card
 from westofn.models.folder import load_encoder
@@ -16,7 +17,9 @@ from westofn.networks.encoder_only import build_scratch_encoder
 from westofn.networks.limits import require_room
 from westofn.networks.precision import precision_of
 from westofn.networks.pretrained import load_pretrained
-from westofn.params import Comparator, Precision, RewardStartParams
+from westofn.params.comparator import ComparatorName
+from westofn.params.network import Precision
+from westofn.params.reward_start import RewardStartParams
 from westofn.text.encoding import Encoder
 
 
@@ -38,7 +41,7 @@ class Start:
 def reward_start(
     params: RewardStartParams,
     policy: Path,
-    comparator: Comparator,
+    comparator: ComparatorName,
     seed: int,
     *,
     adapted: bool = False,
@@ -49,7 +52,7 @@ def reward_start(
         params: The section `reward_start`.
         policy: Folder of the SFT policy, whose limits of prompt and response, and use of a chat
             template, hold for any start.
-        comparator: Joint rows hold two responses.
+        comparator: Its rows must have room; a joint row holds two responses.
         seed: Of what is random: all of `scratch`, or the layers that a pretrained encoder lacks
             between its last states and the head.
         adapted: Whether adapters alone will learn: what is frozen is loaded in its own precision.
@@ -57,15 +60,15 @@ def reward_start(
     Raises:
         ModelError: The policy or the named model cannot be loaded, or its positions end too early.
     """
+    responses = COMPARATORS[comparator].responses_a_row
     if params.model == "policy":
         start = load_policy(policy)
-        require_room(start.network, start.encoder, str(policy), "sft.model", _responses(comparator))
+        require_room(start.network, start.encoder, str(policy), "sft.model", responses)
         return Start(start.model, start.encoder, precision_of(start.model))
     card = read_card(policy, "policy")
     texts = load_encoder(policy, card)
     prompt = texts.template.max_prompt_tokens
     response = texts.template.max_response_tokens
-    responses = _responses(comparator)
     torch.manual_seed(derive_seed(seed, "reward", "start") % 2**32)
     if params.model != "scratch":
         model, encoder = load_pretrained(
@@ -91,8 +94,3 @@ def reward_start(
         end_id=encoder.eos_id,
     )
     return Start(model, encoder, card.precision)
-
-
-def _responses(comparator: Comparator) -> int:
-    """Responses that stand in one row."""
-    return 2 if comparator == "joint" else 1

@@ -8,22 +8,24 @@ from __future__ import annotations
 from westofn.errors import ModelError
 from westofn.hub import is_local
 from westofn.networks.families import family_of, load_config
-from westofn.params import Params
 from westofn.text.encoding import vocabulary_digest
 from westofn.text.tokenizer import load_fast_tokenizer
 
 
-def require_value_start(params: Params) -> None:
-    """Refuse ppo beside a `reward_start.model` that cannot follow the policy, by its files.
+def require_value_start(start: str, policy: str) -> None:
+    """Refuse a `reward_start.model` that cannot follow the policy under ppo, by its files.
 
     Of a policy from scratch the tokenizer is not there yet; then the family alone is looked at.
+
+    Args:
+        start: `reward_start.model`.
+        policy: `sft.model`.
 
     Raises:
         ModelError: The start is encoder-only or has another tokenizer than `sft.model`, or one of
             them cannot be found or reached.
     """
-    start, policy = params.reward_start.model, params.sft.model
-    if params.rlhf.algorithm != "ppo" or start in ("policy", "scratch"):
+    if start in ("policy", "scratch"):
         return
     key = "reward_start.model"
     config = load_config(start, key, is_local(start, key))

@@ -57,7 +57,7 @@ def parse_quantiles(text: str, option: str) -> tuple[float, ...]:
                 f"{option}: {part.strip()} is out of range, needs 0 ≤ quantile < 1 (0 keeps all)"
             )
         if value in found:
-            raise ParameterError(f"{option}: {value:g} stands twice in {text!r}; leave one out")
+            raise ParameterError(f"{option}: {value:g} occurs twice in {text!r}; remove one")
         found.append(value)
     return tuple(found)
 

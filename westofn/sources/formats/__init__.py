@@ -1,5 +1,5 @@
-"""The forms in which preferences, demonstrations and prompts come, a module each.
+"""Formats of preferences, demonstrations and prompts, one module for each format.
 
-Preferences: `texts`, `conversations`, `ratings`, `ultrafeedback`, `tldr`. All that a format has to
-say of a row is one outcome: a canonical pair, or the reason why there is none.
+Preference formats: `texts`, `conversations`, `ratings`, `ultrafeedback`, `tldr`. A format converts
+each row to one outcome: a canonical pair, or the reason to drop the row.
 """

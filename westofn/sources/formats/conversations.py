@@ -1,7 +1,7 @@
 """Preferences as lists of messages {role, content}, with or without the prompt's messages.
 
-TRL's conversational form; also the binarized UltraFeedback (Tunstall et al. 2023), whose prompt is
-text beside whole dialogues, with the scores of both sides.
+This is TRL's conversational format. It also covers the binarized UltraFeedback (Tunstall et al.
+2023), which has a text prompt, two whole dialogues and their scores.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "ass
 
 
 class Conversations(Format):
-    """Rows of messages.
+    """Rows whose chosen and rejected columns are lists of messages.
 
     Args:
-        label_source: who labelled.
+        label_source: value of the column `label_source` for the pairs.
     """
 
     name = "conversations"
@@ -47,11 +47,11 @@ class Conversations(Format):
         self.label_source = label_source
 
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether both sides are lists."""
+        """Return whether chosen and rejected are lists."""
         return isinstance(row["chosen"], list) and isinstance(row["rejected"], list)
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row."""
+        """Yield one outcome per row."""
         for row in rows:
             for side in ("chosen", "rejected"):
                 column(row, (side,), "chosen, rejected as lists of messages")
@@ -87,36 +87,36 @@ def _pair(row: Row, subset: str) -> Pair | str:
 
 
 def _context(row: Row, before: Sequence[Message]) -> list[Message]:
-    """All messages before the response: those of the prompt and those that precede it in its side.
+    """Return all messages before the response, from the prompt and from one of the two lists.
 
-    A side that is the whole dialogue has the prompt in it.
+    A list that holds the whole dialogue begins with the prompt's messages.
     """
     prompt = row.values.get("prompt")
     if prompt is None:
         return list(before)
     if isinstance(prompt, str):
-        asked = text(prompt, "prompt", row.where)
-        return list(before) or [Message("user", asked)]
-    asked_for = messages(prompt, "prompt", row.where)
-    whole = list(before[: len(asked_for)]) == asked_for
-    return list(before) if whole else [*asked_for, *before]
+        prompt_content = text(prompt, "prompt", row.where)
+        return list(before) or [Message("user", prompt_content)]
+    prompt_messages = messages(prompt, "prompt", row.where)
+    includes_prompt = list(before[: len(prompt_messages)]) == prompt_messages
+    return list(before) if includes_prompt else [*prompt_messages, *before]
 
 
 def messages(value: object, name: str, where: str) -> list[Message]:
-    """A value that must be a list of messages.
+    """Return a value as a list of messages.
 
     Raises:
-        DataError: it is no list, or one of its entries is no message of a known role.
+        DataError: the value is not a list, or an entry is not a message with a known role.
     """
     return [_message(entry, name, where) for entry in listed(value, name, where)]
 
 
 def _message(entry: object, name: str, where: str) -> Message:
     if not isinstance(entry, Mapping) or not {"role", "content"} <= set(entry):
-        found = ", ".join(entry) if isinstance(entry, Mapping) else kind(entry)
+        description = ", ".join(entry) if isinstance(entry, Mapping) else kind(entry)
         raise DataError(
-            f"{where}: column {name} has an entry of {show(found)}, needs messages with role and "
-            f"content: rename the keys"
+            f"{where}: column {name} has an entry of {show(description)}, needs messages with role "
+            f"and content: rename the keys"
         )
     role = entry["role"]
     if role not in _ROLES:

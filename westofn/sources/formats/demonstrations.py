@@ -1,7 +1,8 @@
-"""Demonstrations and bare prompts, in the forms that files of them have.
+"""Formats of demonstrations and of prompts without responses.
 
-Demonstrations: a prompt (text or messages) with its completion, a list of messages that ends with
-the assistant's, or a Reddit post with its summary. Prompts: any of these without the response.
+A demonstration is a prompt (text or messages) with its completion, a list of messages that ends
+with an assistant message, or a Reddit post with its summary. A prompt is any of these without the
+response.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ _NEEDS_PROMPT = "prompt, instruction, messages, or subreddit, title and post (se
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt and the response that the policy learns to give; either may be blank."""
+    """A prompt and the response that the policy learns; either can be blank."""
 
     prompt: str
     response: str
 
 
 def demonstration(row: Row) -> Demonstration:
-    """The demonstration in a row.
+    """Read the demonstration in a row.
 
     Raises:
-        DataError: the row is of no known form.
+        DataError: the row has no known format.
     """
     if {*POST_COLUMNS, "summary"} <= set(row.values):
         summary = text(row.values["summary"], "summary", row.where)
@@ -47,8 +48,8 @@ def demonstration(row: Row) -> Demonstration:
         *before, last = _dialogue(row)
         if last.role != "assistant":
             raise DataError(
-                f"{row.where}: messages end with role {last.role}, need the assistant's at the "
-                f"end: mend or remove the row"
+                f"{row.where}: messages end with role {last.role}, need an assistant message at "
+                f"the end: mend or remove the row"
             )
         return Demonstration(_text_of(before), last.content.strip())
     column(row, ("prompt", "instruction"), _NEEDS)
@@ -58,26 +59,26 @@ def demonstration(row: Row) -> Demonstration:
         completion = messages(value, name, row.where)
         if len(completion) != 1 or completion[0].role != "assistant":
             raise DataError(
-                f"{row.where}: column {name} has {len(completion)} messages, needs one, the "
-                f"assistant's: put earlier turns into prompt"
+                f"{row.where}: column {name} has {len(completion)} messages, needs one assistant "
+                f"message: put earlier turns into prompt"
             )
         value = completion[0].content
     return Demonstration(prompt_of(row), text(value, name, row.where).strip())
 
 
 def prompt_of(row: Row) -> str:
-    """The prompt in a row; blank where its text is.
+    """Read the prompt in a row; it can be blank.
 
     Raises:
-        DataError: the row is of no known form.
+        DataError: the row has no known format.
     """
     if set(POST_COLUMNS) <= set(row.values):
         return post_prompt(row, row.values)
     if "prompt" in row.values:
         return prompt_text(row)
     if "instruction" in row.values:
-        asked = text(row.values["instruction"], "instruction", row.where)
-        return _text_of([Message("user", asked)])
+        instruction = text(row.values["instruction"], "instruction", row.where)
+        return _text_of([Message("user", instruction)])
     if "messages" in row.values:
         turns = _dialogue(row)
         return _text_of(turns[:-1] if turns[-1].role == "assistant" else turns)

@@ -1,7 +1,7 @@
-"""Rated responses, as lists in a row or one response a row: the best against a random other.
+"""Rated responses: the best response against a random response with a lower score.
 
-Which other one is a matter of the seed and the prompt alone. Responses that are rated as high as
-the best are no rivals; where no other is left, the prompt is dropped and counted.
+A row holds a list of rated responses, or one rated response. The random response depends only on
+the seed and the prompt. If all responses have the best score, the prompt is dropped and counted.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _NEEDS_ROWS = "prompt, response, score"
 
 
 class RatedLists(Format):
-    """A prompt a row, with its responses and their scores."""
+    """Rows with one prompt, its responses and their scores."""
 
     name = "rated lists"
     columns = (("prompt",), _LISTS)
     drops = (EQUAL_SCORES, ONE_RESPONSE)
 
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether the responses are a list."""
+        """Return whether the responses are a list."""
         values = [row[name] for name in _LISTS if name in row]
         return bool(values) and (
             isinstance(values[0], list)
@@ -56,7 +56,7 @@ class RatedLists(Format):
         )
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row."""
+        """Yield one outcome per row."""
         for row in rows:
             subset = subset_of(row)
             prompt = prompt_text(row)
@@ -64,46 +64,46 @@ class RatedLists(Format):
 
 
 class RatedRows(Format):
-    """A response a row; the rows of one prompt in a file make one pair, wherever they stand."""
+    """Rows with one rated response; all rows of a prompt in a file make one pair."""
 
     name = "rated rows"
     columns = (("prompt",), ("response", "completion"), _SCORES)
     drops = (EQUAL_SCORES, ONE_RESPONSE)
 
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether the response is one text."""
+        """Return whether the response is a text."""
         return any(isinstance(row.get(name), str) for name in ("response", "completion"))
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row: one of a prompt's rows stands for the pair, its others are merged.
+        """Yield one outcome per row: the pair for one row of a prompt, `MERGED` for its other rows.
 
-        A prompt's spelling and subset are the smallest of its rows', whatever their order.
+        The spelling and the subset of a prompt are the smallest of its rows, independent of order.
         """
-        found: dict[str, _Rated] = {}
+        rated_by_prompt: dict[str, _Rated] = {}
         for row in rows:
             prompt, subset = prompt_text(row), subset_of(row)
             response = column(row, ("response", "completion"), _NEEDS_ROWS)
             score = column(row, _SCORES, _NEEDS_ROWS)
-            # Without its texts, which the entries hold already.
-            place = Row(row.where, {})
-            one = found.setdefault(normalise(prompt), _Rated(place, prompt, subset))
-            one.prompt, one.subset = min(one.prompt, prompt), min(one.subset, subset)
-            one.entries.append(
+            # Without values: the entries hold the row's texts already.
+            location = Row(row.where, {})
+            rated = rated_by_prompt.setdefault(normalise(prompt), _Rated(location, prompt, subset))
+            rated.prompt, rated.subset = min(rated.prompt, prompt), min(rated.subset, subset)
+            rated.entries.append(
                 (
                     text(row.values[response], response, row.where),
                     number(row.values[score], score, row.where),
                 )
             )
-        for one in found.values():
-            for _ in one.entries[1:]:
-                yield Outcome(one.row, one.subset, MERGED)
-            pair = best_against_other(one.prompt, one.entries, one.subset, seed)
-            yield Outcome(one.row, one.subset, pair)
+        for rated in rated_by_prompt.values():
+            for _ in rated.entries[1:]:
+                yield Outcome(rated.row, rated.subset, MERGED)
+            pair = best_against_other(rated.prompt, rated.entries, rated.subset, seed)
+            yield Outcome(rated.row, rated.subset, pair)
 
 
 @dataclass
 class _Rated:
-    """The rows of one prompt: the first one's place, and the responses with their scores."""
+    """The rows of one prompt: location of the first row, and responses with scores."""
 
     row: Row
     prompt: str
@@ -114,16 +114,16 @@ class _Rated:
 def best_against_other(
     prompt: str, rated: Sequence[tuple[str, float]], subset: str, seed: int
 ) -> Pair | str:
-    """The best response against a random one of those with a lower score.
+    """Pair the best response with a random response of lower score.
 
     Args:
-        prompt: text.
-        rated: responses and their scores, in any order; a copy counts with its highest score.
-        subset: of the data.
-        seed: with the prompt, decides which other response.
+        prompt: text of the prompt.
+        rated: responses and their scores, in any order; duplicates count with their highest score.
+        subset: subset of the pair.
+        seed: seed of the random choice.
 
     Returns:
-        A pair, or the reason why there is none.
+        A pair, or the reason to drop the prompt.
     """
     score_of: dict[str, float] = {}
     for response, score in rated:
@@ -134,26 +134,26 @@ def best_against_other(
     if len(score_of) < 2:
         return ONE_RESPONSE
     highest = max(score_of.values())
-    others = [response for response, score in score_of.items() if score < highest]
-    if not others:
+    lower = [response for response, score in score_of.items() if score < highest]
+    if not lower:
         return EQUAL_SCORES
     best = [response for response, score in score_of.items() if score == highest]
     purpose = f"ratings {normalise(prompt)}"
-    chosen, rejected = (hash_order(some, seed, purpose)[0] for some in (best, others))
+    chosen, rejected = (hash_order(responses, seed, purpose)[0] for responses in (best, lower))
     return pair_or_reason(prompt, chosen, rejected, subset=subset)
 
 
 def prompt_text(row: Row) -> str:
-    """The prompt of a row: text as it stands, messages as one text.
+    """Return the prompt of a row; a list of messages is converted to one text.
 
     Raises:
-        DataError: the row has none, or it is neither.
+        DataError: the row has no prompt, or the prompt is neither text nor messages.
     """
     column(row, ("prompt",), "a prompt")
     value = row.values["prompt"]
     if isinstance(value, list):
-        asked = messages(value, "prompt", row.where)
-        return to_text(asked) if any(one.content.strip() for one in asked) else ""
+        turns = messages(value, "prompt", row.where)
+        return to_text(turns) if any(turn.content.strip() for turn in turns) else ""
     return text(value, "prompt", row.where)
 
 
@@ -166,8 +166,8 @@ def _rated(row: Row) -> list[tuple[str, float]]:
     scores = as_list(row.values[scores_name], scores_name, row.where)
     if len(scores) != len(entries):
         raise DataError(
-            f"{row.where}: {len(entries)} {name} and {len(scores)} {scores_name}; needs as many: "
-            f"mend or remove the row"
+            f"{row.where}: {len(entries)} {name} and {len(scores)} {scores_name}; needs equal "
+            f"numbers: mend or remove the row"
         )
     return [
         (text(response, name, row.where), number(score, scores_name, row.where))
@@ -178,10 +178,10 @@ def _rated(row: Row) -> list[tuple[str, float]]:
 def _rated_entry(entry: object, name: str, row: Row) -> tuple[str, float]:
     if not isinstance(entry, Mapping):
         raise DataError(f"{row.where}: column {name} has {show(entry)}, needs a response and score")
-    inside = Row(f"{row.where}: {name}", entry)
-    response = column(inside, _TEXTS, "a response and its score")
-    score = column(inside, _SCORES, "a response and its score")
+    entry_row = Row(f"{row.where}: {name}", entry)
+    response = column(entry_row, _TEXTS, "a response and its score")
+    score = column(entry_row, _SCORES, "a response and its score")
     return (
-        text(entry[response], response, inside.where),
-        number(entry[score], score, inside.where),
+        text(entry[response], response, entry_row.where),
+        number(entry[score], score, entry_row.where),
     )

@@ -1,4 +1,4 @@
-"""What every format shares: canonical pairs, the reasons to drop a row, and typed cells."""
+"""Shared by all formats: canonical pairs, reasons to drop a row, and typed access to cells."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ ALWAYS = (EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL)
 
 @dataclass(frozen=True)
 class Pair:
-    """One usable preference.
+    """One usable preference pair.
 
     Attributes:
         prompt: text before the responses.
         chosen: the preferred response.
-        rejected: the other one.
-        subset: of the data set, "" where it has none.
-        given_id: what the data calls the pair, "" where it names none.
-        p_chosen: the labeller's probability, None for a hard label.
-        label_source: who labelled.
+        rejected: the other response.
+        subset: subset of the data set; "" if there is none.
+        given_id: id of the pair in the data; "" if there is none.
+        p_chosen: the labeller's probability that chosen is better; None: a hard label.
+        label_source: who labelled the pair.
     """
 
     prompt: str
@@ -48,17 +48,17 @@ class Pair:
 
     @cached_property
     def prompt_id(self) -> str:
-        """Name of the prompt."""
+        """Id of the prompt."""
         return prompt_id(self.prompt)
 
     @cached_property
     def pair_id(self) -> str:
-        """What the data calls the pair, else a name made of its content."""
+        """Id of the pair in the data, or else an id derived from its content."""
         return self.given_id or stable_id("h", normalise(self.prompt), self.chosen, self.rejected)
 
 
 class Outcome(NamedTuple):
-    """What became of one row: a pair, or the reason why there is none."""
+    """Result of one row: a pair, or the reason to drop the row."""
 
     row: Row
     subset: str
@@ -66,13 +66,13 @@ class Outcome(NamedTuple):
 
 
 class Format(ABC):
-    """A form of preferences.
+    """A format of preferences.
 
     Attributes:
-        name: as `inspect` says it.
-        columns: what a row needs; each entry lists the names that one column may have.
-        drops: the reasons, beyond ALWAYS, for which it drops rows.
-        label_source: who labelled.
+        name: name of the format, shown by `inspect`.
+        columns: required columns; each entry lists the names that a column can have.
+        drops: reasons to drop rows, in addition to ALWAYS.
+        label_source: who labelled the pairs.
     """
 
     name: str
@@ -82,11 +82,11 @@ class Format(ABC):
 
     @abstractmethod
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether a row that has the columns is of this form, by its types."""
+        """Return whether the types of a row with the required columns match this format."""
 
     @abstractmethod
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row; `seed` decides what the form leaves to chance."""
+        """Yield one outcome per row; `seed` is the seed of random choices."""
 
 
 def pair_or_reason(
@@ -98,7 +98,7 @@ def pair_or_reason(
     given_id: str = "",
     p_chosen: float | None = None,
 ) -> Pair | str:
-    """Strip the responses and make a pair, or say why these texts are none."""
+    """Strip the responses and return a pair, or the reason why they do not make a usable pair."""
     chosen, rejected = chosen.strip(), rejected.strip()
     if not prompt.strip():
         return EMPTY_PROMPT
@@ -110,10 +110,10 @@ def pair_or_reason(
 
 
 def column(row: Row, names: Sequence[str], needs: str) -> str:
-    """The first of these names that a row has.
+    """Return the first of the names that is a column of the row.
 
     Raises:
-        DataError: it has none.
+        DataError: the row has none of the columns.
     """
     for name in names:
         if name in row.values:
@@ -126,10 +126,10 @@ def column(row: Row, names: Sequence[str], needs: str) -> str:
 
 
 def text(value: object, name: str, where: str) -> str:
-    """A value that must be text.
+    """Return a value that must be text.
 
     Raises:
-        DataError: it is not, or holds half a surrogate pair.
+        DataError: the value is not text, or contains half a surrogate pair.
     """
     if not isinstance(value, str):
         raise DataError(
@@ -145,28 +145,28 @@ def text(value: object, name: str, where: str) -> str:
 
 
 def number(value: object, name: str, where: str) -> float:
-    """A value that must be a finite number, or text that spells one.
+    """Return a value that must be a finite number, or text that represents one.
 
     Raises:
-        DataError: it is not.
+        DataError: the value has another type.
     """
     try:
-        found = float(value) if isinstance(value, int | float | str) else math.nan
+        result = float(value) if isinstance(value, int | float | str) else math.nan
     except ValueError:
-        found = math.nan
-    if isinstance(value, bool) or not math.isfinite(found):
+        result = math.nan
+    if isinstance(value, bool) or not math.isfinite(result):
         raise DataError(
             f"{where}: column {name} is a {kind(value)} ({show(value)}), needs a finite number: "
             f"mend or remove the row"
         )
-    return found
+    return result
 
 
 def listed(value: object, name: str, where: str) -> list[object]:
-    """A value that must be a list; text that spells one in JSON counts, as in CSV.
+    """Return a value that must be a list, or text with a JSON list, as in CSV files.
 
     Raises:
-        DataError: it is not.
+        DataError: the value has another type.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
@@ -182,17 +182,17 @@ def listed(value: object, name: str, where: str) -> list[object]:
 
 
 def subset_of(row: Row) -> str:
-    """The row's subset, "" where it names none.
+    """Return the row's subset; "" if it has none.
 
     Raises:
-        DataError: it is no text.
+        DataError: the subset is not text.
     """
     value = row.values.get("subset")
     return "" if value is None else text(value, "subset", row.where)
 
 
 def id_of(row: Row) -> str:
-    """What the row calls itself, "" where it has no column `id`.
+    """Return the row's id; "" without a column `id`.
 
     Raises:
         DataError: the id is neither text nor a whole number.
@@ -208,7 +208,7 @@ def id_of(row: Row) -> str:
 
 
 def encodable(value: str) -> bool:
-    """Whether a text is one in UTF-8."""
+    """Return whether a text can be encoded in UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:

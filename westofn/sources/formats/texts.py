@@ -1,8 +1,8 @@
-r"""Preferences as texts: {prompt, chosen, rejected}, or {chosen, rejected} that begin alike.
+r"""Preferences as texts: {prompt, chosen, rejected}, or {chosen, rejected} with a common prefix.
 
-Without a prompt, two whole dialogues (Anthropic's HH: Bai et al. 2022, arXiv 2204.05862) are cut
-after the last "\n\nAssistant:" that both share, and other texts (TRL's implicit prompt) after the
-last white space that both share.
+Without a prompt column, the prompt is the common prefix: up to the last shared "\n\nAssistant:" in
+two whole dialogues (Anthropic's HH: Bai et al. 2022, arXiv 2204.05862), and up to the last shared
+white space in other texts (TRL's implicit prompt).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MESSAGES = re.compile(r"""\s*\[\s*\{\s*['"](?:role|content)['"]""")
 
 
 class Texts(Format):
-    """Rows of texts.
+    """Rows whose chosen and rejected columns are texts.
 
     Args:
-        dialogues_only: whether sides without a prompt must be dialogues, as in HH.
+        dialogues_only: whether texts without a prompt column must be dialogues, as in HH.
     """
 
     name = "texts"
@@ -47,11 +47,11 @@ class Texts(Format):
         self.drops = (SIDES_DIFFER,) if dialogues_only else (SIDES_DIFFER, NO_SHARED_PROMPT)
 
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether both sides are texts."""
+        """Return whether chosen and rejected are texts."""
         return isinstance(row["chosen"], str) and isinstance(row["rejected"], str)
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row."""
+        """Yield one outcome per row."""
         for row in rows:
             for side in ("chosen", "rejected"):
                 column(row, (side,), _NEEDS)
@@ -66,7 +66,7 @@ class Texts(Format):
         given_id = id_of(row)
         if any(_MESSAGES.match(side) for side in sides):
             raise DataError(
-                f"{where}: column chosen or rejected is text that spells a list of messages; "
+                f"{where}: column chosen or rejected is a list of messages written as text; "
                 f"needs the list itself: write the data as JSONL or Parquet"
             )
         if prompt is None:
@@ -78,7 +78,7 @@ class Texts(Format):
         return pair_or_reason(prompt, chosen, rejected, subset=subset, given_id=given_id)
 
     def _shared(self, row: Row, chosen: str, rejected: str) -> str:
-        """The prompt that two whole texts share, or the reason why there is none."""
+        """Return the shared prompt of two whole texts, or the reason to drop the row."""
         if ASSISTANT in chosen or ASSISTANT in rejected:
             shared = _common_prefix(chosen, rejected)
             end = shared.rfind(ASSISTANT)
@@ -92,11 +92,11 @@ class Texts(Format):
         misspelt = did_you_mean("prompt", list(row.values))
         if self._dialogues_only or misspelt:
             raise DataError(
-                f"{row.where}: column prompt is missing{misspelt}, and chosen is no dialogue with "
-                f"{ASSISTANT!r}; needs prompt, chosen, rejected: add the column"
+                f"{row.where}: column prompt is missing{misspelt}, and chosen is not a dialogue "
+                f"with {ASSISTANT!r}; needs prompt, chosen, rejected: add the column"
             )
         shared = _common_prefix(chosen, rejected)
-        # Not within a word; the white space goes to the responses, which are stripped.
+        # Do not cut within a word. White space goes to the responses, which are stripped later.
         if shared != shared.rstrip():
             return shared.rstrip() or NO_SHARED_PROMPT
         before_and_word = shared.rsplit(maxsplit=1)

@@ -1,8 +1,8 @@
-"""Reddit TL;DR: OpenAI's comparisons of summaries, and posts with their writers' own summaries.
+"""Reddit TL;DR: OpenAI's comparisons of summaries, and posts with summaries by their authors.
 
-Comparisons (Stiennon et al. 2020, arXiv 2009.01325): `info` is the post, `choice` the index of the
-better of two `summaries`, and `extra.confidence`, where the annotator stated it, how sure that is,
-from 1 to 9. Rows on news articles have no post and are dropped.
+Comparisons (Stiennon et al. 2020, arXiv 2009.01325): `info` is the post, `choice` is the index of
+the better of two `summaries`, and the optional `extra.confidence` is the annotator's confidence, 1
+to 9. Rows about news articles have no post and are dropped.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _LOWEST, _SURE, _HIGHEST = 1, 8, 9
 
 
 class Comparisons(Format):
-    """Rows of OpenAI's comparisons; `batch` is the subset."""
+    """Rows of OpenAI's comparisons; the column `batch` is the subset."""
 
     name = "TL;DR comparisons"
     columns = (("info",), ("summaries",), ("choice",))
     drops = (NO_POST,)
 
     def fits(self, row: Mapping[str, object]) -> bool:
-        """Whether the post is an object."""
+        """Return whether the post is an object."""
         return isinstance(row["info"], Mapping)
 
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """One outcome a row."""
+        """Yield one outcome per row."""
         for row in rows:
             for name in ("info", "summaries", "choice"):
                 column(row, (name,), _NEEDS)
@@ -52,23 +52,24 @@ class Comparisons(Format):
 
 
 def post_prompt(row: Row, values: Mapping[str, object]) -> str:
-    """The prompt of a post, as in the paper's experiments: its forum, title and text.
+    """Build the prompt of a post from its forum, title and text, as in the paper's experiments.
 
     Raises:
-        DataError: one of the three is missing or is no text.
+        DataError: one of the three is missing or not text.
     """
-    inside = Row(row.where, values)
+    post_row = Row(row.where, values)
     for name in POST_COLUMNS:
-        column(inside, (name,), "subreddit, title, post")
+        column(post_row, (name,), "subreddit, title, post")
     forum, title, post = (text(values[name], name, row.where).strip() for name in POST_COLUMNS)
     return f"SUBREDDIT: r/{forum}\nTITLE: {title}\nPOST: {post}\nTL;DR:" if post else ""
 
 
 def p_of_confidence(confidence: float) -> float:
-    """Probability that the choice is right, linear from 0.5 at 1 through 0.8 at 8.
+    """Convert a confidence to a probability of the choice: linear, 0.5 at 1 and 0.8 at 8.
 
-    The scale means no probabilities. 0.8 is where `eval` begins to call an annotator sure, and 8
-    and 9 are what RLAIF (arXiv 2309.00267) calls high confidence; models train on hard labels.
+    The scale is not defined as a probability. 0.8 is the threshold above which `eval` counts an
+    annotator as confident; RLAIF (arXiv 2309.00267) calls 8 and 9 high confidence. Models train on
+    hard labels.
 
     >>> [round(p_of_confidence(stated), 3) for stated in (1, 8, 9)]
     [0.5, 0.8, 0.843]

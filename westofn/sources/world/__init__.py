@@ -1,4 +1,4 @@
-"""The embedded world: forum posts, their TL;DRs, and an annotator whose taste is known exactly.
+"""The embedded world: forum posts, TL;DRs, and an annotator with an exactly known reward.
 
 A post states seven facts (who did what to which thing; which party wants what by when; what to
 ask) among small talk, all random:
@@ -10,23 +10,24 @@ A TL;DR chooses which facts to state and how to word them:
 
     briefly my boss accidentally broke my laptop so bank demands money by friday should i sue
 
-Writers (`WRITERS`) differ in a latent quality. It moves all of a response's defects together, but
-only partly (`Knobs.trait_correlation`): a careless writer leaves out facts, gets some wrong, copies
-small talk, says things twice, and words it in a register that annotators mostly dislike.
+Writers (`WRITERS`) differ in a latent quality, with which all defects of a response are correlated
+(`Knobs.trait_correlation`): a careless writer omits facts, states wrong facts, copies small talk,
+repeats words, and uses a register of words that annotators mostly dislike.
 
-The gold annotator (`Gold`) adds facts stated, subtracts wrong ones, small talk, repetition,
-length and broken grammar, and has a taste for each of about 180 wordings: a long tail that only
-preference labels reveal, a few words a label. Labels are Bradley-Terry draws from it.
+The gold annotator (`Gold`) rewards stated facts, penalises wrong facts, small talk, repetition,
+length and broken grammar, and has a taste for each of about 180 words: a long tail that can only
+be learned from preference labels, a few words per label. Labels are Bradley-Terry draws.
 
-Two communities write. The forum's TL;DRs are the SFT examples, so the policy's samples vary along
-the writers' quality; a share of the prompts says `careful` or `careless` (`contrast_prompt`), so
-sampling under these affixes moves gold up and down. The panel's TL;DRs are the human pairs: mostly
-two responses of equally good writers (near ties), with wording habits of their own.
+There are two communities of writers. The forum's TL;DRs are the SFT examples, so the policy's
+samples vary in the writers' quality. A share of the SFT prompts contains `careful` or `careless`
+(`contrast_prompt`), so sampling with these affixes raises or lowers gold. The panel's TL;DRs are
+the human pairs: mostly two responses of equally good writers (near ties), with different word
+habits.
 
-Two axes say how the communities vary (`community_knobs`): alignment, how much of what annotators
-like is what the forum varies in, and off-policyness, how much the panel varies in ways of its own.
-They decide whether West-of-N can help (docs/theory.md). `Knobs` holds the other continuous
-constants; nothing here reaches a training stage except through the text.
+Two axes describe a world (`community_knobs`): alignment, the share of the annotators' preferences
+that the forum's variation covers, and off-policyness, the share of the panel's variation that the
+forum does not have. They decide whether West-of-N can help (docs/theory.md). `Knobs` holds the
+other constants. Training stages see only the texts.
 """
 
 from __future__ import annotations

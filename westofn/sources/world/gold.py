@@ -1,4 +1,4 @@
-"""The gold annotator g(prompt, response), known exactly and never shown to a training stage."""
+"""The gold annotator g(prompt, response), an exactly known reward that no training stage uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from westofn.sources.world.lexicon import (
     WORD_CLASS,
 )
 
-# Gold's terms beside `FACT_WEIGHTS` and `TASTE`, in units of reward.
+# Terms of the gold reward other than `FACT_WEIGHTS` and `TASTE`, in units of reward.
 WRONG_FACT = -0.9
 FILLER = -0.5
 REPETITION = -1.2
@@ -31,16 +31,17 @@ MISSING_WORD = -0.6
 MAX_WORDS = 18
 MIN_WORDS = 5
 
-_FREE_USES = {**dict.fromkeys(TASTE["determiner"], 2), "i": 3}  # of a word before it repeats
-_START, _END = "\n<", "\n>"  # no word holds white space, so no text can imitate an edge
+# Word -> number of uses without a penalty for repetition.
+_FREE_USES = {**dict.fromkeys(TASTE["determiner"], 2), "i": 3}
+_START, _END = "\n<", "\n>"  # words contain no white space, so no text contains these marks
 _EDGES = {_START: "start", _END: "end"}
 _PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?", " "))
 
 
 class _Effects(dict[tuple[str, str], float]):
-    """(word before, word) -> what the word adds wherever it stands; filled when first asked.
+    """Cache (previous word, word) -> the word's contribution to the reward.
 
-    A fact word counts as wrong here: whether the post states it is known per prompt only.
+    Every fact word counts as wrong here; `Gold._reward` adds the bonus of facts of the post.
     """
 
     def __init__(self, knobs: Knobs) -> None:
@@ -54,9 +55,9 @@ class _Effects(dict[tuple[str, str], float]):
         self._worth.update(dict.fromkeys((w for ws in FACTS.values() for w in ws), WRONG_FACT))
 
     def __missing__(self, key: tuple[str, str]) -> float:
-        before, word = (_class(part) for part in key)
-        effect = UNKNOWN_WORD if word == "unknown" else self._worth.get(key[1], 0.0)
-        if word not in FOLLOWERS.get(before, ()):
+        previous_class, word_class = (_class(part) for part in key)
+        effect = UNKNOWN_WORD if word_class == "unknown" else self._worth.get(key[1], 0.0)
+        if word_class not in FOLLOWERS.get(previous_class, ()):
             effect += BROKEN_GRAMMAR
         self[key] = effect
         return effect
@@ -67,19 +68,19 @@ def _class(word: str) -> str:
 
 
 class Gold:
-    """The annotator: facts stated, minus errors, small talk, repetition and length, plus taste.
+    """The annotator's reward: facts and taste, minus errors, small talk, repetition and length.
 
     g = sum of `FACT_WEIGHTS` over facts of the post that the response states (each once)
       + `WRONG_FACT` for every other fact word, `FILLER` for every small-talk topic
       + `taste_scale` x `TASTE` for every wording
-      + `REPETITION` for every word said again, `UNKNOWN_WORD`, `BROKEN_GRAMMAR` at every junction
-        that no writer makes (so stuffing keywords does not pay)
+      + `REPETITION` for every repeated word, `UNKNOWN_WORD`, `BROKEN_GRAMMAR` for every pair of
+        adjacent words that the grammar does not allow (so keyword stuffing does not pay)
       + `EXCESS_WORD` / `MISSING_WORD` for every word above `MAX_WORDS` / below `MIN_WORDS`.
 
     The annotators' preferences are Bradley-Terry: P*(a > b) = sigmoid((g(a) - g(b)) / temperature).
 
     Attributes:
-        temperature: The annotators' noise, in units of reward.
+        temperature: Noise of the annotators' labels, in units of reward.
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class Gold:
 
     @classmethod
     def from_frame(cls, world: pl.DataFrame, knobs: Knobs = KNOBS) -> Gold:
-        """The annotator of a WORLD frame, which holds each post's facts and the temperature.
+        """Build the annotator from a WORLD frame (each post's facts and the temperature).
 
         Raises:
-            DataError: The frame has no rows or a row does not hold what `load_world` writes.
+            DataError: The frame has no rows, or a row does not have the format that `load_world`
+                writes.
         """
         stated: dict[str, dict[str, str]] = {}
         temperatures: set[float] = set()
@@ -122,12 +124,12 @@ class Gold:
         if len(temperatures) != 1:
             raise DataError(
                 f"world: {len(stated)} rows with temperatures {sorted(temperatures)}, needs rows "
-                "that share one; rerun prepare with source world"
+                "with one temperature; rerun prepare with source world"
             )
         return cls(stated, temperatures.pop(), knobs)
 
     def rewards(self, prompt_ids: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
-        """Gold rewards, (n,), of any texts; O(words) each.
+        """Return the gold rewards (n,) of any texts; the cost is linear in the number of words.
 
         Raises:
             DataError: A prompt is not in the world.
@@ -137,7 +139,7 @@ class Gold:
         except KeyError as error:
             raise DataError(
                 f"world: has no facts for prompt {error} among its {len(self._bonuses)}; "
-                "responses and world come from different runs: rerun prepare and what follows"
+                "responses and world come from different runs: rerun prepare and the later stages"
             ) from None
         return np.array(
             [self._reward(*pair) for pair in zip(bonuses, responses, strict=True)],
@@ -147,7 +149,7 @@ class Gold:
     def p_prefer(
         self, prompt_ids: Sequence[str], first: Sequence[str], second: Sequence[str]
     ) -> NDArray[np.float64]:
-        """P*(first > second), (n,)."""
+        """Return the annotators' probability P*(first > second), (n,)."""
         margins = self.rewards(prompt_ids, first) - self.rewards(prompt_ids, second)
         return p_prefer(margins, self.temperature)
 
@@ -168,11 +170,11 @@ class Gold:
 
 
 def p_prefer(margins: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Bradley-Terry probability of each gold margin; same shape."""
+    """Return the Bradley-Terry probability of each gold margin, in the same shape."""
     return 0.5 + 0.5 * np.tanh(margins / (2.0 * temperature))  # a sigmoid that cannot overflow
 
 
 def _repeated(words: list[str], unique: set[str]) -> int:
-    """How many words are there again, beyond the free uses of small words."""
+    """Count repeated words, without the free uses of small words."""
     free = sum(min(words.count(word), _FREE_USES[word]) - 1 for word in unique & _FREE_USES.keys())
     return len(words) - len(unique) - free

@@ -1,4 +1,4 @@
-"""The continuous constants of the embedded world, and the two axes along which worlds differ."""
+"""Constants of the embedded world, and the two axes along which worlds differ."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ Community = Literal["forum", "panel"]
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """How hard the world is. Nothing here reaches a training stage except through the text.
+    """Continuous constants of the world. Training stages see only the texts.
 
     Attributes:
         trait_correlation: Correlation of each of a response's four traits (thorough, accurate,
-            concise, polished) with its writer's quality; 1 moves all defects together, 0 apart.
-        mood: Standard deviation of one writer's quality from response to response.
-        defects: Slope of the log-odds of every defect in its trait.
-        register: How far a careless writer's wording leans to careless words (log-odds a standard
-            deviation of the trait, for a word one standard deviation from its slot's mean).
-        register_taste: Correlation of a word's register (who uses it) with its taste (who likes
-            it); below 1 some words of careless writers are liked, and only labels tell which.
-        taste_scale: Gold reward of a word of taste 1.
+            concise, polished) with its writer's quality; at 0 the defects are independent.
+        mood: Standard deviation of a writer's quality between responses.
+        defects: Slope of the log-odds of a defect in its trait.
+        register: Slope of a word's log-odds in the trait polished, for a word whose register is one
+            standard deviation above its slot's mean.
+        register_taste: Correlation of a word's register (polished or careless writers use it) with
+            its taste (annotators like it). Below 1, annotators like some words of careless writers.
+        taste_scale: Gold reward of a word with taste 1.
         habit_spread: Standard deviation of the log-frequencies of words within a slot.
         habit_overlap: Correlation of these log-frequencies between the two communities.
         same_writer: Share of human pairs whose two responses come from equally good writers.
-        contrast_share: Share of SFT examples whose prompt carries a contrast affix.
+        contrast_share: Share of SFT examples whose prompt has a contrast affix.
     """
 
     trait_correlation: float = 0.75
@@ -43,30 +43,30 @@ class Knobs:
 KNOBS = Knobs()
 
 TRAITS_ALIGNED = 0.2
-"""What an alignment of 1 adds to `trait_correlation`."""
+"""Increase of `trait_correlation` at alignment 1."""
 
 
 def community_knobs(
     community: Community, alignment: float, off_policyness: float, knobs: Knobs = KNOBS
 ) -> Knobs:
-    """The constants of one community at a place on the map of worlds.
+    """Return the constants of one community for a point on the map of worlds.
 
-    Both axes act on two correlations: of a response's traits with its writer's quality
-    (`trait_correlation`), and of the words that good writers use with the words that annotators
+    Both axes change two correlations: between a response's traits and its writer's quality
+    (`trait_correlation`), and between the words that good writers use and the words that annotators
     like (`register_taste`).
 
     Args:
-        community: forum wrote the SFT examples, so the policy varies as the forum does. Panel wrote
-            the human pairs.
-        alignment: In [0, 1]. How much of what annotators like is what the policy's samples vary
-            in. At 1, good writers use exactly the words that annotators like.
-        off_policyness: In [0, 1]. How much the human pairs vary in ways of their own. At 0 the
-            panel's texts vary as the forum's do; at 1 the panel's words and traits have nothing to
-            do with its writers' quality.
-        knobs: The constants where both axes are 0.
+        community: "forum" wrote the SFT examples, which the policy imitates; "panel" wrote the
+            human pairs.
+        alignment: Share, in [0, 1], of the annotators' preferences that the policy's variation
+            covers. At 1, good writers use exactly the words that annotators like.
+        off_policyness: Difference, in [0, 1], between the variation of the human pairs and of the
+            policy's samples. At 0 the panel's texts vary like the forum's; at 1 the panel's words
+            and traits are independent of its writers' quality.
+        knobs: The constants if both axes are 0.
 
     Returns:
-        The constants with the two correlations of this community.
+        The constants with the two correlations of the community.
 
     >>> forum = community_knobs("forum", alignment=1.0, off_policyness=1.0)
     >>> forum.register_taste, round(forum.trait_correlation, 2)

@@ -1,7 +1,7 @@
-"""Every word of the embedded world: facts, fillers, wordings, and what annotators think of each.
+"""All words of the embedded world: facts, fillers, wordings, and the annotators' tastes.
 
-A word belongs to exactly one class, so a response is understood word by word. The weights of
-`TASTE` are the long tail of preferences that nothing but preference labels reveals.
+A word belongs to exactly one class, so a response is parsed word by word. The weights of `TASTE`
+are a long tail of preferences that can only be learned from preference labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _tastes(text: str) -> Mapping[str, float]:
-    """`word weight word weight …` as a read-only mapping."""
+    """Parse `word weight word weight …` into a read-only mapping."""
     items = text.split()
     return MappingProxyType(
         {word: float(weight) for word, weight in zip(items[::2], items[1::2], strict=True)}
@@ -40,12 +40,12 @@ FACTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ask": _words("sue move quit wait pay apologize refuse leave"),
     }
 )
-"""Slot -> its words. A post states one word a slot; any other word of the slot is then wrong."""
+"""Slot -> words. A post states one word of each slot; all other words of the slot are wrong."""
 
 FACT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"who": 0.5, "deed": 0.5, "thing": 0.7, "party": 0.4, "want": 0.6, "when": 0.5, "ask": 0.8}
 )
-"""What an annotator gives for stating a fact of the post, once; the sum is 4.0."""
+"""Slot -> gold reward of stating the post's fact at least once; the sum is 4.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ FILLERS: tuple[Filler, ...] = (
     Filler("it", "was", "weather", _words("rainy sunny windy snowy foggy hot")),
     Filler("i", "eat", "food", _words("pizza rice soup noodles tacos salad")),
 )
-"""What posts ramble about; a TL;DR should not."""
+"""Small talk of posts, which a TL;DR should omit."""
 
 TASTE: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
@@ -117,7 +117,7 @@ TASTE: Mapping[str, Mapping[str, float]] = MappingProxyType(
         ),
     }
 )
-"""Wording slot -> word -> how annotators like it, from -1 to 1, before `Knobs.taste_scale`."""
+"""Wording slot -> word -> taste of the annotators, -1 to 1, before `Knobs.taste_scale`."""
 
 _CLAUSE_START = _words("determiner vague_who party vague_party modal i we it")
 _CLAUSE_END = (*_CLAUSE_START, "connective", "closer", "end")
@@ -152,7 +152,7 @@ FOLLOWERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **{filler.topic: _CLAUSE_END for filler in FILLERS},
     }
 )
-"""Word class -> the classes that a writer may put after it: the grammar of a TL;DR."""
+"""Word class -> classes that can follow it: the grammar of a TL;DR."""
 
 WORD_CLASS: Mapping[str, str] = MappingProxyType(
     {
@@ -162,4 +162,4 @@ WORD_CLASS: Mapping[str, str] = MappingProxyType(
         **{word: word for filler in FILLERS for word in (filler.subject, filler.verb)},
     }
 )
-"""Word -> its class, for every word that a TL;DR may hold."""
+"""Word -> class, for every word that a TL;DR can contain."""

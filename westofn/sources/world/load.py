@@ -1,4 +1,4 @@
-"""Write and label one embedded world: SFT examples, human pairs, prompts, and its facts."""
+"""Generate one embedded world: SFT examples, labelled human pairs, prompts, and facts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
-from westofn.params import WorldParams
+from westofn.params.prepare import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world.gold import Gold
 from westofn.sources.world.knobs import KNOBS, Knobs, community_knobs
 from westofn.sources.world.posts import Contrast, Posts, as_prompt, contrast_prompt, write_posts
 from westofn.sources.world.writers import WRITERS, draw_quality, write_responses
 
-_SFT_VALIDATION = 50  # one SFT example in so many is for validation
-# Each split has randomness of its own, so that its size does not disturb the others.
+_SFT_VALIDATION = 50  # one of this many SFT examples is for validation
+# Each split has its own random generator, so that its size does not change the other splits.
 _STREAMS = ("test", "validation", "train", "sft", "extra")
 
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """The posts of one split, their names and facts, and a generator of its own."""
+    """The posts of one split, their ids and facts, and the split's random generator."""
 
     name: str
     posts: Posts
@@ -48,17 +48,16 @@ class _Split:
 
 
 def load_world(params: WorldParams, seed: int, knobs: Knobs = KNOBS) -> SourceData:
-    """Write one world; equal arguments give equal frames.
+    """Generate one world; equal arguments give equal frames.
 
     Args:
-        params: How many rows of each kind, the annotators' temperature, and the world's place on
-            the map: alignment and off-policyness.
-        seed: Of everything random.
-        knobs: The world's constants; give the same ones to `Gold.from_frame`.
+        params: Numbers of rows, the annotators' temperature, alignment and off-policyness.
+        seed: Seed of all random draws.
+        knobs: Constants of the world; give the same ones to `Gold.from_frame`.
 
     Returns:
-        The canonical frames. All prompts differ. The facts of the SFT prompts are not in the
-        world frame: no stage asks gold about them.
+        The canonical frames. All prompts are distinct. The world frame has no facts of SFT prompts,
+        because no stage needs their gold reward.
     """
     test_posts = max(params.test_pairs, params.test_prompts)
     sizes = (
@@ -112,7 +111,7 @@ def _splits(sizes: Iterable[int], seed: int) -> list[_Split]:
 
 
 def _demonstrations(split: _Split, knobs: Knobs) -> pl.DataFrame:
-    """SFT rows by the forum's writers; some prompts name the kind of writer who answered."""
+    """SFT rows by the forum's writers; some prompts have an affix with the kind of writer."""
     n, rng = len(split.posts), split.rng
     draw = rng.random(n)
     careful = draw < knobs.contrast_share / 2
@@ -144,7 +143,7 @@ def _with_affix(prompts: list[str], where: NDArray[np.bool_], contrast: Contrast
 
 
 def _human_pairs(split: _Split, n: int, temperature: float, knobs: Knobs) -> pl.DataFrame:
-    """One labelled pair for each of the first n posts, by the panel's writers (off-policy)."""
+    """One labelled pair by the panel's writers (off-policy) for each of the first n posts."""
     rng = split.rng
     posts = split.posts.take(np.arange(n))
     first_quality = draw_quality(n, "panel", rng)
@@ -154,8 +153,8 @@ def _human_pairs(split: _Split, n: int, temperature: float, knobs: Knobs) -> pl.
     second = write_responses(posts, second_quality, "panel", rng, knobs)
     while equal := [row for row in range(n) if first[row] == second[row]]:
         rows = np.array(equal)
-        again = write_responses(posts.take(rows), second_quality[rows], "panel", rng, knobs)
-        for row, response in zip(equal, again, strict=True):
+        rewritten = write_responses(posts.take(rows), second_quality[rows], "panel", rng, knobs)
+        for row, response in zip(equal, rewritten, strict=True):
             second[row] = response
     prompt_ids = split.prompt_ids[:n]
     p_first = Gold(split.stated, temperature, knobs).p_prefer(prompt_ids, first, second)
@@ -187,6 +186,6 @@ def _prompts(split: _Split, rows: range) -> pl.DataFrame:
 
 
 def _facts(split: _Split, temperature: float) -> pl.DataFrame:
-    """What Gold needs: each post's facts, and the temperature in every row."""
+    """Rows for `Gold.from_frame`: each post's facts, and the temperature in every row."""
     rows = [json.dumps({**stated, "temperature": temperature}) for stated in split.stated.values()]
     return WORLD.frame({"prompt_id": split.prompt_ids, "facts": rows})

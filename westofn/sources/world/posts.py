@@ -1,4 +1,4 @@
-"""Forum posts: one person's trouble, a demand, small talk, a question; all facts are random."""
+"""Forum posts: a person's trouble, a demand, small talk, a question; all facts are random."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _QUESTION_FIRST = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """n posts with what they state.
+    """Texts, facts and small talk of n posts.
 
     Attributes:
         texts: The posts.
-        facts: (n, slots) index of the stated word in `FACTS[slot]`.
-        fillers: (n, topics) index of the topic word in `FILLERS[topic].words`, -1 where absent.
+        facts: (n, slots), index of the stated word in `FACTS[slot]`.
+        fillers: (n, topics), index of the topic word in `FILLERS[topic].words`; -1 if absent.
     """
 
     texts: tuple[str, ...]
@@ -46,17 +46,17 @@ class Posts:
         return len(self.texts)
 
     def take(self, rows: NDArray[np.int64]) -> Posts:
-        """The posts at these rows."""
+        """Return the posts at the given rows."""
         texts = tuple(self.texts[row] for row in rows.tolist())
         return Posts(texts, self.facts[rows], self.fillers[rows])
 
     def stated(self, row: int) -> dict[str, str]:
-        """Slot -> the word that the post states."""
+        """Return slot -> word that the post states."""
         return _stated(self.facts[row].tolist())
 
 
 def as_prompt(post: str) -> str:
-    """A post with the cue that asks for its TL;DR.
+    """Append the cue for a TL;DR to a post.
 
     >>> as_prompt("should i sue ?")
     'should i sue ? tldr :'
@@ -65,7 +65,7 @@ def as_prompt(post: str) -> str:
 
 
 def contrast_prompt(prompt: str, contrast: Contrast) -> str:
-    """The prompt with the affix that asks for a good or for a bad TL;DR (RLCD's contrast).
+    """Insert the affix that asks for a good or a bad TL;DR (RLCD's contrast) into a prompt.
 
     >>> contrast_prompt("should i sue ? tldr :", "careless")
     'should i sue ? careless tldr :'
@@ -74,7 +74,7 @@ def contrast_prompt(prompt: str, contrast: Contrast) -> str:
 
 
 def write_posts(n: int, rng: np.random.Generator, exclude: Collection[str] = ()) -> Posts:
-    """Write n posts with n different texts, none of them in `exclude`."""
+    """Generate n posts with distinct texts that are not in `exclude`."""
     drafts: dict[str, tuple[list[int], list[int]]] = {}
     while len(drafts) < n:
         for text, facts, fillers in _draft(n - len(drafts), rng):
@@ -86,27 +86,27 @@ def write_posts(n: int, rng: np.random.Generator, exclude: Collection[str] = ())
 
 
 def _draft(n: int, rng: np.random.Generator) -> list[tuple[str, list[int], list[int]]]:
-    """Write n posts, some of which may be equal."""
+    """Generate n posts; texts can be equal."""
     facts = np.stack([rng.integers(len(words), size=n) for words in FACTS.values()], axis=1)
     topics = np.stack([rng.integers(len(filler.words), size=n) for filler in FILLERS], axis=1)
     kept = rng.random((n, len(FILLERS))).argsort(axis=1) < rng.integers(2, 5, size=(n, 1))
     fillers = np.where(kept, topics, -1)
-    shapes = rng.integers(3, size=(n, 3)).tolist()
+    template_indices = rng.integers(3, size=(n, 3)).tolist()
     order = rng.random((n, 2 + len(FILLERS))).argsort(axis=1).tolist()
     question_first = (rng.random(n) < _QUESTION_FIRST).tolist()
     posts = []
     for row, (fact_row, filler_row) in enumerate(
         zip(facts.tolist(), fillers.tolist(), strict=True)
     ):
-        deed, demand, question = shapes[row]
+        deed, demand, question = template_indices[row]
         sentences = [_DEEDS[deed], _DEMANDS[demand]]
         sentences += [
             f"{filler.subject} {filler.verb} {filler.words[index]} ." if index >= 0 else ""
             for filler, index in zip(FILLERS, filler_row, strict=True)
         ]
-        body = [sentences[place] for place in order[row] if sentences[place]]
-        place = 0 if question_first[row] else len(body)
-        body.insert(place, _QUESTIONS[question])
+        body = [sentences[position] for position in order[row] if sentences[position]]
+        position = 0 if question_first[row] else len(body)
+        body.insert(position, _QUESTIONS[question])
         posts.append((" ".join(body).format_map(_stated(fact_row)), fact_row, filler_row))
     return posts
 

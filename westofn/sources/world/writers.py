@@ -1,4 +1,4 @@
-"""Writers of TL;DRs: a latent quality moves all of a response's defects, partly and together."""
+"""Writers of TL;DRs; a writer's latent quality is correlated with all defects of a response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A kind of writer: its mean quality and its share of the texts of the two communities."""
+    """A kind of writer: mean quality, and share of the texts of each community."""
 
     name: str
     quality: float
@@ -28,7 +28,7 @@ class Writer:
     panel_share: float
 
     def share(self, community: Community) -> float:
-        """Share of a community's texts."""
+        """Return the writer's share of a community's texts."""
         return self.forum_share if community == "forum" else self.panel_share
 
 
@@ -38,7 +38,7 @@ WRITERS: tuple[Writer, ...] = (
     Writer("hurried", quality=-0.5, forum_share=0.20, panel_share=0.35),
     Writer("rambler", quality=-1.5, forum_share=0.15, panel_share=0.10),
 )
-"""Forum: who wrote the SFT examples. Panel: who wrote the human pairs (off-policy)."""
+"""The forum writes the SFT examples; the panel writes the human pairs (off-policy)."""
 
 OPTIONAL = {
     "opener": 0.5,
@@ -48,15 +48,15 @@ OPTIONAL = {
     "connective": 0.7,
     "closer": 0.4,
 }
-"""How often a writer fills an optional wording slot."""
+"""Optional wording slot -> probability that a writer fills it."""
 QUESTION_FIRST: dict[Community, float] = {"forum": 0.1, "panel": 0.4}
-"""How often a TL;DR begins with its question: the panel's texts are also built differently."""
-_HABITS_SEED = 20240123  # which words the communities happen to use; the same in every world
+"""Community -> probability that a TL;DR begins with the question."""
+_HABITS_SEED = 20240123  # seed of the communities' word frequencies, equal in all worlds
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """(n,) each; 0 is ordinary, higher is better, one unit is one standard deviation."""
+    """Traits of n responses, (n,) each, in standard deviations from the mean; higher is better."""
 
     thorough: Floats
     accurate: Floats
@@ -71,26 +71,28 @@ def draw_quality(
     *,
     among: Sequence[Writer] = WRITERS,
 ) -> Floats:
-    """(n,) mean qualities of writers drawn from a community."""
+    """Draw n writers of a community and return their mean qualities (n,)."""
     shares = np.array([writer.share(community) for writer in among])
     qualities: Floats = np.array([writer.quality for writer in among])
     return qualities.take(_categorical(np.tile(shares, (n, 1)), rng))
 
 
 def draw_traits(quality: Floats, rng: np.random.Generator, knobs: Knobs) -> Traits:
-    """Traits of one response for each writer's quality: correlated through the quality only."""
+    """Draw the traits of one response per writer; they are correlated only through quality."""
     n, rho = len(quality), knobs.trait_correlation
-    today = quality + knobs.mood * rng.standard_normal(n)
-    own = np.sqrt(1.0 - rho**2)
-    return Traits(*(rho * today + own * rng.standard_normal(n) for _ in range(4)))
+    response_quality = quality + knobs.mood * rng.standard_normal(n)
+    independent = np.sqrt(1.0 - rho**2)
+    return Traits(
+        *(rho * response_quality + independent * rng.standard_normal(n) for _ in range(4))
+    )
 
 
 def write_responses(
     posts: Posts, quality: Floats, community: Community, rng: np.random.Generator, knobs: Knobs
 ) -> list[str]:
-    """One TL;DR for each post, by a writer of the given mean quality.
+    """Generate one TL;DR for each post, by a writer with the given mean quality.
 
-    Every response is a row of cells in the order of the grammar; an absent word is "".
+    A response is a row of words in the order of the grammar; an absent word is "".
     """
     traits = draw_traits(quality, rng, knobs)
     pen = _Pen(posts, traits, community, rng, knobs)
@@ -118,7 +120,7 @@ def write_responses(
 
 
 class _Pen:
-    """Draws words for all responses at once."""
+    """Draws the words of all responses at once."""
 
     def __init__(
         self,
@@ -132,44 +134,44 @@ class _Pen:
         self._rng, self._knobs = rng, knobs
 
     def chance(self, log_odds: float, trait: Floats) -> Mask:
-        """(n,) true with log-odds that rise with the trait."""
+        """Draw (n,) booleans whose log-odds increase with the trait."""
         odds = log_odds + self._knobs.defects * trait
         return self._rng.random(len(trait)) < 1.0 / (1.0 + np.exp(-odds))
 
     def where(self, mask: Mask, words: Words | str) -> Words:
-        """The words where the mask holds, else ""."""
+        """Return the words where the mask is true, else ""."""
         return np.where(mask, words, "").astype(object)
 
     def wording(self, slot: str) -> Words:
-        """(n,) words of a slot: the community's habit, tilted by the polish of each response."""
+        """Draw (n,) words of a slot by the community's habits and the polish of each response."""
         words, habit, register = _usage(slot, self._community, self._knobs)
         tilt = self._knobs.register * self._traits.polished
         return words.take(_categorical(np.exp(habit + tilt[:, None] * register), self._rng))
 
     def optional(self, slot: str) -> Words:
-        """Like `wording`, often absent."""
+        """Draw words like `wording`, but leave the slot empty at its rate."""
         words = self.wording(slot)
         return self.where(self._rng.random(len(words)) < OPTIONAL[slot], words)
 
     def fact(self, slot: str) -> Words:
-        """(n,) the fact of the post, or by mistake another word of its slot."""
+        """Draw (n,) the fact of the post, or by mistake another word of the slot."""
         words = np.array(FACTS[slot], dtype=object)
         stated = self._posts.facts[:, list(FACTS).index(slot)]
         other = (stated + self._rng.integers(1, len(words), size=len(stated))) % len(words)
         return words[np.where(self.chance(-3.4, -self._traits.accurate), other, stated)]
 
     def deed_clause(self) -> list[Words]:
-        """`my annoying boss literally broke that laptop`, with vague words where careless."""
+        """Draw clauses like `my lousy boss literally broke that laptop`, some with vague words."""
         vague_who = self.chance(-2.2, -self._traits.thorough)
         vague_thing = self.chance(-2.2, -self._traits.thorough)
         adverb = self.optional("adverb")
-        again = self.chance(-2.6, -self._traits.concise)
+        repeat_adverb = self.chance(-2.6, -self._traits.concise)
         return [
             self.where(~vague_who, self.wording("determiner")),
             self.where(~vague_who, self.optional("adjective")),
             np.where(vague_who, self.wording("vague_who"), self.fact("who")),
             adverb,
-            self.where(again, adverb),
+            self.where(repeat_adverb, adverb),
             self.fact("deed"),
             self.where(~vague_thing, self.wording("determiner")),
             np.where(vague_thing, self.wording("vague_thing"), self.fact("thing")),
@@ -177,7 +179,7 @@ class _Pen:
         ]
 
     def demand_clause(self) -> list[Words]:
-        """`bank demands money by friday`, the deadline sometimes left out."""
+        """Draw clauses like `bank demands money by friday`, some without the deadline."""
         vague = self.chance(-2.2, -self._traits.thorough)
         dated = self.chance(1.8, self._traits.thorough)
         return [
@@ -189,7 +191,7 @@ class _Pen:
         ]
 
     def filler_clauses(self, first: int) -> list[Words]:
-        """Two kinds of small talk, copied from the post by a writer who is not concise."""
+        """Draw two kinds of small talk, which writers who are not concise copy from the post."""
         cells: list[Words] = []
         for topic, filler in enumerate(FILLERS[first : first + 2], start=first):
             stated = self._posts.fillers[:, topic]
@@ -201,22 +203,23 @@ class _Pen:
 
 @functools.cache
 def _usage(slot: str, community: Community, knobs: Knobs) -> tuple[Words, Floats, Floats]:
-    """(k,) words of a slot, the community's log-frequencies, each word's register (mean 0, sd 1).
+    """Return a slot's words, the community's log-frequencies, and the words' registers; (k,) each.
 
-    Positive registers are words of polished writers. The communities share registers and tastes,
-    not habits: a word that is rare among human pairs may be common in the policy's samples.
+    Polished writers prefer words with a positive register (mean 0, standard deviation 1). The
+    communities share registers and tastes but not frequencies: a word that is rare in human pairs
+    can be common in the policy's samples.
     """
     words = np.array(list(TASTE[slot]), dtype=object)
     taste = _standardised(np.array(list(TASTE[slot].values())))
     slot_number = list(TASTE).index(slot)
-    shared, forum, panel, register = np.random.default_rng(
+    shared_habit, forum, panel, register = np.random.default_rng(
         [_HABITS_SEED, slot_number]
     ).standard_normal((4, len(words)))
-    own = forum if community == "forum" else panel
+    community_habit = forum if community == "forum" else panel
     overlap, taste_share = knobs.habit_overlap, knobs.register_taste
-    habit = np.sqrt(overlap) * shared + np.sqrt(1.0 - overlap) * own
-    mixed = taste_share * taste + np.sqrt(1.0 - taste_share**2) * register
-    return words, knobs.habit_spread * habit, _standardised(mixed)
+    habit = np.sqrt(overlap) * shared_habit + np.sqrt(1.0 - overlap) * community_habit
+    register_values = taste_share * taste + np.sqrt(1.0 - taste_share**2) * register
+    return words, knobs.habit_spread * habit, _standardised(register_values)
 
 
 def _standardised(values: Floats) -> Floats:
@@ -225,7 +228,7 @@ def _standardised(values: Floats) -> Floats:
 
 
 def _categorical(weights: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    """One column index for each row of (n, k) unnormalised weights."""
+    """Draw one column index for each row of (n, k) unnormalised weights."""
     cumulative = weights.cumsum(axis=1)
     threshold = rng.random((len(weights), 1)) * cumulative[:, -1:]
     column: NDArray[np.int64] = (cumulative <= threshold).sum(axis=1)

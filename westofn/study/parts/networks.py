@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import top_bottom_pairs
-from westofn.params import Learner
+from westofn.params.student_rm import Learner
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from
-
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
 
 
 def run(lab: Lab) -> None:
