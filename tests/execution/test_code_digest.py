@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from westofn.errors import DataError
-from westofn.execution.code_digest import Code, changed_files, digests_of_stages
+from westofn.execution.code_digest import (
+    Code,
+    changed_files,
+    digests_of_plugin,
+    digests_of_stages,
+)
 
 DRAW = '''"""Draw."""
 
@@ -135,6 +140,18 @@ def test_a_template_counts_by_its_bytes_and_other_files_do_not(root: Path) -> No
 
 def test_the_stage_that_digests_code_has_no_digest(root: Path) -> None:
     assert changed(root, "stages/code.py", "VALUE = 2\n") == set()
+
+
+def test_a_plugin_has_its_own_code_and_what_it_imports(root: Path) -> None:
+    (root / "plugins").mkdir()
+    (root / "plugins/mine.py").write_text("from westofn.draw import draw\n", encoding="utf-8")
+    assert [*digests_of_plugin(root, "mine")] == ["plugins/mine.py", "westofn/draw.py"]
+    assert changed(root, "plugins/mine.py", "VALUE = 1\n") == set()
+    assert [*digests_of_plugin(root, "mine")] == ["plugins/mine.py"]
+
+
+def test_a_plugin_that_no_parameter_names_or_that_is_missing_is_empty(root: Path) -> None:
+    assert digests_of_plugin(root, None) == digests_of_plugin(root, "absent") == {}
 
 
 def test_equal_code_has_equal_digests_wherever_it_lies(root: Path) -> None:

@@ -198,28 +198,40 @@ def test_the_nine_stages_are_numbered_in_order() -> None:
         assert contract(name).startswith(f"Stage {number} of 9, `{name}`:")
 
 
-@pytest.mark.parametrize("name", [name for name in stages() if name != "code"])
-def test_a_stage_depends_on_the_digest_of_its_code_and_on_no_code_by_path(name: str) -> None:
+NAME_PLUGINS = ("base_rm.loss", "student_rm.loss", "won_select.selector")
+"""Parameters that may name an entry of a file in plugins/."""
+
+
+@pytest.mark.parametrize("name", [name for name in stages() if name not in ("code", "check")])
+def test_a_stage_depends_on_its_code_and_plugins_by_digests_and_on_no_code_by_path(
+    name: str,
+) -> None:
     deps = [str(dep) for dep in stages()[name]["deps"]]
-    digest = name if name in PART_OF else module_of(name)
-    assert [dep for dep in deps if dep.startswith("data/code")] == [f"data/code/{digest}.json"]
-    assert digest in digests_of_stages(ROOT)
+    code = name if name in PART_OF else module_of(name)
+    assert code in digests_of_stages(ROOT)
+    declared = declared_of(name)
+    plugins = [
+        key for key in NAME_PLUGINS if [one for one in declared if f"{key}.".startswith(f"{one}.")]
+    ]
+    assert [dep for dep in deps if dep.startswith("data/code")] == [
+        f"data/code/{digest}.json" for digest in (code, *plugins)
+    ]
     assert [dep for dep in deps if dep.split("/")[0] in PACKAGES] == []
 
 
-def test_every_digest_is_read_by_a_stage() -> None:
+def test_every_digest_of_a_stage_is_read() -> None:
     read = {str(dep) for body in stages().values() for dep in body["deps"]}
     assert {f"data/code/{name}.json" for name in digests_of_stages(ROOT)} <= read
 
 
-def test_code_depends_on_all_code() -> None:
+def test_code_depends_on_all_code_and_on_what_names_plugins() -> None:
     assert stages()["code"]["deps"] == sorted(PACKAGES)
-    assert "params" not in stages()["code"]
+    assert stages()["code"]["params"] == [*NAME_PLUGINS]
 
 
 @cache
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph(*PACKAGES, cache_dir=None)
+    return grimp.build_graph("stages", "westofn", cache_dir=None)
 
 
 def reached_by_grimp(*modules: str) -> set[str]:
@@ -339,7 +351,7 @@ def reads_of(module: str, part: str = "") -> set[str]:
     return found.keys
 
 
-@pytest.mark.parametrize("name", [name for name in stages() if name not in ("check", "code")])
+@pytest.mark.parametrize("name", [name for name in stages() if name != "check"])
 def test_a_stage_declares_the_parameters_that_it_reads(name: str) -> None:
     declared = declared_of(name)
     read = reads_of(module_of(name), *part_modules(stages()[name]["cmd"]))

@@ -33,7 +33,14 @@ EVALUATION = (
 PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl")
 
 WRITES: dict[str, dict[str, tuple[str, ...]]] = {
-    "code": {"data/code": tuple(f"{name}.json" for name in digests_of_stages(ROOT))},
+    "code": {
+        "data/code": (
+            *(f"{name}.json" for name in digests_of_stages(ROOT)),
+            "base_rm.loss.json",
+            "student_rm.loss.json",
+            "won_select.selector.json",
+        ),
+    },
     "check": {"data/check": ("ok",)},
     "prepare": {
         "data/prepared": (

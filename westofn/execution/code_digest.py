@@ -1,9 +1,9 @@
 """What code a stage depends on, by meaning: digests of syntax trees without docstrings.
 
-The import statements of a stage are followed, also those inside functions, through the packages
-`stages` and `westofn`. A package's `__init__` runs when a module of it is imported, so it counts
-too. Comments, docstrings and layout are not in the tree; names and annotations are, since typer and
-pydantic read annotations when they run. Templates beside a module count by their bytes.
+The import statements of a stage are followed, also those inside functions, through the folders
+`stages`, `westofn` and `plugins`. A package's `__init__` runs when a module of it is imported, so
+it counts too. Comments, docstrings and layout are not in the tree; names and annotations are, since
+typer and pydantic read annotations when they run. Templates beside a module count by their bytes.
 
 Fields that are empty are left out, so a Python version that adds optional fields gives equal
 digests. A version that parses the same text to another tree gives other digests: then every stage
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from westofn.errors import DataError
 
-PACKAGES = ("stages", "westofn")
+PACKAGES = ("plugins", "stages", "westofn")
 NO_STAGES = {"__init__", "common", "code"}
 """Modules of `stages` without a digest: shared ones, and the stage that reads all code."""
 LOADED_BY_NAME = {"study": "westofn.study.parts"}
@@ -56,6 +56,20 @@ def digests_of_stages(root: Path) -> dict[str, Digests]:
         else:
             stages[path.stem] = code.digests(module)
     return stages
+
+
+def digests_of_plugin(root: Path, module: str | None) -> Digests:
+    """The code of a file in `plugins/`, and what it imports; empty where there is none.
+
+    Args:
+        root: The folder that holds `plugins`.
+        module: The file's name without its ending.
+
+    Raises:
+        DataError: A file is not Python.
+    """
+    there = module is not None and (root / "plugins" / f"{module}.py").is_file()
+    return Code(root).digests(f"plugins.{module}") if there else {}
 
 
 def changed_files(old: Digests, new: Digests) -> list[str]:
