@@ -30,6 +30,7 @@ check: $(READY)
 	ruff check .
 	mypy
 	lint-imports
+	vulture
 
 format: $(READY)
 	ruff format .

@@ -20,42 +20,30 @@ from transformers.cache_utils import DynamicCache
 from westofn.networks.network import Generator
 from westofn.networks.prefix import KeyValues, growing, key_values, repeat, roomy, select
 from westofn.networks.recompute import drops_caches
+from westofn.params.network import ModelSize
 
 
 def build_scratch(
-    *,
-    vocabulary: int,
-    width: int,
-    layers: int,
-    heads: int,
-    feed_forward: int,
-    dropout: float,
-    pad_id: int,
-    eos_id: int,
-    max_tokens: int,
+    size: ModelSize, *, vocabulary: int, pad_id: int, eos_id: int, max_tokens: int
 ) -> LlamaForCausalLM:
     """A Llama (RMSNorm, SwiGLU, RoPE, tied embeddings) from random weights; the caller seeds torch.
 
     Args:
-        vocabulary: Tokens.
-        width: Of a state.
-        layers: Of the one stack.
-        heads: Of attention, each with keys and values of its own.
-        feed_forward: Width of the gated layer.
-        dropout: Of the attention's weights, the only one that a Llama has.
+        size: Its dropout is the attention weights', the only one that a Llama has.
+        vocabulary: Number of tokens.
         pad_id: Written into the configuration.
         eos_id: The same.
         max_tokens: The longest row that the model is meant for.
     """
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
         max_position_embeddings=max_tokens,
-        attention_dropout=dropout,
+        attention_dropout=size.dropout,
         tie_word_embeddings=True,
         pad_token_id=pad_id,
         bos_token_id=eos_id,

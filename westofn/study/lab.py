@@ -166,7 +166,7 @@ class Lab:
         if learner == "linear_head":
             pools = inputs.unlabeled if any(powers) else None
             samples = None if pools is None else Samples(pools.prompts, pools.responses)
-            recipe = replace(recipe, params=linear_params(section))
+            recipe = replace(recipe, params=linear_params(section, section.learner))
             linear = LinearHead(powers, samples)
             trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
         else:

@@ -31,7 +31,7 @@ from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
 from westofn.networks.adapters import Facts
-from westofn.params.student_rm import StudentRmParams
+from westofn.params.reward import RewardModelParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.losses import loss_of, loss_settings, targets_of
 from westofn.training.preference import (
@@ -137,13 +137,13 @@ class LinearHead:
         return None if learner == "network" else cls()
 
 
-def linear_params(section: StudentRmParams) -> StudentRmParams:
+def linear_params(section: RewardModelParams, learner: str) -> RewardModelParams:
     """The section `student_rm` for an arm that is a linear head whatever the student is.
 
     Where the student is a network, its loss may be one that no linear head is fitted to: such an
     arm has Bradley–Terry's then.
     """
-    if section.learner == "linear_head":
+    if learner == "linear_head":
         return section
     return section.model_copy(update={"loss": "bradley_terry"})
 
