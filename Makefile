@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format deps docs presets study map human venv clean
+.PHONY: repro test test-fast check format docs presets study map human venv clean
 
 SEEDS ?= 9
 
@@ -31,14 +31,10 @@ check: $(READY)
 	mypy
 	lint-imports
 	vulture
-	python -m tests.repo.deps --check
 
 format: $(READY)
 	ruff format .
 	ruff check --fix .
-
-deps: $(READY)  ## write each stage's imports into dvc.yaml
-	python -m tests.repo.deps --write
 
 docs: $(READY)  ## write docs/artifacts.md from the schemas
 	python -c 'from westofn.artifacts.catalogue import markdown; print(markdown(), end="")' > docs/artifacts.md

@@ -11,7 +11,7 @@ from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.errors import ParameterError
 from westofn.params.base_rm import BaseRmParams
 from westofn.params.file import load_section, load_seed

@@ -293,7 +293,7 @@ def test_a_file_that_dvc_rewrote_reads_the_same(tmp_path: Path) -> None:
     document = yaml.load(REPOSITORY.read_text(encoding="utf-8"))
     document["sft"]["learning_rate"] = 1e-5
     document["filter"]["quantile"] = 0.25
-    document["prepare"]["source"] = "hh"
+    document["prepare"] |= {"source": "hh", "path": "raw/hh"}
     path = tmp_path / "params.yaml"
     with path.open("w", encoding="utf-8") as handle:
         yaml.dump(document, handle)

@@ -6,9 +6,8 @@ from functools import cache
 
 import grimp
 import pytest
-from ruamel.yaml import YAML
 
-from tests.repo.deps import ROOT, body_of, stage_module
+from tests.repo.pipelines import ROOT, stage_module, stages_in
 
 SHARED = {"base", "comparator", "defaults", "file", "network"}
 """Modules of westofn/params that are no section's."""
@@ -19,8 +18,7 @@ WHOLE = {"check"}
 @cache
 def stages() -> dict[str, tuple[str, set[str]]]:
     """The module and the declared sections of every stage of dvc.yaml."""
-    document = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-    bodies = {name: body_of(stage) for name, stage in document.items()}
+    bodies = stages_in(ROOT / "dvc.yaml")
     return {
         name: (stage_module(body["cmd"]), {str(key).partition(".")[0] for key in body["params"]})
         for name, body in bodies.items()

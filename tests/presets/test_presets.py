@@ -10,7 +10,7 @@ import pytest
 from dvc.fs import localfs
 from dvc.utils.serialize import modify_yaml
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.errors import ParameterError
 from westofn.params.whole import load_params
 from westofn.presets.catalogue import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import cache
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.study.parts import INPUTS, Part
 
 STUDY = ROOT / "westofn" / "study"

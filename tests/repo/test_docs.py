@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from tests.repo.deps import PIPELINES, ROOT, body_of, load
+from tests.repo.pipelines import PIPELINES, ROOT, stages_in
 from westofn.__main__ import app
 from westofn.artifacts.catalogue import TABLES, markdown
 from westofn.core.losses import LOSSES
@@ -91,7 +91,7 @@ def settable() -> set[str]:
 
 def outputs() -> list[str]:
     """Patterns of every output of both pipeline files."""
-    bodies = [body_of(stage) for path in PIPELINES for stage in load(path)[1]["stages"].values()]
+    bodies = [body for path in PIPELINES for body in stages_in(path).values()]
     written = [out for body in bodies for out in body["outs"]]
     assert len(written) >= len(bodies) > 20
     return [re.sub(r"\$\{[^}]*\}", "*", str(out)) for out in written]

@@ -1,4 +1,4 @@
-"""The house rules that no type checker sees: contracts, deps, params, layers, what is tracked."""
+"""The house rules that no type checker sees: contracts, code, data, params, layers, large files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
-from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, part_modules, stage_module
+from tests.repo.pipelines import PIPELINES, ROOT, part_modules, stage_module, stages_in
 from tests.repo.study import Reached, inputs_of, reached_by, touch
+from westofn.execution.code_digest import (
+    LOADED_BY_NAME,
+    PACKAGES,
+    TEMPLATES,
+    Code,
+    digests_of_stages,
+)
 from westofn.params.base import Section
 from westofn.params.whole import SECTIONS
 from westofn.study.parts import INPUTS, Part
@@ -46,18 +54,13 @@ def stages() -> dict[str, Any]:
     return found
 
 
-def stages_in(path: Path) -> dict[str, Any]:
-    _, document = load(path)
-    return {name: body_of(stage) for name, stage in document["stages"].items()}
-
-
 PART_OF = {part.stage: part for part in Part}
 """Stage -> the part of the study that it runs."""
 
 
 def data_deps(name: str) -> list[str]:
     deps = [as_pattern(dep) for dep in stages()[name]["deps"]]
-    return [dep for dep in deps if dep.startswith("data/")]
+    return [dep for dep in deps if dep.startswith("data/") and not dep.startswith("data/code/")]
 
 
 def module_of(name: str) -> str:
@@ -196,10 +199,76 @@ def test_the_nine_stages_are_numbered_in_order() -> None:
         assert contract(name).startswith(f"Stage {number} of 9, `{name}`:")
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_code_deps_are_the_imports(pipeline: Path) -> None:
-    assert len(load(pipeline)[1]["stages"]) > 0
-    assert faults(pipeline) == []
+NAME_PLUGINS = ("base_rm.loss", "student_rm.loss", "won_select.selector")
+"""Parameters that may name an entry of a file in plugins/."""
+
+
+@pytest.mark.parametrize("name", [name for name in stages() if name not in ("code", "check")])
+def test_a_stage_depends_on_its_code_and_plugins_by_digests_and_on_no_code_by_path(
+    name: str,
+) -> None:
+    deps = [str(dep) for dep in stages()[name]["deps"]]
+    code = name if name in PART_OF else module_of(name)
+    assert code in digests_of_stages(ROOT)
+    command = stages()[name]["cmd"]
+    reached = reached_by_grimp(stage_module(command), *part_modules(command))
+    named = NAME_PLUGINS if "westofn.plugins" in reached else ()
+    plugins = [key for key in named if key.partition(".")[0] in declared_of(name)]
+    assert [dep for dep in deps if dep.startswith("data/code")] == [
+        f"data/code/{digest}.json" for digest in (code, *plugins)
+    ]
+    assert [dep for dep in deps if dep.split("/")[0] in PACKAGES] == []
+
+
+def test_every_digest_of_a_stage_is_read() -> None:
+    read = {str(dep) for body in stages().values() for dep in body["deps"]}
+    assert {f"data/code/{name}.json" for name in digests_of_stages(ROOT)} <= read
+
+
+def test_code_depends_on_all_code() -> None:
+    assert stages()["code"]["deps"] == sorted(PACKAGES)
+
+
+@cache
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("stages", "westofn", cache_dir=None)
+
+
+def reached_by_grimp(*modules: str) -> set[str]:
+    """Modules that these import, and the packages that they lie in, whose imports count too."""
+    waiting, reached = list(modules), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name and name not in reached:
+            reached.add(name)
+            waiting += [name.rpartition(".")[0], *imports().find_modules_directly_imported_by(name)]
+    return reached
+
+
+@pytest.mark.parametrize("name", [name for name in stages() if name != "code"])
+def test_the_code_of_a_stage_is_what_grimp_finds(name: str) -> None:
+    command = stages()[name]["cmd"]
+    modules = [stage_module(command), *part_modules(command)]
+    assert Code(ROOT).reached(*modules) == reached_by_grimp(*modules)
+
+
+def test_only_study_and_plugins_load_code_by_name() -> None:
+    sources = [path for package in ("stages", "westofn") for path in (ROOT / package).rglob("*.py")]
+    by_name = r"import_module|__import__|runpy|spec_from_file"
+    users = {path.stem for path in sources if re.search(by_name, path.read_text("utf-8"))}
+    assert users == {*LOADED_BY_NAME, "plugins"} == {"study", "plugins"}
+
+
+def test_files_beside_the_code_are_digested_as_templates() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {Path(name).suffix for name in listed} - {".py", ".typed"} == TEMPLATES
+
+
+def test_the_pipeline_reads_as_a_table_of_contents() -> None:
+    assert len((ROOT / "dvc.yaml").read_text("utf-8").splitlines()) <= 300
+    assert [name for name, body in stages().items() if not body.get("desc")] == []
 
 
 class _Reads(ast.NodeVisitor):
@@ -343,12 +412,12 @@ def test_only_measurements_depend_on_the_world() -> None:
     seen = {name for name, body in stages().items() if "data/world" in map(str, body["deps"])}
     assert seen
     assert seen <= MAY_SEE_THE_WORLD
-    trainers = set(stages()) - MAY_SEE_THE_WORLD - {"check", "prepare", "report"}
+    trainers = set(stages()) - MAY_SEE_THE_WORLD - {"code", "check", "prepare", "report"}
     assert trainers >= {"sft", "base_rm", "reference_rm", "autorater", "student_rm"}
     for name in trainers:
-        deps = [str(dep) for dep in stages()[name]["deps"]]
-        assert data_deps(name)
-        assert [dep for dep in deps if "world" in dep and dep != "westofn/artifacts/world.py"] == []
+        deps = data_deps(name)
+        assert deps
+        assert [dep for dep in deps if "world" in dep] == []
 
 
 def test_layers_hold() -> None:

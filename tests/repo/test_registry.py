@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dvc.repo import Repo
 
-from tests.repo.deps import ROOT, body_of, load
+from tests.repo.pipelines import ROOT, stages_in
 from westofn.params.whole import load_params
 
 
@@ -12,11 +12,11 @@ def test_dvc_reads_student_and_policy_of_an_iteration_of_the_loop() -> None:
     with Repo(str(ROOT)) as repo:
         found = repo.artifacts.read()["dvc.yaml"]
     assert set(found) == {"west-of-n-student", "west-of-n-policy"}
-    _, document = load(ROOT / "dvc.yaml")
+    stages = stages_in(ROOT / "dvc.yaml")
     outs = {
         str(out).replace("${key}", name)
         for stage in ("student_rm", "rlhf")
-        for out in body_of(document["stages"][stage])["outs"]
+        for out in stages[stage]["outs"]
         for name in load_params(ROOT / "params.yaml").loop
     }
     for artifact in found.values():

@@ -11,7 +11,7 @@ from statistics import median
 
 import grimp
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 
 LONGEST = 80  # lines of a body, without its docstring
 LONGER: set[str] = set()

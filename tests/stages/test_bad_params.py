@@ -58,6 +58,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"prepare": {"source": "files", "unlabeled": "both"}},
         ("prepare", "unlabeled is both", "docs/examples/prompts.jsonl", "of your own"),
     ),
+    "an example for preferences": (
+        {"prepare": {"source": "hh"}},
+        ("prepare", "source is hh", "docs/examples/preferences.jsonl", "of your own"),
+    ),
     "an example for pools": (
         {"sample": {"engine": "file"}},
         ("sample", "engine is file", "docs/examples/pools.jsonl", "of your own pools"),

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from tests.stages.pipeline import Tiny
+from tests.stages.pipeline import ROOT, Tiny
 from westofn.artifacts.catalogue import TABLES, table_for
+from westofn.execution.code_digest import digests_of_stages
 
 MODEL = (
     "card.json",
@@ -32,6 +33,14 @@ EVALUATION = (
 PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl")
 
 WRITES: dict[str, dict[str, tuple[str, ...]]] = {
+    "code": {
+        "data/code": (
+            *(f"{name}.json" for name in digests_of_stages(ROOT)),
+            "base_rm.loss.json",
+            "student_rm.loss.json",
+            "won_select.selector.json",
+        ),
+    },
     "check": {"data/check": ("ok",)},
     "prepare": {
         "data/prepared": (
@@ -103,7 +112,8 @@ def test_what_a_stage_writes_lies_in_its_outs(made: Tiny) -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", ["check", "prepare", "sample@k1", "won_select@k1", "filter@k1", "eval@k1", "report"]
+    "stage",
+    ["code", "check", "prepare", "sample@k1", "won_select@k1", "filter@k1", "eval@k1", "report"],
 )
 def test_equal_inputs_give_equal_bytes(stage: str, made: Tiny, tiny: Tiny) -> None:
     for path in paths(stage):

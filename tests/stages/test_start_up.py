@@ -62,7 +62,7 @@ def test_importing_a_stage_loads_no_heavy_package(made: Tiny) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["check", "prepare", "filter@k1"])
+@pytest.mark.parametrize("name", ["code", "check", "prepare", "filter@k1"])
 def test_a_light_stage_ends_without_torch(name: str, made: Tiny, tiny: Tiny) -> None:
     stage = tiny.stages[name]
     done = python(tiny, "-c", AS_MODULE, stage.module, *stage.arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.errors import DataError
 from westofn.params.whole import load_params
 from westofn.study.pages.readme import END, MAP_FIGURE, START, results_block, with_block

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.deps import ROOT
+from tests.repo.pipelines import ROOT
 from westofn.errors import ParameterError
 from westofn.params.whole import load_params
 from westofn.tuning.params_file import set_values, with_values

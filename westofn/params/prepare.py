@@ -113,6 +113,12 @@ class PrepareParams(Section):
                     f"{key} is {choice}, and {key}_path is the example {path}; give a file or "
                     f"folder of your own"
                 )
+        reads_path = self.source != "world" and self.hub.name == "none"
+        if reads_path and self.path.startswith(EXAMPLES):
+            raise ValueError(
+                f"source is {self.source}, and path is the example {self.path}; give a file or "
+                "folder of your own"
+            )
         return self
 
     @model_validator(mode="after")

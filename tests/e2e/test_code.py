@@ -1,0 +1,133 @@
+"""What reruns after a change of code, in a pipeline of `code` and of stubs for the first stages.
+
+A stub writes a digest of all that its stage depends on, so whatever follows a rerun stage reruns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.conftest import Clone
+
+# The tests go on from one another, in their order and in one clone.
+pytestmark = pytest.mark.e2e
+
+STUB = '''
+"""Write a digest of files and folders: python stub.py INPUT ... -- OUTPUT ..."""
+import hashlib
+import sys
+from pathlib import Path
+
+cut = sys.argv.index("--")
+paths = [path for name in sys.argv[1:cut] for path in sorted([Path(name), *Path(name).rglob("*")])]
+digests = [hashlib.md5(path.read_bytes()).hexdigest() for path in paths if path.is_file()]
+for name in sys.argv[cut + 1:]:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(" ".join([name, *digests]))
+'''
+STUBS = ("check", "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm")
+SELECTION = "westofn/core/selection.py"
+DRY_RUN = ("python", "-m", "stages.code", "--out", "data/code", "--dry-run")
+
+
+def put_stubs(root: Path) -> None:
+    """Leave `code` and some other stages, whose commands become stubs."""
+    (root / "stub.py").write_text(STUB, encoding="utf-8")
+    shutil.rmtree(root / "study")
+    yaml = YAML()
+    document = yaml.load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    stages = {name: document["stages"][name] for name in ("code", *STUBS)}
+    for name in STUBS:
+        body = stages[name].get("do", stages[name])
+        body["cmd"] = " ".join(["python stub.py", *body["deps"], "--", *body["outs"]])
+    with (root / "dvc.yaml").open("w", encoding="utf-8") as handle:
+        yaml.dump({"stages": stages}, handle)
+
+
+@pytest.fixture(scope="module")
+def clone(make_clone: Callable[..., Clone]) -> Clone:
+    """After `dvc repro`, committed."""
+    clone = make_clone()
+    put_stubs(clone.root)
+    clone.run("dvc", "remote", "add", "-d", "storage", "../storage")
+    output = clone.run("dvc", "repro")
+    assert len(ran(output)) == 1 + len(STUBS)
+    clone.commit("reproduced")
+    return clone
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^'@]+)", output))
+
+
+def stale(clone: Clone) -> set[str]:
+    """The stages that `dvc status` names."""
+    return {name.split("@")[0] for name in json.loads(clone.run("dvc", "status", "--json"))}
+
+
+def edit(clone: Clone, path: str, old: str, new: str) -> None:
+    text = (clone.root / path).read_text(encoding="utf-8")
+    assert old in text
+    (clone.root / path).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def add_code(clone: Clone, path: str, line: str) -> None:
+    with (clone.root / path).open("a", encoding="utf-8") as handle:
+        handle.write(f"\n{line}\n")
+
+
+def test_comments_and_docstrings_run_code_alone(clone: Clone) -> None:
+    edit(clone, "westofn/core/seeds.py", '"""', '"""In other words: ')
+    edit(clone, "stages/sft.py", "\nimport", "\n# A comment.\nimport")
+    assert clone.run(*DRY_RUN) == ""
+    assert ran(clone.run("dvc", "repro")) == {"code"}
+
+
+def test_status_foresees_what_reruns_once_code_has_run(clone: Clone) -> None:
+    add_code(clone, SELECTION, "ADDED = 1")
+    before = (clone.root / "data/code/won_select.json").read_bytes()
+    assert f"won_select: {SELECTION}\n" in clone.run(*DRY_RUN)
+    assert (clone.root / "data/code/won_select.json").read_bytes() == before
+    assert stale(clone) == {"code"}
+    assert ran(clone.run("dvc", "repro", "--single-item", "won_select@k1")) == set()
+    assert ran(clone.run("dvc", "repro", "code")) == {"code"}
+    assert stale(clone) == {"won_select"}
+
+
+def test_a_change_that_alters_no_result_is_accepted_by_commit(clone: Clone) -> None:
+    clone.run("dvc", "commit", "--force", "won_select@k1")
+    assert ran(clone.run("dvc", "repro")) == set()
+    clone.commit("accepted")
+
+
+def test_a_change_of_code_reruns_what_imports_it_and_what_follows(clone: Clone) -> None:
+    """First in an experiment's copy; the workspace then takes the results from the cache."""
+    add_code(clone, SELECTION, "ADDED = 2")
+    output = clone.run("dvc", "exp", "run", "--temp")
+    assert ran(output) == {"code", "won_select", "filter", "student_rm"}
+    assert ran(clone.run("dvc", "repro")) == set()
+    clone.commit("changed")
+    clone.run("dvc", "push")
+
+
+def test_a_fresh_clone_with_the_remote_reruns_nothing(clone: Clone) -> None:
+    clone.run("git", "clone", "-q", ".", "../pulled")
+    pulled = Clone(clone.root.parent / "pulled")
+    pulled.run("dvc", "pull")
+    assert (pulled.root / "data/code/sft.json").is_file()
+    assert ran(pulled.run("dvc", "repro")) == set()
+    assert pulled.run("git", "status", "--short") == ""
+
+
+def test_a_fresh_clone_fetches_what_a_change_of_code_needs(clone: Clone) -> None:
+    clone.run("git", "clone", "-q", ".", "../changed")
+    changed = Clone(clone.root.parent / "changed")
+    add_code(changed, "westofn/core/filtering.py", "ADDED = 1")
+    assert ran(changed.run("dvc", "repro", "--pull")) == {"code", "filter", "student_rm"}
