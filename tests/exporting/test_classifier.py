@@ -149,7 +149,7 @@ def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
     scorer = scorer_of("llama")
     scorer.model.finish("bf16")
     export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
-    assert "differ by bf16's rounding" in (tmp_path / "out" / "README.md").read_text()
+    assert "differ by the rounding of bf16" in (tmp_path / "out" / "README.md").read_text()
     prompts, responses = map(list, zip(*ROWS, strict=True))
     rounded = score_rows(scorer, prompts, responses)[:, 0]
     found = plain_rewards(tmp_path / "out")

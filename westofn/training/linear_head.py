@@ -1,8 +1,8 @@
-"""A linear reward head on frozen features, with the covariance of the policy's samples as a prior.
+"""A linear reward head on frozen features, with the covariance of the policy's samples as prior.
 
-r(x, y) = w·φ(x, y) with w ~ N(0, s·Σ_π^p): φ is what the reward head of an untrained model reads,
-Σ_π the covariance of candidates around the mean of their pool. Penalty and power are chosen by the
-calibrated loss of validation pairs. docs/method.md has the equation.
+r(x, y) = w·φ(x, y) with w ~ N(0, s·Σ_π^p). φ is the input of an untrained model's reward head, and
+Σ_π is the covariance of candidates around the mean of their pool. The calibrated loss on validation
+pairs chooses penalty and power. docs/method.md has the equation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from westofn.training.preference import Preferences, TrainedReward, calibrated, 
 from westofn.training.start import reward_start
 
 MOST_SAMPLES = 2**14
-"""Candidates that the covariance is taken of: features of 4096 numbers are then half a GiB."""
+"""Largest number of candidates for the covariance; 4096 features then take half a GiB."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Samples:
 
     Attributes:
         prompts: P prompts.
-        responses: Their pools, at least two candidates each and equally many.
+        responses: Pools of the prompts, of equal size, at least two candidates.
     """
 
     prompts: list[str]
@@ -51,14 +51,14 @@ class Samples:
 
     @classmethod
     def read(cls, candidates: Path, prompts: pl.DataFrame) -> Samples:
-        """The pools of a table candidates.
+        """Read the pools of a table candidates.
 
         Args:
-            candidates: The file.
-            prompts: Table prompts.
+            candidates: Path of the table candidates.
+            prompts: Rows of table prompts.
 
         Raises:
-            DataError: The table has no row, or a prompt is unknown.
+            DataError: The table is empty, or a prompt is unknown.
         """
         table = CANDIDATES.read(candidates).sort("prompt_id", "candidate_index")
         joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
@@ -73,24 +73,24 @@ class Samples:
         return cls(pools["prompt"].to_list(), pools["response"].to_list())
 
     def bounded(self, most: int = MOST_SAMPLES) -> Samples:
-        """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+        """Return at most `most` candidates: smaller pools, and fewer pools if necessary."""
         each = min(len(self.responses[0]), max(2, most // len(self.prompts)))
         pools = max(1, most // each)
         return Samples(self.prompts[:pools], [pool[:each] for pool in self.responses[:pools]])
 
     def __len__(self) -> int:
-        """Candidates."""
+        """Number of candidates."""
         return sum(map(len, self.responses))
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """What a linear head needs beside its pairs.
+    """Configuration of a linear head.
 
     Attributes:
-        powers: p of the prior to try; (0,) is a plain ridge penalty.
-        samples: Of the policy; only powers above 0 need them.
-        files: What they were read from.
+        powers: Powers p of the prior to try; (0,) is a plain ridge penalty.
+        samples: Samples of the policy; only powers above 0 need them.
+        files: Files from which the samples were read.
     """
 
     powers: tuple[float, ...] = (0.0,)
@@ -101,14 +101,14 @@ class LinearHead:
     def with_prior(
         cls, candidates: Path, prompts: pl.DataFrame, powers: tuple[float, ...] = POWERS
     ) -> LinearHead:
-        """With the covariance of the samples in a table candidates."""
+        """Return a head with the covariance prior of the samples in a table candidates."""
         return cls(powers, Samples.read(candidates, prompts), [candidates])
 
     @classmethod
     def of_student(
         cls, params: StudentRmParams, candidates: Path, prompts: pl.DataFrame
     ) -> LinearHead | None:
-        """What `student_rm` asks for; None where a network learns."""
+        """Return the head that `student_rm` configures; None if the student is a network."""
         if params.learner == "network":
             return None
         power = params.covariance_power
@@ -117,7 +117,7 @@ class LinearHead:
 
     @classmethod
     def of_reference(cls, params: StudentRmParams) -> LinearHead | None:
-        """The student's learner without its prior; None where a network learns."""
+        """Return a head like the student's but without the prior; None for a network."""
         return None if params.learner == "network" else cls()
 
 
@@ -135,29 +135,29 @@ def train_linear_head(
     seed: int,
     runtime: Runtime,
 ) -> TrainedReward:
-    """Fit a pointwise head on the frozen weights from which a reward model would be trained.
+    """Fit a pointwise head on frozen features of the model in which reward models start.
 
     Features are divided by their standard deviation over the texts of human training and validation
-    pairs, and the head that is returned holds that division. Those that are constant there get no
-    weight. As of a trained network, the head is scaled to the validation pairs.
+    pairs; the returned head includes the division. Constant features get weight 0. Like a trained
+    network, the head is scaled by calibration on the validation pairs.
 
     Args:
-        name: For errors.
-        human: D_L.
-        synthetic: D_L', or None.
+        name: Name of the stage in error messages.
+        human: Human training pairs D_L.
+        synthetic: Synthetic pairs D_L', or None.
         validation: Human pairs that choose penalty and power.
-        linear: Powers to try, and samples of the policy.
-        policy: See `train_reward_model`, as of the next two.
-        start: The section `reward_start`.
-        readout: What the head reads.
+        linear: Configuration of the head: powers and samples.
+        policy: Folder of the SFT policy.
+        start: Section `reward_start`.
+        readout: Read-out that defines the features.
         synthetic_fraction: Share of synthetic pairs in the loss.
-        seed: Of weights that a start draws.
+        seed: Seed of random weights in the start model.
         runtime: Hardware settings.
 
     Raises:
-        ModelError: The start cannot be loaded, or its positions end before the limits.
-        TrainingError: A set has no pair that fits, a power lacks samples, all candidates of every
-            pool are alike, or a feature is not finite.
+        ModelError: The start model cannot be loaded, or the limits exceed its positions.
+        TrainingError: A set has no pair within the limits, a power lacks samples, all candidates of
+            every pool have equal features, or a feature is not finite.
     """
     origin = reward_start(start, policy, "pointwise", seed, adapted=True)
     model = RewardModel(origin.model, "pointwise", 0, readout)
@@ -167,19 +167,19 @@ def train_linear_head(
     reader.scorer.model.to(model.device)
 
     def read(pairs: Preferences, what: str) -> tuple[Preferences, int, Tensor]:
-        """The pairs that fit, how many do not, and features (pairs, 2, width)."""
+        """Return pairs within the limits, the number of others, features (pairs, 2, width)."""
         rows, dropped = fitting_pairs(name, origin.encoder, pairs, what)
-        both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
-        return rows, dropped, _finite(name, reader.pools(rows.prompts, both), what)
+        responses = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
+        return rows, dropped, _finite(name, reader.pools(rows.prompts, responses), what)
 
-    human_rows, human_dropped, labeled = read(human, "human training pairs")
-    held_out, _, chosen_by = read(validation, "validation pairs")
-    scale = inverse_spread(torch.cat([labeled, chosen_by]).flatten(0, 1))
-    parts = [(human_rows, _differences(labeled) * scale)]
+    human_rows, human_dropped, human_features = read(human, "human training pairs")
+    held_out, _, validation_features = read(validation, "validation pairs")
+    scale = inverse_spread(torch.cat([human_features, validation_features]).flatten(0, 1))
+    parts = [(human_rows, _differences(human_features) * scale)]
     synthetic_dropped = 0
     if synthetic is not None and synthetic_fraction:
-        synthetic_rows, synthetic_dropped, added = read(synthetic, "synthetic pairs")
-        parts.append((synthetic_rows, _differences(added) * scale))
+        synthetic_rows, synthetic_dropped, synthetic_features = read(synthetic, "synthetic pairs")
+        parts.append((synthetic_rows, _differences(synthetic_features) * scale))
     shares = (
         torch.ones(len(human_rows), dtype=torch.float64)
         if len(parts) == 1
@@ -192,7 +192,7 @@ def train_linear_head(
     )
     roots, samples = _roots(name, linear, reader, scale)
     fitted = fit_by_validation(
-        differences, _differences(chosen_by) * scale, shares=shares, roots=roots
+        differences, _differences(validation_features) * scale, shares=shares, roots=roots
     )
     with torch.no_grad():
         model.head.weight[0] = (fitted.weights * scale).to(model.head.weight)
@@ -219,7 +219,7 @@ def train_linear_head(
 def _roots(
     name: str, linear: LinearHead, reader: FeatureReader, scale: Tensor
 ) -> tuple[dict[float, Tensor], int]:
-    """Roots of the prior's covariance by power, and how many candidates they were taken of."""
+    """Return power -> root of the prior's covariance, and the number of candidates used."""
     identity = {0.0: torch.eye(len(scale), dtype=torch.float64)}
     if not any(linear.powers):
         return identity, 0
@@ -232,15 +232,15 @@ def _roots(
     covariance = within_pool_covariance(pools * scale)
     if not float(covariance.trace()) > 0:
         raise TrainingError(
-            f"{name}: all candidates of every pool have the same features, so that they prefer no "
-            "direction; raise sample.temperature, or set student_rm.covariance_power to 0"
+            f"{name}: all candidates of every pool have equal features, so their covariance is "
+            "zero; raise sample.temperature, or set student_rm.covariance_power to 0"
         )
     roots = identity | prior_roots(covariance, [power for power in linear.powers if power])
     return {power: roots[power] for power in linear.powers}, len(samples)
 
 
 def _differences(features: Tensor) -> Tensor:
-    """(pairs, 2, width) features of chosen and rejected -> their differences."""
+    """Return chosen minus rejected of features (pairs, 2, width)."""
     return features[:, 0] - features[:, 1]
 
 
