@@ -46,7 +46,7 @@ def test_a_gain_below_the_noise_is_called_that() -> None:
     # ± 1.96 × sqrt((0.72 × 0.28 + 0.7 × 0.3) / 600) = 5.1 points.
     said = reading(ranked([trial(0, 0, 0.70), trial(0.5, 0.1, 0.72)]), 600)
     assert said.startswith("quantile 0.5, likelihood quantile 0.1: +2.0 points against keeping all")
-    assert "within noise (±5.1): not told apart" in said
+    assert "within noise (±5.1): not significantly different" in said
     assert "\n" not in said
 
 

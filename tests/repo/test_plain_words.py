@@ -1,0 +1,134 @@
+"""Docstrings say what an argument holds, and local names are nouns.
+
+`TO_DO` lists modules that still break a rule. It may only shrink: a module that no longer breaks
+the rules must leave the list.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.repo.deps import ROOT
+
+TREES = ("westofn", "stages", "benchmarks")
+VAGUE = frozenset({"apart", "found", "its", "one", "said", "some"})
+TO_DO: frozenset[str] = frozenset(
+    [
+        "benchmarks/bench_batch_flips.py",
+        "benchmarks/human/baselines.py",
+        "westofn/core/comparators.py",
+        "westofn/core/losses.py",
+        "westofn/core/selection.py",
+        "westofn/core/tournament.py",
+        "westofn/evaluation/arms.py",
+        "westofn/evaluation/best_of_n.py",
+        "westofn/evaluation/policy.py",
+        "westofn/evaluation/synthetic.py",
+        "westofn/generation/file.py",
+        "westofn/generation/pool.py",
+        "westofn/judging/build.py",
+        "westofn/judging/llm.py",
+        "westofn/judging/openai.py",
+        "westofn/judging/protocol.py",
+        "westofn/judging/shards.py",
+        "westofn/judging/simulated.py",
+        "westofn/models/ensemble.py",
+        "westofn/models/reward.py",
+        "westofn/models/scoring.py",
+        "westofn/pairing/filters.py",
+        "westofn/pairing/rounds.py",
+        "westofn/pairing/select.py",
+        "westofn/params.py",
+        "westofn/presets/apply.py",
+        "westofn/presets/catalogue.py",
+        "westofn/report/console.py",
+        "westofn/report/differences.py",
+        "westofn/report/findings.py",
+        "westofn/report/page.py",
+        "westofn/report/study_figures.py",
+        "westofn/report/study_findings.py",
+        "westofn/report/study_records.py",
+        "westofn/report/study_results.py",
+        "westofn/report/study_tables.py",
+        "westofn/runtime.py",
+        "westofn/study/claims.py",
+        "westofn/study/lab.py",
+        "westofn/study/pages.py",
+        "westofn/study/parts/iterations.py",
+        "westofn/study/parts/overoptimisation.py",
+        "westofn/study/parts/teachers.py",
+        "westofn/study/pools.py",
+        "westofn/study/readme.py",
+        "westofn/study/results.py",
+        "westofn/study/run.py",
+        "westofn/study/synthetic.py",
+        "westofn/training/arms.py",
+        "westofn/training/loop.py",
+        "westofn/training/preference.py",
+        "westofn/training/sft.py",
+    ]
+)
+
+_VAGUE_DOC = re.compile(r"^ +\*{0,2}\w+: of\b", re.IGNORECASE | re.MULTILINE)
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+CODE = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for tree in TREES
+    for path in sorted((ROOT / tree).rglob("*.py"))
+}
+
+
+def vague_docs(module: ast.Module) -> list[str]:
+    """Argument and attribute docs that begin with "Of"."""
+    docstrings = [
+        ast.get_docstring(node) or "" for node in ast.walk(module) if isinstance(node, _DOCUMENTED)
+    ]
+    return [doc.strip() for text in docstrings for doc in _VAGUE_DOC.findall(text)]
+
+
+def local_names(module: ast.Module) -> Iterator[str]:
+    """Parameters and variables of all functions, with their lines."""
+    for function in ast.walk(module):
+        if isinstance(function, _FUNCTIONS):
+            for node in ast.walk(function):
+                if isinstance(node, ast.arg):
+                    yield node.arg
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id
+
+
+def offences(name: str, module: ast.Module) -> list[str]:
+    names = VAGUE.intersection(local_names(module)) if name.startswith("westofn/") else ()
+    return [*vague_docs(module), *(f"local name {local}" for local in sorted(names))]
+
+
+def test_the_code_is_looked_at() -> None:
+    assert {"westofn/core/questions.py", "stages/eval.py"} <= set(CODE)
+    assert any(list(local_names(module)) for module in CODE.values())
+
+
+@pytest.mark.parametrize("name", sorted(CODE.keys() - TO_DO))
+def test_docs_and_local_names_say_what_they_hold(name: str) -> None:
+    assert offences(name, CODE[name]) == []
+
+
+@pytest.mark.parametrize("name", sorted(TO_DO))
+def test_the_list_of_modules_to_do_names_offenders_only(name: str) -> None:
+    assert offences(name, CODE[name]), f"remove {name} from TO_DO"
+
+
+def test_a_vague_argument_doc_is_an_offence() -> None:
+    code = 'def f(seed):\n    """Do.\n\n    Args:\n        seed: Of the draws.\n    """\n'
+    assert offences("stages/x.py", ast.parse(code)) == ["seed: Of"]
+
+
+def test_a_vague_local_name_is_an_offence_in_the_package_only() -> None:
+    module = ast.parse("def f(a):\n    return [some for some in a]\n")
+    assert offences("westofn/x.py", module) == ["local name some"]
+    assert offences("benchmarks/x.py", module) == []
