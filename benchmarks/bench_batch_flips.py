@@ -28,7 +28,7 @@ from westofn.models.card import member_folders
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import score_pools
-from westofn.params import Precision
+from westofn.params.network import Precision
 from westofn.runtime import set_up_torch
 
 

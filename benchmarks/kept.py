@@ -13,7 +13,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.generation.pool import Draw, sample_pool
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
-from westofn.params import SftParams
+from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
 from westofn.training.preference import Preferences, train_reward_model
 from westofn.training.sft import Examples, train_sft

@@ -35,7 +35,7 @@ from westofn.core.seeds import derive_seed
 from westofn.evaluation.judges import FloatArray, GoldJudge
 from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.features import FeatureReader
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 HUMAN = 50
 TRAIN_PAIRS = 800  # labels are drawn from them; the prompts of half of them have pools

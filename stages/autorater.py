@@ -14,12 +14,13 @@ import polars as pl
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the judge where there is no gold annotator."""
-    params = load_params()
     frame = PREFERENCES.read(prepared / "preferences.parquet")
     if not frame.filter(pl.col("split") == "autorater").height:
         write_json({"judge": "gold annotator of the embedded world"}, out / "none.json")
@@ -28,15 +29,16 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.preference import Head
 
+    seed, params = load_seed(), load_section(StudentRmParams)
     train_arm(
         "autorater",
         HumanData.read(prepared).held_out("autorater"),
         synthetic=None,
         policy=policy,
-        start=params.reward_start,
+        start=load_section(RewardStartParams),
         head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed + 1,  # other initial weights than the models it judges
+        params=params,
+        seed=seed + 1,  # other initial weights than the models it judges
         out=out,
     )
 

@@ -7,7 +7,9 @@ writes  data/loop/k0/rm
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.base_rm import BaseRmParams
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
@@ -15,18 +17,18 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.preference import Head
 
-    params = load_params()
+    seed, params = load_seed(), load_section(BaseRmParams)
     train_arm(
         "base_rm",
         HumanData.read(prepared).labeled_half(),
         synthetic=None,
         policy=policy,
-        start=params.reward_start,
-        head=Head(params.base_rm.comparator, params.base_rm.planes),
-        params=params.base_rm,
-        seed=params.seed,
+        start=load_section(RewardStartParams),
+        head=Head(params.comparator, params.planes),
+        params=params,
+        seed=seed,
         out=out,
-        members=params.base_rm.members,
+        members=params.members,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from stages.common import Out, run
 from westofn.artifacts.atomic import write_bytes
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.runtime import load_runtime
 
 
@@ -18,10 +18,11 @@ def main(out: Out) -> None:
     """Validate every parameter and the runtime settings."""
     params = load_params()
     load_runtime()
-    if params.reward_start.model != "policy":  # importing models takes seconds
+    start = params.reward_start.model
+    if start != "policy" and params.rlhf.algorithm == "ppo":  # importing models takes seconds
         from westofn.training.value_start import require_value_start
 
-        require_value_start(params)
+        require_value_start(start, params.sft.model)
     write_bytes(b"ok\n", out)
 
 

@@ -25,7 +25,7 @@ from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
-from westofn.params import load_params
+from westofn.params.file import load_seed
 from westofn.sources.data import labeled_half
 
 Optional = Annotated[Path | None, typer.Option(help="of an iteration")]
@@ -60,7 +60,7 @@ def main(
         raise typer.BadParameter(
             "--base, --base-rm, --candidates, --pairs, --synthetic go together"
         )
-    params, device = load_params(), set_up_torch()
+    device = set_up_torch()
     preferences = PREFERENCES.read(prepared / "preferences.parquet")
     prompts = PROMPTS.read(prepared / "prompts.parquet")
     made_by = None
@@ -81,7 +81,7 @@ def main(
         preferences=preferences.filter(pl.col("split") == "test"),
         pool=Pool.from_frames(CANDIDATES.read(pool), prompts),
         judge=load_judge(world / "world.parquet", autorater, device),
-        seed=params.seed,
+        seed=load_seed(),
         synthetic=made_by,
     )
     write_json(found.metrics, out / "metrics.json")

@@ -14,7 +14,8 @@ from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.pairing.filters import filter_frames
-from westofn.params import load_params
+from westofn.params.file import load_section
+from westofn.params.filter import FilterParams
 
 
 def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
@@ -23,7 +24,7 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
         PAIRS.read(pairs / "pairs.parquet"),
         CANDIDATES.read(candidates),
         PROMPTS.read(prepared / "prompts.parquet"),
-        load_params().filter,
+        load_section(FilterParams),
     )
     PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")
     DECISIONS.write(filtered.decisions, out / "decisions.parquet")

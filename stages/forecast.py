@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
@@ -24,10 +26,10 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     )
     from westofn.runtime import set_up_torch
 
-    params = load_params()
+    seed, readout = load_seed(), load_section(StudentRmParams).readout
     set_up_torch()
-    reader = reader_of_run(params.reward_start, policy, params.student_rm.readout, params.seed)
-    result, counts = make_forecast(texts_of_run(prepared, candidates), reader, params.seed)
+    reader = reader_of_run(load_section(RewardStartParams), policy, readout, seed)
+    result, counts = make_forecast(texts_of_run(prepared, candidates), reader, seed)
     write_json(forecast_record(result, counts), out / "forecast.json")
 
 

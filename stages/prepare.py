@@ -14,17 +14,18 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
-from westofn.params import Params, load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.prepare import PrepareParams
 from westofn.sources.answers import add_answers
 from westofn.sources.data import SourceData
 
 
 def main(out: Out, world: Out) -> None:
     """Read the source, split it by prompt, and write the canonical tables."""
-    params = load_params()
-    data = _load(params)
-    if params.prepare.answers == "file":
-        data = add_answers(data, Path(params.prepare.answers_path))
+    params = load_section(PrepareParams)
+    data = _load(params, load_seed())
+    if params.answers == "file":
+        data = add_answers(data, Path(params.answers_path))
     SFT.write(data.sft, out / "sft.parquet")
     PREFERENCES.write(data.preferences, out / "preferences.parquet")
     PROMPTS.write(data.prompts, out / "prompts.parquet")
@@ -32,15 +33,14 @@ def main(out: Out, world: Out) -> None:
     WORLD.write(data.world, world / "world.parquet")
 
 
-def _load(params: Params) -> SourceData:
-    section = params.prepare
-    if section.source == "world":
+def _load(params: PrepareParams, seed: int) -> SourceData:
+    if params.source == "world":
         from westofn.sources.world import load_world
 
-        return load_world(section.world, params.seed)
+        return load_world(params.world, seed)
     from westofn.sources.registry import load_preferences
 
-    return load_preferences(section, params.seed)
+    return load_preferences(params, seed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ What West-of-N is compared with: the same candidates, of which no pair is labell
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
@@ -19,17 +21,17 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
     train_arm(
         "prior_rm",
         human,
         synthetic=None,
         policy=policy,
-        start=params.reward_start,
+        start=load_section(RewardStartParams),
         head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
+        params=params,
+        seed=seed,
         out=out,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )

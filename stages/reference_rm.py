@@ -14,7 +14,9 @@ from typing import Annotated, Literal
 import typer
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(
@@ -28,19 +30,19 @@ def main(
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
         synthetic=None,
         policy=policy,
-        start=params.reward_start,
+        start=load_section(RewardStartParams),
         head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
+        params=params,
+        seed=seed,
         out=out,
-        linear=LinearHead.of_reference(params.student_rm),
+        linear=LinearHead.of_reference(params.learner),
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.models.card import describe_model
-from westofn.params import load_params
+from westofn.params.file import load_seed
+from westofn.params.loop import load_loop
 from westofn.report.build import ReportPaths, build_report
 from westofn.report.inputs import read_inputs
 from westofn.report.study_results import read_study
@@ -17,13 +18,13 @@ from westofn.report.study_results import read_study
 
 def main(data: In, study: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
-    params = load_params()
+    rounds = load_loop()
     inputs = read_inputs(
         data,
-        list(params.loop),
+        list(rounds),
         base_model=describe_model(data / "loop" / "k0" / "rm"),
-        students={name: describe_model(data / "loop" / name / "rm") for name in params.loop},
-        seed=params.seed,
+        students={name: describe_model(data / "loop" / name / "rm") for name in rounds},
+        seed=load_seed(),
     )
     build_report(inputs, read_study(study), ReportPaths(metrics, plots, out / "report.html"))
 

@@ -16,7 +16,8 @@ import polars as pl
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.rlhf import RlhfParams
 
 
 def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metrics: Out) -> None:
@@ -30,22 +31,22 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.training.rl import Prompts, require_learnable, train_rl
 
-    params, runtime = load_params(), load_runtime()
+    seed, params, runtime = load_seed(), load_section(RlhfParams), load_runtime()
     device = set_up_torch(runtime)
     source = prepared / "prompts.parquet"
     prompts = PROMPTS.read(source)
     learn = prompts.filter(pl.col("split") == "unlabeled")
     start, scorer = load_policy(sft, device), load_reward_model(rm, device)
-    require_learnable(start, scorer, params.rlhf)
+    require_learnable(start, scorer, params)
     probe = PolicyProbe(
         prompts.filter(pl.col("split") == "test"),
         scorer,
         load_judge(world / "world.parquet", autorater, device),
-        params.rlhf.temperature,
-        params.seed,
+        params.temperature,
+        seed,
     )
     reference = probe.measure(start, "sft")
-    settings = {"seed": params.seed, "rlhf": params.rlhf.model_dump()}
+    settings = {"seed": seed, "rlhf": params.model_dump()}
     name = f"rlhf-{out.parent.name}"
     inputs = [source, world, autorater, sft, rm]
     with scratch(name, settings, inputs, together=True) as folder:
@@ -53,8 +54,8 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             start,
             scorer,
             Prompts(learn["prompt_id"].to_list(), learn["prompt"].to_list()),
-            params.rlhf,
-            seed=params.seed,
+            params,
+            seed=seed,
             evaluate=probe.curve_point(reference),
             scratch=folder,
             runtime=runtime,

@@ -17,7 +17,8 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.sample import SampleParams
 from westofn.sources.pool_files import NOT_USED
 
 
@@ -28,7 +29,7 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     """
     name = f"sample-{out.parent.name}"
     not_used: Mapping[str, int] = dict.fromkeys(NOT_USED, 0)
-    if load_params().sample.engine == "file":
+    if load_section(SampleParams).engine == "file":
         not_used = read_split(name, "unlabeled", prepared, policy, out)
     else:
         sample_split(name, "unlabeled", prepared, policy, out)
@@ -43,12 +44,10 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
 
-    params, device = load_params(), set_up_torch()
+    params, device = load_section(SampleParams), set_up_torch()
     source = prepared / "prompts.parquet"
     prompts = prompts_of(source, split)
-    draw = Draw(
-        params.sample.n_candidates, params.sample.temperature, derive_seed(params.seed, name)
-    )
+    draw = Draw(params.n_candidates, params.temperature, derive_seed(load_seed(), name))
     with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
         frame = sample_pool(load_policy(policy, device), prompts, draw, folder, name)
         CANDIDATES.write(frame, out)
@@ -65,14 +64,14 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
 
-    params, device = load_params(), set_up_torch()
-    source, pools = prepared / "prompts.parquet", Path(params.sample.path)
+    params, device = load_section(SampleParams), set_up_torch()
+    source, pools = prepared / "prompts.parquet", Path(params.path)
     prompts = prompts_of(source, split)
     model = load_policy(policy, device)
-    found = read_pools(pools, prompts, params.sample.n_candidates, model)
+    found = read_pools(pools, prompts, params.n_candidates, model)
     if unused := {what: count for what, count in found.counts.items() if count}:
         typer.echo(f"sample: not used of {pools}: {unused}")
-    with scratch(name, [params.sample.n_candidates, split], [source, policy, pools]) as folder:
+    with scratch(name, [params.n_candidates, split], [source, policy, pools]) as folder:
         CANDIDATES.write(score_pools(model, prompts, found, folder, name), out)
     return found.counts
 

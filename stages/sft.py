@@ -11,7 +11,8 @@ import polars as pl
 from stages.common import In, Out, run
 from westofn.artifacts.sft import SFT
 from westofn.errors import DataError
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.sft import SftParams
 
 
 def main(prepared: In, out: Out) -> None:
@@ -22,7 +23,7 @@ def main(prepared: In, out: Out) -> None:
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.training.sft import Examples, train_sft
 
-    params, runtime = load_params(), load_runtime()
+    seed, params, runtime = load_seed(), load_section(SftParams), load_runtime()
     set_up_torch(runtime)
     source = prepared / "sft.parquet"
     frame = SFT.read(source)
@@ -36,14 +37,14 @@ def main(prepared: In, out: Out) -> None:
         return Examples(rows["prompt"].to_list(), rows["response"].to_list())
 
     train, validation = examples("train"), examples("validation")
-    settings = {"seed": params.seed, "sft": params.sft.model_dump()}
-    inputs = [source, *model_folders(params.sft.model)]
+    settings = {"seed": seed, "sft": params.model_dump()}
+    inputs = [source, *model_folders(params.model)]
     with scratch("sft", settings, inputs, together=True) as folder:
         result = train_sft(
             train,
             validation,
-            params.sft,
-            seed=params.seed,
+            params,
+            seed=seed,
             scratch=folder,
             runtime=runtime,
         )

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.artifacts.preferences import PREFERENCES
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 
 
 def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> None:
@@ -21,20 +23,22 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head
 
-    params = load_params()
+    seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
     train_arm(
         "student_rm",
         human,
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
         policy=policy,
-        start=params.reward_start,
+        start=load_section(RewardStartParams),
         head=Head("pointwise"),
-        params=params.student_rm,
-        seed=params.seed,
+        params=params,
+        seed=seed,
         out=out,
-        synthetic_fraction=params.student_rm.synthetic_fraction,
-        linear=LinearHead.of_student(params.student_rm, candidates, human.prompts),
+        synthetic_fraction=params.synthetic_fraction,
+        linear=LinearHead.of_student(
+            params.learner, params.covariance_power, candidates, human.prompts
+        ),
     )
 
 

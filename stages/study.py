@@ -20,7 +20,7 @@ import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 Part = Literal[
     "baselines",

@@ -11,7 +11,7 @@ Verdicts are data: a remote judge is asked once, and a change of the judge is a 
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 
 def main(data: In, out: Out) -> None:

@@ -11,7 +11,9 @@ iteration k1.
 from __future__ import annotations
 
 from stages.common import In, Out, run
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.sample import SampleParams
+from westofn.params.study import StudyParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
@@ -25,13 +27,11 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.study.pools import plan
     from westofn.training.arms import HumanData
 
-    params, device = load_params(), set_up_torch()
+    seed, sample, device = load_seed(), load_section(SampleParams), set_up_torch()
     human = HumanData.read(prepared)
     model = load_policy(policy, device)
-    for wanted in plan(human, params.study, params.sample):
-        draw = Draw(
-            wanted.n_candidates, params.sample.temperature, derive_seed(params.seed, wanted.stream)
-        )
+    for wanted in plan(human, load_section(StudyParams), sample):
+        draw = Draw(wanted.n_candidates, sample.temperature, derive_seed(seed, wanted.stream))
         name = f"study_pools-{wanted.name}"
         settings = [draw.__dict__, wanted.prompts.rows()]
         with scratch(name, settings, [*human.files, policy]) as folder:

@@ -15,7 +15,9 @@ from westofn.artifacts.json_file import write_json
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompts import PROMPTS
-from westofn.params import load_params
+from westofn.params.file import load_section, load_seed
+from westofn.params.sample import SampleParams
+from westofn.params.won_select import WonSelectParams
 
 
 def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
@@ -26,12 +28,13 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     from westofn.pairing.select import select
     from westofn.runtime import set_up_torch
 
-    params, device = load_params(), set_up_torch()
-    prompts, size = PROMPTS.read(prepared / "prompts.parquet"), params.sample.n_candidates
+    seed, params, device = load_seed(), load_section(WonSelectParams), set_up_torch()
+    prompts = PROMPTS.read(prepared / "prompts.parquet")
+    size = load_section(SampleParams).n_candidates
     sampled = CANDIDATES.read(candidates)
     pools = pools_from_frames(sampled, prompts, size)
     base = load_reward_models(rm, device)
-    chosen, health = params.won_select, None
+    health = None
     if rm != base_rm:
         first = CANDIDATES.read(first_candidates)
         health = measure_round(
@@ -39,21 +42,25 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
             load_reward_models(base_rm, device),
             (pools, pools_from_frames(first, prompts, size)),
             (sampled, first),
-            params.seed,
+            seed,
         )
-        check_round(health, chosen.stop, out.parent.name)
+        check_round(health, params.stop, out.parent.name)
     selection = select(
         base,
         pools,
-        method=chosen.method,
-        selector=chosen.selector,
-        seed=params.seed,
-        pessimism=chosen.pessimism,
-        anchor=load_anchor(base_rm, chosen.anchor, device) if health else None,
+        method=params.method,
+        selector=params.selector,
+        seed=seed,
+        pessimism=params.pessimism,
+        anchor=load_anchor(base_rm, params.anchor, device) if health else None,
     )
-    summary = summarise(pools, selection, base, chosen)
+    summary = summarise(pools, selection, base) | {
+        "method": params.method,
+        "selector": params.selector,
+        "pessimism": params.pessimism,
+    }
     if health:
-        summary |= {"anchor": chosen.anchor, "pool_health": record(health)}
+        summary |= {"anchor": params.anchor, "pool_health": record(health)}
     PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
     write_json(summary, out / "summary.json")

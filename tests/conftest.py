@@ -15,7 +15,7 @@ from westofn.models.card import member_folder, write_ensemble
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import save_reward_model
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text import encoding
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import plain_ids, train_tokenizer

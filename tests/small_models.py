@@ -10,18 +10,13 @@ from transformers import T5ForConditionalGeneration
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
 from westofn.networks.encoder_decoder import build_scratch
-from westofn.params import (
-    AdapterParams,
-    Comparator,
-    LoraParams,
-    Readout,
-    RewardModelParams,
-    RewardStartParams,
-    RlhfParams,
-    ScratchEncoder,
-    ScratchModel,
-    SftParams,
-)
+from westofn.params.comparator import Comparator
+from westofn.params.lora import AdapterParams, LoraParams
+from westofn.params.network import Readout
+from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams, ScratchEncoder
+from westofn.params.rlhf import RlhfParams
+from westofn.params.sft import ScratchModel, SftParams
 from westofn.text.encoding import Encoder
 
 VOCABULARY = [

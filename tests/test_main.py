@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.experiments import Experiment, ExperimentError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.study import run as study_run
 from westofn.study.results import PARTS
 from westofn.tuning.choice import Trial, ranked

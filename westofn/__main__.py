@@ -98,7 +98,7 @@ def inspect(
 @app.command()
 def doctor() -> None:
     """Check the set-up; exit with code 2 if something does not work."""
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.runtime import load_runtime, set_up_torch
 
     findings: list[tuple[bool, str, str]] = []
@@ -160,15 +160,14 @@ def forecast(
     """
     import json
 
+    from westofn.evaluation.forecast_files import reader_of_model, texts_of_files
     from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,
         print_forecast,
-        reader_of_model,
-        texts_of_files,
         texts_of_run,
     )
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.runtime import set_up_torch
 
     if (preferences is None) != (responses is None):
@@ -179,7 +178,10 @@ def forecast(
         texts = texts_of_run(data / "prepared", data / "loop" / "k1" / "candidates.parquet")
     else:
         texts = texts_of_files(preferences, responses, params.seed)
-    record = forecast_record(*make_forecast(texts, reader_of_model(model, params), params.seed))
+    limits = params.sft.max_prompt_tokens, params.sft.max_response_tokens
+    readout = params.student_rm.readout
+    reader = reader_of_model(model, params.reward_start, readout, limits, params.seed)
+    record = forecast_record(*make_forecast(texts, reader, params.seed))
     if as_json:
         typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
@@ -226,7 +228,7 @@ def study(
     ),
 ) -> None:
     """Run the paper's comparisons over several seeds, and its ablations over the first seeds."""
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.study.readme import with_block
     from westofn.study.run import Plan, run_study
 
@@ -255,7 +257,7 @@ def pages(
 
 def _write_pages(study: Study, page: Path, readme: Path, written: list[Path]) -> None:
     from westofn.artifacts.atomic import write_bytes
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
     from westofn.study.pages import results_page
     from westofn.study.readme import MAP_FIGURE, results_block, with_block
 
@@ -280,7 +282,7 @@ def preset(
     A params.yaml that no preset wrote is only overwritten with --force. `preset world` restores
     the default.
     """
-    from westofn.params import PARAMS_FILE
+    from westofn.params.file import PARAMS_FILE
     from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
     from westofn.presets.catalogue import preset_named
 
@@ -322,7 +324,8 @@ def tune_filter(
     computed. Writes the best combination to params.yaml. Ties are decided by the calibrated
     validation loss, then by the number of kept pairs. Earlier results come from DVC's cache.
     """
-    from westofn.params import PARAMS_FILE, load_params
+    from westofn.params.file import PARAMS_FILE
+    from westofn.params.whole import load_params
     from westofn.tuning.filter import print_tuned, try_settings
     from westofn.tuning.grid import grid, parse_quantiles
     from westofn.tuning.params_file import set_values
@@ -401,7 +404,7 @@ def export_questions(
     to `prepare` as prepare.answers_path.
     """
     from westofn.exporting.questions import PAGE, export_questions
-    from westofn.params import load_params
+    from westofn.params.whole import load_params
 
     questions = export_questions(
         out,

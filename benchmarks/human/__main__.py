@@ -19,7 +19,7 @@ from benchmarks.human.run import Benchmark, run_benchmark
 from benchmarks.human.settings import SCRATCH, check_data, tasks_of
 from westofn.artifacts.atomic import write_bytes
 from westofn.commands.run import run_app
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 

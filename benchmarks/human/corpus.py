@@ -19,7 +19,8 @@ from westofn.core.seeds import derive_seed
 from westofn.generation.pool import Draw
 from westofn.models.features import FeatureReader
 from westofn.models.policy import Policy, log_likelihood
-from westofn.params import Readout, SftParams
+from westofn.params.network import Readout
+from westofn.params.sft import SftParams
 
 Pools = tuple[list[str], list[list[str]]]
 """Prompts and the texts of each, equally many."""

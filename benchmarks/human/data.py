@@ -20,7 +20,7 @@ from benchmarks.human.settings import (
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
-from westofn.params import Params
+from westofn.params.whole import Params
 from westofn.sources.data import labeled_half
 from westofn.sources.registry import load_preferences
 from westofn.sources.splits import hash_order, prompt_id

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.human.corpus import Features
+from westofn.core.forecast import forecast
+from westofn.core.forecast_terms import TWICE, Option
 from westofn.core.kappa import measure_kappa
 from westofn.core.linear_reward import (
     POWERS,
@@ -23,6 +25,7 @@ from westofn.core.linear_reward import (
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.evaluation.best_of_n import win_rates
+from westofn.evaluation.forecasting import MOST_PROMPTS, MOST_SAMPLES, calibrated
 from westofn.evaluation.records import Record, measured
 
 KAPPA_DRAWS = 3
@@ -160,6 +163,41 @@ def measure_arms(
             record["power"] = reward.power
         records[name] = record
     return records
+
+
+def measure_forecast(differences: Tensor, features: Features, n: int, seed: int) -> Record:
+    """The forecast of one draw of the labels, from what `westofn forecast` reads.
+
+    Args:
+        differences: (pairs, width) of HF50.
+        features: The run's.
+        n: Candidates in a pool.
+        seed: The run's.
+
+    Returns:
+        Means and ends of 95 % intervals, in points of held-out accuracy; empty below 4 pairs.
+    """
+    if len(differences) < 4:
+        return {}
+    west = Option(n, 1)
+    result = calibrated(
+        forecast(
+            differences,
+            features.validation,
+            features.pools[:MOST_PROMPTS, :MOST_SAMPLES],
+            seed=derive_seed(seed, "forecast") % 2**63,
+            options=(west,),
+            resamples=KAPPA_RESAMPLES,
+        )
+    )
+    gains = {"west": result.gains[west.name]["accuracy"], "twice": result.gains[TWICE]["accuracy"]}
+    return measured(
+        {
+            f"{arm}_{end}": getattr(gain, end)
+            for arm, gain in gains.items()
+            for end in ("mean", "low", "high")
+        }
+    )
 
 
 def measure_directions(differences: Tensor, pools: Tensor, penalty: float, seed: int) -> Record:

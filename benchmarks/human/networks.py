@@ -17,7 +17,10 @@ from westofn.models.ensemble import Ensemble, mean_rewards
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins
 from westofn.pairing.select import pool_margins
-from westofn.params import BaseRmParams, RewardModelParams, RewardStartParams, StudentRmParams
+from westofn.params.base_rm import BaseRmParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams
+from westofn.params.student_rm import StudentRmParams
 from westofn.training.preference import Head, Preferences
 
 PROMPTS_AT_ONCE = 32

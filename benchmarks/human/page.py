@@ -31,6 +31,11 @@ ARMS: Mapping[str, str] = {
 }
 """Arm of linear heads -> its title, in the order of the rows."""
 
+FORECASTS: Mapping[str, str] = {
+    "west": "forecast: West-of-N less HF50, points",
+    "twice": "forecast: HF100 less HF50, points",
+}
+
 BASELINES: Mapping[str, str] = {
     "longest": "the longer response",
     "shortest": "the shorter response",
@@ -158,6 +163,21 @@ def baseline(arm: str, metric: str) -> Get:
 def direction(place: int, key: str) -> Get:
     """κ, κ_H or their ratio in a run's cell."""
     return lambda run: _number(run.cells[place].directions.get(key))
+
+
+def foreseen(place: int, key: str) -> Get:
+    """A number of the forecast in a run's cell."""
+    return lambda run: _number(run.cells[place].forecast.get(key))
+
+
+def _foreseen(runs: Sequence[Run], place: int, arm: str) -> str:
+    """The forecast's mean and interval, both means over seeds."""
+    middle, low, high = (
+        mean(runs, foreseen(place, f"{arm}_{end}")) for end in ("mean", "low", "high")
+    )
+    if middle is None or low is None or high is None:
+        return "—"
+    return f"{middle.mean:+.1f} [{low.mean:+.1f}, {high.mean:+.1f}]"
 
 
 def _number(value: float | int | str | None) -> float | None:
@@ -294,6 +314,10 @@ def _directions(runs: Sequence[Run], titles: Mapping[int, str]) -> str:
         line([title, *(_plain(mean(runs, direction(place, key))) for place in titles)])
         for key, title in keys.items()
     ]
+    rows += [
+        line([title, *(_foreseen(runs, place, arm) for place in titles)])
+        for arm, title in FORECASTS.items()
+    ]
     return "\n".join([line(["labels in HF50", *titles.values()]), rule(1, len(titles)), *rows])
 
 
@@ -337,7 +361,23 @@ def _readings(runs: Sequence[Run], titles: Mapping[int, str]) -> str:
             reference = head(place, "hf50", "accuracy")
             if found := difference(runs, head(place, arm, "accuracy"), reference):
                 said.append(f"- {title}: {reading(ARMS[arm], found, 'accuracy')}")
-    return "\n".join(said)
+    return "\n".join([*said, *_power(runs, titles)])
+
+
+def _power(runs: Sequence[Run], titles: Mapping[int, str]) -> list[str]:
+    """The smallest gain of West-of-N that these seeds could have seen, cell by cell."""
+    sizes = []
+    for place, title in titles.items():
+        reference = head(place, "hf50", "accuracy")
+        change = difference(runs, head(place, "west", "accuracy"), reference)
+        if change is not None and change.detectable is not None:
+            sizes.append(f"±{percent(change.detectable)} with {title}")
+    if not sizes:
+        return []
+    return [
+        f"- With {len(runs)} seeds, a difference of West-of-N to HF50 below these points would be "
+        f"seen in fewer than four of five repeats: {', '.join(sizes)}."
+    ]
 
 
 def _networks(runs: Sequence[Run], places: Sequence[int]) -> str:

@@ -23,7 +23,9 @@ class Measured:
         labels: Pairs in HF50 that were asked for.
         pairs: Pairs in HF50 that there were, and in HF100.
         directions: κ, κ_H, their ratio and the agreement of halves, medians over draws; empty
-            where halves never agreed. A forecast of the cell belongs here.
+            where halves never agreed.
+        forecast: What `westofn forecast` says from the first draw: `west` and `twice`, means in
+            points of held-out accuracy, with the ends of their 95 % intervals.
         heads: Arm -> record of linear heads, means over draws.
         networks: Arm -> record of trained networks on one draw; empty where none was trained.
         gold: Arm -> label correctness against N; empty in tasks without human pools.
@@ -33,6 +35,7 @@ class Measured:
     labels: int
     pairs: tuple[int, int]
     directions: Record
+    forecast: Record
     heads: Mapping[str, Record]
     networks: Mapping[str, Record] = field(default_factory=dict)
     gold: Mapping[str, Sequence[Record]] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from benchmarks.human.linear import (
     fit_arms,
     measure_arms,
     measure_directions,
+    measure_forecast,
 )
 from benchmarks.human.networks import Recipe, network_arms
 from benchmarks.human.records import Measured, Run, rounded, run_of, write_runs
@@ -43,7 +44,7 @@ from benchmarks.human.settings import (
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.core.metrics import accuracy
 from westofn.evaluation.records import Record
-from westofn.params import Params
+from westofn.params.whole import Params
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,12 @@ class _Measures:
             labels=labels,
             pairs=(len(first.half), len(first.full)),
             directions=_together(directions, median),
+            forecast=measure_forecast(
+                self.features.train[first.half],
+                self.features,
+                self.corpus.task.n_candidates,
+                self.corpus.seed,
+            ),
             heads={arm: _together([one[arm] for one in measured], mean) for arm in measured[0]},
             networks=trained,
             gold={arm: _curve([one[arm] for one in gold]) for arm in gold[0]},

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from westofn.errors import DataError, ParameterError
-from westofn.params import FilesParams, Params, PrepareParams, RewardModelParams, SftParams
+from westofn.params.prepare import FilesParams, PrepareParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.sft import SftParams
+from westofn.params.whole import Params
 
 P = TypeVar("P", bound=RewardModelParams)
 

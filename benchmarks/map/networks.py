@@ -19,7 +19,8 @@ from westofn.evaluation.pools import Pool
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins, score_pools
 from westofn.pairing.select import Pools, pool_margins
-from westofn.params import Params, RewardModelParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.whole import Params
 from westofn.sources.data import SourceData
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from

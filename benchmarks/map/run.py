@@ -47,7 +47,7 @@ from westofn.core.forecast_terms import Option
 from westofn.core.seeds import derive_seed
 from westofn.models.features import FeatureReader
 from westofn.pairing.select import Pools
-from westofn.params import Params, load_params
+from westofn.params.whole import Params, load_params
 
 N_CANDIDATES = 64
 SCRATCH = Path(".scratch/map")

@@ -13,7 +13,7 @@ from benchmarks.kept import kept_candidates, kept_policy
 from westofn.core.seeds import derive_seed
 from westofn.generation.pool import Draw
 from westofn.models.policy import Policy
-from westofn.params import Params
+from westofn.params.whole import Params
 from westofn.sources.data import SourceData
 from westofn.sources.world import load_world
 from westofn.training.sft import Examples

@@ -23,7 +23,7 @@ from benchmarks.human.settings import (
 )
 from tests.benchmarks.pairs import frame
 from westofn.evaluation.records import Record
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.report.study_results import Cell
 
 
@@ -116,7 +116,8 @@ def run(seed: int, west: float, full: float, ratio: float, task: str = "hh-helpf
         "west": {"accuracy": 0.6 + west},
         "hf100": {"accuracy": 0.6 + full},
     }
-    cell = Measured("all", 100, (100, 200), {"kappa_ratio": ratio}, heads)
+    foreseen: Record = {"west_mean": 1.0 + seed, "west_low": -1.0, "west_high": 3.0 + seed}
+    cell = Measured("all", 100, (100, 200), {"kappa_ratio": ratio}, foreseen, heads)
     counts = {"rows_out": 1000, "pairs_train": 600, "pairs_validation": 100, "pairs_test": 300}
     return Run(task, "scratch", seed, counts, [cell], {"longest": {"accuracy": 0.55}}, {})
 
@@ -143,6 +144,14 @@ class TestPage:
         assert row(page, "West-of-N") == ["+2.0 ± 12.7"]
         assert row(page, "the longer response, %") == ["55.0 ± 0.0"]
         assert row(page, "κ / κ_H") == ["0.60 ± 1.27"]
+        assert row(page, "forecast: West-of-N less HF50, points") == ["+1.5 [-1.0, +3.5]"]
+        assert row(page, "forecast: HF100 less HF50, points") == ["—"]
+
+    def test_a_line_says_what_the_seeds_could_not_have_seen(self) -> None:
+        page = human_data_page(
+            [run(seed, west, 0.02, 0.5) for seed, west in ((0, 0.01), (1, 0.03))]
+        )
+        assert "With 2 seeds, a difference of West-of-N to HF50 below these points" in page
 
     def test_the_summary_counts_verdicts_and_sides_of_kappa(self) -> None:
         good = [run(seed, 0.02, 0.03, 2.0) for seed in (0, 1)]

@@ -20,7 +20,7 @@ from benchmarks.human.run import Benchmark
 from benchmarks.human.settings import CONDITIONS, SCRATCH, TASKS, tasks_of
 from tests.benchmarks.human_rows import tiny, write_human_data
 from westofn.errors import DataError, ParameterError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.e2e.conftest import Clone
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.study.run import FIRST
 
 # The tests go on from one another, in their order and in one clone.

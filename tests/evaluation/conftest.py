@@ -11,7 +11,7 @@ from tests.small_models import tiny_backbone, tiny_policy, tiny_scorer
 from westofn.evaluation.judges import GoldJudge
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer
 

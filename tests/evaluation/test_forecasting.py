@@ -17,7 +17,7 @@ from westofn.core.forecast import Forecast, Gain
 from westofn.core.forecast_terms import METRICS, PRIOR, TWICE, Option
 from westofn.core.kappa import Kappa
 from westofn.errors import DataError
-from westofn.evaluation import forecasting
+from westofn.evaluation import forecast_files, forecasting
 from westofn.models.policy import save_policy
 from westofn.text.encoding import Encoder
 
@@ -149,8 +149,8 @@ def test_too_few_pairs_and_samples_are_refused(files: tuple[Path, Path], tmp_pat
     few = tmp_path / "few.jsonl"
     few.write_text("".join(files[0].read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
     with pytest.raises(DataError, match="has 4 pairs of 4 prompts, needs at least 4 pairs beside"):
-        forecasting.texts_of_files(few, files[1], seed=0)
+        forecast_files.texts_of_files(few, files[1], seed=0)
     lonely = tmp_path / "lonely.jsonl"
     lonely.write_text('{"prompt": "the cat", "responses": ["good"]}\n', "utf-8")
     with pytest.raises(DataError, match="needs rows with a prompt and at least two responses"):
-        forecasting.texts_of_files(files[0], lonely, seed=0)
+        forecast_files.texts_of_files(files[0], lonely, seed=0)

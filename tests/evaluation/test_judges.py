@@ -6,7 +6,7 @@ import pytest
 from westofn.errors import ModelError
 from westofn.evaluation.judges import AutoraterJudge, GoldJudge, margins, sigmoid
 from westofn.models.scoring import score_rows
-from westofn.params import WorldParams
+from westofn.params.prepare import WorldParams
 from westofn.sources.world.gold import Gold
 from westofn.sources.world.load import load_world
 

@@ -33,7 +33,8 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.networks.encoder_only import build_scratch_encoder
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer
 

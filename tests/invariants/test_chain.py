@@ -25,7 +25,8 @@ from westofn.models.scoring import score_pools
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pairs_frame, pools_from_frames
 from westofn.pairing.select import select
-from westofn.params import Comparator, FilterParams
+from westofn.params.comparator import Comparator
+from westofn.params.filter import FilterParams
 from westofn.runtime import Runtime
 from westofn.training.arms import preferences_from
 from westofn.training.preference import Head, Preferences, train_reward_model

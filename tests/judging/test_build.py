@@ -20,7 +20,7 @@ from westofn.judging.openai import OpenAiJudge
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE
 from westofn.judging.simulated import SimulatedJudge
-from westofn.params import JudgeParams
+from westofn.params.judge import JudgeParams
 from westofn.runtime import Runtime
 from westofn.text.tokenizer import save_tokenizer
 

@@ -17,7 +17,8 @@ from westofn.networks.adapters import add_adapters, learned_weights, merge_adapt
 from westofn.networks.encoder_only import LAST_LINEAR
 from westofn.networks.pretrained import load_pretrained
 from westofn.networks.recompute import recomputing
-from westofn.params import AdapterParams, Readout
+from westofn.params.lora import AdapterParams
+from westofn.params.network import Readout
 from westofn.text.encoding import Padded, pad
 
 LORA = AdapterParams(rank=2, alpha=4.0, targets="all-linear")

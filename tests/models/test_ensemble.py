@@ -17,7 +17,7 @@ from westofn.models.ensemble import Ensemble, load_reward_models, mean_pair_marg
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder
 
 CANARIES = [("the cat", "good"), ("sun", "bad")]

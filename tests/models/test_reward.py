@@ -22,7 +22,8 @@ from westofn.errors import ModelError
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_pools, score_rows
 from westofn.networks.encoder_decoder import PromptStates
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

@@ -22,7 +22,7 @@ from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.networks.families import load_backbone
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.tokenizer import load_pretrained_tokenizer, load_tokenizer
 
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))

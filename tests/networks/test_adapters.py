@@ -21,7 +21,7 @@ from westofn.networks.adapters import (
     merge_adapters,
 )
 from westofn.networks.families import FAMILY_OF
-from westofn.params import AdapterParams
+from westofn.params.lora import AdapterParams
 from westofn.text.encoding import Encoder
 
 RANK, ALPHA = 2, 6.0

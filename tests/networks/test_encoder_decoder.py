@@ -13,7 +13,7 @@ from tests.small_models import PROMPTS, READOUTS, RESPONSES, tiny_backbone, tiny
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.models.scoring import score_rows
 from westofn.networks.encoder_decoder import SharedDecoder, StepCache
-from westofn.params import Readout
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

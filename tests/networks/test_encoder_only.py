@@ -23,7 +23,8 @@ from westofn.networks import encoder_only
 from westofn.networks.encoder_only import EncoderNetwork, PromptTokens, join, last_linear
 from westofn.networks.families import generator_of, load_backbone
 from westofn.networks.pretrained import load_pretrained
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

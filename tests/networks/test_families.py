@@ -18,7 +18,8 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.families import FAMILY_OF, load_backbone
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Family
 
 EXACT = {"atol": 1e-5, "rtol": 1e-5}

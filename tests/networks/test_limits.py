@@ -18,7 +18,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_pools, score_rows
 from westofn.networks.pretrained import load_pretrained
 from westofn.pairing.select import pool_margins
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder, Padded
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

@@ -28,7 +28,8 @@ from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.families import FAMILY_OF
 from westofn.networks.precision import precision_of, rounded
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))

@@ -20,7 +20,7 @@ from westofn.errors import ModelError
 from westofn.models.policy import load_policy, log_likelihood, save_policy
 from westofn.networks.families import network_of
 from westofn.networks.limits import require_room
-from westofn.params import SftParams
+from westofn.params.sft import SftParams
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import load_pretrained_tokenizer
 from westofn.training.sft import build_policy

@@ -13,7 +13,7 @@ from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.errors import DataError
 from westofn.pairing.filters import Filtered, filter_frames
-from westofn.params import FilterParams
+from westofn.params.filter import FilterParams
 
 # (chosen, its logprob, its tokens), (rejected, …), p_chosen
 Row = tuple[tuple[str, float, int], tuple[str, float, int], float]

@@ -12,7 +12,8 @@ from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.rounds import check_round, measure_round
 from westofn.pairing.select import Pools
-from westofn.params import Comparator, StopParams
+from westofn.params.comparator import Comparator
+from westofn.params.won_select import StopParams
 
 LIMITS = StopParams(agreement=0.6, spread=0.25, distinct=0.1, length=2.0)
 

@@ -24,7 +24,7 @@ from westofn.networks.encoder_decoder import PromptStates
 from westofn.pairing import select as module
 from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
 from westofn.pairing.select import Pools, Selection, select
-from westofn.params import Comparator, StopParams, WonSelectParams
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder, Padded
 
 Scorers = Callable[[Comparator], Scorer]
@@ -440,10 +440,8 @@ def test_frames_keep_their_tables_contracts(method: str, scorers: Scorers) -> No
 def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
     pools, found = _selected(scorers)
     pools.responses[0][1] = pools.responses[0][0]
-    stop = StopParams(agreement=0.0, spread=0.0, distinct=0.0, length=0.0)
-    params = WonSelectParams(method="exact", selector="west", pessimism=0.0, anchor=0.0, stop=stop)
-    summary = summarise(pools, found, Ensemble.of(scorers("embedding")), params)
-    assert (summary["comparator"], summary["members"], summary["pessimism"]) == ("embedding", 1, 0)
+    summary = summarise(pools, found, Ensemble.of(scorers("embedding")))
+    assert (summary["comparator"], summary["members"]) == ("embedding", 1)
     counts = {"prompts": 4, "pairs_selected": 4, "n_candidates": 5, "forward_passes": 20}
     assert counts.items() <= summary.items()
     assert summary["distinct_responses"] == 19

@@ -21,7 +21,7 @@ from tests.presets import rows
 from tests.stages.conftest import SMALL
 from tests.stages.pipeline import Tiny
 from tests.tiny import merged
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.presets.apply import write_preset
 from westofn.presets.catalogue import PRESETS, preset_named
 

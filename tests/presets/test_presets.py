@@ -12,7 +12,7 @@ from dvc.utils.serialize import modify_yaml
 
 from tests.repo.deps import ROOT
 from westofn.errors import ParameterError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.presets.catalogue import (
     PRESETS,
     WORLD,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from functools import cache
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, part_modules, stage_module
 from tests.repo.study import Reached, inputs_of, reached_by, touch
+from westofn.params.base import Section
 
 NINE = (
     "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
@@ -211,13 +213,23 @@ def test_code_deps_are_the_imports(pipeline: Path) -> None:
 
 
 class _Reads(ast.NodeVisitor):
-    """The dotted keys that a stage reads from its parameters, and uses that hide what is read."""
+    """The dotted keys of params.yaml that a stage loads, and uses that hide what is read.
+
+    `load_section(X)` reads the section of X, and `load_section(X).name` that value of it; of
+    `load_params()`, attributes are what is read.
+    """
 
     def __init__(self, module: ast.Module) -> None:
         self.keys: set[str] = set()
         self.hidden: list[int] = []
         self.studies = False
         self._own = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self._imported = {
+            alias.name: getattr(import_module(str(node.module)), alias.name)
+            for node in module.body
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("westofn.params.")
+            for alias in node.names
+        }
         self.visit(module)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -225,26 +237,43 @@ class _Reads(ast.NodeVisitor):
         while isinstance(base, ast.Attribute):
             chain.append(base.attr)
             base = base.value
-        if _is_params(base):
-            self.keys.add(".".join(part for part in reversed(chain) if part != "model_dump"))
+        names = [part for part in reversed(chain) if part != "model_dump"]
+        if section := self._section(base):
+            self.keys |= keys_of(section, names)
+        elif self._is_whole(base):
+            self.keys.add(".".join(names))
         else:
             self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Name) and node.func.id in self._own:
-            return  # its own function, whose `params` is looked at where it is defined
-        if isinstance(node.func, ast.Name) and node.func.id == "StudyInputs":
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if section := self._section(node):
+            self.keys |= keys_of(section, [])
+        elif name in ("load_seed", "load_loop"):
+            self.keys.add(name.removeprefix("load_"))
+        elif name == "StudyInputs":
             self.studies = True  # what is read of them there, tests/repo/study.py finds
-            return
-        self.hidden += [node.lineno for arg in node.args if _is_params(arg)]
-        self.hidden += [node.lineno for keyword in node.keywords if _is_params(keyword.value)]
-        self.generic_visit(node)
+        else:
+            if name not in self._own:  # whose `params` is looked at where it is defined
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                self.hidden += [node.lineno for value in given if self._is_whole(value)]
+            self.generic_visit(node)
+
+    def _section(self, node: ast.AST) -> type[Section] | None:
+        """The section that a call of load_section reads."""
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "load_section":
+            section: type[Section] = self._imported[ast.unparse(node.args[0])]
+            return section
+        return None
+
+    def _is_whole(self, node: ast.AST) -> bool:
+        """Whether it is all of params.yaml."""
+        return "load_params" in self._imported and ast.unparse(node) in ("params", "load_params()")
 
 
-def _is_params(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "load_params"
-    return isinstance(node, ast.Name) and node.id == "params"
+def keys_of(section: type[Section], names: list[str]) -> set[str]:
+    """The keys of params.yaml from which a value of a section comes."""
+    return {".".join([section.key, *names])}
 
 
 def reads_of(module: str, part: str = "") -> set[str]:
@@ -299,12 +328,12 @@ def test_check_depends_on_all_parameters() -> None:
 def test_only_stages_and_the_command_line_read_params() -> None:
     files = sorted((ROOT / "westofn").rglob("*.py"))
     assert len(files) > 50
-    users = [
-        path.relative_to(ROOT).as_posix()
+    users = {
+        path.relative_to(ROOT / "westofn").parts[0]
         for path in files
-        if "load_params" in path.read_text("utf-8")
-    ]
-    assert users == ["westofn/__main__.py", "westofn/params.py"]
+        if re.search("load_(params|section|seed|loop)", path.read_text("utf-8"))
+    }
+    assert users == {"__main__.py", "params"}
 
 
 def test_only_measurements_depend_on_the_world() -> None:

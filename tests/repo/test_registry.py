@@ -5,7 +5,7 @@ from __future__ import annotations
 from dvc.repo import Repo
 
 from tests.repo.deps import ROOT, body_of, load
-from westofn.params import load_params
+from westofn.params.whole import load_params
 
 
 def test_dvc_reads_student_and_policy_of_an_iteration_of_the_loop() -> None:

@@ -23,7 +23,7 @@ from westofn.errors import ModelError
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
 from westofn.text.encoding import Encoder

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from westofn.errors import DataError
-from westofn.params import PrepareParams, WorldParams, load_params
+from westofn.params.prepare import PrepareParams, WorldParams
+from westofn.params.whole import load_params
 from westofn.sources.answers import add_answers
 from westofn.sources.data import ANSWERS, SourceData
 from westofn.sources.registry import load_preferences

@@ -14,7 +14,8 @@ import pytest
 from huggingface_hub import constants
 
 from westofn.errors import DataError
-from westofn.params import PrepareParams, load_params
+from westofn.params.prepare import PrepareParams
+from westofn.params.whole import load_params
 from westofn.sources import hub_rows as hub_module
 from westofn.sources.data import SourceData
 from westofn.sources.registry import load_preferences

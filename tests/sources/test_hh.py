@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from westofn.errors import DataError
-from westofn.params import FilesParams
+from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData
 from westofn.sources.hh import load_hh
 from westofn.sources.registry import load_pairs

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from westofn.errors import DataError
-from westofn.params import WorldParams
+from westofn.params.prepare import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world import KNOBS, WRITERS, Gold, contrast_prompt, load_world
 from westofn.sources.world.gold import REPETITION

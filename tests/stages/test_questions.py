@@ -17,7 +17,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError, ParameterError
 from westofn.evaluation.judges import load_judge
 from westofn.exporting.questions import Question, export_questions
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.sources.data import ANSWERS, labeled_half
 
 

@@ -21,7 +21,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.evaluation.judges import GoldJudge
 from westofn.models.policy import save_policy
-from westofn.params import Params, load_params
+from westofn.params.whole import Params, load_params
 from westofn.study.inputs import StudyInputs
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from westofn.models.ensemble import Ensemble
-from westofn.params import Learner
+from westofn.params.student_rm import Learner
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs

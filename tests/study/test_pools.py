@@ -10,7 +10,9 @@ from tests.evaluation.planted import preference_frame
 from westofn.core.seeds import derive_seed
 from westofn.generation.pool import Draw, sample_pool
 from westofn.models.policy import Policy
-from westofn.params import Params, SampleParams, StudyParams, load_params
+from westofn.params.sample import SampleParams
+from westofn.params.study import StudyParams
+from westofn.params.whole import Params, load_params
 from westofn.study.pools import Wanted, deep_size, plan, with_affix
 from westofn.training.arms import HumanData
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.repo.deps import ROOT
 from westofn.errors import DataError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.report.study_results import Run, Study, read_study
 from westofn.study.pages import results_page
 from westofn.study.readme import END, MAP_FIGURE, START, results_block, with_block

@@ -19,7 +19,7 @@ from westofn.models.card import Card, check_template
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder, pad, vocabulary_digest
 from westofn.text.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from westofn.training import preference, sft

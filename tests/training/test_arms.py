@@ -13,7 +13,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import TrainingError
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import save_policy
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder
 from westofn.training import arms
 from westofn.training.arms import HumanData, train_arm

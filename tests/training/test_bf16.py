@@ -26,7 +26,8 @@ from westofn.models.policy import Policy, load_policy, log_likelihood, save_poli
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
 from westofn.networks.precision import precision_of, rounded
-from westofn.params import AdapterParams, Comparator, LoraParams
+from westofn.params.comparator import Comparator
+from westofn.params.lora import AdapterParams, LoraParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference

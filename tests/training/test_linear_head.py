@@ -25,7 +25,7 @@ from westofn.models.features import FeatureReader
 from westofn.models.policy import load_policy, save_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import Readout
+from westofn.params.network import Readout
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training.linear_head import LinearHead, Samples, train_linear_head

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from westofn.errors import ParameterError, TrainingError
-from westofn.params import OptimiserParams
+from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.loop import Job, _arguments, run
 

@@ -31,7 +31,8 @@ from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params import AdapterParams, Comparator, LoraParams
+from westofn.params.comparator import Comparator
+from westofn.params.lora import AdapterParams, LoraParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference

@@ -20,7 +20,7 @@ from westofn.models.reward import RewardModel
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference

@@ -19,7 +19,8 @@ from westofn.generation.hf import sample
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.params import Readout, RlhfParams
+from westofn.params.network import Readout
+from westofn.params.rlhf import RlhfParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.text.tokenizer import train_tokenizer

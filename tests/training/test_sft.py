@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.small_models import PROMPTS, VOCABULARY, sft_params
 from westofn.errors import ModelError, TrainingError
 from westofn.models.policy import Policy, log_likelihood, save_policy
-from westofn.params import SftParams
+from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
 from westofn.training.loop import _Progress
 from westofn.training.sft import Examples, SftResult, build_policy, train_sft

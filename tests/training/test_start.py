@@ -30,7 +30,8 @@ from westofn.models.policy import Policy, save_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
 from westofn.networks.precision import rounded
-from westofn.params import Comparator, LoraParams
+from westofn.params.comparator import Comparator
+from westofn.params.lora import LoraParams
 from westofn.text.encoding import Encoder
 from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
 from westofn.training.start import reward_start

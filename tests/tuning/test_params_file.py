@@ -9,7 +9,7 @@ import pytest
 
 from tests.repo.deps import ROOT
 from westofn.errors import ParameterError
-from westofn.params import load_params
+from westofn.params.whole import load_params
 from westofn.tuning.params_file import set_values, with_values
 
 PARAMS = ROOT / "params.yaml"

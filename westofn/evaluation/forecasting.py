@@ -30,25 +30,16 @@ from westofn.core.forecast_terms import (
 )
 from westofn.core.linear_reward import directions_of, inverse_spread
 from westofn.core.seeds import derive_seed
-from westofn.errors import DataError, ModelError
-from westofn.models.card import CARD
+from westofn.errors import DataError
 from westofn.models.features import FeatureReader
-from westofn.networks.pretrained import load_pretrained
-from westofn.params import Params, Readout, RewardStartParams
-from westofn.sources.collect import collect_pairs, parts_of
-from westofn.sources.formats.rows import Pair
-from westofn.sources.pool_files import pools_of
-from westofn.sources.reading import files_of, rows_of
-from westofn.sources.registry import SOURCES
-from westofn.sources.splits import hash_order
+from westofn.params.network import Readout
+from westofn.params.reward_start import RewardStartParams
 from westofn.text.encoding import Encoder
 from westofn.training.arms import HumanData, preferences_from
 from westofn.training.linear_head import Samples
 from westofn.training.preference import Preferences, fitting_pairs
 from westofn.training.start import reward_start
 
-VALIDATION_SHARE = 1 / 3
-"""The share of the prompts of a file of pairs that is held out to choose penalties."""
 MOST_PAIRS = 3000
 MOST_PROMPTS = 300
 MOST_SAMPLES = 16
@@ -90,35 +81,6 @@ def texts_of_run(prepared: Path, candidates: Path) -> ForecastTexts:
     )
 
 
-def texts_of_files(preferences: Path, responses: Path, seed: int) -> ForecastTexts:
-    """Texts of files: preferences in any form of docs/data.md, and rows of prompt and responses.
-
-    A third of the prompts of the preferences is held out as validation pairs.
-
-    Args:
-        preferences: File or folder.
-        responses: File or folder with rows {prompt, responses: at least two texts}.
-        seed: Decides which prompts are held out.
-
-    Raises:
-        DataError: A file or row cannot be read, or too little is left.
-    """
-    parts = parts_of(preferences, 0, "--preferences")
-    collected = collect_pairs(
-        parts, SOURCES["files"](), subsets=(), seed=seed, where=preferences
-    ).pairs
-    prompts = hash_order({pair.prompt_id for pair in collected}, seed, "forecast validation")
-    held_out = set(prompts[: max(1, round(VALIDATION_SHARE * len(prompts)))])
-    labeled = [pair for pair in collected if pair.prompt_id not in held_out]
-    validation = [pair for pair in collected if pair.prompt_id in held_out]
-    if len(labeled) < 4 or not validation:
-        raise DataError(
-            f"--preferences: {preferences} has {len(collected)} pairs of {len(prompts)} prompts, "
-            "needs at least 4 pairs beside the third of the prompts that is held out; give more"
-        )
-    return bounded(_preferences(labeled), _preferences(validation), _read_samples(responses))
-
-
 def bounded(labeled: Preferences, validation: Preferences, samples: Samples) -> ForecastTexts:
     """At most MOST_PAIRS, MOST_PROMPTS and MOST_SAMPLES of what there is."""
     kept = Samples(
@@ -141,28 +103,6 @@ def reader_of_run(start: RewardStartParams, policy: Path, readout: Readout, seed
     """The frozen weights from which a run's reward models start."""
     origin = reward_start(start, policy, "pointwise", seed)
     return Reader(FeatureReader(origin.model, origin.encoder, readout), origin.encoder)
-
-
-def reader_of_model(model: str, params: Params) -> Reader:
-    """A model by its folder or name: a policy of a run, or any pretrained one.
-
-    Args:
-        model: A folder that holds a card, or what `sft.model` takes.
-        params: Their limits of tokens, read-out and seed.
-    """
-    readout = params.student_rm.readout
-    if (Path(model) / CARD).is_file():
-        start = params.reward_start.model_copy(update={"model": "policy"})
-        return reader_of_run(start, Path(model), readout, params.seed)
-    if model == "scratch":
-        raise ModelError("--model: scratch has no features yet; give a trained model")
-    backbone, encoder = load_pretrained(
-        model,
-        "--model",
-        max_prompt_tokens=params.sft.max_prompt_tokens,
-        max_response_tokens=params.sft.max_response_tokens,
-    )
-    return Reader(FeatureReader(backbone, encoder, readout), encoder)
 
 
 @dataclass(frozen=True)
@@ -332,31 +272,6 @@ def _narrow(parts: Sequence[Tensor]) -> list[Tensor]:
     rows.append(pools.reshape(-1, width) / pools[..., 0].numel() ** 0.5)
     directions = directions_of(torch.cat(rows), WIDEST)
     return [part @ directions for part in parts]
-
-
-def _read_samples(path: Path) -> Samples:
-    """Rows of prompt and responses; every pool is cut to the size of the smallest."""
-    pools = [
-        pool
-        for file in files_of(path, "--responses")
-        for pool in pools_of(rows_of(file), {}, {})
-        if len(pool.responses) > 1
-    ]
-    if not pools or any(not pool.prompt for pool in pools):
-        raise DataError(
-            f"--responses: {path} needs rows with a prompt and at least two responses each"
-        )
-    size = min(len(pool.responses) for pool in pools)
-    return Samples([pool.prompt for pool in pools], [pool.responses[:size] for pool in pools])
-
-
-def _preferences(pairs: Sequence[Pair]) -> Preferences:
-    return Preferences(
-        [pair.prompt for pair in pairs],
-        [pair.chosen for pair in pairs],
-        [pair.rejected for pair in pairs],
-        [1.0] * len(pairs),
-    )
 
 
 def _first(pairs: Preferences, most: int) -> Preferences:

@@ -31,7 +31,7 @@ from westofn.exporting.cards import check_folder, parameters, table, versions, w
 from westofn.exporting.lineage import LOCK, Lineage, lineage_of
 from westofn.models.features import FeatureReader
 from westofn.models.folder import put
-from westofn.params import Params
+from westofn.params.whole import Params
 from westofn.runtime import set_up_torch
 from westofn.sources.data import labeled_half
 from westofn.sources.splits import hash_order, stable_id

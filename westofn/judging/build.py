@@ -12,7 +12,7 @@ from westofn.judging.openai import OpenAiJudge, Server
 from westofn.judging.protocol import PreferenceJudge
 from westofn.judging.question import TEMPLATE
 from westofn.judging.simulated import Rewards, SimulatedJudge
-from westofn.params import JudgeParams, PromptedJudgeParams, SimulatedJudgeParams
+from westofn.params.judge import JudgeParams, PromptedJudgeParams, SimulatedJudgeParams
 from westofn.runtime import Runtime, load_runtime
 
 KEY_VARIABLE = "OPENAI_API_KEY"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from westofn.errors import ParameterError
-from westofn.params import answers_fault, template_fault
+from westofn.params.judge import answers_fault, template_fault
 
 TEMPLATE = """\
 You compare two responses to the same prompt. A good response does what the prompt asks for, is \

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from westofn.errors import ModelError
-from westofn.params import Precision
+from westofn.params.network import Precision
 
 FORMAT = 1
 CARD = "card.json"

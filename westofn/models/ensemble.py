@@ -19,7 +19,7 @@ from westofn.models.card import member_folders
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import pair_margins, score_pools
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder
 
 

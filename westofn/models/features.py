@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_pools
-from westofn.params import Readout
+from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 
 

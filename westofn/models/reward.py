@@ -23,7 +23,8 @@ from westofn.errors import ModelError
 from westofn.networks.families import network_of
 from westofn.networks.network import AnyNetwork, States
 from westofn.networks.precision import computing, rounded
-from westofn.params import Comparator, Precision, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Precision, Readout
 from westofn.text.encoding import Encoder, Padded
 
 NO_SPREAD = 1e-6  # reward_std of a model that gives every response the same reward

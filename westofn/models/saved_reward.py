@@ -17,7 +17,8 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_rows
 from westofn.networks.families import load_backbone
 from westofn.networks.precision import DTYPES, precision_of
-from westofn.params import Comparator, Readout
+from westofn.params.comparator import Comparator
+from westofn.params.network import Readout
 
 HEAD = "head.safetensors"
 

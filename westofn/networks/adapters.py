@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from westofn.errors import ParameterError
-from westofn.params import ALL_LINEAR, AdapterParams, LoraParams
+from westofn.params.lora import ALL_LINEAR, AdapterParams, LoraParams
 
 _NAME = "default"
 Module = TypeVar("Module", bound=nn.Module)

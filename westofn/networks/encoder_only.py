@@ -26,7 +26,7 @@ from transformers import (
 
 from westofn.errors import ModelError
 from westofn.networks.network import Network
-from westofn.params import Readout
+from westofn.params.network import Readout
 from westofn.text.encoding import Padded
 
 LAST_LINEAR = {

@@ -22,7 +22,7 @@ from westofn.networks import causal, encoder_decoder, encoder_only
 from westofn.networks.causal import CausalNetwork
 from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
-from westofn.params import ScratchModel
+from westofn.params.network import ModelSize
 from westofn.text.encoding import Encoder, Family
 
 # Progress bars of transformers would hide the stages' progress.
@@ -103,19 +103,19 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     return FAMILY_OF[config.model_type]
 
 
-def build_scratch(scratch: ScratchModel, encoder: Encoder) -> PreTrainedModel:
+def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedModel:
     """Build a model with random weights for the encoder's tokens; the caller seeds torch."""
     settings: dict[str, Any] = {
         "vocabulary": len(encoder.tokenizer),
-        "width": scratch.width,
-        "layers": scratch.layers,
-        "heads": scratch.heads,
-        "feed_forward": scratch.feed_forward,
-        "dropout": scratch.dropout,
+        "width": size.width,
+        "layers": size.layers,
+        "heads": size.heads,
+        "feed_forward": size.feed_forward,
+        "dropout": size.dropout,
         "pad_id": encoder.pad_id,
         "eos_id": encoder.eos_id,
     }
-    if scratch.family == "encoder_decoder":
+    if family == "encoder_decoder":
         return encoder_decoder.build_scratch(**settings)
     return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from westofn.errors import ModelError
-from westofn.params import Readout
+from westofn.params.network import Readout
 from westofn.text.encoding import Family, Padded
 
 

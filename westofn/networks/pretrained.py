@@ -9,7 +9,7 @@ from westofn.networks.families import load_backbone, network_of
 from westofn.networks.limits import require_room
 from westofn.networks.network import AnyNetwork
 from westofn.networks.precision import DTYPES
-from westofn.params import Precision
+from westofn.params.network import Precision
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import load_fast_tokenizer, load_pretrained_tokenizer
 

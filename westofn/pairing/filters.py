@@ -6,7 +6,7 @@ import polars as pl
 
 from westofn.core.filtering import FilterResult, filter_pairs, normalise_logprob
 from westofn.errors import DataError
-from westofn.params import FilterParams
+from westofn.params.filter import FilterParams
 
 
 class Filtered:

@@ -9,7 +9,6 @@ from westofn.core.selection import BestWorst
 from westofn.errors import DataError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.select import Pools, Selection
-from westofn.params import WonSelectParams
 
 
 def pools_from_frames(candidates: pl.DataFrame, prompts: pl.DataFrame, needed: int) -> Pools:
@@ -83,9 +82,7 @@ def _indices(pools: Pools, pair: BestWorst) -> pl.DataFrame:
     )
 
 
-def summarise(
-    pools: Pools, selection: Selection, base: Ensemble, params: WonSelectParams
-) -> dict[str, object]:
+def summarise(pools: Pools, selection: Selection, base: Ensemble) -> dict[str, object]:
     """Counts, costs and the spread of the pairs' confidence."""
     p_chosen = selection.pairs.p_best
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -94,11 +91,8 @@ def summarise(
         "prompts": len(pools.prompts),
         "pairs_selected": len(p_chosen),
         "n_candidates": pools.n_candidates,
-        "method": params.method,
-        "selector": params.selector,
         "comparator": base.comparator,
         "members": len(base.members),
-        "pessimism": params.pessimism,
         "forward_passes": selection.forward_passes,
         "distinct_responses": sum(len(set(pool)) for pool in pools.responses),
         "p_chosen_quantiles": {f"{q:g}": v for q, v in zip(quantiles, values, strict=True)},

@@ -14,7 +14,7 @@ from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble, mean_pair_margins
 from westofn.pairing.select import Pools
-from westofn.params import StopParams
+from westofn.params.won_select import StopParams
 
 MAX_PROMPTS = 256
 """Pools from which random pairs are drawn, at most."""

@@ -20,7 +20,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
 from westofn.core.dialogue import opening
-from westofn.params import FilesParams
+from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData, labeled_half
 from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
 from westofn.sources.formats.rows import Pair

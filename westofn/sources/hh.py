@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from westofn.params import FilesParams
+from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData
 from westofn.sources.registry import load_pairs
 

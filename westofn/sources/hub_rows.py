@@ -8,7 +8,7 @@ from typing import Any
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.params import HubParams
+from westofn.params.prepare import HubParams
 from westofn.sources.reading import Row
 
 

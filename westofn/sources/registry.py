@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from westofn.params import FilesParams, PrepareParams
+from westofn.params.prepare import FilesParams, PrepareParams
 from westofn.sources.assemble import assemble
 from westofn.sources.collect import (
     Part,

@@ -21,7 +21,7 @@ from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
 from westofn.pairing.frames import pools_from_frames
 from westofn.pairing.select import Pools, pool_margins
-from westofn.params import Params
+from westofn.params.whole import Params
 from westofn.study.pools import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
 from westofn.text.encoding import Encoder

@@ -19,7 +19,8 @@ from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.models.ensemble import Ensemble
-from westofn.params import Learner, RewardModelParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.student_rm import Learner
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs

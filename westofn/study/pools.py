@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from westofn.params import SampleParams, StudyParams
+from westofn.params.sample import SampleParams
+from westofn.params.study import StudyParams
 from westofn.training.arms import HumanData
 
 PROMPT = ("prompt_id", "prompt")

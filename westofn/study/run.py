@@ -12,7 +12,7 @@ from rich.console import Console
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.execution.experiments import Experiment, read_output, run_all
-from westofn.params import StopParams
+from westofn.params.won_select import StopParams
 from westofn.report.study_results import Run, Study
 from westofn.study.results import HEADLINE_PARTS, PARTS, collect
 

@@ -19,7 +19,8 @@ from westofn.execution.scratch import model_folders, scratch
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.folder import put
 from westofn.models.saved_reward import save_reward_model
-from westofn.params import RewardModelParams, RewardStartParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half
 from westofn.training.linear_head import LinearHead, train_linear_head

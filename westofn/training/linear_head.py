@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import torch
@@ -28,7 +29,8 @@ from westofn.errors import DataError, TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
-from westofn.params import Readout, RewardStartParams, StudentRmParams
+from westofn.params.network import Readout
+from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.preference import Preferences, TrainedReward, calibrated, fitting_pairs
 from westofn.training.start import reward_start
@@ -106,19 +108,22 @@ class LinearHead:
 
     @classmethod
     def of_student(
-        cls, params: StudentRmParams, candidates: Path, prompts: pl.DataFrame
+        cls,
+        learner: str,
+        power: Literal["validation"] | float,
+        candidates: Path,
+        prompts: pl.DataFrame,
     ) -> LinearHead | None:
-        """Return the head that `student_rm` configures; None if the student is a network."""
-        if params.learner == "network":
+        """Return the head of a student with this learner and power of the prior; None for a network."""
+        if learner == "network":
             return None
-        power = params.covariance_power
         powers = POWERS if power == "validation" else (power,)
         return cls.with_prior(candidates, prompts, powers) if any(powers) else cls()
 
     @classmethod
-    def of_reference(cls, params: StudentRmParams) -> LinearHead | None:
+    def of_reference(cls, learner: str) -> LinearHead | None:
         """Return a head like the student's but without the prior; None for a network."""
-        return None if params.learner == "network" else cls()
+        return None if learner == "network" else cls()
 
 
 def train_linear_head(

@@ -32,7 +32,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
-from westofn.params import OptimiserParams
+from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.batches import PlannedSampler
 

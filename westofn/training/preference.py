@@ -31,7 +31,9 @@ from westofn.networks.adapters import (
     merge_adapters,
 )
 from westofn.networks.recompute import recomputing
-from westofn.params import Comparator, RewardModelParams, RewardStartParams
+from westofn.params.comparator import Comparator
+from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage

@@ -17,7 +17,7 @@ from westofn.networks.families import build_scratch
 from westofn.networks.precision import rounded
 from westofn.networks.pretrained import load_pretrained
 from westofn.networks.recompute import recomputing
-from westofn.params import SftParams
+from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.text.tokenizer import train_tokenizer
@@ -77,7 +77,7 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         tokenizer, params.max_prompt_tokens, params.max_response_tokens, scratch.family
     )
     torch.manual_seed(derive_seed(seed, "sft", "weights") % 2**32)
-    return Policy(build_scratch(scratch, encoder), encoder, mixed)
+    return Policy(build_scratch(scratch.family, scratch, encoder), encoder, mixed)
 
 
 def train_sft(

@@ -16,7 +16,9 @@ from westofn.networks.encoder_only import build_scratch_encoder
 from westofn.networks.limits import require_room
 from westofn.networks.precision import precision_of
 from westofn.networks.pretrained import load_pretrained
-from westofn.params import Comparator, Precision, RewardStartParams
+from westofn.params.comparator import Comparator
+from westofn.params.network import Precision
+from westofn.params.reward_start import RewardStartParams
 from westofn.text.encoding import Encoder
 
 

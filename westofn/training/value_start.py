@@ -8,23 +8,25 @@ from __future__ import annotations
 from westofn.errors import ModelError
 from westofn.hub import is_local
 from westofn.networks.families import family_of, load_config
-from westofn.params import Params
 from westofn.text.encoding import vocabulary_digest
 from westofn.text.tokenizer import load_fast_tokenizer
 
 
-def require_value_start(params: Params) -> None:
-    """Refuse ppo with a `reward_start.model` that cannot initialise a value network.
+def require_value_start(start: str, policy: str) -> None:
+    """Refuse a `reward_start.model` that cannot initialise ppo's value network.
 
     If the policy starts from scratch, its tokenizer does not exist yet; then only the family is
     checked.
+
+    Args:
+        start: Value of `reward_start.model`.
+        policy: Value of `sft.model`.
 
     Raises:
         ModelError: The start model is encoder-only or has another tokenizer than `sft.model`, or
             one of the models cannot be found.
     """
-    start, policy = params.reward_start.model, params.sft.model
-    if params.rlhf.algorithm != "ppo" or start in ("policy", "scratch"):
+    if start in ("policy", "scratch"):
         return
     key = "reward_start.model"
     config = load_config(start, key, is_local(start, key))

@@ -14,7 +14,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
-from westofn.params import WorldParams
+from westofn.params.prepare import WorldParams
 from westofn.sources.data import SourceData
 from westofn.sources.world.gold import Gold
 from westofn.sources.world.knobs import KNOBS, Knobs, community_knobs

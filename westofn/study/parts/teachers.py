@@ -30,7 +30,7 @@ from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
 from westofn.pairing.select import Pools, select
-from westofn.params import Comparator
+from westofn.params.comparator import Comparator
 from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws

@@ -19,7 +19,8 @@ from westofn.networks.families import generator_of
 from westofn.networks.network import Generator
 from westofn.networks.precision import computing, precision_of
 from westofn.networks.recompute import silence_dropout, start_recomputing
-from westofn.params import AdapterParams, RlhfParams
+from westofn.params.lora import AdapterParams
+from westofn.params.rlhf import RlhfParams
 from westofn.text.encoding import Encoder, Padded
 from westofn.training.rl.processes import Accelerator
 from westofn.training.value_start import encoder_only, require_same_tokens

@@ -21,7 +21,8 @@ from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.networks.adapters import adapted_copy, facts_of, merge_adapters
 from westofn.networks.precision import precision_of, rounded
-from westofn.params import Precision, RlhfParams
+from westofn.params.network import Precision
+from westofn.params.rlhf import RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
 from westofn.training.rl.checkpoint import Record, State, load_state, save_state

@@ -28,7 +28,7 @@ from westofn.core.policy_gradient import (
     whiten,
 )
 from westofn.core.seeds import derive_seed
-from westofn.params import RlhfParams
+from westofn.params.rlhf import RlhfParams
 from westofn.training.rl.networks import Learner
 from westofn.training.rl.processes import share_of
 from westofn.training.rl.rollout import Rollout, chunks, take

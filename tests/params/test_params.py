@@ -12,9 +12,10 @@ from ruamel.yaml import YAML
 
 from westofn.core.selection import SELECTORS
 from westofn.errors import ParameterError
-from westofn.params import SCORE_SELECTORS, Params, WonSelectParams, load_params
+from westofn.params.whole import Params, load_params
+from westofn.params.won_select import SCORE_SELECTORS, WonSelectParams
 
-REPOSITORY = Path(__file__).parents[1] / "params.yaml"
+REPOSITORY = Path(__file__).parents[2] / "params.yaml"
 MISSING = object()
 # What the messages below quote, so that they hold whatever the repository's file is tuned to.
 FIXED: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Parameters by section: a stage imports the modules of the sections that it reads."""

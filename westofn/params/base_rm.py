@@ -1,0 +1,19 @@
+"""The section `base_rm`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from westofn.params.base import Count
+from westofn.params.comparator import Comparator
+from westofn.params.reward import RewardModelParams
+
+
+class BaseRmParams(RewardModelParams):
+    """The base preference model (the teacher)."""
+
+    key: ClassVar[str] = "base_rm"
+
+    comparator: Comparator
+    planes: Count
+    members: Count

@@ -1,0 +1,7 @@
+"""The comparators that a reward model may have."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Comparator = Literal["embedding", "joint", "pointwise"]

@@ -1,0 +1,32 @@
+"""The section `lora` of what is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from westofn.params.base import Fraction, Positive, Section
+
+ALL_LINEAR = "all-linear"
+"""Adapters on every linear layer but the projection to the vocabulary."""
+
+
+class AdapterParams(Section):
+    """LoRA; rank 0 trains all weights.
+
+    Attributes:
+        rank: Of what is added to a weight.
+        alpha: What is added is scaled by alpha / rank.
+        targets: `all-linear`, or names of linear layers with commas between them.
+    """
+
+    rank: Annotated[int, Field(ge=0)]
+    alpha: Positive
+    targets: Annotated[str, Field(min_length=1)]
+
+
+class LoraParams(AdapterParams):
+    """LoRA with dropout of what an adapter reads."""
+
+    dropout: Fraction

@@ -1,0 +1,122 @@
+"""The section `prepare`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from westofn.params.base import EXAMPLES, Count, Positive, Section, Share
+
+
+class WorldParams(Section):
+    """Where the embedded world lies on the map, and how much it writes and labels.
+
+    Attributes:
+        alignment: How much of what annotators like is what the policy's samples vary in.
+        off_policyness: How much the human pairs vary in ways of their own.
+        sft_examples: Rows, as all numbers below; all prompts differ.
+        train_pairs: HF100.
+        validation_pairs: Human pairs that pick checkpoints.
+        test_pairs: Human pairs for accuracy.
+        test_prompts: Prompts for best-of-n and RL.
+        extra_prompts: Prompts of D_U beside those of the unlabeled half of the train pairs.
+        annotator_temperature: Of the Bradley-Terry labels, in units of the gold reward.
+    """
+
+    alignment: Share
+    off_policyness: Share
+    sft_examples: Annotated[int, Field(ge=20)]
+    train_pairs: Annotated[int, Field(ge=8)]
+    validation_pairs: Annotated[int, Field(ge=4)]
+    test_pairs: Annotated[int, Field(ge=4)]
+    test_prompts: Annotated[int, Field(ge=4)]
+    extra_prompts: Annotated[int, Field(ge=0)]
+    annotator_temperature: Positive
+
+
+class FilesParams(Section):
+    """How preferences from files are split; fractions are of prompt groups."""
+
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    test_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    autorater_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    limit: Annotated[int, Field(ge=0)]
+    subset: Annotated[str, Field(min_length=1)]
+    max_test_prompts: Count
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets to read; empty means all of them."""
+        return () if self.subset == "all" else tuple(self.subset.split(","))
+
+
+class HubParams(Section):
+    """A data set on the hub; `none` stands for what is not there.
+
+    Attributes:
+        name: Such as Anthropic/hh-rlhf; none: `prepare.path` is read.
+        revision: A commit's hash or a tag.
+        config: One of the data set's configurations.
+        folder: One of its folders.
+        split: Names with commas between, or all.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    config: Annotated[str, Field(min_length=1)]
+    folder: Annotated[str, Field(min_length=1)]
+    split: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _revision_is_pinned(self) -> Self:
+        if self.name != "none" and self.revision in ("none", "main"):
+            raise ValueError(
+                f"revision is {self.revision}, which does not pin {self.name}; needs a commit's "
+                "hash or a tag, since DVC cannot see that a branch moved"
+            )
+        return self
+
+
+class PrepareParams(Section):
+    """Where preferences, demonstrations and prompts come from."""
+
+    key: ClassVar[str] = "prepare"
+
+    source: Literal["world", "tldr", "hh", "ultrafeedback", "files"]
+    path: str
+    sft: Literal["chosen", "file"]
+    sft_path: str
+    unlabeled: Literal["half", "file", "both"]
+    unlabeled_path: str
+    answers: Literal["none", "file"]
+    answers_path: str
+    hub: HubParams
+    world: WorldParams
+    files: FilesParams
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> Self:
+        wanted = {
+            "sft": (self.sft, self.sft_path),
+            "unlabeled": (self.unlabeled, self.unlabeled_path),
+            "answers": (self.answers, self.answers_path),
+        }
+        for key, (choice, path) in wanted.items():
+            if choice in ("file", "both") and path.startswith(EXAMPLES):
+                raise ValueError(
+                    f"{key} is {choice}, and {key}_path is the example {path}; give a file or "
+                    f"folder of your own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _world_is_whole(self) -> Self:
+        given = {"sft": self.sft != "chosen", "unlabeled": self.unlabeled != "half"}
+        given["hub.name"] = self.hub.name != "none"
+        if self.source == "world" and (asked := [key for key, is_set in given.items() if is_set]):
+            raise ValueError(
+                f"source world writes all of its data, so {', '.join(asked)} cannot be set; use "
+                "source files"
+            )
+        return self

@@ -1,0 +1,53 @@
+"""The section `student_rm`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import PlainValidator, model_validator
+
+from westofn.params.base import Fraction
+from westofn.params.reward import RewardModelParams
+
+Learner = Literal["network", "linear_head"]
+
+LARGEST_POWER = 4.0
+"""Of the prior's covariance: variances that differ by 100 are then 1e8 apart."""
+
+
+def _covariance_power(value: object) -> Literal["validation"] | float:
+    if value == "validation":
+        return "validation"
+    if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= LARGEST_POWER:
+        return float(value)
+    raise ValueError(f"is {value!r}, needs validation or a number from 0 to {LARGEST_POWER:g}")
+
+
+CovariancePower = Annotated[Literal["validation"] | float, PlainValidator(_covariance_power)]
+
+
+class StudentRmParams(RewardModelParams):
+    """The pointwise student; the references HF50 and HF100 are trained with the same section.
+
+    Attributes:
+        learner: What learns: all of a network, or a linear head on the frozen features of the
+            weights that it would start from.
+        covariance_power: p of the linear head's prior w ~ N(0, s·Σ_π^p), Σ_π the covariance of the
+            policy's samples; `validation` tries several. Of references it is 0.
+        synthetic_fraction: Of every batch, or of the linear head's loss; 0: human pairs alone.
+    """
+
+    key: ClassVar[str] = "student_rm"
+
+    learner: Learner
+    covariance_power: CovariancePower
+    synthetic_fraction: Fraction
+
+    @model_validator(mode="after")
+    def _linear_heads_have_no_adapters(self) -> Self:
+        if self.learner == "linear_head" and self.lora.rank:
+            raise ValueError(
+                f"lora.rank is {self.lora.rank} and learner is linear_head, which trains no weight "
+                "of the network; set lora.rank to 0, or learner to network"
+            )
+        return self
