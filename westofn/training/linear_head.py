@@ -114,7 +114,7 @@ class LinearHead:
         candidates: Path,
         prompts: pl.DataFrame,
     ) -> LinearHead | None:
-        """Return the head of a student with this learner and power of the prior; None for a network."""
+        """Return the head of a student with this learner and prior power; None for a network."""
         if learner == "network":
             return None
         powers = POWERS if power == "validation" else (power,)
