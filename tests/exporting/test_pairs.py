@@ -111,7 +111,7 @@ def test_the_card_states_counts_thresholds_and_origin(data: Path, tmp_path: Path
     ]
     assert head["size_categories"] == ["n<1K"]
     for line in (
-        "| selected, one a prompt | 4 |",
+        "| selected, one per prompt | 4 |",
         "| dropped: confidence | 1 |",
         "| dropped: identical | 1 |",
         "| synthetic, kept | 2 |",
@@ -156,7 +156,7 @@ def test_a_card_is_written_over_its_own_export_alone(data: Path, tmp_path: Path)
         export(data, tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
     (tmp_path / "README.md").write_text("# My project\n")
-    with pytest.raises(DataError, match="export into a folder of its own"):
+    with pytest.raises(DataError, match="export into another folder"):
         export(data, tmp_path / "pairs.jsonl")
     assert (tmp_path / "README.md").read_text() == "# My project\n"
 

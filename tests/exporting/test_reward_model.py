@@ -87,7 +87,7 @@ def test_the_card_states_what_the_model_is_and_was_measured_at(
         "pointwise comparator, encoder–decoder. Trained on 30 human and 28 synthetic pairs.",
         "| max_response_tokens | 8 |",
         "| held-out preferences, accuracy | 0.7000 (0.6500 to 0.7500) |",
-        "| the rule “the longer is better” on them, accuracy | 0.5500 |",
+        "| baseline that prefers the longer response, accuracy | 0.5500 |",
         "3,000 held-out pairs, judged by gold",
     ):
         assert line in text, line

@@ -284,7 +284,7 @@ def test_a_model_whose_tokenizer_lost_its_pair_is_refused(folders: Folders, tmp_
     path = tmp_path / "rm" / "tokenizer.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(raw | {"post_processor": None}), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"no special token .* post-processor"):
+    with pytest.raises(ModelError, match=r"does not put special tokens .* post-processor"):
         load_reward_model(tmp_path / "rm")
 
 

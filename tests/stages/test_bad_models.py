@@ -245,7 +245,7 @@ class TestPretrained:
         tiny.fail(
             "sft",
             f"model 'encoder' is a {kind}, which is encoder-only and cannot generate responses",
-            "give sft.model one that can, such as t5",
+            "give sft.model a model that can, such as t5",
             "reward_start.model",
         )
 

@@ -120,7 +120,7 @@ def test_a_folder_that_is_no_export_is_refused_and_left_alone(run: Tiny) -> None
         export("mine")
     Path("cards").mkdir()
     Path("cards/README.md").write_text("of somebody else")
-    with pytest.raises(DataError, match=r"no card of cards, which would go there"):
+    with pytest.raises(DataError, match=r"is not the card of cards, which would replace it"):
         export("cards")
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
     assert [path.name for path in Path("cards").iterdir()] == ["README.md"]
