@@ -366,7 +366,8 @@ def test_a_tokenizer_that_transformers_would_rebuild_is_refused(
     encoder = Encoder(words, 40, 20, "causal")
     model = RewardModel(tiny_model("qwen2", encoder), "pointwise", 0, "last")
     folder = saved(Scorer(model.eval(), encoder), tmp_path / "rm")
-    with pytest.raises(
+    expected = "loads this tokenizer as Qwen2Tokenizer for a model of type qwen2"
+    with pytest.raises(ModelError, match=expected):
         ModelError, match="loads this tokenizer as Qwen2Tokenizer for a model of type qwen2"
     ):
         export_reward_model(tmp_path / "out", model=folder)
