@@ -368,7 +368,5 @@ def test_a_tokenizer_that_transformers_would_rebuild_is_refused(
     folder = saved(Scorer(model.eval(), encoder), tmp_path / "rm")
     expected = "loads this tokenizer as Qwen2Tokenizer for a model of type qwen2"
     with pytest.raises(ModelError, match=expected):
-        ModelError, match="loads this tokenizer as Qwen2Tokenizer for a model of type qwen2"
-    ):
         export_reward_model(tmp_path / "out", model=folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rm"]
