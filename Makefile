@@ -45,7 +45,7 @@ docs: $(READY)  ## write docs/artifacts.md from the schemas
 presets:  ## params.yaml is what `preset world` writes; after every change of a default
 	cp params.yaml westofn/presets/world.yaml
 
-study: $(READY)  ## pipeline and study over several seeds -> study.json, docs/results.md, README
+study: $(READY)  ## pipeline and study over several seeds -> study.json and its pages
 	python -m westofn study --seeds $(SEEDS)
 
 map: $(READY)  ## where West-of-N helps -> benchmarks/map.json, docs/map.md, docs/figures

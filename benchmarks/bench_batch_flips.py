@@ -61,7 +61,7 @@ def batch_flips(
     Raises:
         ModelError: The comparator is joint, which scores pairs.
     """
-    if scorer.comparator == "joint":
+    if scorer.comparator.reads_pairs:
         raise ModelError("the joint comparator scores pairs, give an embedding or pointwise model")
     together = margins(torch.stack(score_pools(scorer, prompts, pools, batch)))
     alone = margins(

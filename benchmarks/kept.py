@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
-from westofn.training.preference import Preferences, train_reward_model
+from westofn.training.preference import Recipe, TrainingPairs, train_reward_model
 from westofn.training.sft import Examples, train_sft
 
 CPU = Runtime(device="cpu")
@@ -64,27 +63,15 @@ def kept_candidates(
     return CANDIDATES.read(path)
 
 
-def trained_network(
-    name: str,
-    human: Preferences,
-    synthetic: Preferences | None,
-    validation: Preferences,
-    *,
-    scratch: Path,
-    **options: Any,
-) -> Scorer:
+def trained_network(name: str, pairs: TrainingPairs, recipe: Recipe, scratch: Path) -> Scorer:
     """A reward model by the pipeline's training function, on the CPU; checkpoints do not stay.
 
     Args:
-        name: The arm's.
-        human: D_L.
-        synthetic: D_L', or None.
-        validation: Human pairs that pick checkpoints.
+        name: The arm's name.
+        pairs: What it learns from.
+        recipe: How it learns.
         scratch: Folder for checkpoints, removed afterwards.
-        options: What else `train_reward_model` takes.
     """
-    trained = train_reward_model(
-        name, human, synthetic, validation, scratch=scratch, runtime=CPU, **options
-    )
+    trained = train_reward_model(name, pairs, recipe, scratch, CPU)
     shutil.rmtree(scratch, ignore_errors=True)
     return trained.scorer

@@ -27,19 +27,16 @@ def main(prepared: In, policy: In, out: Out) -> None:
         return
 
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
     seed, params = load_seed(), load_section(StudentRmParams)
+    # Other initial weights than the models it judges.
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed + 1)
     train_arm(
         "autorater",
         HumanData.read(prepared).held_out("autorater"),
-        synthetic=None,
-        policy=policy,
-        start=load_section(RewardStartParams),
-        head=Head("pointwise"),
-        params=params,
-        seed=seed + 1,  # other initial weights than the models it judges
-        out=out,
+        recipe,
+        out,
     )
 
 

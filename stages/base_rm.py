@@ -15,19 +15,16 @@ from westofn.params.reward_start import RewardStartParams
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the teacher that labels the first iteration's pairs."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.preference import Head
+    from westofn.training.preference import Head, Recipe
 
     seed, params = load_seed(), load_section(BaseRmParams)
+    head = Head(params.comparator, params.planes)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed, head)
     train_arm(
         "base_rm",
         HumanData.read(prepared).labeled_half(),
-        synthetic=None,
-        policy=policy,
-        start=load_section(RewardStartParams),
-        head=Head(params.comparator, params.planes),
-        params=params,
-        seed=seed,
-        out=out,
+        recipe,
+        out,
         members=params.members,
     )
 

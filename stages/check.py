@@ -18,6 +18,14 @@ def main(out: Out) -> None:
     """Validate every parameter and the runtime settings."""
     params = load_params()
     load_runtime()
+    if (params.base_rm.loss, params.student_rm.loss) != ("bradley_terry", "bradley_terry"):
+        from westofn.training.losses import require_losses  # it imports torch
+
+        require_losses(params.base_rm, params.student_rm)
+    if params.won_select.selector != "west":
+        from westofn.pairing.selectors import selector_of  # it imports torch
+
+        selector_of(params.won_select.selector)
     start = params.reward_start.model
     if start != "policy" and params.rlhf.algorithm == "ppo":  # importing models takes seconds
         from westofn.training.value_start import require_value_start

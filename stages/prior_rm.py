@@ -18,21 +18,17 @@ from westofn.params.student_rm import StudentRmParams
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Fit HF50 under the covariance prior, its power by validation."""
     from westofn.training.arms import HumanData, train_arm
-    from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.linear_head import LinearHead, linear_params
+    from westofn.training.preference import Recipe
 
     seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
+    recipe = Recipe(policy, load_section(RewardStartParams), linear_params(params), seed)
     train_arm(
         "prior_rm",
         human,
-        synthetic=None,
-        policy=policy,
-        start=load_section(RewardStartParams),
-        head=Head("pointwise"),
-        params=params,
-        seed=seed,
-        out=out,
+        recipe,
+        out,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )
 

@@ -28,20 +28,16 @@ def main(
     """Train a reference on half or all of the human pairs."""
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
     seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared)
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
-        synthetic=None,
-        policy=policy,
-        start=load_section(RewardStartParams),
-        head=Head("pointwise"),
-        params=params,
-        seed=seed,
-        out=out,
+        recipe,
+        out,
         linear=LinearHead.of_reference(params.learner),
     )
 

@@ -1,7 +1,7 @@
 """Last, `report`: every evaluation -> metrics.json, plots, and one self-contained page.
 
 reads   data/prepared, data/eval/*, data/forecast, and of every iteration of `loop` its candidates,
-        pairs, synthetic preferences and RL curves; study.json, which `make study` writes
+        pairs, synthetic preferences and RL curves
 writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/report.html
 """
 
@@ -13,10 +13,9 @@ from westofn.params.file import load_seed
 from westofn.params.loop import load_loop
 from westofn.report.build import ReportPaths, build_report
 from westofn.report.inputs import read_inputs
-from westofn.report.study_results import read_study
 
 
-def main(data: In, study: In, metrics: Out, plots: Out, out: Out) -> None:
+def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     rounds = load_loop()
     inputs = read_inputs(
@@ -26,7 +25,7 @@ def main(data: In, study: In, metrics: Out, plots: Out, out: Out) -> None:
         students={name: describe_model(data / "loop" / name / "rm") for name in rounds},
         seed=load_seed(),
     )
-    build_report(inputs, read_study(study), ReportPaths(metrics, plots, out / "report.html"))
+    build_report(inputs, ReportPaths(metrics, plots, out / "report.html"))
 
 
 if __name__ == "__main__":

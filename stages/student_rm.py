@@ -21,20 +21,17 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
     """Train the pointwise student."""
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Head
+    from westofn.training.preference import Recipe
 
     seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
+    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         "student_rm",
         human,
+        recipe,
+        out,
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
-        policy=policy,
-        start=load_section(RewardStartParams),
-        head=Head("pointwise"),
-        params=params,
-        seed=seed,
-        out=out,
         synthetic_fraction=params.synthetic_fraction,
         linear=LinearHead.of_student(
             params.learner, params.covariance_power, candidates, human.prompts

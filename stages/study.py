@@ -2,44 +2,32 @@
 
 reads   data/prepared, data/world, data/autorater, data/eval_pool, data/loop/k0,
         data/loop/k1/candidates.parquet, data/loop/k1/{policy,rm}, data/reference,
-        data/study/pools, data/study/verdicts.parquet; each part what its INPUTS name
-writes  data/study/{baselines,networks,synthetic_bases,selection,teachers}.json,
-        data/study/{data,size,overoptimisation}.json, data/study/iterations/NAME.json
+        data/study/pools, data/study/verdicts.parquet; each part what INPUTS names
+writes  data/study/NAME.json of the part NAME, of a part of a round a file in data/study/NAME
 
-Every part is a module of westofn/study/parts. Finished arms wait in .scratch, so a killed part goes
-on.
+westofn/study/parts names the parts, their modules and INPUTS. Finished arms wait in .scratch, so a
+killed part goes on.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
 from westofn.params.whole import load_params
-
-Part = Literal[
-    "baselines",
-    "networks",
-    "synthetic_bases",
-    "selection",
-    "teachers",
-    "data",
-    "size",
-    "overoptimisation",
-    "iterations",
-]
+from westofn.study.parts import INPUTS, Part
 
 
 def main(
     part: Annotated[Part, typer.Option(help="module of westofn/study/parts")],
     data: In,
     out: Out,
-    iteration: Annotated[str, typer.Option(help="of part iterations: k1, k2, …")] = "",
+    iteration: Annotated[str, typer.Option(help="round of the loop: k1, k2, …")] = "",
 ) -> None:
     """Train and measure the arms of a part."""
     from westofn.execution.scratch import model_folders, scratch
@@ -47,16 +35,15 @@ def main(
     from westofn.study.inputs import StudyInputs
     from westofn.study.lab import Lab
 
-    if (part == "iterations") != bool(iteration):
-        raise typer.BadParameter("--iteration goes with --part iterations, and only with it")
+    if INPUTS[part].by_iteration != bool(iteration):
+        takes = ", ".join(name for name, inputs in INPUTS.items() if inputs.by_iteration)
+        raise typer.BadParameter(f"--iteration goes with --part {takes}, and only with it")
     params, runtime = load_params(), load_runtime()
     device = set_up_torch(runtime)
-    module = importlib.import_module(f"westofn.study.parts.{part}")
-    inputs = [data / name for name in module.INPUTS]
-    if iteration:
-        inputs += [data / "loop" / iteration / name for name in ("policy", "rm")]
+    module = importlib.import_module(part.module)
+    inputs = [data / name for name in INPUTS[part].of(iteration)]
     gc.freeze()  # every training collects garbage first: not among what is imported
-    name = f"study-{part}{iteration}"
+    name = f"study-{part.value}{iteration}"
     settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone
     inputs += model_folders(settings["reward_start"]["model"])
     with scratch(name, settings, inputs) as folder:

@@ -15,7 +15,7 @@ from westofn.models.card import member_folder, write_ensemble
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import save_reward_model
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text import encoding
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import plain_ids, train_tokenizer
@@ -64,10 +64,10 @@ def small_policy(small_encoder: Encoder) -> Policy:
 
 
 @pytest.fixture(scope="session")
-def scorers(small_encoder: Encoder) -> Callable[[Comparator], Scorer]:
-    made: dict[Comparator, Scorer] = {}
+def scorers(small_encoder: Encoder) -> Callable[[ComparatorName], Scorer]:
+    made: dict[ComparatorName, Scorer] = {}
 
-    def build(comparator: Comparator) -> Scorer:
+    def build(comparator: ComparatorName) -> Scorer:
         if comparator not in made:
             made[comparator] = tiny_scorer(small_encoder, comparator, seed=3)
         return made[comparator]
@@ -77,7 +77,7 @@ def scorers(small_encoder: Encoder) -> Callable[[Comparator], Scorer]:
 
 @pytest.fixture(scope="session")
 def saved_models(
-    scorers: Callable[[Comparator], Scorer],
+    scorers: Callable[[ComparatorName], Scorer],
     small_encoder: Encoder,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:

@@ -10,7 +10,7 @@ from transformers import T5ForConditionalGeneration
 from westofn.models.policy import Policy
 from westofn.models.reward import RewardModel, Scorer
 from westofn.networks.encoder_decoder import build_scratch
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.lora import AdapterParams, LoraParams
 from westofn.params.network import Readout
 from westofn.params.reward import RewardModelParams
@@ -41,7 +41,7 @@ PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue ca
 RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
 READOUTS: tuple[Readout, ...] = ("mean", "last")
 NO_LORA = LoraParams(rank=0, alpha=16.0, targets="all-linear", dropout=0.0)
-COMPARATORS: tuple[Comparator, ...] = ("embedding", "joint", "pointwise")
+COMPARATORS: tuple[ComparatorName, ...] = ("embedding", "joint", "pointwise")
 
 
 def texts() -> list[str]:
@@ -70,7 +70,7 @@ def tiny_policy(encoder: Encoder, seed: int = 0, **options: Any) -> Policy:
 
 
 def tiny_scorer(
-    encoder: Encoder, comparator: Comparator, seed: int = 0, readout: Readout = "mean"
+    encoder: Encoder, comparator: ComparatorName, seed: int = 0, readout: Readout = "mean"
 ) -> Scorer:
     """An untrained reward model whose outputs are some units wide."""
     model = RewardModel(tiny_backbone(encoder, seed), comparator, 2, readout)
@@ -113,6 +113,9 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "learning_rate": 1e-2,
         "warmup_fraction": 0.0,
         "weight_decay": 0.01,
+        "loss": "bradley_terry",
+        "loss_margin": 1.0,
+        "label_smoothing": 0.1,
         "dropout": 0.0,
         "readout": "mean",
         "average_decay": 0.0,

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ruamel.yaml import YAML
 
 from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.experiments import Experiment, ExperimentError
 from westofn.params.whole import load_params
+from westofn.report import build as report_build
+from westofn.report import html as report_html
 from westofn.study import run as study_run
-from westofn.study.results import PARTS
+from westofn.study.parts import Part
+from westofn.study.records import PARTS
 from westofn.tuning.choice import Trial, ranked
 from westofn.tuning.filter import Tuned
 from westofn.tuning.grid import KEEP_ALL, Setting
@@ -175,12 +177,14 @@ class TestDoctor:
 
 
 class TestStudy:
-    OUT = ("--out", "study.json", "--page", "results.md", "--first-seed", "0")
+    OUT = ("--page", "results.md", "--html", "study.html", "--first-seed", "0")
 
     @pytest.fixture(autouse=True)
     def _experiments(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A root, and experiments that end in the reverse of their order; seed 7 fails."""
         shutil.copy(ROOT / "params.yaml", "params.yaml")
+        monkeypatch.setattr(report_html, "drawing_library", lambda: "")
+        monkeypatch.setattr(report_build, "figure_png", lambda figure: b"png")
         Path("README.md").write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
         self.asked: list[Experiment] = []
         self.read: list[tuple[str, str]] = []
@@ -222,7 +226,7 @@ class TestStudy:
         printed = capsys.readouterr().out
         assert "seed 2 done, 1 of 3" in printed
         assert "first-2 done" in printed
-        assert "written: study.json, results.md, README.md" in printed
+        assert "written: study.json, results.md, study.html, README.md" in printed
         world = load_params().prepare.world
         assert found["world"] == world.model_dump()
 
@@ -235,17 +239,18 @@ class TestStudy:
         assert readme.startswith("before\n<!-- results -->\nThree seeds (0 to 2)")
         assert "| HF50 | 71.0 ± 2.5 |" in readme
         assert readme.endswith("\n<!-- /results -->\nafter\n")
-        assert "The default world lies where the method is meant for" in readme
+        assert "The default world is one for which the method is meant" in readme
 
     def test_pages_are_written_again_from_the_records(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "2") == 0
-        names = ("results.md", "README.md")
+        names = ("results.md", "study.html", "README.md")
         made = [Path(name).read_text() for name in names]
         Path("results.md").unlink()
-        Path("README.md").write_text(made[1].replace("| HF50 |", "| edited |"))
-        assert run(monkeypatch, "pages", "--page", "results.md") == 0
+        Path("study.html").unlink()
+        Path("README.md").write_text(made[2].replace("| HF50 |", "| edited |"))
+        assert run(monkeypatch, "pages", *self.OUT[:4]) == 0
         assert [Path(name).read_text() for name in names] == made
 
     def test_a_readme_without_the_block_is_refused_before_anything_runs(
@@ -262,7 +267,7 @@ class TestStudy:
     def test_reported_seeds_are_not_those_of_the_exploration(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert run(monkeypatch, "study", "--page", "results.md") == 0
+        assert run(monkeypatch, "study", *self.OUT[:4]) == 0
         assert json.loads(Path("study.json").read_text())["seeds"] == list(range(9, 18))
         assert "`make study`" in Path("results.md").read_text()
 
@@ -305,10 +310,7 @@ class TestStudy:
     ) -> None:
         assert self.study(monkeypatch, "--seeds", "1") == 0
         targets = [target for part in self.asked[1:] for target in part.targets]
-        stages = YAML(typ="safe").load((ROOT / "study/dvc.yaml").read_text())["stages"]
-        before = {"study_pools", "study_judge"}
-        rest = [f"study/dvc.yaml:{name}" for name in {*stages} - before]
-        assert sorted(targets) == sorted(["dvc.yaml", *rest])
+        assert sorted(targets) == sorted(["dvc.yaml", *map(study_run.target, Part)])
 
     def test_a_file_is_read_from_the_experiment_that_wrote_it(
         self, monkeypatch: pytest.MonkeyPatch

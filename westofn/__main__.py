@@ -12,7 +12,7 @@
 | export rm DIR | exports a reward model with a model card |
 | export questions DIR | chooses the most informative pairs and writes a page to label them |
 | study | runs the pipeline and the study over several seeds; writes study.json and its pages |
-| pages | rewrites docs/results.md and README's results block from study.json |
+| pages | rewrites the study's pages from study.json: docs/results.md, README's block, HTML |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 | preset NAME | writes params.yaml for the paper's data or your own data; lists presets |
 """
@@ -35,7 +35,7 @@ from westofn.commands.run import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
-    from westofn.report.study_results import Study
+    from westofn.study.records import Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 tune = typer.Typer(help="Choose settings by validation data, in DVC experiments.")
@@ -223,13 +223,16 @@ def study(
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
     out: Annotated[Path, typer.Option(help="file for the records")] = Path("study.json"),
     page: Annotated[Path, typer.Option(help="file for the tables")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="file for the figures")] = Path(
+        "runs/study/study.html"
+    ),
     readme: Annotated[Path, typer.Option(help="file whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
     """Run the paper's comparisons over several seeds, and its ablations over the first seeds."""
     from westofn.params.whole import load_params
-    from westofn.study.readme import with_block
+    from westofn.study.pages.readme import with_block
     from westofn.study.run import Plan, run_study
 
     params = load_params()
@@ -238,35 +241,40 @@ def study(
     prepare = params.prepare
     world = prepare.world.model_dump() if prepare.source == "world" else {}
     written = run_study(plan, params.loop, world, jobs, out, Console())
-    _write_pages(written, page, readme, [out])
+    _write_pages(written, page, html, readme, [out])
 
 
 @app.command()
 def pages(
     study: Annotated[Path, typer.Argument(help="file of `study`")] = Path("study.json"),
-    page: Annotated[Path, typer.Option(help="where its tables go")] = Path("docs/results.md"),
+    page: Annotated[Path, typer.Option(help="file for the tables")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="file for the figures")] = Path(
+        "runs/study/study.html"
+    ),
     readme: Annotated[Path, typer.Option(help="file whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
-    """Rewrite the results page and README's results block from study.json."""
-    from westofn.report.study_results import read_study
+    """Rewrite the results page, the page of figures and README's results block."""
+    from westofn.study.records import read_study
 
-    _write_pages(read_study(study), page, readme, [])
+    _write_pages(read_study(study), page, html, readme, [])
 
 
-def _write_pages(study: Study, page: Path, readme: Path, written: list[Path]) -> None:
+def _write_pages(study: Study, page: Path, html: Path, readme: Path, written: list[Path]) -> None:
     from westofn.artifacts.atomic import write_bytes
     from westofn.params.whole import load_params
-    from westofn.study.pages import results_page
-    from westofn.study.readme import MAP_FIGURE, results_block, with_block
+    from westofn.study.pages.html import write_study_page
+    from westofn.study.pages.readme import MAP_FIGURE, results_block, with_block
+    from westofn.study.pages.results import results_page
 
     write_bytes(results_page(study.seeds, study.runs).encode(), page)
+    write_study_page(study, html)
     figure = MAP_FIGURE if (readme.parent / MAP_FIGURE).is_file() else ""
     default = load_params(Path(__file__).parent / "presets" / "world.yaml").prepare.world
     block = results_block(study, default.model_dump(), figure)
     write_bytes(with_block(readme, block).encode(), readme)
-    files = ", ".join(map(str, [*written, page, readme]))
+    files = ", ".join(map(str, [*written, page, html, readme]))
     Console().print(f"written: {files}", markup=False, highlight=False, soft_wrap=True)
 
 

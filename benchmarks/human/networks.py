@@ -15,13 +15,13 @@ from westofn.core.selection import exact_best_worst
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble, mean_rewards
 from westofn.models.reward import Scorer
-from westofn.models.scoring import pair_margins
-from westofn.pairing.select import pool_margins
+from westofn.models.scoring import pair_margins, pool_margins
 from westofn.params.base_rm import BaseRmParams
 from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
-from westofn.training.preference import Head, Preferences
+from westofn.training.preference import Head, Preferences, TrainingPairs
+from westofn.training.preference import Recipe as TrainingRecipe
 
 PROMPTS_AT_ONCE = 32
 POINTWISE = Head("pointwise")
@@ -83,18 +83,15 @@ class _Arms:
         head: Head = POINTWISE,
         params: RewardModelParams | None = None,
     ) -> Scorer:
+        corpus, student = self.corpus, self.recipe.student
+        validation = preferences_of(corpus.texts.pairs["validation"])
         return trained_network(
             name,
-            human,
-            synthetic,
-            preferences_of(self.corpus.texts.pairs["validation"]),
-            scratch=self.corpus.folder / f"{name}-scratch",
-            policy=self.corpus.policy_folder,
-            start=self.recipe.start,
-            head=head,
-            params=params or self.recipe.student,
-            synthetic_fraction=self.recipe.student.synthetic_fraction,
-            seed=self.corpus.seed,
+            TrainingPairs(human, synthetic, validation, student.synthetic_fraction),
+            TrainingRecipe(
+                corpus.policy_folder, self.recipe.start, params or student, corpus.seed, head
+            ),
+            corpus.folder / f"{name}-scratch",
         )
 
 

@@ -18,7 +18,7 @@ from benchmarks.human.settings import (
 )
 from westofn.report.markdown import line, rule
 from westofn.report.numbers import decimal, percent, points
-from westofn.report.study_results import Cell
+from westofn.study.means import Cell
 
 ARMS: Mapping[str, str] = {
     "hf50": "HF50",

@@ -9,7 +9,7 @@ from typing import Any
 
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.evaluation.records import Record
-from westofn.report.study_results import Cell, cell
+from westofn.study.means import Cell, cell
 
 DIGITS = 5
 

@@ -17,14 +17,14 @@ from westofn.core.selection import BestWorst, exact_best_worst, top_bottom_pairs
 from westofn.evaluation.judges import FloatArray
 from westofn.evaluation.pools import Pool
 from westofn.models.reward import Scorer
-from westofn.models.scoring import pair_margins, score_pools
-from westofn.pairing.select import Pools, pool_margins
+from westofn.models.scoring import pair_margins, pool_margins, score_pools
+from westofn.pairing.select import Pools
 from westofn.params.reward import RewardModelParams
 from westofn.params.whole import Params
 from westofn.sources.data import SourceData
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Head, Preferences
+from westofn.training.preference import Head, Preferences, Recipe, TrainingPairs
 
 MANY = 16
 ARMS = ("hf50", "hf100", "west", "west16")
@@ -108,16 +108,7 @@ def _train(
     params: RewardModelParams,
     head: Head,
 ) -> Scorer:
-    return trained_network(
-        name,
-        human,
-        synthetic,
-        preferences_from(cell.split("validation")),
-        scratch=cell.scratch / name,
-        policy=cell.policy,
-        start=cell.params.reward_start,
-        head=head,
-        params=params,
-        synthetic_fraction=cell.params.student_rm.synthetic_fraction,
-        seed=cell.seed,
-    )
+    fraction = cell.params.student_rm.synthetic_fraction
+    pairs = TrainingPairs(human, synthetic, preferences_from(cell.split("validation")), fraction)
+    recipe = Recipe(cell.policy, cell.params.reward_start, params, cell.seed, head)
+    return trained_network(name, pairs, recipe, cell.scratch / name)

@@ -40,8 +40,7 @@ from benchmarks.map.settings import (
     Place,
 )
 from benchmarks.map.worlds import World, one_thread
-from westofn.artifacts.atomic import write_bytes
-from westofn.artifacts.json_file import read_json, write_json
+from westofn.artifacts.json_file import read_json, write_json, write_rows
 from westofn.core.forecast import Forecast, forecast
 from westofn.core.forecast_terms import Option
 from westofn.core.seeds import derive_seed
@@ -96,8 +95,7 @@ def run_map(tasks: Sequence[Task], jobs: int, console: Console) -> list[Record]:
 
 def write_map(records: Sequence[Record], path: Path) -> None:
     """Write benchmarks/map.json: a record a line, rounded, so that nine seeds stay below 1 MiB."""
-    lines = (json.dumps(_rounded(record), sort_keys=True, allow_nan=False) for record in records)
-    write_bytes(('{"records": [\n' + ",\n".join(lines) + "\n]}\n").encode(), path)
+    write_rows({"records": _rounded(list(records))}, path, depth=2)
 
 
 def run_task(task: Task) -> None:

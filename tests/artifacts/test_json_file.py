@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from westofn.artifacts.json_file import read_json, write_json
+from westofn.artifacts.json_file import read_json, write_json, write_rows
 from westofn.errors import DataError
 
 
@@ -102,3 +102,34 @@ def test_folder(tmp_path: Path) -> None:
 )
 def test_a_bad_file_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
     assert found in refusal(content, tmp_path / "metrics.json")
+
+
+class TestRows:
+    def test_a_record_is_a_line_and_keys_are_sorted(self, tmp_path: Path) -> None:
+        value = {"runs": [{"t": [{"n": 2, "a": None}, {"n": 4}], "m": {}}], "seeds": [9, 10]}
+        write_rows(value, tmp_path / "x.json")
+        assert (tmp_path / "x.json").read_text() == (
+            "{\n"
+            ' "runs": [\n'
+            "  {\n"
+            '   "m": {},\n'
+            '   "t": [\n'
+            '    {"a": null, "n": 2},\n'
+            '    {"n": 4}\n'
+            "   ]\n"
+            "  }\n"
+            " ],\n"
+            ' "seeds": [9, 10]\n'
+            "}\n"
+        )
+        assert read_json(tmp_path / "x.json") == value
+
+    def test_what_lies_below_the_depth_is_a_line_whatever_it_holds(self, tmp_path: Path) -> None:
+        write_rows({"records": [{"b": {"c": [1]}}, {"b": {}}]}, tmp_path / "x.json", depth=2)
+        lines = (tmp_path / "x.json").read_text().splitlines()
+        assert lines == ["{", ' "records": [', '  {"b": {"c": [1]}},', '  {"b": {}}', " ]", "}"]
+
+    def test_a_number_that_is_not_finite_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"rows\[0\]\.x is nan"):
+            write_rows({"rows": [{"x": float("nan")}]}, tmp_path / "x.json")
+        assert not (tmp_path / "x.json").exists()

@@ -24,7 +24,7 @@ from benchmarks.human.settings import (
 from tests.benchmarks.pairs import frame
 from westofn.evaluation.records import Record
 from westofn.params.whole import load_params
-from westofn.report.study_results import Cell
+from westofn.study.means import Cell
 
 
 class TestDraws:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from westofn.core.comparators import (
+    COMPARATORS,
     lower_confidence_margins,
     margins,
     mean_margin,
@@ -115,3 +116,72 @@ def test_an_even_number_of_features_is_refused() -> None:
 def test_unfit_shapes_are_refused(call, message) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class Planted:
+    """Pools whose candidates have planted features; a row of two gives the first one's product."""
+
+    def __init__(self, features: torch.Tensor) -> None:
+        self.features, self.asked = features, 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.features.shape[0], self.features.shape[1]
+
+    def responses(self) -> torch.Tensor:
+        self.asked += self.features.shape[1]
+        return self.features
+
+    def both_orders(self, prompt: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        self.asked += 2 * len(a) // len(self.features)
+        first, second = self.features[prompt, a, 0], self.features[prompt, b, 0]
+        return torch.stack((3 * first - second, 3 * second - first), -1).unsqueeze(-1)
+
+
+def test_a_joint_row_holds_both_responses_in_both_orders() -> None:
+    rows = {name: comparator.rows([1, 2], [3]) for name, comparator in COMPARATORS.items()}
+    assert rows == {
+        "embedding": ([1, 2], [3]),
+        "joint": ([1, 2, 3], [3, 1, 2]),
+        "pointwise": ([1, 2], [3]),
+    }
+    assert {name: c.responses_a_row for name, c in COMPARATORS.items()} == {
+        "embedding": 1,
+        "joint": 2,
+        "pointwise": 1,
+    }
+
+
+def test_the_head_has_two_numbers_for_each_plane_of_an_embedding_alone() -> None:
+    widths = {name: comparator.head_width(3) for name, comparator in COMPARATORS.items()}
+    assert widths == {"embedding": 7, "joint": 1, "pointwise": 1}
+
+
+def test_a_joint_margin_is_half_the_difference_of_both_orders() -> None:
+    outputs = torch.tensor([[[5.0], [1.0]], [[0.0], [3.0]]])
+    assert COMPARATORS["joint"].margin(outputs).tolist() == [2.0, -1.5]
+    assert COMPARATORS["pointwise"].margin(outputs).tolist() == [4.0, -3.0]
+
+
+def test_only_a_pointwise_model_gives_rewards() -> None:
+    assert [name for name, c in COMPARATORS.items() if c.gives_rewards] == ["pointwise"]
+
+
+@pytest.mark.parametrize(("name", "exact", "tournament"), [("embedding", 5, 5), ("joint", 20, 14)])
+def test_forward_passes_of_a_pool_of_five(name: str, exact: int, tournament: int) -> None:
+    # 5 * 4 / 2 = 10 pairs; a tournament compares 7 of them. A joint row costs a pass an order.
+    comparator = COMPARATORS[name]
+    assert comparator.forward_passes(5, 10) == exact
+    assert comparator.forward_passes(5, 7) == tournament
+
+
+@pytest.mark.parametrize("name", COMPARATORS)
+@given(shape=SHAPES)
+def test_margins_of_pools_are_those_of_their_pairs_at_the_stated_cost(name, shape) -> None:
+    prompts, count, *_ = shape
+    pools, comparator = Planted(features(shape, torch.float64)), COMPARATORS[name]
+    square = comparator.margins(pools)
+    assert pools.asked == comparator.forward_passes(count, count * (count - 1) // 2)
+    p, a, b = torch.ones(prompts, count, count).nonzero().T
+    pairs = comparator.compare(pools)(p, a, b)
+    torch.testing.assert_close(square.double(), pairs.view_as(square), check_dtype=False)

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.core.losses import bradley_terry_loss, centering_penalty
+from westofn.core.losses import (
+    LOSSES,
+    LossSettings,
+    bradley_terry_loss,
+    centering_penalty,
+    margin_loss,
+    smoothed_labels,
+)
 
 MARGINS = st.lists(st.floats(-20, 20), min_size=1, max_size=8)
 
@@ -77,9 +84,66 @@ def test_rewards_opposite_about_zero_are_free(values) -> None:
     assert centering_penalty(reward, -reward).item() == 0.0
 
 
+def test_the_margin_asked_grows_with_the_labellers_confidence() -> None:
+    # m = 2 (2 p - 1): 2 at p = 1, 1 at p = 0.75, 0 at p = 0.5. Left of each margin: log 3, 0, 0.
+    margin = torch.tensor([2 + math.log(3), 1.0, 0.0])
+    loss = margin_loss(margin, torch.tensor([1.0, 0.75, 0.5]), LossSettings(loss_margin=2.0))
+    assert loss.item() == pytest.approx((math.log(4 / 3) + 2 * math.log(2)) / 3)
+
+
+@given(MARGINS)
+def test_a_margin_of_zero_is_bradley_terry_on_hard_labels(values) -> None:
+    margin, p = torch.tensor(values), torch.full((len(values),), 0.7)
+    loss = margin_loss(margin, p, LossSettings(loss_margin=0.0))
+    torch.testing.assert_close(loss, bradley_terry_loss(margin))
+
+
+def test_the_conservative_loss_mixes_both_orders_of_the_label() -> None:
+    # sigmoid(log 3) = 3/4; e = 0.2: -(0.8 log 3/4 + 0.2 log 1/4).
+    loss = LOSSES["conservative"].function(
+        torch.tensor([math.log(3)]), torch.ones(1), LossSettings(label_smoothing=0.2)
+    )
+    assert loss.item() == pytest.approx(-(0.8 * math.log(0.75) + 0.2 * math.log(0.25)))
+
+
+def test_the_conservative_loss_is_least_where_labels_are_as_wrong_as_expected() -> None:
+    # The minimum is at log((1 - e) / e) = log 9, where sigmoid is 0.9.
+    margin = torch.tensor([math.log(9)], dtype=torch.float64, requires_grad=True)
+    settings = LossSettings(label_smoothing=0.1)
+    LOSSES["conservative"].function(margin, torch.ones(1, dtype=torch.float64), settings).backward()
+    assert margin.grad.item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_smoothing_leaves_a_coin_flip_and_pulls_the_rest_towards_it() -> None:
+    settings = LossSettings(label_smoothing=0.25)
+    assert [smoothed_labels(p, settings) for p in (0.0, 0.5, 1.0)] == [0.25, 0.5, 0.75]
+
+
+@given(st.lists(st.tuples(st.floats(-20, 20), st.floats(0, 1)), min_size=1, max_size=8))
+def test_losses_of_the_table_without_settings_of_their_own_are_the_cross_entropy(rows) -> None:
+    margin, p = (torch.tensor(column) for column in zip(*rows, strict=True))
+    for name in ("bradley_terry", "soft"):
+        loss = LOSSES[name].function(margin, p, LossSettings())
+        assert torch.equal(loss, bradley_terry_loss(margin, p))
+    assert {name for name, loss in LOSSES.items() if loss.reads_confidence} == {"soft", "margin"}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_falls_as_a_wrong_margin_rises_to_zero(name: str) -> None:
+    losses = [
+        LOSSES[name].function(torch.tensor([margin]), torch.tensor([0.9]), LossSettings()).item()
+        for margin in (-3.0, -2.0, -1.0, 0.0)
+    ]
+    assert losses == sorted(losses, reverse=True)
+    assert len({*losses}) == 4
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: margin_loss(torch.zeros(0), torch.zeros(0), LossSettings()), "not empty"),
+        (lambda: margin_loss(torch.zeros(2), torch.ones(1), LossSettings()), "shapes differ"),
+        (lambda: margin_loss(torch.zeros(1), -torch.ones(1), LossSettings()), r"needs \[0, 1\]"),
         (lambda: bradley_terry_loss(torch.zeros(0)), r"shape \(0,\), needs \(batch,\)"),
         (lambda: bradley_terry_loss(torch.zeros(2, 1)), r"shape \(2, 1\)"),
         (lambda: bradley_terry_loss(torch.zeros(2), torch.ones(1)), "shapes differ"),

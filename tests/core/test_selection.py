@@ -132,7 +132,7 @@ def test_default_sizes_are_the_powers_of_two_and_n(n: int, sizes: tuple[int, ...
     assert default_sizes(n) == sizes
 
 
-@given(skew_margins(), st.sampled_from(SELECTORS), st.data())
+@given(skew_margins(), st.sampled_from(list(SELECTORS)), st.data())
 def test_every_selector_gives_two_candidates_and_the_models_probability(pool, name, data) -> None:
     unit = st.floats(0, 1, exclude_max=True, width=32)
     drawn = data.draw(st.lists(unit, min_size=2 * len(pool), max_size=2 * len(pool)))
@@ -370,9 +370,27 @@ def test_default_sizes_of_one_candidate_are_refused() -> None:
         default_sizes(1)
 
 
+@pytest.mark.parametrize(
+    ("best", "worst", "message"),
+    [
+        ([0, 1], [1, 1], "chose and rejected the same candidate"),
+        ([0, 3], [1, 1], "an index that is not in 0 to 2"),
+        ([0, -1], [1, 1], "an index that is not in 0 to 2"),
+        ([0], [1], r"torch.int64 indices of shape \(1,\), needs int64 \(2,\)"),
+        ([0.0, 0.0], [1, 1], "torch.float32 indices"),
+    ],
+)
+def test_a_selector_that_gives_no_pair_is_refused(best, worst, message) -> None:
+    def selector(margins: torch.Tensor, uniforms: torch.Tensor | None):
+        return torch.tensor(best), torch.tensor(worst)
+
+    with pytest.raises(ValueError, match=message):
+        select_pairs(torch.zeros(2, 3, 3), selector)
+
+
 def test_an_unknown_selector_is_refused() -> None:
     with pytest.raises(ValueError, match="needs one of west, best_random, random_pair, best_below"):
-        select_pairs(torch.zeros(1, 2, 2), "best", None)  # type: ignore[arg-type]
+        select_pairs(torch.zeros(1, 2, 2), "best", None)
 
 
 @pytest.mark.parametrize("selector", ["best_random", "random_pair"])

@@ -11,7 +11,7 @@ from tests.small_models import tiny_backbone, tiny_policy, tiny_scorer
 from westofn.evaluation.judges import GoldJudge
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer
 
@@ -38,8 +38,8 @@ def planted(encoder: Encoder) -> Callable[[float], Scorer]:
 
 
 @pytest.fixture(scope="session")
-def untrained(encoder: Encoder) -> Callable[[Comparator], Scorer]:
-    def build(comparator: Comparator) -> Scorer:
+def untrained(encoder: Encoder) -> Callable[[ComparatorName], Scorer]:
+    def build(comparator: ComparatorName) -> Scorer:
         return tiny_scorer(encoder, comparator, seed=4)
 
     return build

@@ -33,7 +33,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.networks.encoder_only import build_scratch_encoder
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 from westofn.text.tokenizer import train_tokenizer
@@ -59,7 +59,7 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
 def scorer_of(
     model_type: str,
     kind: str = "plain",
-    comparator: Comparator = "pointwise",
+    comparator: ComparatorName = "pointwise",
     readout: Readout = "last",
 ) -> Scorer:
     encoder = Encoder(tokenizer_of(kind), 40, 20, "causal")

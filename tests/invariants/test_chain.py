@@ -25,11 +25,11 @@ from westofn.models.scoring import score_pools
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pairs_frame, pools_from_frames
 from westofn.pairing.select import select
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.filter import FilterParams
 from westofn.runtime import Runtime
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Head, Preferences, train_reward_model
+from westofn.training.preference import Head, Preferences, Recipe, TrainingPairs, train_reward_model
 from westofn.training.sft import Examples, train_sft
 
 CPU = Runtime(device="cpu")
@@ -65,17 +65,10 @@ def _chain(root: Path) -> dict[str, bytes]:
     def train(name: str, head: Head, synthetic: Preferences | None) -> Scorer:
         trained = train_reward_model(
             name,
-            human,
-            synthetic,
-            held_out,
-            policy=root / "policy",
-            start=start_params(),
-            head=head,
-            params=reward_params(dropout=0.1),
-            synthetic_fraction=0.5,
-            seed=0,
-            scratch=root / f"scratch-{name}",
-            runtime=CPU,
+            TrainingPairs(human, synthetic, held_out),
+            Recipe(root / "policy", start_params(), reward_params(dropout=0.1), 0, head),
+            root / f"scratch-{name}",
+            CPU,
         )
         save_reward_model(trained.scorer, root / name, canaries, trained.facts)
         return load_reward_model(root / name)
@@ -109,7 +102,7 @@ def test_two_runs_of_the_whole_chain_write_the_same_bytes(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("comparator", ["embedding", "pointwise"])
 def test_no_selection_flips_between_a_batch_of_1_and_of_64_in_fp32(
-    comparator: Comparator, scorers: Callable[[Comparator], Scorer]
+    comparator: ComparatorName, scorers: Callable[[ComparatorName], Scorer]
 ) -> None:
     chance = random.Random(5)
     prompts = [" ".join(chance.choices(VOCABULARY, k=chance.randint(1, 9))) for _ in range(64)]
@@ -127,7 +120,7 @@ def test_no_selection_flips_between_a_batch_of_1_and_of_64_in_fp32(
 
 @pytest.mark.parametrize("comparator", ["embedding", "pointwise"])
 def test_a_shift_of_all_rewards_changes_no_pair(
-    comparator: Comparator, scorers: Callable[[Comparator], Scorer]
+    comparator: ComparatorName, scorers: Callable[[ComparatorName], Scorer]
 ) -> None:
     features = torch.stack(score_pools(scorers(comparator), PROMPTS, [VOCABULARY] * len(PROMPTS)))
     shifted = features.clone()

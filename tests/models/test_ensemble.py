@@ -17,7 +17,7 @@ from westofn.models.ensemble import Ensemble, load_reward_models, mean_pair_marg
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder
 
 CANARIES = [("the cat", "good"), ("sun", "bad")]
@@ -55,7 +55,7 @@ def test_a_single_model_is_an_ensemble_of_one(saved: Path) -> None:
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_the_margin_of_several_is_their_mean_and_skew_symmetric(
-    comparator: Comparator, small_encoder: Encoder
+    comparator: ComparatorName, small_encoder: Encoder
 ) -> None:
     one, two = (tiny_scorer(small_encoder, comparator, seed) for seed in (0, 1))
     prompts, other = PROMPTS[: len(RESPONSES)], RESPONSES[::-1]
@@ -75,7 +75,7 @@ def test_the_reward_of_several_is_their_mean(small_encoder: Encoder) -> None:
     torch.testing.assert_close(found, ((each[0] + each[1]) / 2)[None])
 
 
-def test_pairwise_members_have_no_reward(scorers: Callable[[Comparator], Scorer]) -> None:
+def test_pairwise_members_have_no_reward(scorers: Callable[[ComparatorName], Scorer]) -> None:
     with pytest.raises(ModelError, match="needs a pointwise reward model, this one is joint"):
         mean_rewards(Ensemble.of(scorers("joint")), ["sun"], [RESPONSES])
 
@@ -95,7 +95,9 @@ def test_a_damaged_count_is_refused(text: str, saved: Path) -> None:
         load_reward_models(saved)
 
 
-def test_members_of_different_kinds_are_refused(scorers: Callable[[Comparator], Scorer]) -> None:
+def test_members_of_different_kinds_are_refused(
+    scorers: Callable[[ComparatorName], Scorer],
+) -> None:
     with pytest.raises(ModelError, match="member 1 of an ensemble is joint, member 0 is pointwise"):
         Ensemble.of(scorers("pointwise"), scorers("joint"))
     with pytest.raises(ModelError, match="an ensemble of 0 reward models"):
@@ -103,7 +105,7 @@ def test_members_of_different_kinds_are_refused(scorers: Callable[[Comparator], 
 
 
 def test_members_that_read_text_differently_are_refused(
-    scorers: Callable[[Comparator], Scorer], small_encoder: Encoder
+    scorers: Callable[[ComparatorName], Scorer], small_encoder: Encoder
 ) -> None:
     shorter = Encoder(small_encoder.tokenizer, max_prompt_tokens=4, max_response_tokens=8)
     with pytest.raises(ModelError, match="member 1 of an ensemble has another tokenizer"):

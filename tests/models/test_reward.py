@@ -22,18 +22,18 @@ from westofn.errors import ModelError
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_pools, score_rows
 from westofn.networks.encoder_decoder import PromptStates
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
-Scorers = Callable[[Comparator], Scorer]
+Scorers = Callable[[ComparatorName], Scorer]
 OTHERS = ["a sun", "so long", "the moon hid", "good"]
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_the_probabilities_of_both_orders_add_up_to_one(
-    comparator: Comparator, scorers: Scorers
+    comparator: ComparatorName, scorers: Scorers
 ) -> None:
     forth = pair_margins(scorers(comparator), PROMPTS, RESPONSES, OTHERS)
     back = pair_margins(scorers(comparator), PROMPTS, OTHERS, RESPONSES)
@@ -43,13 +43,13 @@ def test_the_probabilities_of_both_orders_add_up_to_one(
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
-def test_a_response_against_itself_is_a_tie(comparator: Comparator, scorers: Scorers) -> None:
+def test_a_response_against_itself_is_a_tie(comparator: ComparatorName, scorers: Scorers) -> None:
     margins = pair_margins(scorers(comparator), PROMPTS, RESPONSES, RESPONSES)
     torch.testing.assert_close(margins, torch.zeros(4), **CLOSE)
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
-def test_rescaling_multiplies_every_margin(comparator: Comparator, scorers: Scorers) -> None:
+def test_rescaling_multiplies_every_margin(comparator: ComparatorName, scorers: Scorers) -> None:
     scorer = deepcopy(scorers(comparator))
     before = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
     scorer.model.rescale(3.0)
@@ -61,7 +61,7 @@ def test_rescaling_multiplies_every_margin(comparator: Comparator, scorers: Scor
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_margins_do_not_depend_on_the_batch(
-    comparator: Comparator, batch: int, scorers: Scorers
+    comparator: ComparatorName, batch: int, scorers: Scorers
 ) -> None:
     scorer = scorers(comparator)
     whole = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
@@ -183,7 +183,7 @@ def test_the_head_stays_in_fp32_on_a_bf16_backbone(small_encoder: Encoder) -> No
 
 @pytest.mark.parametrize(("comparator", "outputs"), [("embedding", 5), ("joint", 1)])
 def test_the_head_is_as_wide_as_its_comparator_needs(
-    comparator: Comparator, outputs: int, scorers: Scorers
+    comparator: ComparatorName, outputs: int, scorers: Scorers
 ) -> None:
     assert scorers(comparator).model.head.out_features == outputs
     assert scorers(comparator).model.planes == (outputs - 1) // 2

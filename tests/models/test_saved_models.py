@@ -22,7 +22,7 @@ from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_rows
 from westofn.networks.families import load_backbone
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.tokenizer import load_pretrained_tokenizer, load_tokenizer
 
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))
@@ -47,7 +47,7 @@ print(json.dumps({k: v if isinstance(v, list) else v.tolist() for k, v in output
 @pytest.fixture(scope="module")
 def saved(
     small_policy: Policy,
-    scorers: Callable[[Comparator], Scorer],
+    scorers: Callable[[ComparatorName], Scorer],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     root = tmp_path_factory.mktemp("models")
@@ -60,7 +60,7 @@ def saved(
 
 
 def test_a_fresh_process_gives_the_same_outputs(
-    saved: Path, small_policy: Policy, scorers: Callable[[Comparator], Scorer]
+    saved: Path, small_policy: Policy, scorers: Callable[[ComparatorName], Scorer]
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FRESH, str(saved)],

@@ -23,7 +23,7 @@ from westofn.networks import encoder_only
 from westofn.networks.encoder_only import EncoderNetwork, PromptTokens, join, last_linear
 from westofn.networks.families import generator_of, load_backbone
 from westofn.networks.pretrained import load_pretrained
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
 
@@ -55,7 +55,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 def _scorer(
     folder: Path,
-    comparator: Comparator = "pointwise",
+    comparator: ComparatorName = "pointwise",
     readout: Readout = "last",
     prompt: int = 30,
     response: int = 24,
@@ -174,7 +174,7 @@ def test_many_rows_are_read_in_parts(folders: Folders, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_margins_of_both_orders_cancel(
-    kind: str, comparator: Comparator, readout: Readout, folders: Folders
+    kind: str, comparator: ComparatorName, readout: Readout, folders: Folders
 ) -> None:
     scorer = _scorer(folders(kind), comparator, readout)
     forth = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
@@ -241,7 +241,7 @@ def test_a_long_prompt_keeps_its_end_and_both_special_tokens(kind: str, folders:
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_saved_model_answers_as_before(
-    kind: str, comparator: Comparator, folders: Folders, tmp_path: Path
+    kind: str, comparator: ComparatorName, folders: Folders, tmp_path: Path
 ) -> None:
     scorer = _scorer(folders(kind), comparator)
     save_reward_model(scorer, tmp_path / "rm", [("the cat", "good"), ("sun", "")], {})

@@ -18,7 +18,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.families import FAMILY_OF, load_backbone
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Family
 
@@ -32,7 +32,7 @@ def _encoder(model_type: str, words: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _scorer(
-    model_type: str, encoder: Encoder, comparator: Comparator, readout: Readout = "mean"
+    model_type: str, encoder: Encoder, comparator: ComparatorName, readout: Readout = "mean"
 ) -> Scorer:
     model = RewardModel(tiny_model(model_type, encoder), comparator, 2, readout)
     torch.nn.init.normal_(model.head.weight, std=0.7)
@@ -58,7 +58,7 @@ def test_a_reward_depends_on_its_own_texts_alone(
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("model_type", GENERATORS)
 def test_margins_change_sign_with_the_order_and_not_with_the_batch(
-    model_type: str, comparator: Comparator, words: PreTrainedTokenizerFast
+    model_type: str, comparator: ComparatorName, words: PreTrainedTokenizerFast
 ) -> None:
     scorer = _scorer(model_type, _encoder(model_type, words), comparator)
     others = RESPONSES[1:] + RESPONSES[:1]

@@ -15,10 +15,9 @@ from tests.tiny_encoders import write_encoder
 from westofn.errors import ModelError
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import RewardModel, Scorer
-from westofn.models.scoring import pair_margins, score_pools, score_rows
+from westofn.models.scoring import pair_margins, pool_margins, score_pools, score_rows
 from westofn.networks.pretrained import load_pretrained
-from westofn.pairing.select import pool_margins
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, Padded
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -35,7 +34,10 @@ def _encoder(words: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _scorer(
-    kind: str, words: PreTrainedTokenizerFast, folder: Path, comparator: Comparator = "embedding"
+    kind: str,
+    words: PreTrainedTokenizerFast,
+    folder: Path,
+    comparator: ComparatorName = "embedding",
 ) -> Scorer:
     if kind == "bert":
         backbone, encoder = load_pretrained(

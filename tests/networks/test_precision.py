@@ -28,7 +28,7 @@ from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.families import FAMILY_OF
 from westofn.networks.precision import precision_of, rounded
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
 
@@ -60,7 +60,7 @@ def test_log_likelihoods_are_near_those_of_fp32(model_type: str, small_encoder: 
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_outputs_are_near_those_of_fp32_and_heads_are_fp32(
-    comparator: Comparator, readout: Readout, small_encoder: Encoder
+    comparator: ComparatorName, readout: Readout, small_encoder: Encoder
 ) -> None:
     scorer = tiny_scorer(small_encoder, comparator, readout=readout)
     exact = score_rows(scorer, PROMPTS, RESPONSES)

@@ -12,7 +12,7 @@ from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.rounds import check_round, measure_round
 from westofn.pairing.select import Pools
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.won_select import StopParams
 
 LIMITS = StopParams(agreement=0.6, spread=0.25, distinct=0.1, length=2.0)
@@ -24,7 +24,7 @@ def _candidates(tokens: list[int]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_a_model_agrees_with_itself_and_pools_are_as_spread_as_themselves(
-    comparator: Comparator, scorers: Scorers
+    comparator: ComparatorName, scorers: Scorers
 ) -> None:
     pools, model = _pools(), Ensemble.of(scorers(comparator))
     health = measure_round(model, model, (pools, pools), (_candidates([3]), _candidates([3])), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 
 import polars as pl
@@ -15,8 +16,9 @@ from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
-from westofn.core.selection import SELECTORS, Selector
+from westofn.core.selection import SELECTORS
 from westofn.errors import DataError
+from westofn.models import scoring
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
@@ -24,10 +26,10 @@ from westofn.networks.encoder_decoder import PromptStates
 from westofn.pairing import select as module
 from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
 from westofn.pairing.select import Pools, Selection, select
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, Padded
 
-Scorers = Callable[[Comparator], Scorer]
+Scorers = Callable[[ComparatorName], Scorer]
 SIZE = 5
 
 
@@ -70,7 +72,7 @@ def _same(found: list[tuple[int, int, float]], expected: list[tuple[int, int, fl
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_exact_selection_is_the_best_of_all_ordered_pairs(
-    comparator: Comparator, scorers: Scorers
+    comparator: ComparatorName, scorers: Scorers
 ) -> None:
     pools, scorer = _pools(), scorers(comparator)
     found = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
@@ -88,7 +90,7 @@ class CountsGood(RewardModel):
 
     def features(self, states: PromptStates, responses: Padded) -> Tensor:
         value = self.worth[responses.ids] * responses.mask
-        if self.comparator != "joint":
+        if not self.comparator.reads_pairs:
             return value.sum(-1, keepdim=True)
         first = (responses.ids == self.end).cumsum(-1) == 0
         return (value * first - value * ~first).sum(-1, keepdim=True)
@@ -97,8 +99,8 @@ class CountsGood(RewardModel):
 @pytest.fixture
 def planted(
     small_encoder: Encoder, words: PreTrainedTokenizerFast
-) -> Callable[[Comparator], Scorer]:
-    def build(comparator: Comparator) -> Scorer:
+) -> Callable[[ComparatorName], Scorer]:
+    def build(comparator: ComparatorName) -> Scorer:
         model = CountsGood(tiny_backbone(small_encoder), comparator, 0)
         tokens = words.convert_ids_to_tokens(list(range(len(words))))
         model.worth = torch.tensor(
@@ -121,7 +123,7 @@ def _graded(values: Sequence[Sequence[int]]) -> Pools:
 @pytest.mark.parametrize("comparator", ["joint", "pointwise"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_tournament_finds_what_exact_finds_if_preferences_are_transitive(
-    comparator: Comparator, seed: int, planted: Scorers
+    comparator: ComparatorName, seed: int, planted: Scorers
 ) -> None:
     pools = _graded([[0, 2, -1, 3, 1, -4, 4], [3, 2, 1, 0, -1, -2, -3], [-4, 4, 0, 1, 2, 3, -1]])
     exact = select(
@@ -158,7 +160,7 @@ def _count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ],
 )
 def test_the_forward_passes_reported_are_those_made(
-    comparator: Comparator,
+    comparator: ComparatorName,
     method: str,
     each: int,
     scorers: Scorers,
@@ -174,8 +176,8 @@ def test_the_forward_passes_reported_are_those_made(
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
-    comparator: Comparator,
-    selector: Selector,
+    comparator: ComparatorName,
+    selector: str,
     scorers: Scorers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -189,7 +191,7 @@ def test_a_selection_does_not_depend_on_its_batch_or_neighbours(
         whole[::-1],
     )
     monkeypatch.setattr(module, "MARGINS_AT_ONCE", SIZE**2)  # one prompt at a time
-    monkeypatch.setattr(module, "JOINT_BATCH", 3)
+    monkeypatch.setattr(scoring, "TextPools", partial(scoring.TextPools, pairs_a_batch=3))
     _same(
         _rows(select(Ensemble.of(scorer), pools, method="exact", selector=selector, seed=3).pairs),
         whole,
@@ -226,10 +228,10 @@ def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
 
 
 @pytest.fixture(scope="module")
-def committees(small_encoder: Encoder) -> Callable[[Comparator], Ensemble]:
+def committees(small_encoder: Encoder) -> Callable[[ComparatorName], Ensemble]:
     """Three untrained members that disagree."""
 
-    def build(comparator: Comparator) -> Ensemble:
+    def build(comparator: ComparatorName) -> Ensemble:
         return Ensemble.of(*(tiny_scorer(small_encoder, comparator, seed) for seed in (3, 4, 5)))
 
     return build
@@ -248,7 +250,7 @@ def _member_margins(ensemble: Ensemble, pools: Pools, row: int) -> Tensor:
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("pessimism", [0.0, 1.5])
 def test_an_ensemble_chooses_by_its_mean_less_its_deviations(
-    comparator: Comparator, pessimism: float, committees: Callable[[Comparator], Ensemble]
+    comparator: ComparatorName, pessimism: float, committees: Callable[[ComparatorName], Ensemble]
 ) -> None:
     pools, ensemble = _pools(), committees(comparator)
     found = select(ensemble, pools, method="exact", selector="west", seed=0, pessimism=pessimism)
@@ -262,7 +264,7 @@ def test_an_ensemble_chooses_by_its_mean_less_its_deviations(
 
 
 def test_pessimism_is_less_sure_and_changes_some_pair(
-    committees: Callable[[Comparator], Ensemble],
+    committees: Callable[[ComparatorName], Ensemble],
 ) -> None:
     pools, ensemble = _pools(prompts=12), committees("embedding")
     mean, lower = (
@@ -278,7 +280,7 @@ def test_pessimism_is_less_sure_and_changes_some_pair(
 @pytest.mark.parametrize("comparator", COMPARATORS)
 @pytest.mark.parametrize("method", ["exact", "tournament"])
 def test_members_that_agree_choose_as_one_does(
-    comparator: Comparator, method: str, scorers: Scorers
+    comparator: ComparatorName, method: str, scorers: Scorers
 ) -> None:
     pools, one = _pools(), scorers(comparator)
     alone = select(Ensemble.of(one), pools, method=method, selector="west", seed=2)
@@ -289,7 +291,7 @@ def test_members_that_agree_choose_as_one_does(
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_an_anchored_margin_is_the_weighted_mean_of_both_models(
-    comparator: Comparator, committees: Callable[[Comparator], Ensemble], scorers: Scorers
+    comparator: ComparatorName, committees: Callable[[ComparatorName], Ensemble], scorers: Scorers
 ) -> None:
     pools, student, base = _pools(), Ensemble.of(scorers("pointwise")), committees(comparator)
     found = select(
@@ -308,7 +310,7 @@ def test_an_anchored_margin_is_the_weighted_mean_of_both_models(
 
 @pytest.mark.parametrize("method", ["exact", "tournament"])
 def test_an_anchor_that_has_all_the_weight_chooses_alone(
-    method: str, committees: Callable[[Comparator], Ensemble], scorers: Scorers
+    method: str, committees: Callable[[ComparatorName], Ensemble], scorers: Scorers
 ) -> None:
     pools, student, base = _pools(), Ensemble.of(scorers("pointwise")), committees("pointwise")
     anchored = select(
@@ -322,7 +324,7 @@ def test_an_anchor_that_has_all_the_weight_chooses_alone(
 
 
 def test_a_tournament_with_an_anchor_finds_what_exact_finds(
-    committees: Callable[[Comparator], Ensemble], scorers: Scorers
+    committees: Callable[[ComparatorName], Ensemble], scorers: Scorers
 ) -> None:
     # Pointwise models, so their mean is transitive and the tournament is exact.
     pools, student = _pools(), Ensemble.of(scorers("pointwise"))
@@ -335,7 +337,7 @@ def test_a_tournament_with_an_anchor_finds_what_exact_finds(
 
 
 def test_a_tournament_of_an_ensemble_asks_for_the_mean(
-    committees: Callable[[Comparator], Ensemble],
+    committees: Callable[[ComparatorName], Ensemble],
 ) -> None:
     # Pointwise members, so their mean is transitive and the tournament is exact.
     pools, ensemble = _pools(), committees("pointwise")

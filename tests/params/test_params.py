@@ -10,10 +10,12 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from westofn.core.comparators import COMPARATORS
 from westofn.core.selection import SELECTORS
 from westofn.errors import ParameterError
+from westofn.params.comparator import ComparatorName
 from westofn.params.whole import Params, load_params
-from westofn.params.won_select import SCORE_SELECTORS, WonSelectParams
+from westofn.params.won_select import SCORE_SELECTORS
 
 REPOSITORY = Path(__file__).parents[2] / "params.yaml"
 MISSING = object()
@@ -127,7 +129,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("sample__n_candidates", 1, "sample.n_candidates is 1, needs greater than or equal to 2"),
     ("sample__temperature", 0, "sample.temperature is 0, needs greater than 0"),
     ("won_select__method", "swiss", "won_select.method is 'swiss', needs 'exact' or 'tournament'"),
-    ("won_select__selector", "east", "won_select.selector is 'east', needs 'west', 'best_random'"),
     ("filter__quantile", 1, "filter.quantile is 1, needs less than 1"),
     ("filter__likelihood_normalisation", "mean", "needs 'sum' or 'per_token'"),
     ("student_rm__synthetic_fraction", 1, "student_rm.synthetic_fraction is 1, needs less than 1"),
@@ -251,9 +252,12 @@ def test_a_power_is_validation_or_a_number(
     assert (found, type(found)) == (read, type(read))
 
 
-def test_parameters_offer_the_selectors_that_there_are() -> None:
-    assert get_args(WonSelectParams.model_fields["selector"].annotation) == SELECTORS
+def test_selectors_that_need_scores_are_in_the_table() -> None:
     assert set(SCORE_SELECTORS) < set(SELECTORS)
+
+
+def test_parameters_offer_the_comparators_that_there_are() -> None:
+    assert set(get_args(ComparatorName)) == set(COMPARATORS)
 
 
 def test_rloo_does_not_ask_for_steps_of_value_warmup(changed: Change) -> None:

@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from functools import cache
 
 from tests.repo.deps import ROOT
+from westofn.study.parts import INPUTS, Part
 
 STUDY = ROOT / "westofn" / "study"
 RECEIVERS = {"lab", "inputs", "self"}
@@ -23,12 +24,10 @@ def parsed(module: str) -> ast.Module:
     return ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8"))
 
 
-def inputs_of(part: str) -> list[str]:
-    """INPUTS of a part, from the root."""
-    for node in parsed(f"westofn.study.parts.{part}").body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INPUTS":
-            return [f"data/{name}" for name in ast.literal_eval(node.value)]
-    raise AssertionError(f"westofn/study/parts/{part}.py has no INPUTS")
+def inputs_of(part: Part) -> list[str]:
+    """What a part reads, from the root; `*` stands for the round of one that measures rounds."""
+    inputs = INPUTS[part]
+    return [f"data/{path}" for path in inputs.of("*" if inputs.by_iteration else "")]
 
 
 def touch(one: str, other: str) -> bool:

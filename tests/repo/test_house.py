@@ -18,6 +18,7 @@ import pytest
 from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, part_modules, stage_module
 from tests.repo.study import Reached, inputs_of, reached_by, touch
 from westofn.params.base import Section
+from westofn.study.parts import INPUTS, Part
 
 NINE = (
     "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
@@ -26,9 +27,7 @@ NINE = (
 # the study train too, on labels of models, people and the judge: tests/study/test_gold.py. The
 # judge of `study_judge` labels by gold where it is the simulated one, and nobody else does.
 MAY_SEE_THE_WORLD = {
-    "eval", "eval_reference", "rlhf", "study_judge", "study_baselines", "study_synthetic_bases",
-    "study_selection", "study_teachers", "study_data", "study_size", "study_overoptimisation",
-    "study_iterations", "study_networks",
+    "eval", "eval_reference", "rlhf", "study_judge", *(part.stage for part in Part),
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
 DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")
@@ -51,16 +50,8 @@ def stages_in(path: Path) -> dict[str, Any]:
     return {name: body_of(stage) for name, stage in document["stages"].items()}
 
 
-def part_of(name: str) -> str:
-    """The part of the study that a stage runs, where it runs one."""
-    return next(iter(part_modules(stages()[name]["cmd"])), "").rpartition(".")[2]
-
-
-def parts() -> list[str]:
-    """The stages that run a part of the study."""
-    found = [name for name in stages() if part_of(name)]
-    assert len(found) > 5
-    return found
+PART_OF = {part.stage: part for part in Part}
+"""Stage -> the part of the study that it runs."""
 
 
 def data_deps(name: str) -> list[str]:
@@ -117,12 +108,20 @@ def test_a_stage_has_the_name_of_its_module(name: str) -> None:
     assert "study" not in stages()
 
 
-def test_a_part_of_the_study_has_one_stage_of_its_name() -> None:
+def test_the_stages_of_the_study_are_its_parts() -> None:
+    study = stages_in(ROOT / "study" / "dvc.yaml")
+    assert [name for name in study if name not in PART_OF] == ["study_pools", "study_judge"]
+    assert [name for name in study if name in PART_OF] == [*PART_OF]
     files = {path.stem for path in (ROOT / "westofn" / "study" / "parts").glob("*.py")}
-    assert {part_of(name): name for name in parts()} == {
-        part: f"study_{part}" for part in files - {"__init__"}
-    }
-    assert set(parts()) == {name for name in stages() if module_of(name) == "study"}
+    assert files - {"__init__"} == {part.value for part in Part} == {part.value for part in INPUTS}
+    for name, part in PART_OF.items():
+        body, iteration = study[name], "${key}" if INPUTS[part].by_iteration else ""
+        option = f"--iteration {iteration} " if iteration else ""
+        out = part.output(iteration)
+        assert [*body["outs"]] == [out]
+        assert body["cmd"].strip() == (
+            f"python -m stages.study --part {part} {option}--data data --out {out}"
+        )
 
 
 def test_the_study_runs_at_the_root_and_writes_where_the_report_does_not_read() -> None:
@@ -156,15 +155,14 @@ def test_a_contract_names_what_dvc_knows(name: str) -> None:
     read = data_paths(section_of(text, "reads"))
     assert stated
     for out in written:
-        assert [path for path in stated if covers(out, path)], f"{name} does not say {out}"
-    if part_of(name):  # one contract for all parts
+        assert [path for path in stated if touch(out, path)], f"{name} does not say {out}"
+    if name in PART_OF:  # one contract for all parts
         for dep in data_deps(name):
             assert [path for path in read if touch(dep, path)], f"{name} does not say {dep}"
-        inputs = [dep for part in parts() for dep in data_deps(part)]
-        written = [out for part in parts() for out in outs_of(part)]
+        inputs = [dep for part in PART_OF for dep in data_deps(part)]
         read = [path for path in read if not [dep for dep in inputs if touch(dep, path)]]
     for path in stated:
-        assert [out for out in written if covers(out, path)], f"{name} does not write {path}"
+        assert [out for out in written if touch(out, path)], f"{name} does not write {path}"
     for path in read:
         assert [one for one in inputs if covers(one, path)], f"{name} does not depend on {path}"
 
@@ -174,23 +172,14 @@ def outs_of(name: str) -> list[str]:
     return [as_pattern(entry) for entry in [*body["outs"], *body.get("metrics", [])]]
 
 
-@pytest.mark.parametrize("name", parts())
+@pytest.mark.parametrize("name", PART_OF)
 def test_a_part_depends_on_its_inputs(name: str) -> None:
-    inputs, deps = all_inputs_of(name), data_deps(name)
-    for dep in deps:
-        assert [one for one in inputs if covers(one, dep)], f"{dep} is not among INPUTS"
-    for one in inputs:
-        assert [dep for dep in deps if covers(one, dep)], f"{name} does not depend on {one}"
+    assert sorted(data_deps(name)) == sorted(inputs_of(PART_OF[name]))
 
 
-def all_inputs_of(name: str) -> list[str]:
-    of_a_round = ["data/loop/*/policy", "data/loop/*/rm"]  # see stages/study.py
-    return inputs_of(part_of(name)) + of_a_round * (part_of(name) == "iterations")
-
-
-@pytest.mark.parametrize("name", parts())
+@pytest.mark.parametrize("name", PART_OF)
 def test_a_part_reads_its_inputs_alone(name: str) -> None:
-    inputs, found = all_inputs_of(name), reached_by(*part_modules(stages()[name]["cmd"]))
+    inputs, found = inputs_of(PART_OF[name]), reached_by(PART_OF[name].module)
     assert found.files
     for file in found.files:
         inside = touch if file.endswith("*") else covers

@@ -12,18 +12,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from planted_study import planted
 
-from westofn.report import build, page
+from westofn.report import build, html, page
 from westofn.report.build import ReportPaths, build_report
-from westofn.report.study_results import Study
 
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"> \"double\" & 'single' <b>bold</b>"
 )
-NO_STUDY = Study([], [])
-STUDY_PANELS = 3 + 3 + 5 * 2 + 2 + 3 + 2 + 4 + 4
-"""Baselines, N, five families, conditions, synthetic bases, theorem, over-optimisation, rounds."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PROBE = """
 <script>
@@ -82,7 +77,7 @@ def paths(run: Run) -> ReportPaths:
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes seconds: the PNGs and the drawing library."""
     monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
-    monkeypatch.setattr(page, "drawing_library", lambda: "window.vegaEmbed = () => {};")
+    monkeypatch.setattr(html, "drawing_library", lambda: "window.vegaEmbed = () => {};")
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -90,7 +85,7 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
     run = make_run(iterations=("k1", "k2"))
     files: list[dict[Path, bytes]] = []
     for _ in range(2):
-        build_report(run.inputs(), NO_STUDY, paths(run))
+        build_report(run.inputs(), paths(run))
         out = paths(run).page.parent
         files.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
         shutil.rmtree(out)
@@ -102,9 +97,9 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
 def test_plots_without_data_are_empty_and_their_old_png_goes(
     make_run: Callable[..., Run],
 ) -> None:
-    build_report(make_run().inputs(), NO_STUDY, (out := paths(make_run())))
+    build_report(make_run().inputs(), (out := paths(make_run())))
     assert (out.plots / "png/label_accuracy.png").read_bytes() == b"label_accuracy"
-    build_report(make_run(gold=False).inputs(), NO_STUDY, out)
+    build_report(make_run(gold=False).inputs(), out)
     assert json.loads((out.plots / "label_accuracy.json").read_text()) == []
     assert not (out.plots / "png/label_accuracy.png").exists()
     assert "No figure. These data have no gold annotator" in out.page.read_text()
@@ -112,12 +107,12 @@ def test_plots_without_data_are_empty_and_their_old_png_goes(
 
 @pytest.mark.usefixtures("no_drawing")
 def test_the_page_fetches_nothing(run: Run) -> None:
-    build_report(run.inputs(), NO_STUDY, paths(run))
+    build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     parser = Fetches()
     parser.feed(text)
     assert parser.fetched == []
-    assert parser.tags.count("script") == 4
+    assert parser.tags.count("script") == 5
     assert "default-src 'none'" in text
 
 
@@ -126,13 +121,13 @@ def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
     run.prompts(lambda row: HOSTILE)
     run.selection("k1", lambda row, index: HOSTILE + str(index))
     run.json("prepared/counts.json", {HOSTILE: 3})
-    build_report(run.inputs(), NO_STUDY, paths(run))
+    build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     parser = Fetches()
     parser.feed(text)
     assert "img" not in parser.tags
     assert "b" not in parser.tags
-    assert parser.tags.count("script") == 4
+    assert parser.tags.count("script") == 5
     assert 'onerror=\\"document' in text.replace("\\\\", "\\")  # it is there, as text
     assert "&lt;/script&gt;" in text  # the hostile count
 
@@ -141,14 +136,14 @@ def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
 def test_a_sampled_page_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = page.embed_pairs
     monkeypatch.setattr(page, "embed_pairs", lambda inputs: whole(inputs, max_pairs=4))
-    build_report(run.inputs(), NO_STUDY, paths(run))
+    build_report(run.inputs(), paths(run))
     assert "4 of 10 selected pairs are here" in paths(run).page.read_text()
 
 
 @pytest.mark.usefixtures("no_drawing")
 def test_an_iteration_by_another_selector_is_not_called_west_of_n(run: Run) -> None:
     run.json("loop/k1/pairs/summary.json", {"n_candidates": 4, "selector": "random_pair"})
-    build_report(run.inputs(), NO_STUDY, paths(run))
+    build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     assert "k1, random pair" in text
     assert "West-of-N k1" not in text
@@ -173,7 +168,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
     run = make_run(pairs=40, iterations=("k1",))
     run.selection("k1", lambda row, index: f"{HOSTILE} {index}" if row < 3 else f"answer {index}")
-    build_report(run.inputs(), planted(), paths(run))
+    build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     assert len(text.encode()) < 5_000_000
     probed = tmp_path / "probed.html"
@@ -213,7 +208,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert seen["descending"] == "0.988"
     assert seen["ascending"] == "0.013"
     assert seen["sort"] == "ascending"
-    assert seen["figures"] == (1 + 2 + 5 + 1 + 4) + STUDY_PANELS
+    assert seen["figures"] == 1 + 2 + 5 + 1 + 4
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container

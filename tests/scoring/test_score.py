@@ -23,13 +23,13 @@ from westofn.errors import ModelError
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
 from westofn.text.encoding import Encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-Build = Callable[[Comparator], Scorer]
+Build = Callable[[ComparatorName], Scorer]
 LONG = " ".join(["cat"] * 9)  # the limit is 8
 
 
@@ -92,7 +92,7 @@ def test_lists_of_responses_get_a_reward_each(
 
 @pytest.mark.parametrize("comparator", ["pointwise", "embedding", "joint"])
 def test_pairs_get_the_margin_of_every_comparator(
-    comparator: Comparator,
+    comparator: ComparatorName,
     saved_models: Path,
     scorers: Build,
     monkeypatch: pytest.MonkeyPatch,

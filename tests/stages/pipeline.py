@@ -27,7 +27,6 @@ from tests.tiny import change, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 UNTRACKED = (".scratch", "runs")
-NO_STUDY = '{"runs": [], "seeds": []}\n'
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,6 @@ class Tiny:
         (root / "study").mkdir(parents=True, exist_ok=True)
         for name in ("params.yaml", "dvc.yaml", "study/dvc.yaml"):
             shutil.copy(ROOT / name, root / name)
-        (root / "study.json").write_text(NO_STUDY, encoding="utf-8")
         shrink(root / "params.yaml", changes)
         return cls(root)
 

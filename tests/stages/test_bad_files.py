@@ -178,13 +178,6 @@ CASES = {
         "report", "data/loop/k1/rl/metrics.json", _holds(b"[]"), ("needs a JSON object", "rlhf")
     ),
     "curve cut": Case("report", "data/loop/k1/rl/curve.json", _cut, ("not JSON", "rerun rlhf")),
-    "study cut": Case("report", "study.json", _cut, ("not JSON", "rerun make study")),
-    "study of other seeds": Case(
-        "report",
-        "study.json",
-        _holds(b'{"runs": [], "seeds": [0]}'),
-        ("0 runs, needs one a seed, 1", "rerun make study"),
-    ),
     "card": Case("report", "data/loop/k0/rm/card.json", _holds(b"{}"), ("damaged", "rerun")),
 }
 # Found after the file was read: the line names the table.

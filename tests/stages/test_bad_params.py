@@ -98,6 +98,29 @@ def test_a_bad_parameter_is_refused_by_check_in_one_line(case: str, fresh: Tiny)
     assert fresh.files() == before
 
 
+UNKNOWN = {
+    "base_rm.loss": "needs bradley_terry, soft, conservative, margin, or file:name",
+    "student_rm.loss": "needs bradley_terry, soft, conservative, margin, or file:name",
+    "won_select.selector": "needs west, best_random, random_pair, best_below, best_median",
+}
+
+
+@pytest.mark.parametrize("key", UNKNOWN)
+def test_a_name_that_is_in_no_table_is_refused_by_check(key: str, fresh: Tiny) -> None:
+    section, name = key.split(".")
+    fresh.change({section: {name: "nearest"}})
+    fresh.fail("check", f"check: {key} is 'nearest', {UNKNOWN[key]}")
+
+
+def test_a_linear_head_with_a_loss_that_it_cannot_have_is_refused_by_check(fresh: Tiny) -> None:
+    fresh.change({"student_rm": {"learner": "linear_head", "loss": "margin"}})
+    fresh.fail(
+        "check",
+        "student_rm.loss is 'margin', and a linear head is fitted to the targets",
+        "use bradley_terry, soft, conservative, or set student_rm.learner to network",
+    )
+
+
 def test_every_fault_stands_in_the_one_line(fresh: Tiny) -> None:
     fresh.change({"seed": -1, "filter": {"quantile": 2.0, "qantile": 0}})
     line = fresh.fail("check", "seed is -1", "filter.quantile is 2", "filter.qantile")

@@ -14,10 +14,10 @@ from tests.stages.pipeline import Tiny
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.verdicts import VERDICTS
-from westofn.report.study_catalogue import GROUPS
 from westofn.sources.world.gold import Gold
-from westofn.study.pages import results_page
-from westofn.study.results import PARTS, collect
+from westofn.study.catalogue import GROUPS
+from westofn.study.pages.results import results_page
+from westofn.study.records import PARTS, collect
 
 POOL = re.compile(r"(positive|negative)_(un)?labeled|labeled|deep_(unlabeled|test)")
 # Of the model, its data and human labels alone; the other metrics are gold's.
@@ -141,7 +141,7 @@ def test_labels_and_training_do_not_depend_on_gold(
 def test_a_part_without_its_input_is_one_line(made: Tiny, tmp_path: Path) -> None:
     tiny = made.copy(tmp_path / "root")
     shutil.rmtree(tiny / "data/eval_pool")
-    tiny.fail("study_selection", "data/eval_pool is missing", "dvc repro")
+    tiny.fail("study_selection", "data/eval_pool/candidates.parquet is missing", "dvc repro")
 
 
 def test_a_part_and_a_round_that_do_not_go_together_are_a_usage_error(made: Tiny) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from westofn.report.study_catalogue import GROUPS
-from westofn.report.study_results import MAIN_ARMS, METRICS, Cell, Run, read_study
-from westofn.study.claims import CLAIMS, Checked, Expected, check_claims
-from westofn.study.pages import results_page
+from westofn.study.catalogue import GROUPS, MAIN_ARMS, METRICS
+from westofn.study.means import Cell
+from westofn.study.pages.claims import CLAIMS, Checked, Expected, check_claims
+from westofn.study.pages.results import results_page
+from westofn.study.records import Run, read_study
 
 
 def _run(west: float, **arms: dict[str, Any]) -> Run:

@@ -10,7 +10,7 @@ import torch
 from tests.small_models import tiny_scorer
 from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.saved_reward import save_reward_model
-from westofn.pairing.select import pool_margins
+from westofn.models.scoring import pool_margins
 from westofn.study.inputs import StudyInputs, mean_margins, west_of_n
 from westofn.text.encoding import Encoder
 

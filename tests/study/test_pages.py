@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from westofn.report.study_results import Cell, Row, Run, power_line
-from westofn.study.pages import readings, results_page
+from westofn.study.means import Cell, Row
+from westofn.study.pages.power import power_line
+from westofn.study.pages.results import readings, results_page
+from westofn.study.records import Run
 
 ONE: dict[str, Any] = {"accuracy": 0.70, "best_of_n_gold": 5.0, "label_accuracy": 0.9}
 OTHER: dict[str, Any] = {"accuracy": 0.69, "best_of_n_gold": 5.256}
@@ -57,11 +59,11 @@ def test_the_selector_that_teaches_most_is_named_against_the_first() -> None:
 
     page = results_page([0, 1], [seed(0.0), seed(0.5)])
     assert (
-        "- teaches most by best-of-64 gold: upper and lower quartile, +0.20 ± 0.00 over "
+        "- highest best-of-64 gold: upper and lower quartile, +0.20 ± 0.00 over "
         "west (best and worst) (excludes zero)." in page
     )
     # Equal means: the first of them, which is what the others are held against.
-    assert "- teaches most by held-out accuracy: west (best and worst)." in page
+    assert "- highest held-out accuracy: west (best and worst)." in page
 
 
 def test_one_seed_has_neither_intervals_nor_readings() -> None:
@@ -87,18 +89,19 @@ def test_a_power_line_stands_under_a_table_of_differences() -> None:
     page = results_page([0, 1], [run(0.70), run(0.72)])
     # t of one degree of freedom: 12.706 and tan(0.3 π) = 1.376
     assert (
-        "- With two seeds, a difference to HF50 below ±14.1 points of held-out accuracy / "
-        "±0.00 of best-of-64 gold would be seen in fewer than four of five repeats." in page
+        "- With two seeds, a true difference to HF50 smaller than 14.1 points of held-out "
+        "accuracy / 0.00 of best-of-64 gold would be detected with less than 80 % probability."
+        in page
     )
-    assert "repeats" not in results_page([0], [run(0.70)])
+    assert "detected" not in results_page([0], [run(0.70)])
 
 
 def test_a_power_line_of_many_rows_is_of_their_middle_spread() -> None:
     cells = [Cell(0.0, 0.1, detectable) for detectable in (0.01, 0.02, 0.5)]
     found = [Row("a", "A", {}, {"accuracy": cell}) for cell in cells]
     assert power_line(found, "HF50", 9) == (
-        "With nine seeds, a difference to HF50 below ±2.0 points of held-out accuracy would be "
-        "seen in fewer than four of five repeats (for the row of middle spread)."
+        "With nine seeds, a true difference to HF50 smaller than 2.0 points of held-out accuracy "
+        "would be detected with less than 80 % probability (median over the rows)."
     )
     assert power_line([], "HF50", 9) == ""
 

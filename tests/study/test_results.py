@@ -9,23 +9,21 @@ from typing import Any
 
 import pytest
 
-from westofn.report.study_catalogue import Group
-from westofn.report.study_results import (
-    Cell,
+from westofn.study.catalogue import Group
+from westofn.study.means import Cell, cell, main_rows, rows, table, table_difference
+from westofn.study.parts import Part
+from westofn.study.records import (
+    HEADLINE_PARTS,
+    PARTS,
     Run,
     Study,
-    cell,
-    main_rows,
+    collect,
     read_study,
-    rows,
-    table,
-    table_difference,
+    write_study,
 )
-from westofn.study.results import HEADLINE_PARTS, PARTS, collect
-from westofn.study.run import write_study
 
 T2, T1 = 4.302653, 12.706205  # Student's t, 0.975, of two and of one degree of freedom
-GROUP = Group("g", "G", "says", "baselines", {"hf50": "HF50", "west": "West", "rlcd": "RLCD"})
+GROUP = Group("g", "G", "note", Part.BASELINES, {"hf50": "HF50", "west": "West", "rlcd": "RLCD"})
 
 
 def run(accuracies: Mapping[str, float], **tables: list[dict[str, Any]]) -> Run:
@@ -76,7 +74,7 @@ class TestRows:
         assert [row.arm for row in rows(self.RUNS[1:], GROUP)] == ["hf50", "west", "rlcd"]
 
     def test_a_part_that_no_seed_has_is_no_row(self) -> None:
-        other = Group("o", "O", "says", "size", {"wide": "W"})
+        other = Group("o", "O", "note", Part.SIZE, {"wide": "W"})
         assert rows(self.RUNS, other) == []
 
     def test_without_the_reference_there_are_means_alone(self) -> None:

@@ -19,7 +19,7 @@ from westofn.models.card import Card, check_template
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, pad, vocabulary_digest
 from westofn.text.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from westofn.training import preference, sft
@@ -212,7 +212,7 @@ def test_a_vocabulary_holds_no_more_than_asked() -> None:
 
 
 def test_every_stage_encodes_a_pair_as_the_same_ids(
-    small_policy: Policy, scorers: Callable[[Comparator], Scorer], tmp_path: Path
+    small_policy: Policy, scorers: Callable[[ComparatorName], Scorer], tmp_path: Path
 ) -> None:
     prompts, responses = TYPED, [text[:20] or "so" for text in TYPED]
     save_policy(small_policy, tmp_path / "policy", [("the cat", "so")], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,12 +14,12 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import TrainingError
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import save_policy
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder
 from westofn.training import arms
 from westofn.training.arms import HumanData, train_arm
 from westofn.training.linear_head import LinearHead
-from westofn.training.preference import Head
+from westofn.training.preference import Head, Recipe
 
 
 @pytest.fixture
@@ -56,17 +57,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_encoder: Encoder
     return tmp_path
 
 
+def _recipe(root: Path, head: Head, **changes: Any) -> Recipe:
+    return Recipe(root / "policy", start_params(), reward_params(**changes), 0, head)
+
+
 def _train(root: Path, out: str, members: int) -> None:
     train_arm(
         "base_rm",
         HumanData.read(root / "prepared"),
-        synthetic=None,
-        policy=root / "policy",
-        start=start_params(),
-        head=Head("embedding", 2),
-        params=reward_params(dropout=0.1),
-        seed=0,
-        out=root / out,
+        _recipe(root, Head("embedding", 2), dropout=0.1),
+        root / out,
         members=members,
     )
 
@@ -75,19 +75,14 @@ def _train(root: Path, out: str, members: int) -> None:
     ("comparator", "members"), [("joint", 1), ("embedding", 1), ("pointwise", 2)]
 )
 def test_a_linear_head_is_one_pointwise_model(
-    comparator: Comparator, members: int, root: Path
+    comparator: ComparatorName, members: int, root: Path
 ) -> None:
     with pytest.raises(TrainingError, match=f"found comparator {comparator} and {members} members"):
         train_arm(
             "base_rm",
             HumanData.read(root / "prepared"),
-            synthetic=None,
-            policy=root / "policy",
-            start=start_params(),
-            head=Head(comparator),
-            params=reward_params(),
-            seed=0,
-            out=root / "rm",
+            _recipe(root, Head(comparator)),
+            root / "rm",
             members=members,
             linear=LinearHead(),
         )

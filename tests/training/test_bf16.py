@@ -26,13 +26,19 @@ from westofn.models.policy import Policy, load_policy, log_likelihood, save_poli
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
 from westofn.networks.precision import precision_of, rounded
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.lora import AdapterParams, LoraParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import History, Job
-from westofn.training.preference import Head, TrainedReward, train_reward_model
+from westofn.training.preference import (
+    Head,
+    Recipe,
+    TrainedReward,
+    TrainingPairs,
+    train_reward_model,
+)
 from westofn.training.rl import Prompts, train_rl
 from westofn.training.sft import Examples, train_sft
 
@@ -57,21 +63,16 @@ def policies(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -
     return {name: _policy(small_encoder, folder / name, name) for name in ("fp32", "bf16")}
 
 
-def _train(policy: Path, scratch: Path, comparator: Comparator, **changes: Any) -> TrainedReward:
+def _train(
+    policy: Path, scratch: Path, comparator: ComparatorName, **changes: Any
+) -> TrainedReward:
     learn = {"steps": 40, "batch_size": 32, "learning_rate": 8e-3, "average_decay": 0.5}
     return train_reward_model(
         "student_rm",
-        planted_pairs(300, seed=1),
-        None,
-        planted_pairs(100, seed=2),
-        policy=policy,
-        start=start_params(),
-        head=Head(comparator, planes=2),
-        params=reward_params(**(learn | changes)),
-        synthetic_fraction=0.5,
-        seed=0,
-        scratch=scratch,
-        runtime=CPU,
+        TrainingPairs(planted_pairs(300, seed=1), None, planted_pairs(100, seed=2)),
+        Recipe(policy, start_params(), reward_params(**(learn | changes)), 0, Head(comparator, 2)),
+        scratch,
+        CPU,
     )
 
 
@@ -82,7 +83,7 @@ def _margins(trained: TrainedReward) -> Tensor:
 @pytest.mark.parametrize("lora", [NO_LORA, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_a_planted_preference_is_learned_and_kept(
-    comparator: Comparator, lora: LoraParams, policies: dict[str, Path], tmp_path: Path
+    comparator: ComparatorName, lora: LoraParams, policies: dict[str, Path], tmp_path: Path
 ) -> None:
     rate = 2e-2 if lora.rank else 8e-3
     trained = _train(

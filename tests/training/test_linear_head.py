@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import start_params, tiny_policy
+from tests.small_models import reward_params, start_params, tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.linear_reward import (
@@ -29,7 +30,7 @@ from westofn.params.network import Readout
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training.linear_head import LinearHead, Samples, train_linear_head
-from westofn.training.preference import Preferences, TrainedReward
+from westofn.training.preference import Preferences, Recipe, TrainedReward, TrainingPairs
 
 CPU = Runtime(device="cpu")
 HUMAN, VALIDATION = planted_pairs(40, seed=1), planted_pairs(60, seed=2)
@@ -55,19 +56,14 @@ def train(
     powers: tuple[float, ...] = (0.0,),
     samples: Samples | None = POOLS,
     readout: Readout = "mean",
+    **loss: Any,
 ) -> TrainedReward:
     return train_linear_head(
         "student_rm",
-        human,
-        synthetic,
-        VALIDATION,
-        linear=LinearHead(powers, samples),
-        policy=policy,
-        start=start_params(),
-        readout=readout,
-        synthetic_fraction=fraction,
-        seed=0,
-        runtime=CPU,
+        TrainingPairs(human, synthetic, VALIDATION, fraction),
+        LinearHead(powers, samples),
+        Recipe(policy, start_params(), reward_params(readout=readout, **loss), 0),
+        CPU,
     )
 
 

@@ -31,13 +31,19 @@ from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.lora import AdapterParams, LoraParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import _Progress
-from westofn.training.preference import Head, TrainedReward, train_reward_model
+from westofn.training.preference import (
+    Head,
+    Recipe,
+    TrainedReward,
+    TrainingPairs,
+    train_reward_model,
+)
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.sft import Examples, SftResult, train_sft
 
@@ -54,20 +60,16 @@ def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def _train(policy: Path, scratch: Path, comparator: Comparator, **changes: Any) -> TrainedReward:
+def _train(
+    policy: Path, scratch: Path, comparator: ComparatorName, **changes: Any
+) -> TrainedReward:
+    params = reward_params(**({"lora": LORA} | LEARN | changes))
     return train_reward_model(
         "student_rm",
-        planted_pairs(300, seed=1),
-        None,
-        planted_pairs(100, seed=2),
-        policy=policy,
-        start=start_params(),
-        head=Head(comparator, planes=2),
-        params=reward_params(**({"lora": LORA} | LEARN | changes)),
-        synthetic_fraction=0.5,
-        seed=0,
-        scratch=scratch,
-        runtime=CPU,
+        TrainingPairs(planted_pairs(300, seed=1), None, planted_pairs(100, seed=2)),
+        Recipe(policy, start_params(), params, 0, Head(comparator, 2)),
+        scratch,
+        CPU,
     )
 
 
@@ -106,7 +108,7 @@ class TestRewardModels:
 
     @pytest.mark.parametrize("comparator", COMPARATORS)
     def test_a_planted_preference_is_learned_on_new_pairs(
-        self, comparator: Comparator, policy: Path, tmp_path: Path
+        self, comparator: ComparatorName, policy: Path, tmp_path: Path
     ) -> None:
         trained = _train(policy, tmp_path, comparator)
         fresh = planted_pairs(200, seed=3)

@@ -14,18 +14,26 @@ from torch import Tensor
 from tests.small_models import COMPARATORS, reward_params, start_params, tiny_policy
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
+from westofn.core.losses import LOSSES
 from westofn.errors import TrainingError
 from westofn.models.policy import save_policy
 from westofn.models.reward import RewardModel
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import History, Job, _Progress
-from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
+from westofn.training.preference import (
+    Head,
+    Preferences,
+    Recipe,
+    TrainedReward,
+    TrainingPairs,
+    train_reward_model,
+)
 
 CPU = Runtime(device="cpu")
 RECOMPUTES = Runtime(device="cpu", gradient_checkpointing=True)
@@ -45,7 +53,7 @@ def _train(
     *,
     synthetic: Preferences | None = None,
     validation: Preferences | None = None,
-    comparator: Comparator = "pointwise",
+    comparator: ComparatorName = "pointwise",
     runtime: Runtime = CPU,
     seed: int = 0,
     start: str = "policy",
@@ -53,17 +61,14 @@ def _train(
 ) -> TrainedReward:
     return train_reward_model(
         "student_rm",
-        planted_pairs(24, seed=1) if human is None else human,
-        synthetic,
-        planted_pairs(16, seed=2) if validation is None else validation,
-        policy=policy,
-        start=start_params(start),
-        head=Head(comparator, planes=2),
-        params=reward_params(**changes),
-        synthetic_fraction=0.5,
-        seed=seed,
-        scratch=folder,
-        runtime=runtime,
+        TrainingPairs(
+            planted_pairs(24, seed=1) if human is None else human,
+            synthetic,
+            planted_pairs(16, seed=2) if validation is None else validation,
+        ),
+        Recipe(policy, start_params(start), reward_params(**changes), seed, Head(comparator, 2)),
+        folder,
+        runtime,
     )
 
 
@@ -88,7 +93,7 @@ LEARN = {
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_a_planted_preference_is_learned_on_newplanted_pairs(
-    comparator: Comparator, policy: Path, tmp_path: Path
+    comparator: ComparatorName, policy: Path, tmp_path: Path
 ) -> None:
     trained = _train(
         policy,
@@ -158,7 +163,7 @@ def test_the_checkpoint_of_the_smallest_calibrated_loss_is_kept(
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_margins_are_scaled_to_what_validation_says_of_them(
-    comparator: Comparator, policy: Path, tmp_path: Path
+    comparator: ComparatorName, policy: Path, tmp_path: Path
 ) -> None:
     # Right in about three pairs of four, so that no learning rate can make it sure with reason.
     validation = planted_pairs(60, seed=2)
@@ -189,7 +194,7 @@ def test_margins_are_scaled_to_what_validation_says_of_them(
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_the_weights_of_several_runs_are_averaged(
-    comparator: Comparator, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    comparator: ComparatorName, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[dict[str, Tensor]] = []
     original = preference._mean_weights
@@ -235,7 +240,7 @@ def test_recomputed_activations_train_the_same_model(
 
 @pytest.mark.parametrize(("comparator", "micro_batch"), [("embedding", 1), ("joint", 2)])
 def test_micro_batches_train_as_the_whole_batch_does(
-    comparator: Comparator, micro_batch: int, policy: Path, tmp_path: Path
+    comparator: ComparatorName, micro_batch: int, policy: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {"learning_rate": 1e-4, "comparator": comparator}
     changes |= {"synthetic": planted_pairs(10, seed=8), "evaluations": 1}
@@ -392,7 +397,9 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     small_encoder: Encoder,
 ) -> None:
     model = RewardModel(tiny_policy(small_encoder).model, "pointwise", 0)
-    module = preference._PreferenceLoss(model, 0.0, decay=0.75)
+    module = preference._PreferenceLoss(
+        model, LOSSES["bradley_terry"], reward_params(average_decay=0.75)
+    )
     kept = []
     for weight in (1.0, 2.0, 4.0, *[4.0] * 30, 8.0):
         torch.nn.init.constant_(model.head.weight, weight)
@@ -403,7 +410,8 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     assert kept[2] == pytest.approx(3 / 12 * kept[1] + 9 / 12 * 4)
     # … and of the asked-for 0.75 from (1 + 26) / (10 + 26) on.
     assert kept[-1] == pytest.approx(0.75 * kept[-2] + 0.25 * 8)
-    assert preference._PreferenceLoss(model, 0.0, decay=0.0).kept is model
+    without = reward_params(average_decay=0.0)
+    assert preference._PreferenceLoss(model, loss, without).kept is model
 
 
 def test_centering_holds_the_rewards_near_zero(policy: Path, tmp_path: Path) -> None:

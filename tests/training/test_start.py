@@ -30,10 +30,17 @@ from westofn.models.policy import Policy, save_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins
 from westofn.networks.precision import rounded
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.lora import LoraParams
 from westofn.text.encoding import Encoder
-from westofn.training.preference import Head, Preferences, TrainedReward, train_reward_model
+from westofn.training.preference import (
+    Head,
+    Preferences,
+    Recipe,
+    TrainedReward,
+    TrainingPairs,
+    train_reward_model,
+)
 from westofn.training.start import reward_start
 
 CANARIES = [("the cat", "good")]
@@ -59,22 +66,17 @@ def _train(
     folder: Path,
     human: Preferences | None = None,
     validation: Preferences | None = None,
-    comparator: Comparator = "pointwise",
+    comparator: ComparatorName = "pointwise",
     **changes: Any,
 ) -> TrainedReward:
     return train_reward_model(
         "student_rm",
-        human or planted_pairs(24, seed=1),
-        None,
-        validation or planted_pairs(16, seed=2),
-        policy=policy,
-        start=start_params(start),
-        head=Head(comparator, planes=2),
-        params=reward_params(**changes),
-        synthetic_fraction=0.5,
-        seed=0,
-        scratch=folder,
-        runtime=CPU,
+        TrainingPairs(
+            human or planted_pairs(24, seed=1), None, validation or planted_pairs(16, seed=2)
+        ),
+        Recipe(policy, start_params(start), reward_params(**changes), 0, Head(comparator, 2)),
+        folder,
+        CPU,
     )
 
 
@@ -116,12 +118,12 @@ def test_an_encoder_finds_nothing_in_shuffled_labels(
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
 def test_every_comparator_trains_from_an_encoder(
-    comparator: Comparator, bert: str, policy: Path, tmp_path: Path
+    comparator: ComparatorName, bert: str, policy: Path, tmp_path: Path
 ) -> None:
     trained = _train(bert, policy, tmp_path / "scratch", comparator=comparator, runs=2)
     save_reward_model(trained.scorer, tmp_path / "rm", CANARIES, trained.facts)
     again = load_reward_model(tmp_path / "rm")
-    assert again.comparator == comparator
+    assert again.comparator.name == comparator
     forth = pair_margins(again, PROMPTS, RESPONSES, RESPONSES[::-1])
     back = pair_margins(again, PROMPTS, RESPONSES[::-1], RESPONSES)
     torch.testing.assert_close(forth, -back, atol=1e-5, rtol=1e-5)
@@ -146,7 +148,7 @@ def test_arms_of_one_seed_start_alike_whatever_their_comparator(
 ) -> None:
     params = start_params(bert if name == "bert" else name)
 
-    def weights(comparator: Comparator, seed: int) -> dict[str, Tensor]:
+    def weights(comparator: ComparatorName, seed: int) -> dict[str, Tensor]:
         torch.manual_seed(123 + seed)  # what happened before does not matter
         return dict(reward_start(params, policy, comparator, seed).model.state_dict())
 

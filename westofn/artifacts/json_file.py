@@ -13,6 +13,9 @@ from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 
+DEEPEST = 100
+"""More than any file here is nested."""
+
 
 def write_json(value: Mapping[str, object], path: Path | str) -> None:
     """Write a JSON object with sorted keys, two spaces of indent and a newline at the end.
@@ -41,6 +44,45 @@ def write_records(records: Sequence[Mapping[str, object]], path: Path | str) -> 
     plain = [_plain(record, path, f"[{index}]") for index, record in enumerate(records)]
     text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
+
+
+def write_rows(value: Mapping[str, object], path: Path | str, depth: int = DEEPEST) -> None:
+    """Write a JSON object of many records, a record a line, keys sorted.
+
+    A record is an object or list that holds no other object or list. A long file of records is so
+    short enough to keep, and its versions differ in the lines of the records that changed.
+
+    Args:
+        value: The object.
+        path: Where it goes.
+        depth: An object or list below this many others is one line too, whatever it holds; 2 is
+            an item of a list in the object.
+
+    Raises:
+        DataError: as `write_json`.
+    """
+    path = Path(path)
+    write_bytes(f"{_with_rows(_plain(value, path, ''), depth)}\n".encode(), path)
+
+
+def _with_rows(value: object, depth: int, indent: str = "") -> str:
+    """The JSON text of a plain value; lines within it begin with the indent."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if depth == 0 or not any(isinstance(item, dict | list) for item in items):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    inner = f"{indent} "
+    if isinstance(value, dict):
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_with_rows(value[key], depth - 1, inner)}"
+            for key in sorted(value)
+        ]
+        return f"{{\n{_lines(parts, inner)}\n{indent}}}"
+    parts = [_with_rows(item, depth - 1, inner) for item in items]
+    return f"[\n{_lines(parts, inner)}\n{indent}]"
+
+
+def _lines(parts: Sequence[str], indent: str) -> str:
+    return ",\n".join(f"{indent}{part}" for part in parts)
 
 
 def read_json(path: Path | str, written_by: str = "the stage that writes it") -> dict[str, Any]:

@@ -1,8 +1,17 @@
-"""Pairwise margins from one feature vector per response: the general preference model.
+"""How two responses are compared: three comparators, their table, and margins of pairs and pools.
 
-Zhang et al., "Beyond Bradley-Terry models: a general preference model for language model
-alignment" (ICML 2025, arXiv 2410.02197). A response y is embedded once, as features
-[r, u_1 .. u_L, w_1 .. w_L]; two responses are compared by
+A reward model reads rows of a prompt and what follows it, and its head gives numbers for each row.
+A comparator says what the rows of a pair are, and what margin the head's numbers give:
+
+| comparator | rows of a pair (a, b) | head's outputs | margin of a over b |
+|---|---|---|---|
+| `pointwise` | a; b | r | r_a - r_b (Bradley-Terry) |
+| `embedding` | a; b | r, u, w | the general preference model, below |
+| `joint` | a then b; b then a | one number | half the difference of both rows |
+
+The general preference model is that of Zhang et al., "Beyond Bradley-Terry models: a general
+preference model for language model alignment" (ICML 2025, arXiv 2410.02197). A response y is
+embedded once, as features [r, u_1 .. u_L, w_1 .. w_L]; two responses are compared by
 
     margin(a, b) = r_a - r_b + sum_l (u_a,l w_b,l - w_a,l u_b,l),    P(a > b) = sigmoid(margin)
 
@@ -12,7 +21,156 @@ of a pool cost N embeddings and two matrix products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
 from torch import Tensor
+
+Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`compare(prompt_index, a, b)`: three int64 vectors (K,) -> margins (K,) of candidate a over b."""
+
+
+class PoolReader(Protocol):
+    """What a reward model's head says of P pools of N candidates."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """P and N."""
+
+    def responses(self) -> Tensor:
+        """Reads each candidate once: (P, N, F)."""
+
+    def both_orders(self, prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Reads two candidates in one row, "a then b" and "b then a": (K, 2, F).
+
+        Args:
+            prompt: int64 (K,), index of the pool.
+            a: int64 (K,), index of a candidate.
+            b: int64 (K,), index of another.
+        """
+
+
+class Comparator:
+    """How a reward model compares two responses.
+
+    What the methods do here reads each response once and compares by the general preference model.
+
+    Attributes:
+        name: The comparator's, in `params.yaml` and in a model's card.
+        reads_pairs: Whether a row holds both responses, so that every comparison costs two forward
+            passes; otherwise a pool costs one for each candidate.
+        gives_rewards: Whether the margin is the difference of two rewards, so that a response has
+            a reward of its own.
+    """
+
+    name: str
+    reads_pairs = False
+    gives_rewards = False
+
+    @property
+    def responses_a_row(self) -> int:
+        """Responses behind the prompt in one row."""
+        return 2 if self.reads_pairs else 1
+
+    def head_width(self, planes: int) -> int:
+        """Numbers that the head gives for a row, of which the first is called the reward.
+
+        Args:
+            planes: L; only `embedding` has planes.
+        """
+        return 1
+
+    def rows(self, a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+        """The two rows of a pair, from the ids of its responses."""
+        return a, b
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        """Margins of pairs, logits (...), from the head's outputs of their two rows (..., 2, F)."""
+        return pair_margin(outputs[..., 0, :], outputs[..., 1, :])
+
+    def compare(self, pools: PoolReader) -> Compare:
+        """A function that gives the margins of any pairs of candidates."""
+        features = pools.responses()
+
+        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return self.margin(torch.stack((features[prompt, a], features[prompt, b]), -2))
+
+        return compare
+
+    def margins(self, pools: PoolReader) -> Tensor:
+        """Margins of every ordered pair, (P, N, N)."""
+        return margins(pools.responses())
+
+    def forward_passes(self, candidates: int, comparisons: int) -> int:
+        """Forward passes for one pool of N candidates, of which so many pairs are compared."""
+        return 2 * comparisons if self.reads_pairs else candidates
+
+
+class Pointwise(Comparator):
+    """A reward of each response, and their difference: Bradley-Terry."""
+
+    name = "pointwise"
+    gives_rewards = True
+
+
+class Embedding(Comparator):
+    """Features of each response, compared by the general preference model (arXiv 2410.02197)."""
+
+    name = "embedding"
+
+    def head_width(self, planes: int) -> int:
+        """A reward, and two numbers for each plane."""
+        return 1 + 2 * planes
+
+
+class Joint(Comparator):
+    """Both responses in one row, in both orders: the paper's cross-encoder (arXiv 2401.12086)."""
+
+    name = "joint"
+    reads_pairs = True
+
+    def rows(self, a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+        """Both orders of the pair."""
+        return a + b, b + a
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        """Half the difference of both orders, which changes sign exactly when a and b swap."""
+        return (outputs[..., 0, 0] - outputs[..., 1, 0]) / 2
+
+    def compare(self, pools: PoolReader) -> Compare:
+        """Reads both orders of the pairs that are asked for."""
+
+        def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return self.margin(pools.both_orders(prompt, a, b))
+
+        return compare
+
+    def margins(self, pools: PoolReader) -> Tensor:
+        """Reads both orders of every pair, N (N - 1) rows a pool."""
+        return margins_by_pairs(self.compare(pools), *pools.shape)
+
+
+COMPARATORS: dict[str, Comparator] = {
+    comparator.name: comparator for comparator in (Embedding(), Joint(), Pointwise())
+}
+"""The comparators by the names that `base_rm.comparator` takes."""
+
+
+def margins_by_pairs(compare: Compare, n_prompts: int, n_candidates: int) -> Tensor:
+    """Margins of every ordered pair, (P, N, N), from those of each pair in one order.
+
+    Args:
+        compare: See `Compare`; it is called once, for all pairs with a < b.
+        n_prompts: P.
+        n_candidates: N.
+    """
+    a, b = torch.triu_indices(n_candidates, n_candidates, 1)
+    prompt = torch.arange(n_prompts).repeat_interleave(len(a))
+    half = compare(prompt, a.repeat(n_prompts), b.repeat(n_prompts))
+    square = half.new_zeros(n_prompts, n_candidates, n_candidates)
+    square[:, a, b] = half.view(n_prompts, -1)
+    return square - square.transpose(1, 2)
 
 
 def pair_margin(a: Tensor, b: Tensor) -> Tensor:
@@ -118,8 +276,8 @@ def lower_confidence_margins(member_margins: Tensor, weight: float) -> Tensor:
     """
     check_square(member_margins)
     if member_margins.ndim < 3 or len(member_margins) == 0:
-        found = tuple(member_margins.shape)
-        raise ValueError(f"member_margins have shape {found}, needs (members, ..., N, N)")
+        shape = tuple(member_margins.shape)
+        raise ValueError(f"member_margins have shape {shape}, needs (members, ..., N, N)")
     if not weight >= 0:
         raise ValueError(f"weight is {weight}, needs a number >= 0")
     return member_margins.mean(0) - weight * member_margins.std(0, correction=0)

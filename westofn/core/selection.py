@@ -14,15 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from westofn.core.comparators import check_square, mean_margin
 
-Selector = Literal["west", "best_random", "random_pair", "best_below", "best_median", "quartiles"]
-SELECTORS: tuple[Selector, ...] = get_args(Selector)
+Selector = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""(margins (P, N, N), uniforms (P, 2)) -> indices of the chosen and the rejected one, int64 (P,).
+
+The uniforms are in [0, 1) and depend on the prompt alone; `select_pairs` checks the margins before.
+"""
 
 # Distance of the rejected response from the pool's mean, in standard deviations (2502.16825).
 _BELOW_STANDARD_DEVIATIONS = 2.0
@@ -35,7 +37,7 @@ class BestWorst:
 
     Attributes:
         best: int64 (P,) or (P, k), index of the chosen candidate.
-        worst: The same of the rejected one; differs from `best` in every pair.
+        worst: The same shape, index of the rejected candidate; differs from `best` in every pair.
         p_best: The same shape, the model's own probability that `best` is preferred to `worst`.
     """
 
@@ -108,7 +110,9 @@ def default_sizes(n: int) -> tuple[int, ...]:
     return tuple(sorted(powers | {n}))
 
 
-def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = None) -> BestWorst:
+def select_pairs(
+    margins: Tensor, selector: str | Selector, uniforms: Tensor | None = None
+) -> BestWorst:
     """Chooses one ordered pair of each pool.
 
     - `west`: the West-of-N pair.
@@ -123,7 +127,7 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
 
     Args:
         margins: (P, N, N), logits; element (p, i, j) is the margin of candidate i over j.
-        selector: One of `SELECTORS`.
+        selector: A name in `SELECTORS`, or a function as they are.
         uniforms: (P, 2) in [0, 1), needed by the two random selectors only; make them from the
             prompt's key (`westofn.core.seeds`), so that a pair does not depend on its batch.
 
@@ -133,7 +137,8 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
         `random_pair`.
 
     Raises:
-        ValueError: As `exact_best_worst`; an unknown selector; `uniforms` missing or unfit.
+        ValueError: As `exact_best_worst`; an unknown selector; `uniforms` missing or unfit; a
+            selector's answer is not a pair of different candidates for each prompt.
 
     >>> pool = torch.tensor([[[0.0, 1.0, 3.0], [-1, 0, 2], [-3, -2, 0]]])
     >>> pair = select_pairs(pool, "random_pair", torch.tensor([[0.99, 0.6]]))  # 2 against 1
@@ -141,9 +146,12 @@ def select_pairs(margins: Tensor, selector: Selector, uniforms: Tensor | None = 
     (1, 2)
     """
     _check_margins(margins)
-    if selector not in _SELECT:
-        raise ValueError(f"selector is {selector!r}, needs one of {', '.join(SELECTORS)}")
-    best, worst = _SELECT[selector](margins, uniforms)
+    if isinstance(selector, str):
+        if selector not in SELECTORS:
+            raise ValueError(f"selector is {selector!r}, needs one of {', '.join(SELECTORS)}")
+        selector = SELECTORS[selector]
+    best, worst = selector(margins, uniforms)
+    _check_choice(margins, best, worst)
     return _with_probability(margins, best, worst)
 
 
@@ -266,9 +274,9 @@ def _best_random(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tens
 
 def _random_pair(margins: Tensor, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
     draws = _check_uniforms(margins, uniforms)
-    one = _floor(draws[:, 0], margins.shape[-1])
-    two = _another(one, draws[:, 1], margins.shape[-1])
-    return _preferred(margins, one, two)
+    first = _floor(draws[:, 0], margins.shape[-1])
+    second = _another(first, draws[:, 1], margins.shape[-1])
+    return _preferred(margins, first, second)
 
 
 def _best_below(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -291,7 +299,7 @@ def _quartiles(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
     return _at_quantiles(margins, _QUARTILE)
 
 
-_SELECT: dict[Selector, Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]] = {
+SELECTORS: dict[str, Selector] = {
     "west": _west,
     "best_random": _best_random,
     "random_pair": _random_pair,
@@ -299,16 +307,17 @@ _SELECT: dict[Selector, Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
     "best_median": _best_median,
     "quartiles": _quartiles,
 }
+"""The selectors by the names that `won_select.selector` takes."""
 
 
 def _with_probability(margins: Tensor, best: Tensor, worst: Tensor) -> BestWorst:
-    return BestWorst(best, worst, torch.sigmoid(_of_pairs(margins, best, worst)))
+    return BestWorst(best, worst, torch.sigmoid(_margins_of_pairs(margins, best, worst)))
 
 
-def _of_pairs(margins: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    """Margins of pairs (P,) or (P, k), in their shape."""
+def _margins_of_pairs(margins: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Margins of candidates a over b, both (P,) or (P, k), in their shape."""
     rows = torch.arange(len(margins), device=margins.device)
-    return margins[rows.view(-1, *[1] * (one.ndim - 1)), one, two]
+    return margins[rows.view(-1, *[1] * (a.ndim - 1)), a, b]
 
 
 def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -320,10 +329,10 @@ def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
     return torch.div(flat, count, rounding_mode="floor"), flat % count
 
 
-def _preferred(margins: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+def _preferred(margins: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs (P,) or (P, k) in the order that the model prefers; a tie prefers the lower index."""
-    low, high = torch.minimum(one, two), torch.maximum(one, two)
-    low_wins = _of_pairs(margins, low, high) >= _of_pairs(margins, high, low)
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    low_wins = _margins_of_pairs(margins, low, high) >= _margins_of_pairs(margins, high, low)
     return torch.where(low_wins, low, high), torch.where(low_wins, high, low)
 
 
@@ -379,6 +388,21 @@ def _check_margins(margins: Tensor) -> None:
         raise ValueError(f"margins of prompt {row} are NaN or infinite, needs finite numbers")
 
 
+def _check_choice(margins: Tensor, best: Tensor, worst: Tensor) -> None:
+    count = margins.shape[-1]
+    for indices in (best, worst):
+        if tuple(indices.shape) != (len(margins),) or indices.dtype != torch.int64:
+            shape = tuple(indices.shape)
+            raise ValueError(
+                f"a selector gave {indices.dtype} indices of shape {shape}, needs int64 "
+                f"({len(margins)},): one candidate a prompt"
+            )
+        if not bool(((indices >= 0) & (indices < count)).all()):
+            raise ValueError(f"a selector gave an index that is not in 0 to {count - 1}")
+    if bool((best == worst).any()):
+        raise ValueError("a selector chose and rejected the same candidate, needs two")
+
+
 def _check_pairs(margins: Tensor, k: int) -> None:
     most = margins.shape[-1] // 2
     if not 1 <= k <= most:
@@ -388,8 +412,8 @@ def _check_pairs(margins: Tensor, k: int) -> None:
 def _check_uniforms(margins: Tensor, uniforms: Tensor | None, count: int = 2) -> Tensor:
     needed = (len(margins), count)
     if uniforms is None or tuple(uniforms.shape) != needed:
-        found = "missing" if uniforms is None else f"of shape {tuple(uniforms.shape)}"
-        raise ValueError(f"uniforms are {found}, needs {needed} numbers for a random selector")
+        given = "missing" if uniforms is None else f"of shape {tuple(uniforms.shape)}"
+        raise ValueError(f"uniforms are {given}, needs {needed} numbers for a random selector")
     if not bool(((uniforms >= 0) & (uniforms < 1)).all()):
         raise ValueError("uniforms leave [0, 1), needs numbers in [0, 1)")
     return uniforms.to(margins.device)

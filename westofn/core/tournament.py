@@ -9,14 +9,12 @@ under cycles or when everything ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""`compare(prompt_index, a, b)`: three int64 vectors (K,) -> margins (K,) of candidate a over b."""
+from westofn.core.comparators import Compare
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ def elimination_comparisons(n_candidates: int) -> int:
 def _bracket(n_prompts: int, n_candidates: int, bracket_uniforms: Tensor | None) -> Tensor:
     """Returns the starting order of the candidates, int64 (P, N)."""
     if n_prompts < 1 or n_candidates < 2:
-        found = f"{n_prompts} prompts of {n_candidates} candidates"
-        raise ValueError(f"a tournament of {found}, needs at least 1 prompt and 2 candidates")
+        given = f"{n_prompts} prompts of {n_candidates} candidates"
+        raise ValueError(f"a tournament of {given}, needs at least 1 prompt and 2 candidates")
     if bracket_uniforms is None:
         return torch.arange(n_candidates).expand(n_prompts, -1)
     shape = tuple(bracket_uniforms.shape)
@@ -167,8 +165,8 @@ def _margins(compare: Compare, a: Tensor, b: Tensor) -> Tensor:
     prompt_index = torch.arange(prompts).repeat_interleave(matches)
     margin = compare(prompt_index, a.flatten(), b.flatten()).detach().cpu()
     if margin.shape != prompt_index.shape:
-        found, needed = tuple(margin.shape), tuple(prompt_index.shape)
-        raise ValueError(f"compare returned margins of shape {found}, needs {needed}")
+        given, needed = tuple(margin.shape), tuple(prompt_index.shape)
+        raise ValueError(f"compare returned margins of shape {given}, needs {needed}")
     if margin.isnan().any():
         row = int(prompt_index[margin.isnan()][0])
         raise ValueError(f"compare returned NaN for prompt {row}, needs numbers")

@@ -78,7 +78,7 @@ def evaluate_arm(
         by_prompt=held_out.by_prompt,
     )
     judged = judge_pool(judge, pool) if judged is None else judged
-    rewards = score_pool(model, ensemble, pool) if ensemble.comparator == "pointwise" else None
+    rewards = score_pool(model, ensemble, pool) if ensemble.comparator.gives_rewards else None
     if judge.name == "gold":
         drawn = on_policy_pairs(pool, judged, seed=seed)
         if drawn.pairs.height:

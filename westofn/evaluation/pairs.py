@@ -43,7 +43,7 @@ def score_pairs(model: str, ensemble: Ensemble, pairs: pl.DataFrame) -> PairRewa
     prompts, chosen, rejected = (
         pairs[column].to_list() for column in ("prompt", "chosen", "rejected")
     )
-    if ensemble.comparator != "pointwise":
+    if not ensemble.comparator.gives_rewards:
         margin = mean_pair_margins(ensemble, prompts, chosen, rejected).double().numpy()
         require_finite(model, "pairs", margin)
         return PairRewards(margin, None, None)

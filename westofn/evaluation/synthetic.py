@@ -18,7 +18,6 @@ from torch import Tensor
 from westofn.artifacts.decisions import REASONS
 from westofn.artifacts.json_file import read_json
 from westofn.core.bound import Epsilon, epsilon, pair_bound
-from westofn.core.comparators import pair_margin
 from westofn.core.metrics import bootstrap_interval, correctness
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
@@ -32,10 +31,10 @@ from westofn.evaluation.pools import (
     require_finite,
 )
 from westofn.evaluation.records import Record, with_interval
-from westofn.models.ensemble import Anchor, Ensemble, mean_pair_margins
+from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
-from westofn.models.scoring import score_pools
+from westofn.models.scoring import TextPools
 
 MAX_PROMPTS = 256
 """Prompts on whose pools ε is measured, at most."""
@@ -192,7 +191,8 @@ def compare_pool(
     Raises:
         ModelError: A margin is NaN or infinite.
     """
-    if "joint" in (base.comparator, anchor and anchor.model.comparator):
+    models = [base, anchor.model] if anchor else [base]
+    if any(model.comparator.reads_pairs for model in models):
         per_prompt = JOINT_PAIRS_PER_PROMPT
     else:
         per_prompt = max(1, MAX_COMPARISONS // len(pool.prompt_ids))
@@ -216,29 +216,19 @@ def _some_prompts(pool: Pool, seed: int) -> IndexArray:
 
 def _margins(ensemble: Ensemble, pool: Pool, drawn: PoolPairs) -> Tensor:
     """(P, K) fp32, the mean over members."""
-    if ensemble.comparator == "joint":
-        return _joint_margins(ensemble, pool, drawn)
     return torch.stack([_member_margins(m, pool, drawn) for m in ensemble.members]).mean(0)
 
 
 def _member_margins(member: Scorer, pool: Pool, drawn: PoolPairs) -> Tensor:
-    features = torch.stack(score_pools(member, pool.prompts, pool.responses))
-    blocks = []
-    for start in range(0, len(features), _PROMPTS_A_BLOCK):
-        rows = torch.arange(start, min(start + _PROMPTS_A_BLOCK, len(features)))[:, None]
-        stop = start + len(rows)
-        first, second = (torch.tensor(index[start:stop]) for index in (drawn.first, drawn.second))
-        blocks.append(pair_margin(features[rows, first], features[rows, second]))
-    return torch.cat(blocks)
-
-
-def _joint_margins(base: Ensemble, pool: Pool, drawn: PoolPairs) -> Tensor:
-    prompts, first, second = [], [], []
-    for row, responses in enumerate(pool.responses):
-        prompts += [pool.prompts[row]] * drawn.first.shape[1]
-        first += [responses[index] for index in drawn.first[row]]
-        second += [responses[index] for index in drawn.second[row]]
-    return mean_pair_margins(base, prompts, first, second).view(drawn.first.shape)
+    compare = member.comparator.compare(TextPools(member, pool.prompts, pool.responses))
+    first, second = torch.tensor(drawn.first), torch.tensor(drawn.second)
+    prompts = torch.arange(len(first))[:, None].expand_as(first)
+    blocks = [
+        compare(*(indices[start : start + _PROMPTS_A_BLOCK].flatten() for indices in columns))
+        for columns in [(prompts, first, second)]
+        for start in range(0, len(first), _PROMPTS_A_BLOCK)
+    ]
+    return torch.cat(blocks).view(first.shape)
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,9 @@ def require_classifier(scorer: Scorer, model: Path) -> None:
     Raises:
         ModelError: The model is pairwise, or its read-out is the mean.
     """
-    if scorer.comparator != "pointwise":
+    if not scorer.comparator.gives_rewards:
         raise ModelError(
-            f"{model}: comparator is {scorer.comparator}, which compares two responses; a "
+            f"{model}: comparator is {scorer.comparator.name}, which compares two responses; a "
             "classifier of transformers reads one response: export a student or reference, "
             "or set base_rm.comparator to pointwise and rerun"
         )

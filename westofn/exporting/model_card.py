@@ -144,7 +144,7 @@ def body(about: About, use: Iterable[str]) -> list[str]:
         + (
             f" Over the human training pairs the mean is {card.reward_mean:.4g} and the standard "
             f"deviation is {card.reward_std:.4g}."
-            if card.comparator == "pointwise"
+            if card.gives_rewards
             else ""
         ),
         "## Training",

@@ -8,7 +8,7 @@ from westofn.text.encoding import Encoder
 
 def use_by_westofn(about: About) -> list[str]:
     """Return paragraphs on how to load the model with westofn."""
-    if about.card.comparator == "pointwise":
+    if about.card.gives_rewards:
         name, call = "mean_rewards", "mean_rewards(model, [prompt], [[first, second]])"
     else:
         name, call = "mean_pair_margins", "mean_pair_margins(model, [prompt], [first], [second])"

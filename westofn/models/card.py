@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
 from westofn.params.network import Precision
 
@@ -39,7 +40,7 @@ class Card:
         role: Purpose of the model.
         family: Family of the network, see `encoding.Family`.
         template: Identity of the encoder, see `encoding.Template`.
-        comparator: Comparator of a reward model: embedding, joint or pointwise.
+        comparator: Comparator of a reward model, a name in `westofn.core.comparators.COMPARATORS`.
         planes: Number of planes of the embedding comparator.
         readout: Read-out of a reward model: mean or last.
         reward_mean: Mean reward of a pointwise model over both responses of its human training
@@ -63,6 +64,12 @@ class Card:
     canaries: list[Canary] = field(default_factory=list)
     training: dict[str, float | int | str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def gives_rewards(self) -> bool:
+        """Whether the model gives a reward to one response, and not only margins to pairs."""
+        comparator = COMPARATORS.get(self.comparator or "")
+        return comparator is not None and comparator.gives_rewards
 
     def write(self, folder: Path) -> None:
         """Write card.json into the model's folder."""

@@ -1,6 +1,6 @@
-"""Reward models that differ in their seed alone, read as one: the mean of what they say.
+"""Reward models that differ in their seed alone, read as one: the mean of their outputs.
 
-How far they differ tells how little the base model knows (Coste et al. 2023, arXiv 2310.02743).
+How far they differ measures how uncertain the base model is (Coste et al. 2023, arXiv 2310.02743).
 A single model is an ensemble of one, and answers as it does alone. The folder of several holds
 `member-0`, `member-1`, … and ensemble.json; that of one is the model's own.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from westofn.core.comparators import Comparator
 from westofn.errors import ModelError
 from westofn.models.card import member_folders
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model
 from westofn.models.scoring import pair_margins, score_pools
-from westofn.params.comparator import Comparator
 from westofn.text.encoding import Encoder
 
 
@@ -28,7 +28,7 @@ class Ensemble:
     """Reward models of one comparator that read text alike.
 
     Attributes:
-        members: At least one.
+        members: The models, at least one.
 
     Raises:
         ModelError: There is no member, or members differ in comparator or template.
@@ -40,10 +40,10 @@ class Ensemble:
         if not self.members:
             raise ModelError("an ensemble of 0 reward models, needs at least 1")
         for index, member in enumerate(self.members):
-            if member.comparator != self.comparator:
+            if member.comparator is not self.comparator:
                 raise ModelError(
-                    f"member {index} of an ensemble is {member.comparator}, member 0 is "
-                    f"{self.comparator}; members differ in seed alone: rerun base_rm"
+                    f"member {index} of an ensemble is {member.comparator.name}, member 0 is "
+                    f"{self.comparator.name}; members differ in seed alone: rerun base_rm"
                 )
             if member.encoder.template != self.encoder.template:
                 raise ModelError(
@@ -79,15 +79,15 @@ class Anchor:
     model. Both have calibrated margins, so their mean needs no scale.
 
     Attributes:
-        model: Of any comparator.
-        weight: Of its margins, in [0, 1]; the student's have the rest.
+        model: The base model, with any comparator.
+        weight: The share of its margins, in [0, 1]; the student's have the rest.
     """
 
     model: Ensemble
     weight: float
 
     def beside(self, student: Tensor, base: Tensor) -> Tensor:
-        """Margins of the two together, of their margins of the same pairs."""
+        """The weighted mean of both models' margins of the same pairs."""
         return (1 - self.weight) * student + self.weight * base
 
 
@@ -123,9 +123,9 @@ def mean_rewards(
     """Mean over pointwise members of the raw reward, (P, N) fp32 on the CPU.
 
     Args:
-        ensemble: Of pointwise models.
+        ensemble: Pointwise models.
         prompts: P prompts.
-        pools: N candidates of each.
+        pools: N candidates for each prompt.
 
     Raises:
         ModelError: The members are pairwise.

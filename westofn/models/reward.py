@@ -4,11 +4,8 @@ The head reads the mean of the backbone's states over the response (`mean`) or i
 response's end token (`last`), found by the mask and never by a token id. An encoder-only model has
 its own classifier's input for `last`, see `encoder_only`.
 
-| comparator | head | margin of a over b |
-|---|---|---|
-| pointwise | r | r_a − r_b (Bradley–Terry) |
-| embedding | r, u, w | r_a − r_b + Σ_l (u_a,l w_b,l − w_a,l u_b,l) (arXiv 2410.02197) |
-| joint | one number for "a then b" | half the difference of both orders |
+How wide the head is, and what margin its outputs give, says the model's comparator
+(`westofn/core/comparators.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from westofn.core.comparators import COMPARATORS, Comparator
 from westofn.errors import ModelError
 from westofn.networks.families import network_of
 from westofn.networks.network import AnyNetwork, States
 from westofn.networks.precision import computing, rounded
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Precision, Readout
 from westofn.text.encoding import Encoder, Padded
 
@@ -32,12 +30,12 @@ PLANES_START = 0.1  # of the usual standard deviation, 1 / sqrt(width + 1)
 
 
 class RewardModel(nn.Module):
-    """A backbone and a head; `features` scores candidates, `joint_margin` compares two."""
+    """A backbone and a head; `features` gives the head's outputs of rows."""
 
     def __init__(
         self,
         backbone: PreTrainedModel,
-        comparator: Comparator,
+        comparator: ComparatorName,
         planes: int,
         readout: Readout = "mean",
         dropout: float = 0.0,
@@ -46,18 +44,23 @@ class RewardModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.mixed = mixed  # in training, to be bf16: products of fp32 weights are taken in bf16
-        self.comparator: Comparator = comparator
-        self.planes = planes if comparator == "embedding" else 0
+        self.comparator = COMPARATORS[comparator]
         self.readout: Readout = readout
         self.network.freeze_unread(readout)
         width = self.network.width
-        self.head = nn.Linear(width, 1 + 2 * self.planes, bias=False, dtype=torch.float32)
+        outputs = self.comparator.head_width(planes)
+        self.head = nn.Linear(width, outputs, bias=False, dtype=torch.float32)
         # Of the read-out alone: dropout in every layer costs more than half a step again.
         self.dropout = nn.Dropout(dropout)
         # A random preference would have to be unlearned first. The planes start small and not at
         # zero: a product of two zeros has no gradient.
         nn.init.normal_(self.head.weight, std=PLANES_START * (width + 1) ** -0.5)
         nn.init.zeros_(self.head.weight[0])
+
+    @property
+    def planes(self) -> int:
+        """L of the head's 1 + 2 L outputs."""
+        return self.head.out_features // 2
 
     @property
     def network(self) -> AnyNetwork:
@@ -74,7 +77,7 @@ class RewardModel(nn.Module):
         """The head's outputs.
 
         Args:
-            states: Of P prompts.
+            states: The states of P prompts.
             responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
 
         Returns:
@@ -109,8 +112,8 @@ class Scorer:
     Attributes:
         model: In evaluation mode.
         encoder: The encoder it was trained with.
-        reward_mean: Of a pointwise model's rewards over its human training pairs.
-        reward_std: The same; RL divides by it.
+        reward_mean: The mean of a pointwise model's rewards over its human training pairs.
+        reward_std: Their standard deviation; RL divides by it.
     """
 
     model: RewardModel
@@ -120,7 +123,7 @@ class Scorer:
 
     @property
     def comparator(self) -> Comparator:
-        """The comparator."""
+        """How the model compares two responses."""
         return self.model.comparator
 
     @property
@@ -130,15 +133,15 @@ class Scorer:
 
     def require_pointwise(self, purpose: str) -> None:
         """Refuse a pairwise model where a reward for one response is needed."""
-        if self.comparator != "pointwise":
+        if not self.comparator.gives_rewards:
             raise ModelError(
-                f"{purpose} needs a pointwise reward model, this one is {self.comparator}"
+                f"{purpose} needs a pointwise reward model, this one is {self.comparator.name}"
             )
 
 
 def with_reward_statistics(scorer: Scorer, rewards: Tensor) -> Scorer:
     """The same model with the mean and standard deviation of these rewards in its card."""
-    if scorer.comparator != "pointwise":
+    if not scorer.comparator.gives_rewards:
         return scorer
     std = float(rewards.std().clamp_min(NO_SPREAD))
     return replace(scorer, reward_mean=float(rewards.mean()), reward_std=std)

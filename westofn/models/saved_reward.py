@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
 from westofn.models.card import CARD, Card, check_canaries, check_family, read_card
 from westofn.models.folder import load_encoder, write_model
@@ -17,7 +18,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_rows
 from westofn.networks.families import load_backbone
 from westofn.networks.precision import DTYPES, precision_of
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 
 HEAD = "head.safetensors"
@@ -40,7 +41,7 @@ def save_reward_model(
         role="reward_model",
         family=model.network.family,
         template=scorer.encoder.template.to_json(),
-        comparator=model.comparator,
+        comparator=model.comparator.name,
         planes=model.planes,
         readout=model.readout,
         reward_mean=scorer.reward_mean,
@@ -67,11 +68,11 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     _refuse_plain(folder)
     card = read_card(folder, "reward_model")
     encoder = load_encoder(folder, card)
-    if card.comparator not in ("embedding", "joint", "pointwise"):
+    if card.comparator not in COMPARATORS:
         raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
     if card.readout not in ("mean", "last"):
         raise ModelError(f"{folder}: the card names an unknown readout {card.readout!r}")
-    comparator: Comparator = card.comparator  # type: ignore[assignment]  # checked above
+    comparator: ComparatorName = card.comparator  # type: ignore[assignment]  # checked above
     readout: Readout = card.readout  # type: ignore[assignment]  # checked above
     backbone = load_backbone(str(folder), dtype=DTYPES[card.precision])
     model = RewardModel(backbone, comparator, card.planes, readout)
@@ -93,7 +94,7 @@ def _refuse_plain(folder: Path) -> None:
     """Refuse a folder for transformers alone, which has neither card nor head.
 
     Raises:
-        ModelError: It is one.
+        ModelError: The folder is for transformers alone.
     """
     ours = any((folder / name).exists() for name in (CARD, HEAD))
     if (folder / "config.json").is_file() and not ours:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from westofn.core.comparators import pair_margin
 from westofn.models.reward import Scorer
 from westofn.networks.limits import prompt_beside, shared_positions
 from westofn.networks.network import AnyNetwork
@@ -69,18 +69,78 @@ def score_pools(
     width = scorer.model.head.out_features
     scored = [torch.empty(len(pool), width) for pool in unique]
     for batched in _batches(order, [len(group.responses) for group in groups], batch):
-        some = [groups[i] for i in batched]
-        features = _features(scorer, [g.prompt for g in some], [g.responses for g in some])
-        for group, found in zip(some, features, strict=True):
-            scored[group.pool][group.places] = found[: len(group.places)]
+        in_batch = [groups[i] for i in batched]
+        features = _features(scorer, [g.prompt for g in in_batch], [g.responses for g in in_batch])
+        for group, outputs in zip(in_batch, features, strict=True):
+            scored[group.pool][group.places] = outputs[: len(group.places)]
     places = [{response: place for place, response in enumerate(pool)} for pool in unique]
     return [
-        found[[place[response] for response in pool]]
-        for found, place, pool in zip(scored, places, pools, strict=True)
+        outputs[[place[response] for response in pool]]
+        for outputs, place, pool in zip(scored, places, pools, strict=True)
     ]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class TextPools:
+    """Pools of texts and the model that reads them: what a comparator asks for margins.
+
+    Attributes:
+        scorer: The model.
+        prompts: P prompts.
+        pools: N candidates of each.
+        responses_a_batch: Responses in one forward pass where each is read once, at most.
+        pairs_a_batch: Pairs in one forward pass, in both orders, where two are read in one row.
+    """
+
+    scorer: Scorer
+    prompts: Sequence[str]
+    pools: Sequence[Sequence[str]]
+    responses_a_batch: int = RESPONSES_A_BATCH
+    pairs_a_batch: int = ROWS_A_BATCH
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """P and N."""
+        return len(self.pools), len(self.pools[0])
+
+    def responses(self) -> Tensor:
+        """Head outputs of each candidate, (P, N, F)."""
+        return torch.stack(
+            score_pools(self.scorer, self.prompts, self.pools, self.responses_a_batch)
+        )
+
+    def both_orders(self, prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Head outputs of both orders of pairs, (K, 2, F)."""
+        rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
+        size = self.pairs_a_batch
+        return torch.cat(
+            [self._in_one_batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+        )
+
+    @torch.inference_mode()
+    def _in_one_batch(self, rows: Sequence[tuple[int, int, int]]) -> Tensor:
+        encoder, network = self.scorer.encoder, self.scorer.model.network
+        prompts = [self._prompt_ids[p] for p, _, _ in rows]
+        pairs = [
+            self.scorer.comparator.rows(self._response_ids[p][a], self._response_ids[p][b])
+            for p, a, b in rows
+        ]
+        if shared_positions(network) is not None:
+            prompts = [
+                prompt_beside(network, encoder, self.prompts[p], ids, forth)
+                for (p, _, _), ids, (forth, _) in zip(rows, prompts, pairs, strict=True)
+            ]
+        return _features(self.scorer, prompts, pairs)
+
+    @cached_property
+    def _prompt_ids(self) -> list[list[int]]:
+        return self.scorer.encoder.prompts(self.prompts)
+
+    @cached_property
+    def _response_ids(self) -> list[list[list[int]]]:
+        return [self.scorer.encoder.responses(pool) for pool in self.pools]
+
+
 def pair_margins(
     scorer: Scorer,
     prompts: Sequence[str],
@@ -89,65 +149,30 @@ def pair_margins(
     batch: int = ROWS_A_BATCH,
 ) -> Tensor:
     """margin(chosen, rejected) of pairs by any comparator, (rows,) fp32 on the CPU."""
-    if scorer.comparator != "joint":
-        pools = [list(pair) for pair in zip(chosen, rejected, strict=True)]
-        features = score_pools(scorer, prompts, pools, batch)
-        if not features:
-            return torch.zeros(0)
-        stacked = torch.stack(features)
-        return pair_margin(stacked[:, 0], stacked[:, 1])
-    prompt_ids = scorer.encoder.prompts(prompts)
-    a, b = scorer.encoder.responses(chosen), scorer.encoder.responses(rejected)
-    margins = [
-        joint_margins(
-            scorer,
-            prompts[start : start + batch],
-            prompt_ids[start : start + batch],
-            a[start : start + batch],
-            b[start : start + batch],
-        )
-        for start in range(0, len(a), batch)
-    ]
-    return torch.cat(margins) if margins else torch.zeros(0)
+    if not prompts:
+        return torch.zeros(0)
+    pools = list(zip(chosen, rejected, strict=True))
+    rows = torch.arange(len(pools))
+    compare = scorer.comparator.compare(TextPools(scorer, prompts, pools, batch, batch))
+    return compare(rows, torch.zeros_like(rows), torch.ones_like(rows))
 
 
-@torch.inference_mode()
-def joint_margins(
-    scorer: Scorer,
-    prompts: Sequence[str],
-    prompt_ids: Sequence[list[int]],
-    a: Sequence[list[int]],
-    b: Sequence[list[int]],
+def pool_margins(
+    scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]
 ) -> Tensor:
-    """Half the difference of both orders, so margin(a, b) = −margin(b, a) exactly; (rows,).
-
-    Args:
-        scorer: A joint model.
-        prompts: The texts of which `prompt_ids` are the ids.
-        prompt_ids: Of every row.
-        a: Ids of the first response of every row.
-        b: Of the second.
-    """
-    both = [[first + second, second + first] for first, second in zip(a, b, strict=True)]
-    if shared_positions(network := scorer.model.network) is not None:
-        rows = zip(prompts, prompt_ids, both, strict=True)
-        prompt_ids = [
-            prompt_beside(network, scorer.encoder, text, ids, forth)
-            for text, ids, (forth, _) in rows
-        ]
-    outputs = _features(scorer, prompt_ids, both)[..., 0]
-    return (outputs[:, 0] - outputs[:, 1]) / 2
+    """(P, N, N) margins of every ordered pair of each pool, by any comparator."""
+    return scorer.comparator.margins(TextPools(scorer, prompts, responses))
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Responses that are read behind the same ids of their prompt.
+    """Responses of one pool that are read behind the same ids of their prompt.
 
     Attributes:
-        pool: The index of theirs.
-        places: Where they stand in it.
-        prompt: Ids.
-        responses: Ids of each.
+        pool: The pool's index.
+        places: The responses' indices in the pool.
+        prompt: Ids of the prompt.
+        responses: Ids of each response.
     """
 
     pool: int
@@ -159,19 +184,19 @@ class _Group:
 def _split(
     scorer: Scorer, network: AnyNetwork, prompts: Sequence[str], group: _Group
 ) -> list[_Group]:
-    """The pool without responses beside which its prompt must be shorter, and each of those."""
+    """A group without the responses that need a shorter prompt, and a group of each of those."""
     together: list[int] = []
-    apart: list[_Group] = []
+    alone: list[_Group] = []
     for place, response in zip(group.places, group.responses, strict=True):
         ids = prompt_beside(network, scorer.encoder, prompts[group.pool], group.prompt, response)
         if ids is group.prompt:
             together.append(place)
         else:
-            apart.append(_Group(group.pool, [place], ids, [response]))
-    if not apart:
+            alone.append(_Group(group.pool, [place], ids, [response]))
+    if not alone:
         return [group]
     rest = _Group(group.pool, together, group.prompt, [group.responses[i] for i in together])
-    return [rest, *apart] if together else apart
+    return [rest, *alone] if together else alone
 
 
 def _features(

@@ -91,7 +91,7 @@ def summarise(pools: Pools, selection: Selection, base: Ensemble) -> dict[str, o
         "prompts": len(pools.prompts),
         "pairs_selected": len(p_chosen),
         "n_candidates": pools.n_candidates,
-        "comparator": base.comparator,
+        "comparator": base.comparator.name,
         "members": len(base.members),
         "forward_passes": selection.forward_passes,
         "distinct_responses": sum(len(set(pool)) for pool in pools.responses),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from westofn.params.base import Count
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.reward import RewardModelParams
 
 
@@ -14,6 +14,6 @@ class BaseRmParams(RewardModelParams):
 
     key: ClassVar[str] = "base_rm"
 
-    comparator: Comparator
+    comparator: ComparatorName
     planes: Count
     members: Count

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Comparator = Literal["embedding", "joint", "pointwise"]
+ComparatorName = Literal["embedding", "joint", "pointwise"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from westofn.params.base import Count, Fraction, NonNegative
 from westofn.params.lora import LoraParams
 from westofn.params.network import Readout
@@ -9,8 +13,17 @@ from westofn.params.optimiser import OptimiserParams
 
 
 class RewardModelParams(OptimiserParams):
-    """What base_rm, student_rm and reference_rm share: one training function, one recipe."""
+    """What base_rm, student_rm and reference_rm share: one training function, one recipe.
 
+    Attributes:
+        loss: A name in `westofn.core.losses.LOSSES`, or file:name in `plugins/`.
+        loss_margin: The margin, in logits, that the loss `margin` asks of a sure pair.
+        label_smoothing: The share of wrong labels that the loss `conservative` expects.
+    """
+
+    loss: Annotated[str, Field(min_length=1)]
+    loss_margin: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
     lora: LoraParams
     readout: Readout
     dropout: Fraction

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from westofn.params.base import NonNegative, Section, Share
 
@@ -43,6 +43,7 @@ class WonSelectParams(Section):
     """Which two candidates of a pool become a pair, by whose margins, and when the loop stops.
 
     Attributes:
+        selector: A name in `westofn.core.selection.SELECTORS`, or file:name in `plugins/`.
         anchor: Weight of the first round's base model in the margins of later rounds; the previous
             student has the rest.
     """
@@ -50,9 +51,7 @@ class WonSelectParams(Section):
     key: ClassVar[str] = "won_select"
 
     method: Literal["exact", "tournament"]
-    selector: Literal[
-        "west", "best_random", "random_pair", "best_below", "best_median", "quartiles"
-    ]
+    selector: Annotated[str, Field(min_length=1)]
     pessimism: NonNegative
     anchor: Share
     stop: StopParams

@@ -12,9 +12,7 @@ from westofn.report.figures import Figure, build_figures, figure_png
 from westofn.report.inputs import ReportInputs
 from westofn.report.metrics import collect_metrics
 from westofn.report.page import render_page
-from westofn.report.plots import Records, arm_name, plot_records
-from westofn.report.study import build_study
-from westofn.report.study_results import Study
+from westofn.report.plots import arm_name, plot_records
 
 
 @dataclass(frozen=True)
@@ -32,29 +30,28 @@ class ReportPaths:
     page: Path
 
 
-def build_report(inputs: ReportInputs, study: Study, out: ReportPaths) -> None:
+def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
     """Write metrics.json, plot records, PNGs and the page; equal inputs give equal bytes.
 
-    A plot without data has an empty list of records and no PNG; the study's records are those of
-    study.json.
+    A plot without data has an empty list of records and no PNG.
 
     Raises:
         DataError: Inputs contradict each other, or a file cannot be written.
     """
     records = plot_records(inputs)
     figures = build_figures(records, [arm_name(name) for name in inputs.palette_order])
-    section = build_study(study)
-    page = render_page(inputs, records, figures, section)
+    page = render_page(inputs, records, figures)
     write_json(collect_metrics(inputs), out.metrics)
-    _write_plots(records, [*figures, *section.figures], out.plots)
+    for name, rows in records.items():
+        write_records(rows, out.plots / f"{name}.json")
+    write_pngs(figures, out.plots / "png")
     write_bytes(page.encode(), out.page)
 
 
-def _write_plots(records: dict[str, Records], figures: Sequence[Figure], folder: Path) -> None:
-    for name, rows in records.items():
-        write_records(rows, folder / f"{name}.json")
+def write_pngs(figures: Sequence[Figure], folder: Path) -> None:
+    """Write each figure as KEY.png; one without panels has none, and an old one goes."""
     for figure in figures:
-        path = folder / "png" / f"{figure.key}.png"
+        path = folder / f"{figure.key}.png"
         if figure.panels:
             write_bytes(figure_png(figure), path)
         else:

@@ -71,8 +71,8 @@ def gains(metrics: Arms) -> Table | None:
 
 def rounds(metrics: Arms) -> Table | None:
     """Right labels and RL of every iteration; None without one."""
-    found = {name: arm for name, arm in metrics.items() if any(key in arm for key, _, _ in ROUND)}
-    return _table("Labels and RL", found, ROUND, _level) if found else None
+    arms = {name: arm for name, arm in metrics.items() if any(key in arm for key, _, _ in ROUND)}
+    return _table("Labels and RL", arms, ROUND, _level) if arms else None
 
 
 def _ordered(metrics: Arms) -> Arms:

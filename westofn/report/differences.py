@@ -37,7 +37,7 @@ def differences(arm: pl.DataFrame, reference: pl.DataFrame, *, seed: int) -> dic
     Raises:
         DataError: The two models were not measured on the same prompts and rows.
     """
-    found: dict[str, float] = {}
+    gains: dict[str, float] = {}
     for measure in MEASURES:
         ours, theirs = (
             frame.filter(pl.col("measure") == measure).sort("prompt_id")
@@ -58,5 +58,5 @@ def differences(arm: pl.DataFrame, reference: pl.DataFrame, *, seed: int) -> dic
             seed=derive_seed(seed, "report", "differences"),
         )
         key = difference_key(measure)
-        found |= {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
-    return found
+        gains |= {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
+    return gains

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from westofn.core.forecast_terms import METRIC_TITLES, TITLES
 from westofn.report.inputs import Record
-from westofn.report.numbers import decimal, signed
+from westofn.report.numbers import Measure, decimal, signed
 from westofn.report.tables import Cell, DataTable, Row
+from westofn.report.templates import sentence
 
 DIGITS = 2
 
@@ -34,22 +35,14 @@ def forecast_section(forecast: Record) -> ForecastSection:
 def _kappa(forecast: Record) -> list[str]:
     kappa = forecast["kappa"]
     if kappa is None:
-        return ["κ was not measured: two halves of the human pairs agree on no direction."]
+        return [sentence("no_kappa")]
     policy, human, ratio = (
-        f"{decimal(kappa[key], 1)} ({_ends(kappa[f'{key}_interval'])})"
-        for key in ("policy", "human", "ratio")
+        Measure(kappa[key], *kappa[f"{key}_interval"]) for key in ("policy", "human", "ratio")
     )
     return [
-        f"κ is {policy} for the policy's samples, κ_H {human} for the human pairs, "
-        f"and κ/κ_H {ratio}; 95 % intervals over pairs.",
-        "κ says how much more texts vary along what people care about than along a random "
-        "direction of the base model's features. West-of-N has room where κ is well above κ_H "
-        "and labels are few; where κ is below κ_H it can hurt.",
+        sentence("kappa", policy=policy, human=human, ratio=ratio),
+        sentence("kappa_means"),
     ]
-
-
-def _ends(interval: Sequence[float]) -> str:
-    return " to ".join(decimal(end, 1) for end in interval)
 
 
 def _gain(gain: Record) -> Cell:

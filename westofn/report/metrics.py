@@ -7,7 +7,7 @@ from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
 
 DIGITS = 4
 HEADLINE = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
-"""What has a 95 % interval over test prompts, and a difference to HF50 with another."""
+"""The measures with a 95 % interval over test prompts and a difference to HF50."""
 INTERVALS = tuple(f"{key}{end}" for key in HEADLINE for end in ("", "_low", "_high")) + tuple(
     f"{difference_key(key)}{end}" for key in HEADLINE for end in ("", "_low", "_high")
 )
@@ -15,7 +15,7 @@ BASE_KEYS = INTERVALS
 ARM_KEYS = (*INTERVALS, "high_confidence_accuracy", "ece")
 ITERATION_KEYS = ("label_accuracy", "label_bound", "label_accuracy_random")
 HEALTH = "pool_health"
-"""Of `pairs/summary.json`, in rounds after the first."""
+"""Key of `pairs/summary.json` in rounds after the first."""
 FILTER_KEYS = ("pairs_selected", "pairs_kept")
 RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
 

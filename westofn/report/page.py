@@ -1,62 +1,43 @@
-"""One self-contained HTML page: text by an autoescaping template, figures and pairs as data."""
+"""The page of a run: its findings, figures, tables and pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from westofn.report import findings, tables
-from westofn.report.browser import EmbeddedPairs, embed_pairs, escape
-from westofn.report.figures import PALETTES, Figure, figure_specs
+from westofn.report.browser import embed_pairs
+from westofn.report.figures import Figure
 from westofn.report.forecast import forecast_section
+from westofn.report.html import FOLDER, asset, markup, render_html
 from westofn.report.inputs import BASE, ReportInputs
 from westofn.report.numbers import decimal, measure, percent, percent_interval
 from westofn.report.plots import Records
-from westofn.report.study import StudySection
-
-FOLDER = Path(__file__).parent
-TEMPLATE = "report.html.jinja"
+from westofn.report.templates import sentence
 
 
 @dataclass(frozen=True)
 class Section:
-    """A figure as the template shows it: with what it shows in words."""
+    """A figure of the page with its findings."""
 
     figure: Figure
     findings: Sequence[str]
 
 
 def render_page(
-    inputs: ReportInputs,
-    records: dict[str, Records],
-    figures: Sequence[Figure],
-    study: StudySection,
+    inputs: ReportInputs, records: dict[str, Records], figures: Sequence[Figure]
 ) -> str:
     """The page as text: every byte that it needs is in it, and it fetches nothing.
 
     Raises:
         DataError: Pairs, decisions, candidates and prompts do not fit each other.
     """
-    import jinja2
-    import markupsafe
-
     pairs = embed_pairs(inputs)
-    said = findings.findings(inputs, records)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=unbroken,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    drawn = {
-        "palettes": PALETTES,
-        "specs": {figure.key: figure_specs(figure) for figure in [*figures, *study.figures]},
-    }
-    return environment.get_template(TEMPLATE).render(
+    sentences = findings.findings(inputs, records)
+    return render_html(
+        "report.html.jinja",
+        FOLDER,
+        figures,
         headline=findings.headline(inputs),
         scope=findings.scope(inputs),
         reward_models=tables.reward_models(inputs),
@@ -64,40 +45,17 @@ def render_page(
         forecast=forecast_section(inputs.forecast),
         sure_pairs=findings.sure_pairs(inputs),
         policies=tables.policies(inputs),
-        sections=[Section(figure, said[figure.key]) for figure in figures],
-        study=study,
+        sections=[Section(figure, sentences[figure.key]) for figure in figures],
         accounting=tables.accounting(inputs),
         logprob_notes=logprob_notes(inputs),
         counts={tables.words(name): tables.whole(count) for name, count in inputs.counts.items()},
         base_facts=base_facts(inputs),
         iterations=list(inputs.iterations),
         reasons=sorted(_reasons(inputs)),
-        shown_pairs=_shown_pairs(pairs),
-        style=markupsafe.Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
-        script=markupsafe.Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
-        library=markupsafe.Markup(drawing_library()),
-        drawn=markupsafe.Markup(escape(drawn)),
-        pairs=markupsafe.Markup(pairs.json),
+        shown_pairs=sentence("shown_pairs", shown=pairs.shown, total=pairs.total),
+        pairs=markup(pairs.json),
+        pair_script=markup(asset("pairs.js")),
     )
-
-
-def unbroken(value: object) -> object:
-    """Text whose percent signs stay on the line of their number; anything else as it is."""
-    return value.replace(" %", "\u00a0%") if type(value) is str else value
-
-
-def drawing_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that only leaves `vegaEmbed` behind.
-
-    Raises:
-        RuntimeError: The library holds a character sequence that would end its script element.
-    """
-    import vl_convert
-
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    if "</script" in bundle.lower() or "<!--" in bundle:
-        raise RuntimeError("the drawing library cannot be inlined: it holds </script or <!--")
-    return f"(function () {{{bundle}\n}})();"
 
 
 def base_facts(inputs: ReportInputs) -> dict[str, str]:
@@ -119,19 +77,13 @@ def base_facts(inputs: ReportInputs) -> dict[str, str]:
 
 def logprob_notes(inputs: ReportInputs) -> list[str]:
     """How likely the policy finds the selected responses, against the human ones."""
-    notes = []
-    for name in inputs.iterations:
-        metrics = inputs.arms[name].metrics
-        if "pair_logprob_per_token" not in metrics:
-            continue
-        note = (
-            f"Under the policy that sampled for {name}, responses of the selected pairs have a "
-            f"mean log-probability of {decimal(metrics['pair_logprob_per_token'])} nats a token"
-        )
-        if "human_logprob_per_token" in metrics:
-            note += f", human ones {decimal(metrics['human_logprob_per_token'])}"
-        notes.append(f"{note}.")
-    return notes
+    ours, human = "pair_logprob_per_token", "human_logprob_per_token"
+    measured = {name: inputs.arms[name].metrics for name in inputs.iterations}
+    return [
+        sentence("log_probability", iteration=name, pairs=metrics[ours], human=metrics.get(human))
+        for name, metrics in measured.items()
+        if ours in metrics
+    ]
 
 
 def _reasons(inputs: ReportInputs) -> set[str]:
@@ -140,12 +92,3 @@ def _reasons(inputs: ReportInputs) -> set[str]:
         for iteration in inputs.iterations.values()
         for reason in iteration.decisions["dropped_by"].drop_nulls()
     }
-
-
-def _shown_pairs(pairs: EmbeddedPairs) -> str:
-    if pairs.shown == pairs.total:
-        return f"All {tables.whole(pairs.total)} selected pairs are here."
-    return (
-        f"{tables.whole(pairs.shown)} of {tables.whole(pairs.total)} selected pairs are here, "
-        "taken at equal distances in order of iteration and prompt_id, to keep the page small."
-    )

@@ -92,11 +92,11 @@ def _chunks(rows: Iterable[Row], responses: int) -> Iterator[list[Row]]:
 
 
 def _require_rewards(ensemble: Ensemble, row: Row) -> None:
-    if row.form != "pair" and ensemble.comparator != "pointwise":
+    if row.form != "pair" and not ensemble.comparator.gives_rewards:
         raise ModelError(
             f"{row.place}: a reward of one response needs a pointwise model, this one is "
-            f"{ensemble.comparator}, which compares two; give rows of prompt, chosen and rejected, "
-            "or a pointwise model such as the student's"
+            f"{ensemble.comparator.name}, which compares two; give rows of prompt, chosen and "
+            "rejected, or a pointwise model such as the student's"
         )
 
 

@@ -1,14 +1,16 @@
-"""The paper's comparisons and ablations on one seed of the main pipeline, and their aggregation.
+"""The paper's comparisons and ablations on one seed of the main pipeline, and over seeds.
 
 | module | holds |
 |---|---|
-| inputs | what the main pipeline left, read once |
+| parts | the names and inputs of the parts, and a module each, which is one DVC stage |
+| inputs | what the main pipeline wrote, read once |
 | lab | trains and measures one arm after another; what is measured survives a kill |
 | synthetic | synthetic pairs: selected, judged, contrasted |
-| verdicts | the AI judge's verdicts, and what they say of it |
+| verdicts | the AI judge's verdicts, and how often it agrees with itself and with gold |
 | pools | which pools are sampled, contrast prompts included |
-| parts | one module a group of arms; each is one DVC stage of study/dvc.yaml |
-| results | one seed's records for study.json, which `westofn.report.study_results` reads |
-| run | every seed's experiments |
-| claims, pages, readme | the paper's findings; docs/results.md; README's block of results |
+| run | the experiments of all seeds |
+| records | study.json: every seed's records |
+| catalogue, part_tables | metrics, arms and tables, with the titles that pages show |
+| means | means over seeds and differences paired by seed, with intervals |
+| pages | docs/results.md, README's block of results, the HTML page of figures |
 """

@@ -1,4 +1,4 @@
-"""What the main pipeline left for the study, read once."""
+"""The main pipeline's data, models and pools, read once for the study."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
+from westofn.models.scoring import pool_margins
 from westofn.pairing.frames import pools_from_frames
-from westofn.pairing.select import Pools, pool_margins
+from westofn.pairing.select import Pools
 from westofn.params.whole import Params
 from westofn.study.pools import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
@@ -35,7 +36,7 @@ class StudyInputs:
     Attributes:
         params: All of params.yaml.
         data: The pipeline's folder `data/`.
-        device: Where models run.
+        device: Device of the models.
     """
 
     params: Params

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.evaluation.arms import evaluate_arm
@@ -25,11 +25,13 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, Samples, train_linear_head
+from westofn.training.linear_head import LinearHead, Samples, linear_params, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
+    Recipe,
     TrainedReward,
+    TrainingPairs,
     train_reward_model,
 )
 
@@ -43,15 +45,39 @@ KEPT_FACTS = (
 )
 
 
+class Changes(TypedDict, total=False):
+    """Where the training of an arm differs from that of the main pipeline's student.
+
+    Attributes:
+        head: The comparator; pointwise by default.
+        params: Settings of the training; `student_rm` by default.
+        policy: Folder of the policy whose weights it starts from; the SFT policy by default.
+        fraction: Share of synthetic rows in the batch; that of `student_rm` by default.
+        seed: Seed of the training; the run's by default.
+        learner: What learns; that of `student_rm` by default, but a network where `params` or a
+            pairwise `head` are given.
+        powers: Powers of a linear head's covariance prior, of which validation picks one; 0, the
+            default, is no prior. Its samples are the pools of `unlabeled`.
+    """
+
+    head: Head
+    params: RewardModelParams
+    policy: Path
+    fraction: float
+    seed: int | None
+    learner: Learner
+    powers: tuple[float, ...]
+
+
 @dataclass
 class Lab:
     """Where the arms of one part are trained and measured.
 
     Attributes:
-        inputs: What the main pipeline left.
-        folder: Scratch folder of this part on these inputs: finished arms wait there.
+        inputs: Data, models and pools of the main pipeline.
+        folder: Scratch folder of this part on these inputs; it keeps the finished arms.
         runtime: Hardware settings.
-        arms: What was measured so far, by the arm's name, in order.
+        arms: The measured numbers by the arm's name, in order.
         tables: Other records of the part, by name.
     """
 
@@ -72,38 +98,23 @@ class Lab:
         human: Preferences,
         synthetic: Pairs | Callable[[], Pairs] | None = None,
         *,
-        head: Head = POINTWISE,
-        params: RewardModelParams | None = None,
-        policy: Path | None = None,
-        fraction: float | None = None,
-        seed: int | None = None,
-        learner: Learner | None = None,
-        powers: tuple[float, ...] = (0.0,),
         note: Mapping[str, Value] | None = None,
+        **changes: Unpack[Changes],
     ) -> None:
         """Train an arm, measure it as `eval` does, and keep its numbers only.
 
         Args:
-            name: The arm's; once a part.
-            human: What stands in the human half of the batch (D_L).
-            synthetic: What stands in the other half, or how to make it (a teacher is trained only
-                where the arm was not measured before), or None.
-            head: The comparator; students are pointwise.
-            params: Where they differ from `student_rm`.
-            policy: Whose weights it starts from, where it is not the SFT policy.
-            fraction: Share of synthetic rows where it differs from `student_rm`.
-            seed: Where it differs from the run's.
-            learner: Where it differs from `student_rm`, see `train`.
-            powers: Of a linear head's covariance prior, see `train`.
+            name: Name of the arm, used once in a part.
+            human: The human half of the batch (D_L).
+            synthetic: The other half, or a function that makes it (a teacher is trained only if the
+                arm was not measured before), or None.
             note: Further numbers of the arm.
+            changes: Where the training differs from the main pipeline's student.
         """
 
         def work() -> Record:
             pairs = synthetic() if callable(synthetic) else synthetic
-            trained = self.train(
-                name, human, pairs, head=head, params=params, policy=policy,
-                fraction=fraction, seed=seed, learner=learner, powers=powers,
-            )  # fmt: skip
+            trained = self.train(name, human, pairs, **changes)
             return self._numbers(name, human, pairs, trained) | dict(note or {})
 
         self.arms[name] = self.remembered(name, work)
@@ -111,63 +122,56 @@ class Lab:
     def _numbers(
         self, name: str, human: Preferences, pairs: Pairs | None, trained: TrainedReward
     ) -> Record:
-        """What is kept of an arm."""
-        found = dict(self.measure(name, Ensemble.of(trained.scorer)))
-        found |= {
+        """The numbers of an arm that are kept."""
+        numbers = dict(self.measure(name, Ensemble.of(trained.scorer)))
+        numbers |= {
             "human_pairs": len(human),
             "synthetic_pairs": 0 if pairs is None else len(pairs),
             **{key: trained.facts[key] for key in KEPT_FACTS if key in trained.facts},
         }
         if pairs is not None and isinstance(self.inputs.judge, GoldJudge):
-            found["label_accuracy"] = pairs.label_accuracy(self.inputs.judge)
-        return found
+            numbers["label_accuracy"] = pairs.label_accuracy(self.inputs.judge)
+        return numbers
 
     def train(
         self,
         name: str,
         human: Preferences,
         synthetic: Pairs | None = None,
-        *,
-        head: Head = POINTWISE,
-        params: RewardModelParams | None = None,
-        policy: Path | None = None,
-        fraction: float | None = None,
-        seed: int | None = None,
-        learner: Learner | None = None,
-        powers: tuple[float, ...] = (0.0,),
+        **changes: Unpack[Changes],
     ) -> TrainedReward:
-        """Train a reward model that stays in memory; see `student`.
-
-        What learns is `student_rm.learner`, unless `learner` says otherwise; where other `params`
-        or a pairwise head are given, a network. A linear head may have a covariance prior: of
-        `powers` validation picks one, 0 is none, and its samples are the pools of `unlabeled`.
-        """
+        """Train a reward model that stays in memory; arguments as of `student`."""
+        head, params = changes.get("head", POINTWISE), changes.get("params")
+        policy, fraction = changes.get("policy"), changes.get("fraction")
+        seed, learner = changes.get("seed"), changes.get("learner")
+        powers = changes.get("powers", (0.0,))
         inputs = self.inputs
         section = inputs.params.student_rm
         if learner is None:
             own = params is not None or head != POINTWISE
             learner = "network" if own else section.learner
-        pairs = None if synthetic is None else synthetic.preferences
-        validation = preferences_from(inputs.human.validation)
-        share = section.synthetic_fraction if fraction is None else fraction
-        start, folder = inputs.params.reward_start, policy or inputs.policy_folder
-        arm_seed = inputs.seed if seed is None else seed
+        pairs = TrainingPairs(
+            human,
+            None if synthetic is None else synthetic.preferences,
+            preferences_from(inputs.human.validation),
+            section.synthetic_fraction if fraction is None else fraction,
+        )
+        recipe = Recipe(
+            policy or inputs.policy_folder,
+            inputs.params.reward_start,
+            params or section,
+            inputs.seed if seed is None else seed,
+            head,
+        )
         if learner == "linear_head":
             pools = inputs.unlabeled if any(powers) else None
             samples = None if pools is None else Samples(pools.prompts, pools.responses)
-            trained = train_linear_head(
-                name, human, pairs, validation,
-                linear=LinearHead(powers, samples), policy=folder, start=start,
-                readout=section.readout, synthetic_fraction=share, seed=arm_seed,
-                runtime=self.runtime,
-            )  # fmt: skip
+            recipe = replace(recipe, params=linear_params(section))
+            linear = LinearHead(powers, samples)
+            trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
         else:
             scratch = self.folder / f"{name}-training"
-            trained = train_reward_model(
-                name, human, pairs, validation,
-                policy=folder, start=start, head=head, params=params or section,
-                synthetic_fraction=share, seed=arm_seed, scratch=scratch, runtime=self.runtime,
-            )  # fmt: skip
+            trained = train_reward_model(name, pairs, recipe, scratch, self.runtime)
             shutil.rmtree(scratch, ignore_errors=True)
         return replace(trained, scorer=inputs.reading_alike(trained.scorer))
 
@@ -181,7 +185,7 @@ class Lab:
     def measure(self, name: str, model: Ensemble) -> Record:
         """What `eval` measures of a model, without the synthetic pairs; numbers only."""
         inputs = self.inputs
-        found = evaluate_arm(
+        measured = evaluate_arm(
             name,
             model,
             preferences=inputs.test,
@@ -190,7 +194,7 @@ class Lab:
             seed=inputs.seed,
             judged=inputs.test_pool_judged,
         )
-        return {key: value for key, value in found.metrics.items() if not isinstance(value, str)}
+        return {key: value for key, value in measured.metrics.items() if not isinstance(value, str)}
 
     def subfolder(self, name: str) -> Path:
         """A folder of this part for work in progress."""
@@ -207,6 +211,5 @@ class Lab:
         path = self.folder / f"{name}.json"
         if path.is_file():
             return read_json(path)
-        found = work()
-        write_json(found, path)
+        write_json(work(), path)
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]

@@ -19,10 +19,10 @@ class Wanted:
     """One pool to sample.
 
     Attributes:
-        name: Of its table.
+        name: Name of its table.
         prompts: Columns prompt_id, prompt: what the policy reads.
-        n_candidates: A prompt.
-        stream: What keys the randomness beside prompt and index.
+        n_candidates: Candidates for each prompt.
+        stream: Key of the randomness beside prompt and index.
     """
 
     name: str

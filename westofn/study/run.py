@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 
-from westofn.artifacts.atomic import write_bytes
 from westofn.execution.experiments import Experiment, read_output, run_all
 from westofn.params.won_select import StopParams
-from westofn.report.study_results import Run, Study
-from westofn.study.results import HEADLINE_PARTS, PARTS, collect
+from westofn.study.parts import Part
+from westofn.study.records import HEADLINE_PARTS, PARTS, Run, Study, collect, write_study
 
 ROUNDS = ("k1", "k2", "k3")
 MAIN = "dvc.yaml"
@@ -23,19 +21,26 @@ NO_STOP = {f"won_select.stop.{name}": 0.0 for name in StopParams.model_fields}
 """A round that the loop would stop is measured: its health numbers stand beside its results."""
 FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
 """What all other stages of a seed read."""
+
+
+def target(part: Part) -> str:
+    """The DVC target of a part."""
+    return f"{STUDY}:{part.stage}"
+
+
 GROUPS = {
-    "networks": (f"{STUDY}:study_networks",),
-    "selection": (f"{STUDY}:study_selection", f"{STUDY}:study_teachers"),
-    "data": (f"{STUDY}:study_data", f"{STUDY}:study_size"),
-    "main": (MAIN, f"{STUDY}:study_iterations"),
-    "baselines": (f"{STUDY}:study_baselines",),
-    "bases": (f"{STUDY}:study_overoptimisation", f"{STUDY}:study_synthetic_bases"),
+    "networks": (target(Part.NETWORKS),),
+    "selection": (target(Part.SELECTION), target(Part.TEACHERS)),
+    "data": (target(Part.DATA), target(Part.SIZE)),
+    "main": (MAIN, target(Part.ITERATIONS)),
+    "baselines": (target(Part.BASELINES),),
+    "bases": (target(Part.OVEROPTIMISATION), target(Part.SYNTHETIC_BASES)),
 }
 """Groups of targets that run side by side, the longest first: two processes share a seed evenly."""
 HEADLINE = ("baselines",)
 """The groups that every seed runs; the others are ablations, which the first seeds alone run."""
 AFTER_MAIN = ("bases",)
-"""Groups that read what the main pipeline's students are."""
+"""Groups that read the students of the main pipeline."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Plan:
     """Which seeds run what.
 
     Attributes:
-        seeds: Values of `seed`, in order; all run the headline, the part `baselines`.
+        seeds: Values of `seed`, in order; all run the headline.
         ablations: How many of them, from the first on, run the main pipeline with its rounds and
             the other parts too.
     """
@@ -60,8 +65,8 @@ class Plan:
         names = GROUPS if self.ablates(seed) else HEADLINE
         return {name: GROUPS[name] for name in names}
 
-    def parts(self, seed: int) -> tuple[str, ...]:
-        """The parts whose records a seed has."""
+    def parts(self, seed: int) -> tuple[Part, ...]:
+        """The parts whose records a seed has, those of rounds left out."""
         return PARTS if self.ablates(seed) else HEADLINE_PARTS
 
 
@@ -84,7 +89,7 @@ def run_study(
         known: The rounds that params.yaml has already (`loop`).
         world: Settings of the embedded world, which go into study.json.
         jobs: Experiments at a time.
-        out: Where study.json goes.
+        out: The file study.json.
         console: For progress.
 
     Raises:
@@ -124,7 +129,7 @@ def experiments_of(plan: Plan, settings: Mapping[str, float | str]) -> list[Expe
 
     Args:
         plan: Which seeds run what.
-        settings: Of params.yaml, beside the seed.
+        settings: Values of params.yaml beside the seed.
     """
     return [
         experiment
@@ -149,11 +154,5 @@ def _target_that_writes(path: str) -> str:
     """The target that writes a file which `collect` reads."""
     if path == "metrics.json":
         return MAIN
-    part = path.removeprefix("data/study/").split("/")[0].removesuffix(".json")
-    return f"{STUDY}:study_{part}"
-
-
-def write_study(study: Study, out: Path) -> None:
-    """Write study.json: `seeds`, in their order `runs`, and `world`."""
-    record = {"seeds": list(study.seeds), "runs": list(study.runs), "world": dict(study.world)}
-    write_bytes(f"{json.dumps(record, indent=1, sort_keys=True)}\n".encode(), out)
+    _, _, name, *_ = PurePosixPath(path).parts  # data/study/NAME.json or data/study/NAME/ROUND.json
+    return target(Part(name.removesuffix(".json")))

@@ -51,7 +51,7 @@ class Pairs:
 
     def _with_targets(self, targets: list[float]) -> Pairs:
         old = self.preferences
-        new = Preferences(old.prompts, old.chosen, old.rejected, targets)
+        new = replace(old, p_chosen=targets)
         return Pairs(self.prompt_ids, new, self.p_model)
 
     def label_accuracy(self, judge: Judge) -> float:
@@ -72,10 +72,10 @@ def from_selection(pools: Pools, chosen: BestWorst) -> Pairs:
     p_best = chosen.p_best.reshape(best.shape)
     rows = [
         (row, pools.responses[row][a], pools.responses[row][b], p)
-        for row, (some, others, probabilities) in enumerate(
+        for row, (firsts, seconds, probabilities) in enumerate(
             zip(best.tolist(), worst.tolist(), p_best.tolist(), strict=True)
         )
-        for a, b, p in zip(some, others, probabilities, strict=True)
+        for a, b, p in zip(firsts, seconds, probabilities, strict=True)
     ]
     kept = [row for row in rows if row[1].strip() and row[2].strip() and row[1] != row[2]]
     return _pairs(pools, kept)
@@ -128,7 +128,7 @@ def _pairs(pools: Pools, rows: list[tuple[int, str, str, float]]) -> Pairs:
     )
     return Pairs(
         [pools.prompt_ids[row] for row, *_ in rows],
-        Preferences(prompts, chosen, rejected, [1.0] * len(rows)),
+        Preferences(prompts, chosen, rejected, [1.0] * len(rows), [p for *_, p in rows]),
         np.array([p for *_, p in rows]),
     )
 

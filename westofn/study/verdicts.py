@@ -27,7 +27,7 @@ class Verdicts:
     Attributes:
         forward: By (prompt_id, first, second): asked with `first` shown first.
         backward: The same, asked with `second` shown first; still of `first`.
-        judge: Its name.
+        judge: Name of the judge.
     """
 
     forward: Mapping[tuple[str, str, str], float]

@@ -12,6 +12,7 @@ import polars as pl
 
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.execution.processes import is_first
@@ -19,12 +20,11 @@ from westofn.execution.scratch import model_folders, scratch
 from westofn.models.card import member_folder, write_ensemble
 from westofn.models.folder import put
 from westofn.models.saved_reward import save_reward_model
-from westofn.params.reward import RewardModelParams
-from westofn.params.reward_start import RewardStartParams
+from westofn.plugins import plugin_file
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half
 from westofn.training.linear_head import LinearHead, train_linear_head
-from westofn.training.preference import Head, Preferences, train_reward_model
+from westofn.training.preference import Preferences, Recipe, TrainingPairs, train_reward_model
 
 CANARIES = 4
 
@@ -70,14 +70,10 @@ class HumanData:
 def train_arm(
     name: str,
     human: HumanData,
-    *,
-    synthetic: pl.DataFrame | None,
-    policy: Path,
-    start: RewardStartParams,
-    head: Head,
-    params: RewardModelParams,
-    seed: int,
+    recipe: Recipe,
     out: Path,
+    *,
+    synthetic: pl.DataFrame | None = None,
     synthetic_fraction: float = 0.5,
     members: int = 1,
     linear: LinearHead | None = None,
@@ -88,88 +84,83 @@ def train_arm(
     model that one member would be.
 
     Args:
-        name: Of the arm, for its scratch folder and errors.
-        human: D_L.
-        synthetic: D_L' (table preferences), or None.
-        policy: Folder of the policy whose limits it keeps, and whose weights it starts from by
-            default.
-        start: The section `reward_start`, the same for all arms.
-        head: The comparator.
-        params: Optimiser, dropout, centering.
-        seed: The run's seed.
+        name: The arm's name, for its scratch folder and errors.
+        human: The human pairs, D_L.
+        recipe: How it is trained; the section `reward_start` is the same for all arms.
         out: Folder of the model.
+        synthetic: The synthetic pairs, D_L' (table preferences), or None.
         synthetic_fraction: Share of synthetic rows in every batch; 0: human pairs alone.
         members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
-        linear: Fit a linear head on frozen features instead of training a network; of params it
-            reads the readout.
+        linear: Fit a linear head on frozen features instead of training a network; of the recipe's
+            parameters it reads the readout and the loss.
 
     Raises:
+        ParameterError: There is no such loss, or a linear head cannot be fitted to it.
         TrainingError: A linear head is asked for that is not one pointwise model, or training
             fails, see `train_reward_model` and `train_linear_head`.
     """
-    if linear and (head.comparator != "pointwise" or members > 1):
+    comparator = recipe.head.comparator
+    if linear and (not COMPARATORS[comparator].gives_rewards or members > 1):
         raise TrainingError(
-            f"{name}: a linear head is one pointwise model, found comparator {head.comparator} and "
+            f"{name}: a linear head is one pointwise model, found comparator {comparator} and "
             f"{members} members; train a network, or set them to pointwise and 1"
         )
     runtime = load_runtime()
     set_up_torch(runtime)
-    settings = {
-        "seed": seed,
-        "params": params.model_dump(),
-        "start": start.model_dump(),
-        "head": [head.comparator, head.planes],
+    pairs = TrainingPairs(
+        preferences_from(human.train),
+        None if synthetic is None else preferences_from(synthetic),
+        preferences_from(human.validation),
+        synthetic_fraction,
+    )
+    first_rows = human.validation.head(CANARIES)
+    canaries = list(zip(first_rows["prompt"], first_rows["chosen"], strict=True))
+
+    def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
+        own = replace(recipe, seed=member_seed)
+        trained = (
+            train_linear_head(member, pairs, linear, own, runtime)
+            if linear
+            else train_reward_model(member, pairs, own, checkpoints, runtime)
+        )
+        if is_first():
+            save_reward_model(trained.scorer, place, canaries, trained.facts)
+
+    settings = _settings(human, recipe, synthetic, synthetic_fraction, members, linear)
+    files = [*human.files, *_files(recipe), *(linear.files if linear else [])]
+    with scratch(f"{name}-{out.parent.name}", settings, files, together=True) as folder:
+        if members == 1:
+            train(name, recipe.seed, folder, out)
+        else:
+            _train_members(name, members, recipe.seed, train, folder, out)
+
+
+def _settings(
+    human: HumanData,
+    recipe: Recipe,
+    synthetic: pl.DataFrame | None,
+    synthetic_fraction: float,
+    members: int,
+    linear: LinearHead | None,
+) -> dict[str, object]:
+    """What a resumed training must have in common with the one that was killed, beside files."""
+    return {
+        "seed": recipe.seed,
+        "params": recipe.params.model_dump(),
+        "start": recipe.start.model_dump(),
+        "head": [recipe.head.comparator, recipe.head.planes],
         "fraction": synthetic_fraction,
         "train": human.train["pair_id"].to_list(),
         "synthetic": None if synthetic is None else synthetic.rows(),
         "members": members,
         "powers": None if linear is None else linear.powers,
     }
-    validation = human.validation
-    shown = validation.head(CANARIES)
-    canaries = list(zip(shown["prompt"], shown["chosen"], strict=True))
 
-    def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
-        pairs = (
-            preferences_from(human.train),
-            None if synthetic is None else preferences_from(synthetic),
-            preferences_from(validation),
-        )
-        if linear:
-            trained = train_linear_head(
-                member,
-                *pairs,
-                linear=linear,
-                policy=policy,
-                start=start,
-                readout=params.readout,
-                synthetic_fraction=synthetic_fraction,
-                seed=member_seed,
-                runtime=runtime,
-            )
-        else:
-            trained = train_reward_model(
-                member,
-                *pairs,
-                policy=policy,
-                start=start,
-                head=head,
-                params=params,
-                synthetic_fraction=synthetic_fraction,
-                seed=member_seed,
-                scratch=checkpoints,
-                runtime=runtime,
-            )
-        if is_first():
-            save_reward_model(trained.scorer, place, canaries, trained.facts)
 
-    where = f"{name}-{out.parent.name}"
-    inputs = [*human.files, policy, *model_folders(start.model), *(linear.files if linear else [])]
-    with scratch(where, settings, inputs, together=True) as folder:
-        if members == 1:
-            train(name, seed, folder, out)
-        else:
-            _train_members(name, members, seed, train, folder, out)
+def _files(recipe: Recipe) -> list[Path]:
+    """The files that a recipe names: policy, start, and the loss where it is the user's own."""
+    loss = plugin_file(recipe.params.loss)
+    return [recipe.policy, *model_folders(recipe.start.model), *([loss] if loss else [])]
 
 
 def _train_members(
@@ -199,13 +190,14 @@ def _train_members(
 
 
 def preferences_from(frame: pl.DataFrame) -> Preferences:
-    """Rows of table preferences as hard labels.
+    """Rows of table preferences as hard labels: West-of-N trains on hard labels.
 
-    p_chosen is the labeller's confidence, not a target: West-of-N trains on hard labels.
+    Their p_chosen, the labeller's confidence, is kept beside for losses that read it.
     """
     return Preferences(
         prompts=frame["prompt"].to_list(),
         chosen=frame["chosen"].to_list(),
         rejected=frame["rejected"].to_list(),
         p_chosen=[1.0] * frame.height,
+        confidence=frame["p_chosen"].fill_null(1.0).to_list(),
     )

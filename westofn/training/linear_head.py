@@ -8,6 +8,7 @@ pairs chooses penalty and power. docs/method.md has the equation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -29,10 +30,20 @@ from westofn.errors import DataError, TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
-from westofn.params.network import Readout
-from westofn.params.reward_start import RewardStartParams
+from westofn.networks.adapters import Facts
+from westofn.params.student_rm import StudentRmParams
 from westofn.runtime import Runtime, set_up_torch
-from westofn.training.preference import Preferences, TrainedReward, calibrated, fitting_pairs
+from westofn.training.losses import loss_of, loss_settings, targets_of
+from westofn.training.preference import (
+    Preferences,
+    Recipe,
+    TrainedReward,
+    TrainingPairs,
+    calibrated,
+    counts,
+    fitting_pairs,
+    start_facts,
+)
 from westofn.training.start import reward_start
 
 MOST_SAMPLES = 2**14
@@ -126,19 +137,19 @@ class LinearHead:
         return None if learner == "network" else cls()
 
 
+def linear_params(section: StudentRmParams) -> StudentRmParams:
+    """The section `student_rm` for an arm that is a linear head whatever the student is.
+
+    Where the student is a network, its loss may be one that no linear head is fitted to: such an
+    arm has Bradley–Terry's then.
+    """
+    if section.learner == "linear_head":
+        return section
+    return section.model_copy(update={"loss": "bradley_terry"})
+
+
 def train_linear_head(
-    name: str,
-    human: Preferences,
-    synthetic: Preferences | None,
-    validation: Preferences,
-    *,
-    linear: LinearHead,
-    policy: Path,
-    start: RewardStartParams,
-    readout: Readout,
-    synthetic_fraction: float,
-    seed: int,
-    runtime: Runtime,
+    name: str, pairs: TrainingPairs, linear: LinearHead, recipe: Recipe, runtime: Runtime
 ) -> TrainedReward:
     """Fit a pointwise head on frozen features of the model in which reward models start.
 
@@ -147,78 +158,85 @@ def train_linear_head(
     network, the head is scaled by calibration on the validation pairs.
 
     Args:
-        name: Name of the stage in error messages.
-        human: Human training pairs D_L.
-        synthetic: Synthetic pairs D_L', or None.
-        validation: Human pairs that choose penalty and power.
+        name: Name of the arm in error messages.
+        pairs: Training and validation pairs; validation pairs choose penalty and power.
         linear: Configuration of the head: powers and samples.
-        policy: Folder of the SFT policy.
-        start: Section `reward_start`.
-        readout: Read-out that defines the features.
-        synthetic_fraction: Share of synthetic pairs in the loss.
-        seed: Seed of random weights in the start model.
+        recipe: Start model, and parameters, of which read-out and loss are used.
         runtime: Hardware settings.
 
     Raises:
         ModelError: The start model cannot be loaded, or the limits exceed its positions.
+        ParameterError: The loss is not a cross-entropy, so a linear head cannot be fitted to it.
         TrainingError: A set has no pair within the limits, a power lacks samples, all candidates of
             every pool have equal features, or a feature is not finite.
     """
-    origin = reward_start(start, policy, "pointwise", seed, adapted=True)
-    model = RewardModel(origin.model, "pointwise", 0, readout)
+    origin = reward_start(recipe.start, recipe.policy, "pointwise", recipe.seed, adapted=True)
+    model = RewardModel(origin.model, "pointwise", 0, recipe.params.readout)
     model.finish(origin.precision)
     model.to(set_up_torch(runtime)).eval()
-    reader = FeatureReader(origin.model, origin.encoder, readout)
+    reader = FeatureReader(origin.model, origin.encoder, recipe.params.readout)
     reader.scorer.model.to(model.device)
-
-    def read(pairs: Preferences, what: str) -> tuple[Preferences, int, Tensor]:
-        """Return pairs within the limits, the number of others, features (pairs, 2, width)."""
-        rows, dropped = fitting_pairs(name, origin.encoder, pairs, what)
-        responses = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
-        return rows, dropped, _finite(name, reader.pools(rows.prompts, responses), what)
-
-    human_rows, human_dropped, human_features = read(human, "human training pairs")
-    held_out, _, validation_features = read(validation, "validation pairs")
-    scale = inverse_spread(torch.cat([human_features, validation_features]).flatten(0, 1))
-    parts = [(human_rows, _differences(human_features) * scale)]
-    synthetic_dropped = 0
-    if synthetic is not None and synthetic_fraction:
-        synthetic_rows, synthetic_dropped, synthetic_features = read(synthetic, "synthetic pairs")
-        parts.append((synthetic_rows, _differences(synthetic_features) * scale))
-    shares = (
-        torch.ones(len(human_rows), dtype=torch.float64)
-        if len(parts) == 1
-        else balanced_shares(len(human_rows), len(parts[1][0]), synthetic_fraction)
-    )
-    differences, shares = with_soft_labels(
-        torch.cat([part for _, part in parts]),
-        shares,
-        [p for rows, _ in parts for p in rows.p_chosen],
-    )
+    features = partial(_read, name, reader)
+    human = features(pairs.human, "human training pairs")
+    validation = features(pairs.validation, "validation pairs")
+    scale = inverse_spread(torch.cat([human.features, validation.features]).flatten(0, 1))
+    sets = [human]
+    if pairs.synthetic is not None and pairs.synthetic_fraction:
+        sets.append(features(pairs.synthetic, "synthetic pairs"))
+    differences, shares = _labelled(name, sets, scale, pairs.synthetic_fraction, recipe)
     roots, samples = _roots(name, linear, reader, scale)
     fitted = fit_by_validation(
-        differences, _differences(validation_features) * scale, shares=shares, roots=roots
+        differences, _differences(validation.features) * scale, shares=shares, roots=roots
     )
     with torch.no_grad():
         model.head.weight[0] = (fitted.weights * scale).to(model.head.weight)
+    held_out = validation.rows
     margins = pair_margins(
         Scorer(model, origin.encoder), held_out.prompts, held_out.chosen, held_out.rejected
     )
-    scorer, calibration = calibrated(model, origin.encoder, margins, human_rows)
-    facts: dict[str, float | int | str] = {
+    scorer, calibration = calibrated(model, origin.encoder, margins, human.rows)
+    facts: Facts = {
         "learner": "linear_head",
-        "human_pairs": len(human_rows),
-        "human_dropped_too_long": human_dropped,
-        "synthetic_pairs": sum(len(rows) for rows, _ in parts[1:]),
-        "synthetic_dropped_too_long": synthetic_dropped,
+        **counts([part.rows for part in sets], [part.dropped for part in sets]),
         "covariance_power": fitted.power,
         "covariance_candidates": samples,
         "penalty": float(f"{fitted.penalty:.4g}"),
-        **calibration,
     }
-    if start.model != "policy":
-        facts["start"] = Path(start.model).name
-    return TrainedReward(scorer, facts)
+    return TrainedReward(scorer, facts | calibration | start_facts(recipe))
+
+
+@dataclass(frozen=True)
+class _Featured:
+    """Pairs that fit, how many do not, and features (pairs, 2, width) of those that do."""
+
+    rows: Preferences
+    dropped: int
+    features: Tensor
+
+
+def _read(name: str, reader: FeatureReader, pairs: Preferences, what: str) -> _Featured:
+    rows, dropped = fitting_pairs(name, reader.scorer.encoder, pairs, what)
+    both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
+    return _Featured(rows, dropped, _finite(name, reader.pools(rows.prompts, both), what))
+
+
+def _labelled(
+    name: str, sets: list[_Featured], scale: Tensor, synthetic_fraction: float, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    """Differences of features and their shares in the loss, with the loss's targets as labels."""
+    sizes = [len(part.rows) for part in sets]
+    shares = (
+        torch.ones(sizes[0], dtype=torch.float64)
+        if len(sets) == 1
+        else balanced_shares(sizes[0], sizes[1], synthetic_fraction)
+    )
+    loss, settings = loss_of(recipe.params, name), loss_settings(recipe.params)
+    target = targets_of(loss, recipe.params, name)
+    return with_soft_labels(
+        torch.cat([_differences(part.features) * scale for part in sets]),
+        shares,
+        [target(p, settings) for part in sets for p in part.rows.labels(loss)],
+    )
 
 
 def _roots(

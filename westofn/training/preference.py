@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from westofn.core.calibration import calibrated_loss, calibrating_scale
-from westofn.core.comparators import pair_margin
-from westofn.core.losses import bradley_terry_loss, centering_penalty
+from westofn.core.comparators import Comparator
+from westofn.core.losses import Loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.adapters import (
+    Facts,
     add_adapters,
     copy_sharing_frozen,
     facts_of,
@@ -31,7 +33,8 @@ from westofn.networks.adapters import (
     merge_adapters,
 )
 from westofn.networks.recompute import recomputing
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
+from westofn.params.network import Precision
 from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime
@@ -39,28 +42,44 @@ from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage
 from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run
-from westofn.training.start import reward_start
+from westofn.training.losses import loss_of, loss_settings
+from westofn.training.start import Start, reward_start
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """Pairs, row by row; p_chosen is the probability that chosen is better, 1 for hard labels."""
+    """Pairs, row by row.
+
+    Attributes:
+        prompts: The prompts.
+        chosen: The preferred responses.
+        rejected: The other responses.
+        p_chosen: The probability that a label is right, 1 for hard labels.
+        confidence: The labeller's own probability, which losses with `reads_confidence` read; None
+            where it is `p_chosen`.
+    """
 
     prompts: list[str]
     chosen: list[str]
     rejected: list[str]
     p_chosen: list[float]
+    confidence: list[float] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def labels(self, loss: Loss) -> list[float]:
+        """The probabilities that a loss reads."""
+        return (self.confidence if loss.reads_confidence else None) or self.p_chosen
+
     def take(self, rows: Sequence[int]) -> Preferences:
-        """Some of the rows."""
+        """The rows with these indices."""
         return Preferences(
             [self.prompts[i] for i in rows],
             [self.chosen[i] for i in rows],
             [self.rejected[i] for i in rows],
             [self.p_chosen[i] for i in rows],
+            None if self.confidence is None else [self.confidence[i] for i in rows],
         )
 
 
@@ -69,31 +88,57 @@ class TrainedReward:
     """A trained reward model, and facts for its card and metrics."""
 
     scorer: Scorer
-    facts: dict[str, float | int | str]
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """The pairs of an arm.
+
+    Attributes:
+        human: The human pairs, D_L.
+        synthetic: The synthetic pairs, D_L', or None.
+        validation: Human pairs that pick checkpoints and temperature.
+        synthetic_fraction: The share of synthetic pairs in every batch, where there are any; 0
+            trains on human pairs alone.
+    """
+
+    human: Preferences
+    synthetic: Preferences | None
+    validation: Preferences
+    synthetic_fraction: float = 0.5
 
 
 @dataclass(frozen=True)
 class Head:
     """Which comparator to put on the weights that a reward model starts from."""
 
-    comparator: Comparator
+    comparator: ComparatorName
     planes: int = 0
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a reward model is trained, whatever its pairs.
+
+    Attributes:
+        policy: Folder of the policy whose limits are taken over, and by default its weights and
+            tokenizer.
+        start: The section `reward_start`.
+        params: Optimiser, loss, dropout, centering, runs.
+        seed: The run's seed; arms with equal seeds share the head's initial weights.
+        head: The comparator.
+    """
+
+    policy: Path
+    start: RewardStartParams
+    params: RewardModelParams
+    seed: int
+    head: Head = Head("pointwise")
+
+
 def train_reward_model(
-    name: str,
-    human: Preferences,
-    synthetic: Preferences | None,
-    validation: Preferences,
-    *,
-    policy: Path,
-    start: RewardStartParams,
-    head: Head,
-    params: RewardModelParams,
-    synthetic_fraction: float,
-    seed: int,
-    scratch: Path,
-    runtime: Runtime,
+    name: str, pairs: TrainingPairs, recipe: Recipe, scratch: Path, runtime: Runtime
 ) -> TrainedReward:
     """Train a reward model from a policy's weights, or from where `reward_start` says.
 
@@ -104,123 +149,236 @@ def train_reward_model(
     standardises rewards anyway.
 
     Args:
-        name: For errors and the seed's stream of dropout.
-        human: D_L.
-        synthetic: D_L', or None; where given, every batch holds `synthetic_fraction` of it, which
-            may be 0.
-        validation: Human pairs that pick checkpoints and temperature.
-        policy: Folder of the policy whose limits are taken over, and by default its weights and
-            tokenizer.
-        start: The section `reward_start`.
-        head: The comparator.
-        params: Optimiser, dropout, centering, runs.
-        synthetic_fraction: See synthetic.
-        seed: The run's seed; arms with equal seeds share the head's initial weights.
+        name: The arm's name, for errors.
+        pairs: What it learns from.
+        recipe: How it learns.
         scratch: Folder for checkpoints.
         runtime: Hardware settings.
 
     Raises:
         ModelError: The start cannot be loaded, or its positions end before the limits.
+        ParameterError: There is no such loss.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
     """
+    prepared = _prepare(name, pairs, recipe)
+    adapters = facts_of(prepared.start, recipe.params.lora)
+    runs = [_run(prepared, index, scratch, runtime) for index in range(recipe.params.runs)]
+    model = _merge(prepared, runs)
+    margins = _validation_margins(prepared, model)
+    scorer, calibration = calibrated(model, prepared.encoder, margins, prepared.human)
+    return TrainedReward(
+        scorer, _facts(prepared, runs) | calibration | adapters | start_facts(recipe)
+    )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What all runs of a reward model share.
+
+    Attributes:
+        name: The arm's name.
+        recipe: How it learns.
+        loss: The loss that the recipe names.
+        start: The model before training; runs train copies of it.
+        encoder: How the model reads text.
+        precision: What the model is saved in.
+        sets: The human pairs that fit, and the synthetic ones where there are any.
+        dropped: Pairs of each set that do not fit.
+        shares: Pairs of each set in a batch.
+        validation: Validation pairs that fit.
+        reader: The encoder, which remembers the validation texts.
+    """
+
+    name: str
+    recipe: Recipe
+    loss: Loss
+    start: RewardModel
+    encoder: Encoder
+    precision: Precision
+    sets: list[Preferences]
+    dropped: list[int]
+    shares: tuple[int, ...]
+    validation: Preferences
+    reader: Encoder
+
+    @property
+    def human(self) -> Preferences:
+        """The human training pairs that fit."""
+        return self.sets[0]
+
+    @cached_property
+    def rows(self) -> list[_Row]:
+        """The ids of all training pairs, set after set."""
+        return [row for pairs in self.sets for row in _encode(self.encoder, pairs, self.loss)]
+
+    @cached_property
+    def learned(self) -> frozenset[str]:
+        """Names of the weights that training changes, where adapters are trained."""
+        return frozenset(learned_weights(self.start))
+
+
+def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
+    loss = loss_of(recipe.params, name)
+    origin = reward_start(
+        recipe.start,
+        recipe.policy,
+        recipe.head.comparator,
+        recipe.seed,
+        adapted=bool(recipe.params.lora.rank),
+    )
+    start, encoder = _new_model(name, origin, recipe), origin.encoder
+    human, human_dropped = fitting_pairs(name, encoder, pairs.human, "human training pairs")
+    sets, dropped = [human], [human_dropped]
+    shares: tuple[int, ...] = (recipe.params.batch_size,)
+    if pairs.synthetic is not None and pairs.synthetic_fraction:
+        synthetic, too_long = fitting_pairs(name, encoder, pairs.synthetic, "synthetic pairs")
+        sets.append(synthetic)
+        dropped.append(too_long)
+        shares = split_batch(recipe.params.batch_size, pairs.synthetic_fraction)
+    validation, _ = fitting_pairs(name, encoder, pairs.validation, "validation pairs")
+    return _Prepared(
+        name=name,
+        recipe=recipe,
+        loss=loss,
+        start=start,
+        encoder=encoder,
+        precision=origin.precision,
+        sets=sets,
+        dropped=dropped,
+        shares=shares,
+        validation=validation,
+        reader=encoder.remembering(),
+    )
+
+
+def _new_model(name: str, origin: Start, recipe: Recipe) -> RewardModel:
+    """The model before training, with a new head and, where asked for, adapters."""
+    params, head = recipe.params, recipe.head
     adapted = bool(params.lora.rank)
-    origin = reward_start(start, policy, head.comparator, seed, adapted=adapted)
-    encoder, precision = origin.encoder, origin.precision
-    torch.manual_seed(derive_seed(seed, "reward", head.comparator) % 2**32)
-    first = RewardModel(
+    torch.manual_seed(derive_seed(recipe.seed, "reward", head.comparator) % 2**32)
+    model = RewardModel(
         origin.model if adapted else origin.model.float(),
         head.comparator,
         head.planes,
         params.readout,
         params.dropout,
-        mixed=precision == "bf16",
+        mixed=origin.precision == "bf16",
     )
     if adapted:
-        add_adapters(first.backbone, params.lora, f"{name}: lora", first.network.fresh)
-    human_rows, human_dropped = fitting_pairs(name, encoder, human, "human training pairs")
-    sets = [human_rows]
-    shares: tuple[int, ...] = (params.batch_size,)
-    synthetic_dropped = 0
-    if synthetic is not None and synthetic_fraction:
-        rows, synthetic_dropped = fitting_pairs(name, encoder, synthetic, "synthetic pairs")
-        sets.append(rows)
-        shares = split_batch(params.batch_size, synthetic_fraction)
-    held_out, _ = fitting_pairs(name, encoder, validation, "validation pairs")
-    encoded = [row for rows in sets for row in _encode(encoder, rows)]
+        add_adapters(model.backbone, params.lora, f"{name}: lora", model.network.fresh)
+    return model
 
-    reader = encoder.remembering()
 
-    def validation_margins(model: RewardModel) -> Tensor:
-        scorer = Scorer(model, reader)
-        margins = pair_margins(scorer, held_out.prompts, held_out.chosen, held_out.rejected)
-        if not bool(margins.isfinite().all()):
-            raise TrainingError(
-                f"{name}: rewards of validation pairs are not finite; lower its learning_rate in "
-                "params.yaml"
-            )
-        return margins
-
-    def train(index: int) -> _Run:
-        """One run from the common start."""
-        module = _PreferenceLoss(copy_sharing_frozen(first), params.centering, params.average_decay)
-
-        def evaluate() -> dict[str, float]:
-            margins = validation_margins(module.kept)
-            return {
-                "calibrated_loss": calibrated_loss(margins),
-                "accuracy": accuracy(margins.numpy()),
-            }
-
-        job = Job(
-            name=name if params.runs == 1 else f"{name} {index + 1}/{params.runs}",
-            module=module,
-            rows=encoded,
-            collate=lambda some: _collate(some, encoder.pad_id, head.comparator == "joint"),
-            plan=plan_batches(
-                tuple(map(len, sets)),
-                shares,
-                params.steps,
-                derive_seed(seed, "reward", "rows", index),
-            ),
-            optimiser=params,
-            evaluate=evaluate,
-            best_by="calibrated_loss",
-            evaluations=params.evaluations,
-            seed=derive_seed(seed, "reward", "dropout", index),
-            scratch=scratch / f"run-{index}",
-            after_step=module.follow,
-            constant=frozen_names(module, module.model) if adapted else frozenset(),
+def _validation_margins(prepared: _Prepared, model: RewardModel) -> Tensor:
+    rows = prepared.validation
+    margins = pair_margins(Scorer(model, prepared.reader), rows.prompts, rows.chosen, rows.rejected)
+    if not bool(margins.isfinite().all()):
+        raise TrainingError(
+            f"{prepared.name}: rewards of validation pairs are not finite; lower its learning_rate "
+            "in params.yaml"
         )
-        with recomputing(module.model.backbone, runtime.gradient_checkpointing):
-            history = run(job, runtime)
-        kept = module.kept.state_dict()
-        weights = {key: kept[key].cpu() for key in (learned if adapted else kept)}
-        return _Run(weights, module.kept.device, history.best_step)
+    return margins
 
-    learned = learned_weights(first)
-    adapters = facts_of(first, params.lora)
-    runs = [train(index) for index in range(params.runs)]
-    model = first.to(runs[0].device).eval()
-    if adapted:
-        merge_adapters(model, [one.weights for one in runs])
+
+class _Run(NamedTuple):
+    """What one run kept: its weights on the CPU, where they were, and the step that was best."""
+
+    weights: dict[str, Tensor]
+    device: torch.device
+    best_step: int
+
+
+def _run(prepared: _Prepared, index: int, scratch: Path, runtime: Runtime) -> _Run:
+    """Train a copy of the common start."""
+    params = prepared.recipe.params
+    module = _PreferenceLoss(copy_sharing_frozen(prepared.start), prepared.loss, params)
+    job = _job(prepared, module, index, scratch)
+    with recomputing(module.model.backbone, runtime.gradient_checkpointing):
+        history = run(job, runtime)
+    kept = module.kept.state_dict()
+    names = prepared.learned if params.lora.rank else kept
+    return _Run({key: kept[key].cpu() for key in names}, module.kept.device, history.best_step)
+
+
+def _job(prepared: _Prepared, module: _PreferenceLoss, index: int, scratch: Path) -> Job:
+    """A run as the training loop takes it."""
+    name, recipe = prepared.name, prepared.recipe
+    params, comparator = recipe.params, module.model.comparator
+
+    def evaluate() -> dict[str, float]:
+        margins = _validation_margins(prepared, module.kept)
+        return {"calibrated_loss": calibrated_loss(margins), "accuracy": accuracy(margins.numpy())}
+
+    return Job(
+        name=name if params.runs == 1 else f"{name} {index + 1}/{params.runs}",
+        module=module,
+        rows=prepared.rows,
+        collate=partial(_collate, pad_id=prepared.encoder.pad_id, comparator=comparator),
+        plan=plan_batches(
+            tuple(map(len, prepared.sets)),
+            prepared.shares,
+            params.steps,
+            derive_seed(recipe.seed, "reward", "rows", index),
+        ),
+        optimiser=params,
+        evaluate=evaluate,
+        best_by="calibrated_loss",
+        evaluations=params.evaluations,
+        seed=derive_seed(recipe.seed, "reward", "dropout", index),
+        scratch=scratch / f"run-{index}",
+        after_step=module.follow,
+        constant=frozen_names(module, module.model) if params.lora.rank else frozenset(),
+    )
+
+
+def _merge(prepared: _Prepared, runs: Sequence[_Run]) -> RewardModel:
+    """One model of all runs' weights, in the precision that it is saved in."""
+    model = prepared.start.to(runs[0].device).eval()
+    if prepared.recipe.params.lora.rank:
+        merge_adapters(model, [finished.weights for finished in runs])
     else:
         model.load_state_dict(_mean_weights(runs))
-    model.finish(precision)
-    margins = validation_margins(model)
-    scorer, calibration = calibrated(model, encoder, margins, human_rows)
-    facts: dict[str, float | int | str] = {
-        "human_pairs": len(human_rows),
-        "human_dropped_too_long": human_dropped,
-        "synthetic_pairs": sum(map(len, sets[1:])),
-        "synthetic_dropped_too_long": synthetic_dropped,
-        "steps": params.steps,
-        "best_step": round(sum(one.best_step for one in runs) / params.runs, 1),
-        **calibration,
-        **adapters,
+    model.finish(prepared.precision)
+    return model
+
+
+def _mean_weights(runs: Sequence[_Run]) -> dict[str, Tensor]:
+    """The mean of every tensor over the runs, in fp32."""
+    return {
+        key: torch.stack([finished.weights[key].float() for finished in runs]).mean(0)
+        for key in runs[0].weights
     }
-    if start.model != "policy":
-        facts["start"] = Path(start.model).name
-    return TrainedReward(scorer, facts)
+
+
+def _facts(prepared: _Prepared, runs: Sequence[_Run]) -> Facts:
+    """What the card says of the pairs and the runs."""
+    params = prepared.recipe.params
+    return {
+        **counts(prepared.sets, prepared.dropped),
+        "steps": params.steps,
+        "best_step": round(sum(finished.best_step for finished in runs) / params.runs, 1),
+    }
+
+
+def counts(sets: Sequence[Preferences], dropped: Sequence[int]) -> Facts:
+    """Numbers of pairs for a card.
+
+    Args:
+        sets: The human pairs that fit, and the synthetic ones where there are any.
+        dropped: How many of each did not fit.
+    """
+    return {
+        "human_pairs": len(sets[0]),
+        "human_dropped_too_long": dropped[0],
+        "synthetic_pairs": sum(map(len, sets[1:])),
+        "synthetic_dropped_too_long": sum(dropped[1:]),
+    }
+
+
+def start_facts(recipe: Recipe) -> Facts:
+    """Which weights the model started from, where they are not the policy's."""
+    name = recipe.start.model
+    return {} if name == "policy" else {"start": Path(name).name}
 
 
 def calibrated(
@@ -229,9 +387,9 @@ def calibrated(
     """The model scaled to its margins of validation pairs, with statistics of its rewards.
 
     Args:
-        model: Trained; it is scaled in place.
-        encoder: Of its texts.
-        margins: (pairs,) of validation pairs.
+        model: A trained model; it is scaled in place.
+        encoder: How the model reads text.
+        margins: (pairs,), margins of validation pairs.
         human: The training pairs whose rewards RL standardises by.
 
     Returns:
@@ -248,34 +406,19 @@ def calibrated(
     return with_reward_statistics(scorer, _rewards(scorer, human)), facts
 
 
-class _Run(NamedTuple):
-    """What one run kept: its weights on the CPU, where they were, and the step that was best."""
-
-    weights: dict[str, Tensor]
-    device: torch.device
-    best_step: int
-
-
-def _mean_weights(runs: Sequence[_Run]) -> dict[str, Tensor]:
-    """The mean of every tensor over the runs, in fp32."""
-    return {
-        key: torch.stack([one.weights[key].float() for one in runs]).mean(0)
-        for key in runs[0].weights
-    }
-
-
 class _PreferenceLoss(nn.Module):
-    """Bradley–Terry loss of a batch of pairs under the model's comparator.
+    """The loss of a batch of pairs, by the model's comparator.
 
     The moving average of the weights is a submodule, so that checkpoints hold it too. It is what
     validation sees and what is kept: single steps on a few hundred noisy pairs move a reward
     model's accuracy by points.
     """
 
-    def __init__(self, model: RewardModel, centering: float, decay: float) -> None:
+    def __init__(self, model: RewardModel, loss: Loss, params: RewardModelParams) -> None:
         super().__init__()
-        self.model, self.centering = model, centering
-        self.average = MovingAverage(model, decay) if decay else None
+        self.model, self.loss, self.centering = model, loss, params.centering
+        self.settings = loss_settings(params)
+        self.average = MovingAverage(model, params.average_decay) if params.average_decay else None
 
     @property
     def kept(self) -> RewardModel:
@@ -298,16 +441,11 @@ class _PreferenceLoss(nn.Module):
         p_chosen: Tensor,
     ) -> dict[str, Tensor]:
         states = self.model.prompt_states(Padded(prompt_ids, prompt_mask))
-        features = self.model.features(states, Padded(response_ids, response_mask))
-        chosen, rejected = features[:, 0], features[:, 1]
-        if self.model.comparator == "joint":
-            # The two columns are the two orders of the same pair.
-            margin = (chosen[:, 0] - rejected[:, 0]) / 2
-        else:
-            margin = pair_margin(chosen, rejected)
-        loss = bradley_terry_loss(margin, p_chosen)
+        outputs = self.model.features(states, Padded(response_ids, response_mask))
+        margin = self.model.comparator.margin(outputs)
+        loss = self.loss.function(margin, p_chosen, self.settings)
         if self.centering:
-            loss = loss + self.centering * centering_penalty(chosen[:, 0], rejected[:, 0])
+            loss = loss + self.centering * centering_penalty(outputs[:, 0, 0], outputs[:, 1, 0])
         return {"loss": loss}
 
 
@@ -338,30 +476,22 @@ def fitting_pairs(
     return pairs.take(rows), len(pairs) - len(rows)
 
 
-def _encode(encoder: Encoder, pairs: Preferences) -> list[_Row]:
+def _encode(encoder: Encoder, pairs: Preferences, loss: Loss) -> list[_Row]:
     columns = zip(
         encoder.prompts(pairs.prompts),
         encoder.responses(pairs.chosen),
         encoder.responses(pairs.rejected),
-        pairs.p_chosen,
+        pairs.labels(loss),
         strict=True,
     )
     return [_Row(*row) for row in columns]
 
 
-def _collate(rows: list[_Row], pad_id: int, joint: bool) -> dict[str, Tensor]:
-    """(P, S) prompts and (P, 2, T) responses: chosen and rejected, or both orders."""
+def _collate(rows: list[_Row], pad_id: int, comparator: Comparator) -> dict[str, Tensor]:
+    """A batch: prompts (P, S), and the two rows that the comparator reads for a pair, (P, 2, T)."""
     prompts = pad([row.prompt for row in rows], pad_id)
-    pairs = [
-        response
-        for row in rows
-        for response in (
-            (row.chosen + row.rejected, row.rejected + row.chosen)
-            if joint
-            else (row.chosen, row.rejected)
-        )
-    ]
-    responses = pad(pairs, pad_id)
+    both = [ids for row in rows for ids in comparator.rows(row.chosen, row.rejected)]
+    responses = pad(both, pad_id)
     return {
         "prompt_ids": prompts.ids,
         "prompt_mask": prompts.mask,
@@ -372,6 +502,6 @@ def _collate(rows: list[_Row], pad_id: int, joint: bool) -> dict[str, Tensor]:
 
 
 def _rewards(scorer: Scorer, pairs: Preferences) -> Tensor:
-    """Rewards of both responses of every pair; the head's first output."""
+    """The head's first output for both responses of every pair."""
     prompts = [*pairs.prompts, *pairs.prompts]
     return score_rows(scorer, prompts, [*pairs.chosen, *pairs.rejected])[:, 0]

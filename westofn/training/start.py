@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.models.card import read_card
 from westofn.models.folder import load_encoder
@@ -16,7 +17,7 @@ from westofn.networks.encoder_only import build_scratch_encoder
 from westofn.networks.limits import require_room
 from westofn.networks.precision import precision_of
 from westofn.networks.pretrained import load_pretrained
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.params.network import Precision
 from westofn.params.reward_start import RewardStartParams
 from westofn.text.encoding import Encoder
@@ -40,7 +41,7 @@ class Start:
 def reward_start(
     params: RewardStartParams,
     policy: Path,
-    comparator: Comparator,
+    comparator: ComparatorName,
     seed: int,
     *,
     adapted: bool = False,
@@ -60,15 +61,15 @@ def reward_start(
     Raises:
         ModelError: The policy or the start model cannot be loaded, or has too few positions.
     """
+    responses = COMPARATORS[comparator].responses_a_row
     if params.model == "policy":
         start = load_policy(policy)
-        require_room(start.network, start.encoder, str(policy), "sft.model", _responses(comparator))
+        require_room(start.network, start.encoder, str(policy), "sft.model", responses)
         return Start(start.model, start.encoder, precision_of(start.model))
     card = read_card(policy, "policy")
     texts = load_encoder(policy, card)
     prompt = texts.template.max_prompt_tokens
     response = texts.template.max_response_tokens
-    responses = _responses(comparator)
     torch.manual_seed(derive_seed(seed, "reward", "start") % 2**32)
     if params.model != "scratch":
         model, encoder = load_pretrained(
@@ -94,8 +95,3 @@ def reward_start(
         end_id=encoder.eos_id,
     )
     return Start(model, encoder, card.precision)
-
-
-def _responses(comparator: Comparator) -> int:
-    """Return the number of responses in a row."""
-    return 2 if comparator == "joint" else 1

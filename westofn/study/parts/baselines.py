@@ -9,23 +9,12 @@ from __future__ import annotations
 
 from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
-from westofn.core.selection import Selector, select_pairs, top_bottom_pairs
+from westofn.core.selection import select_pairs, top_bottom_pairs
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
 from westofn.study.verdicts import Verdicts
 from westofn.training.arms import preferences_from
-
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-    "study/pools",
-    "study/verdicts.parquet",
-)
 
 
 def run(lab: Lab) -> None:
@@ -45,7 +34,7 @@ def run(lab: Lab) -> None:
         lab.student("hf50_again", hf50, seed=again)
         lab.student("hf100_again", hf100, seed=again)
         lab.student("west_again", hf50, west, seed=again)
-    others: dict[str, Selector] = {"self_training": "random_pair", "best_random": "best_random"}
+    others = {"self_training": "random_pair", "best_random": "best_random"}
     for name, selector in others.items():
         lab.student(name, hf50, from_selection(pools, select_pairs(margins, selector, draws)))
     many = min(16, pools.n_candidates // 2)

@@ -7,6 +7,7 @@ arms use no label that their counterpart lacks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,15 +21,6 @@ from westofn.training.preference import Preferences
 AMOUNTS = (0.25, 0.5)
 FLIPS = (0.1, 0.2)
 DROPOUTS = (0.0, 0.5)
-
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
 
 
 def run(lab: Lab) -> None:
@@ -70,4 +62,4 @@ def flipped(pairs: Preferences, rate: float, seed: int) -> Preferences:
     draws = np.random.default_rng(derive_seed(seed, "study", "noise")).random(len(pairs))
     sides = zip(pairs.chosen, pairs.rejected, (draws < rate).tolist(), strict=True)
     order = [(b, a) if flip else (a, b) for a, b, flip in sides]
-    return Preferences(pairs.prompts, [a for a, _ in order], [b for _, b in order], pairs.p_chosen)
+    return replace(pairs, chosen=[a for a, _ in order], rejected=[b for _, b in order])

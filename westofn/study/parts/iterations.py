@@ -16,7 +16,6 @@ from westofn.models.policy import load_policy
 from westofn.study.lab import Lab
 
 CANDIDATES_A_PROMPT = 16
-INPUTS = ("prepared", "world", "autorater", "reference")  # and the iteration's rm and policy
 
 
 def run(lab: Lab, iteration: str) -> None:
@@ -48,12 +47,12 @@ def run(lab: Lab, iteration: str) -> None:
     }
     for name, path in models.items():
         rewards = score_pool(name, load_reward_models(path, inputs.device), pool)
-        found = evaluate_on_policy(name, drawn.from_pool(rewards), drawn, seed=inputs.seed)
+        measured = evaluate_on_policy(name, drawn.from_pool(rewards), drawn, seed=inputs.seed)
         lab.record(
             "policy_pools",
             policy=iteration,
             model=name,
-            accuracy=found.metrics["on_policy_accuracy"],
+            accuracy=measured.metrics["on_policy_accuracy"],
             ties=drawn.ties,
             pool_gold=float(judged.mean()),
         )

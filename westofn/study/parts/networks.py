@@ -13,15 +13,6 @@ from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
-
 
 def run(lab: Lab) -> None:
     """HF50, HF100, West-of-N and several pairs a prompt."""

@@ -26,16 +26,6 @@ from westofn.training.rl import Prompts, train_rl
 
 STUDENTS = {"hf50": "reference/hf50", "hf100": "reference/hf100", "west": "loop/k1/rm"}
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0/policy",
-    "loop/k1/rm",
-    "reference",
-    "study/pools",
-)
-
 
 def run(lab: Lab) -> None:
     """Both ways of optimising, for each student."""
@@ -101,14 +91,14 @@ def _keep(lab: Lab, student: str, form: GaoForm, curve: Sequence[Record]) -> Non
         lab.record("curves", student=student, method=form, distance=d, **point)
     if (distance > 0).sum() < 3:
         return
-    found = fit_overoptimisation(distance, gold - gold[0], form)
-    measured, fitted = empirical_peak(distance, gold), found.peak()
+    fit = fit_overoptimisation(distance, gold - gold[0], form)
+    measured, fitted = empirical_peak(distance, gold), fit.peak()
     facts: Record = {
         "student": student,
         "method": form,
-        "alpha": found.alpha,
-        "beta": found.beta,
-        "residual_std": found.residual_std,
+        "alpha": fit.alpha,
+        "beta": fit.beta,
+        "residual_std": fit.residual_std,
         "largest_distance": float(distance.max()),
         "measured_peak": measured.d,
         "peak_is_inside": int(measured.interior),

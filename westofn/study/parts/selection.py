@@ -12,7 +12,6 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.filtering import filter_pairs
 from westofn.core.selection import (
     BestWorst,
-    Selector,
     default_sizes,
     exact_best_worst,
     nested_best_worst,
@@ -26,20 +25,11 @@ from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws
 
-SELECTORS: tuple[Selector, ...] = ("best_median", "best_below", "quartiles")
+SELECTORS = ("best_median", "best_below", "quartiles")
 PAIRS_A_PROMPT = (4, 16)
 CONFIDENCES = (0.75, 0.9)
 FILTERS = ((0.25, None), (0.5, None), (0.75, None), (None, 0.25), (None, 0.5), (0.25, 0.25))
 FRACTIONS = (0.25, 0.75)
-
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
 
 
 def run(lab: Lab) -> None:

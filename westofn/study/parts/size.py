@@ -16,15 +16,6 @@ from westofn.models.policy import save_policy
 from westofn.study.lab import Lab
 from westofn.training.sft import Examples, train_sft
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-)
-
 
 def run(lab: Lab) -> None:
     """HF50 and West-of-N from the wider policy's weights."""

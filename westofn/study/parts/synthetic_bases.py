@@ -13,17 +13,6 @@ from westofn.study.synthetic import Pairs, contrasted, judged
 from westofn.study.verdicts import Verdicts
 from westofn.training.preference import Preferences
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0/policy",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-    "study/pools",
-    "study/verdicts.parquet",
-)
-
 
 def run(lab: Lab) -> None:
     """For both sources: alone, doubled, and with West-of-N by a teacher of the source."""

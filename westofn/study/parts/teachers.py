@@ -18,7 +18,7 @@ from torch import Tensor
 
 from westofn.core.agreement import agreement_with_exact, cyclic_triads
 from westofn.core.bound import pair_bound
-from westofn.core.comparators import lower_confidence_margins, margins
+from westofn.core.comparators import COMPARATORS, lower_confidence_margins, margins
 from westofn.core.metrics import correctness
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import BestWorst, default_sizes, exact_best_worst, nested_best_worst
@@ -30,7 +30,7 @@ from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
 from westofn.pairing.select import Pools, select
-from westofn.params.comparator import Comparator
+from westofn.params.comparator import ComparatorName
 from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws
@@ -45,17 +45,6 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 BINS = 10
 
 
-INPUTS = (
-    "prepared",
-    "world",
-    "autorater",
-    "loop/k0",
-    "loop/k1/candidates.parquet",
-    "eval_pool",
-    "study/pools",
-)
-
-
 def run(lab: Lab) -> None:
     """Teachers one by one."""
     joint = _comparators(lab)["joint"]
@@ -65,11 +54,11 @@ def run(lab: Lab) -> None:
         _theorem(lab)
 
 
-def _comparators(lab: Lab) -> dict[Comparator, Ensemble]:
+def _comparators(lab: Lab) -> dict[ComparatorName, Ensemble]:
     """embedding, pointwise, joint: as teachers, and what their pairs teach a student."""
-    teachers: dict[Comparator, Ensemble] = {}
+    teachers: dict[ComparatorName, Ensemble] = {}
     inputs, base = lab.inputs, lab.inputs.params.base_rm
-    comparators: tuple[Comparator, ...] = ("embedding", "pointwise", "joint")
+    comparators: tuple[ComparatorName, ...] = ("embedding", "pointwise", "joint")
     # Tokenised before a clock starts: no teacher is slower for being the first.
     inputs.encoder.prompts(inputs.unlabeled.prompts)
     inputs.encoder.responses([text for pool in inputs.unlabeled.responses for text in pool])
@@ -84,7 +73,7 @@ def _comparators(lab: Lab) -> dict[Comparator, Ensemble]:
             )
         )
         started = time.perf_counter()
-        method = "tournament" if comparator == "joint" else "exact"
+        method = "tournament" if teacher.comparator.reads_pairs else "exact"
         found = select(teacher, inputs.unlabeled, method=method, selector="west", seed=inputs.seed)
         seconds = time.perf_counter() - started
         measured = lab.remembered(
@@ -113,7 +102,8 @@ def _ensembles(lab: Lab) -> None:
     """
     inputs = lab.inputs
     base = inputs.params.base_rm
-    comparator = "embedding" if base.comparator == "joint" else base.comparator
+    reads_pairs = COMPARATORS[base.comparator].reads_pairs
+    comparator = "embedding" if reads_pairs else base.comparator
     head = Head(comparator, base.planes)
     seeds = [derive_seed(inputs.seed, "study", "member", m) % 2**31 for m in range(MEMBERS)]
     members = [

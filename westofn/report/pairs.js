@@ -2,39 +2,11 @@
   "use strict";
 
   const byId = (id) => document.getElementById(id);
-  const embedded = (id) => JSON.parse(byId(id).textContent);
-
-  // Figures: the specifications hold no colours, the theme follows the reader's scheme.
-
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const drawn = embedded("figure-data");
-
-  function theme() {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const font = getComputedStyle(document.body).fontFamily;
-    const words = { labelColor: colour("--text"), titleColor: colour("--quiet"), titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12 };
-    return {
-      background: "transparent",
-      font: font,
-      view: { stroke: null },
-      range: { category: drawn.palettes[dark.matches ? "dark" : "light"] },
-      axis: { ...words, gridColor: colour("--line"), domainColor: colour("--quiet"), tickColor: colour("--quiet") },
-      legend: { ...words, labelFontSize: 12 },
-    };
-  }
-
-  function drawFigures() {
-    const options = { actions: false, renderer: "svg", mode: "vega-lite", config: theme() };
-    for (const element of document.querySelectorAll("[data-figure]")) {
-      window.vegaEmbed(element, drawn.specs[element.dataset.figure][element.dataset.panel], options);
-    }
-  }
 
   // Pairs: text reaches the page through textContent only, so it never becomes markup.
 
   const PAGE_ROWS = 25;
-  const data = embedded("pair-data");
+  const data = JSON.parse(byId("pair-data").textContent);
   const column = Object.fromEntries(data.columns.map((name, index) => [name, index]));
   const TEXTS = [column.prompt, column.chosen, column.rejected];
   const NUMBERS = {
@@ -132,7 +104,4 @@
     head.querySelector("button").addEventListener("click", () => sortBy(head));
   }
   find();
-
-  drawFigures();
-  dark.addEventListener("change", drawFigures);
 })();

@@ -1,10 +1,67 @@
-"""The arms of the study by table: names, titles, and what each is compared with."""
+"""What the study shows: its metrics with their units, and its arms by table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from westofn.study.parts import Part
+
 REFERENCE = "hf50"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured number as it is shown.
+
+    Attributes:
+        title: With its unit, as the head of a column.
+        scale: What a value is multiplied by for that unit.
+        digits: Decimals that are shown.
+        gain: What a sentence calls a difference, after its number; empty where none speaks of it.
+    """
+
+    title: str
+    scale: float
+    digits: int
+    gain: str = ""
+
+    @property
+    def name(self) -> str:
+        """The title without its unit."""
+        return self.title.partition(",")[0]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share, shown in percent and its differences in points."""
+        return self.scale == 100.0
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("held-out accuracy, %", 100.0, 1, "points of held-out accuracy"),
+    "high_confidence_accuracy": Metric("accuracy on sure pairs, %", 100.0, 1),
+    "on_policy_accuracy": Metric("on-policy accuracy, %", 100.0, 1, "points of on-policy accuracy"),
+    "best_of_n_gold": Metric("best-of-64 gold", 1.0, 2, "of best-of-64 gold"),
+    "best_of_n_win_rate": Metric("best-of-64 win rate, %", 100.0, 1, "points of best-of-64 wins"),
+    "ece": Metric("calibration error, %", 100.0, 1),
+    "label_accuracy": Metric("right labels, %", 100.0, 1, "points of right labels"),
+    "rl_gold": Metric("RL gold", 1.0, 2, "of RL gold"),
+    "rl_win_rate": Metric("RL win rate, %", 100.0, 1),
+    "rl_kl": Metric("RL KL, nats", 1.0, 1),
+}
+ACCURACIES = ("accuracy", "on_policy_accuracy")
+WITH_GOLD = (*ACCURACIES, "best_of_n_gold")
+SHOWN = (*WITH_GOLD, "best_of_n_win_rate")
+"""The metrics of the tables of arms."""
+
+MAIN_ARMS = {
+    "hf50": "HF50",
+    "hf100": "HF100",
+    "prior": "HF50 + covariance prior",
+    "k1": "West-of-N, round 1",
+    "k2": "West-of-N, round 2",
+    "k3": "West-of-N, round 3",
+}
+"""Arms of metrics.json -> their titles, in order."""
 
 PAPER: dict[tuple[str, str, str], float] = {
     ("west", "hf50", "accuracy"): 0.016,  # 70.9 to 72.5 %
@@ -22,21 +79,24 @@ class Group:
     Attributes:
         key: In URLs and plots.
         title: Above the table.
-        says: One sentence on what varies.
-        part: Whose records they are.
+        note: One sentence on what varies.
+        part: The part that measures them.
         arms: Name -> title, in order.
-        against: The arm that differences are taken to, of `against_part`.
-        against_part: Its part.
+        against: The arm that differences are taken to.
+        against_part: The part that measures it.
     """
 
     key: str
     title: str
-    says: str
-    part: str
+    note: str
+    part: Part
     arms: dict[str, str]
     against: str = REFERENCE
-    against_part: str = "baselines"
+    against_part: Part = Part.BASELINES
 
+
+FEWER = "Teacher and student see these pairs only."
+NOISIER = "On top of the annotators' own noise."
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -44,7 +104,7 @@ GROUPS: tuple[Group, ...] = (
         "Baselines",
         "HF50 is half of the human pairs; every other arm adds one pair for each prompt of the "
         "other half, mixed 1:1, and takes the same steps.",
-        "baselines",
+        Part.BASELINES,
         {
             "hf50": "HF50",
             "west": "HF50 + West-of-N",
@@ -63,7 +123,7 @@ GROUPS: tuple[Group, ...] = (
         "The covariance prior instead of synthetic pairs",
         "A linear head on the frozen features of the SFT policy; the prior prefers directions in "
         "which the policy's samples vary, and no candidate is labelled.",
-        "baselines",
+        Part.BASELINES,
         {
             "hf50": "HF50",
             "prior": "HF50 + prior, p by validation",
@@ -78,7 +138,7 @@ GROUPS: tuple[Group, ...] = (
         "The same data with trained networks",
         "All weights learn instead of a linear head on frozen features; the same pairs. "
         "Differences are to the network of HF50.",
-        "networks",
+        Part.NETWORKS,
         {
             "network_hf50": "HF50, network",
             "network_hf50_again": "HF50, network, again",
@@ -87,14 +147,14 @@ GROUPS: tuple[Group, ...] = (
             "network_hf100": "HF100, network",
         },
         "network_hf50",
-        "networks",
+        Part.NETWORKS,
     ),
     Group(
         "linear",
         "The same data with linear heads",
         "A linear head on frozen features learns instead of all weights; the same pairs. "
         "Differences are to the linear head of HF50.",
-        "networks",
+        Part.NETWORKS,
         {
             "linear_hf50": "HF50, linear",
             "linear_west": "HF50 + West-of-N, linear",
@@ -102,14 +162,14 @@ GROUPS: tuple[Group, ...] = (
             "linear_hf100": "HF100, linear",
         },
         "linear_hf50",
-        "networks",
+        Part.NETWORKS,
     ),
     Group(
         "repeats",
         "Controls: another training seed, shuffled labels",
         "What two trainings of one arm differ by, and HF50 with the order of every pair drawn by a "
         "coin.",
-        "baselines",
+        Part.BASELINES,
         {
             "hf50_again": "HF50, again",
             "west_again": "HF50 + West-of-N, again",
@@ -121,40 +181,40 @@ GROUPS: tuple[Group, ...] = (
         "rlaif_bases",
         "West-of-N on top of RLAIF, without human labels",
         "D_L is here labelled by the AI judge; differences are to that data alone.",
-        "synthetic_bases",
+        Part.SYNTHETIC_BASES,
         {
             "rlaif_only": "RLAIF",
             "rlaif_west": "RLAIF + West-of-N",
             "rlaif_double": "RLAIF, twice the pairs",
         },
         "rlaif_only",
-        "synthetic_bases",
+        Part.SYNTHETIC_BASES,
     ),
     Group(
         "rlcd_bases",
         "West-of-N on top of RLCD, without human labels",
         "D_L is here labelled by the contrast prompt; differences are to that data alone.",
-        "synthetic_bases",
+        Part.SYNTHETIC_BASES,
         {
             "rlcd_only": "RLCD",
             "rlcd_west": "RLCD + West-of-N",
             "rlcd_double": "RLCD, twice the pairs",
         },
         "rlcd_only",
-        "synthetic_bases",
+        Part.SYNTHETIC_BASES,
     ),
     Group(
         "sizes",
         "Pool size N",
         "West-of-N among the first N of the same 64 candidates.",
-        "selection",
+        Part.SELECTION,
         {f"n{n}": f"N = {n}" for n in (2, 4, 8, 16, 32, 64)},
     ),
     Group(
         "selectors",
         "Selectors",
         "One pair a prompt unless the name says more; the same pools, teacher and steps.",
-        "selection",
+        Part.SELECTION,
         {
             "n64": "west (best and worst)",
             "best_below": "best, and the one at mean − 2 sd",
@@ -172,7 +232,7 @@ GROUPS: tuple[Group, ...] = (
         "filters",
         "Filters",
         "West-of-N pairs above a quantile of confidence, of log-likelihood a token, or both.",
-        "selection",
+        Part.SELECTION,
         {
             "n64": "none",
             "filter_c25": "confidence 0.25",
@@ -187,7 +247,7 @@ GROUPS: tuple[Group, ...] = (
         "mixing",
         "Mixing and targets",
         "Share of West-of-N pairs in the batch, and the teacher's probability as the target.",
-        "selection",
+        Part.SELECTION,
         {
             "mix25": "1/4 synthetic",
             "n64": "1/2 synthetic",
@@ -200,7 +260,7 @@ GROUPS: tuple[Group, ...] = (
         "comparators",
         "The teacher's comparator",
         "What a student learns from each teacher's pairs.",
-        "teachers",
+        Part.TEACHERS,
         {
             "by_embedding": "embedding, exact",
             "by_pointwise": "pointwise, exact",
@@ -212,7 +272,7 @@ GROUPS: tuple[Group, ...] = (
         "Ensembles of four teachers",
         "Mean margin, and mean − 1 standard deviation (lower confidence bound); other seeds than "
         "the main pipeline's teacher.",
-        "teachers",
+        Part.TEACHERS,
         {
             "single": "one teacher",
             "ensemble": "mean of 4",
@@ -223,42 +283,53 @@ GROUPS: tuple[Group, ...] = (
         Group(
             key,
             title,
-            says,
-            "data",
-            {without: f"{name}", f"{without}_west": f"{name} + West-of-N"},
-            without,
-            "data",
+            note,
+            Part.DATA,
+            {key: name, f"{key}_west": f"{name} + West-of-N"},
+            key,
+            Part.DATA,
         )
-        for key, title, says, without, name in (
-            ("human25", "A quarter of HF50", "Teacher and student see these pairs only.",
-             "human25", "1/4 of HF50"),
-            ("human50", "Half of HF50", "Teacher and student see these pairs only.",
-             "human50", "1/2 of HF50"),
-            ("noise10", "One label in ten flipped", "On top of the annotators' own noise.",
-             "noise10", "HF50, 10 % flipped"),
-            ("noise20", "One label in five flipped", "On top of the annotators' own noise.",
-             "noise20", "HF50, 20 % flipped"),
-            ("dropout0", "Student without dropout", "Of the read-out.", "dropout0", "HF50"),
-            ("dropout50", "Noisy student", "Dropout 0.5 of the read-out.", "dropout50", "HF50"),
+        for key, title, note, name in (
+            (
+                "human25",
+                "A quarter of HF50",
+                FEWER,
+                "1/4 of HF50",
+            ),
+            ("human50", "Half of HF50", FEWER, "1/2 of HF50"),
+            (
+                "noise10",
+                "One label in ten flipped",
+                NOISIER,
+                "HF50, 10 % flipped",
+            ),
+            (
+                "noise20",
+                "One label in five flipped",
+                NOISIER,
+                "HF50, 20 % flipped",
+            ),
+            ("dropout0", "Student without dropout", "No dropout of the read-out.", "HF50"),
+            ("dropout50", "Noisy student", "Dropout 0.5 of the read-out.", "HF50"),
         )
     ),
     Group(
         "human200",
         "West-of-N on top of HF100",
         "Teacher and student see all human pairs; D_U's prompts are labelled twice.",
-        "data",
+        Part.DATA,
         {"human200_west": "HF100 + West-of-N"},
         "hf100",
-        "baselines",
+        Part.BASELINES,
     ),
     Group(
         "wide",
         "A wider student",
         "Students from the weights of a wider policy; the teacher stays.",
-        "size",
+        Part.SIZE,
         {"wide": "HF50, wide", "wide_west": "HF50 + West-of-N, wide"},
         "wide",
-        "size",
+        Part.SIZE,
     ),
-)  # fmt: skip
+)
 """Every table of arms, in the order in which they are shown."""

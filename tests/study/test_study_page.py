@@ -1,29 +1,31 @@
+"""The study's page on a planted study: points, findings, figures and what is not drawn."""
+
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
-from planted_study import planted
 
+from tests.study.planted import planted
 from westofn.errors import DataError
-from westofn.report import build, page
-from westofn.report import study_findings as findings
-from westofn.report import study_records as records
-from westofn.report.build import ReportPaths, build_report
+from westofn.report import build, html
 from westofn.report.figures import figure_png, figure_specs
-from westofn.report.study import build_study
-from westofn.report.study_figures import NOTHING
-from westofn.report.study_results import Study, main_difference, read_study, table_difference
+from westofn.study.means import main_difference, table_difference
+from westofn.study.pages import families, findings
+from westofn.study.pages import points as records
+from westofn.study.pages.figures import NOTHING
+from westofn.study.pages.html import ORDER, ShownFigure, shown_figures, write_study_page
+from westofn.study.records import Study, read_study
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = {family.key: family for family in records.FAMILIES}
+FAMILIES = {family.key: family for family in families.FAMILIES}
 PANELS = {
     "study_baselines": 3,
+    "study_prior": 3,
+    "study_networks": 3,
     "study_pool_size": 3,
     "study_selectors": 2,
     "study_filters": 2,
@@ -46,7 +48,11 @@ def written(path: Path, value: object) -> Path:
 def test_the_committed_study_can_be_read() -> None:
     study = read_study(ROOT / "study.json")
     assert len(study.runs) == len(study.seeds)
-    assert build_study(study).measured is bool(study.seeds)
+    assert bool(shown_figures(study)) is bool(study.seeds)
+
+
+def drawn(study: Study) -> dict[str, ShownFigure]:
+    return {item.figure.key: item for item in shown_figures(study)}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,7 @@ def test_arms_are_also_compared_with_the_one_that_they_vary() -> None:
 
 def test_west_of_n_is_compared_within_each_setting() -> None:
     rows = records.differences(planted().runs, FAMILIES["conditions"])
-    assert [row.title for row in rows] == list(records.CONDITIONS.values())
+    assert [row.title for row in rows] == list(families.CONDITIONS.values())
     values = {row.arm: row.differences["accuracy"].mean for row in rows}
     assert values["west"] == pytest.approx(0.03)
     assert values["noise20_west"] == pytest.approx(0.04)
@@ -174,16 +180,16 @@ def test_the_fitted_curve_begins_at_the_mean_gold_and_ends_at_the_largest_distan
 
 
 def test_a_figure_of_differences_says_what_its_seeds_could_have_seen() -> None:
-    power = {item.figure.key: item.power for item in build_study(planted()).shown}
+    power = {key: item.power for key, item in drawn(planted()).items()}
     levels = {key for key, text in power.items() if not text}
     assert levels == {"study_theorem", "study_overoptimisation"}
     # Seeds differ by 0.01, so (4.303 + 1.061) · 1 / sqrt(3) = 3.1 points; gold by ten times that.
     assert power["study_baselines"] == (
-        "With three seeds, a difference to HF50 below ±3.1 points of held-out accuracy / ±3.1 "
-        "points of on-policy accuracy / ±0.31 of best-of-64 gold would be seen in fewer than four "
-        "of five repeats (for the row of middle spread)."
+        "With three seeds, a true difference to HF50 smaller than 3.1 points of held-out accuracy "
+        "/ 3.1 points of on-policy accuracy / 0.31 of best-of-64 gold would be detected with "
+        "less than 80 % probability (median over the rows)."
     )
-    assert not any(item.power for item in build_study(planted((7,))).shown)
+    assert not any(item.power for item in shown_figures(planted((7,))))
 
 
 def test_differences_that_the_paper_reports_say_what_they_exclude() -> None:
@@ -215,7 +221,7 @@ def test_seeds_without_the_studys_arms_are_named_and_leave_its_figures() -> None
     study = planted()
     short = Study([*study.seeds, 9], [*study.runs, {**study.runs[0], "arms": {}, "tables": {}}])
     assert "Only 3 of these seeds have all parts" in findings.scope(short)
-    captions = {item.figure.key: item.numbers.caption for item in build_study(short).shown}
+    captions = {key: item.numbers.caption for key, item in drawn(short).items()}
     assert captions.pop("study_rounds") == "Means over 4 seeds"
     assert all("3 of 4 seeds" in caption for caption in captions.values())
     assert len(captions) == len(PANELS) - 1
@@ -227,7 +233,7 @@ def test_rounds_stand_between_the_references_and_are_compared_by_seed() -> None:
     runs = planted().runs
     rows = records.round_rows(runs, ("accuracy", "rl_gold"))
     assert [row.title for row in rows] == ["HF50", "k1", "k2", "k3", "HF100"]
-    gold = records.by_round(rows, "rl_gold", 1.0)
+    gold = records.by_round(rows, "rl_gold")
     assert [row["arm"] for row in gold] == ["k1", "k2", "k3"]
     text = findings.rounds(runs)
     assert "k1 against HF50: held-out accuracy is higher by 3.0 points (0.5 to 5.5)" in text
@@ -239,22 +245,21 @@ def test_rounds_stand_between_the_references_and_are_compared_by_seed() -> None:
 
 def test_one_seed_has_no_interval_and_no_effect() -> None:
     study = planted((7,))
-    section = build_study(study)
-    assert section.scope.startswith("Seed 7; one seed has no interval")
-    for item in section.shown:
+    assert findings.scope(study).startswith("Seed 7; one seed has no interval")
+    for item in shown_figures(study):
         if not item.finding.startswith("Gold by"):
             assert "unknown, one seed" in item.finding, item.figure.key
         assert not re.search(r"is (higher|lower)|(higher|lower) with", item.finding)
     forest = records.forest(records.differences(study.runs, FAMILIES["baselines"]), "accuracy")
     assert not any(row["excludes_zero"] or "low" in row for row in forest)
-    for figure in section.figures:
-        assert figure_specs(figure)
+    for item in shown_figures(study):
+        assert figure_specs(item.figure)
 
 
 def test_every_figure_has_its_panels_a_finding_and_numbers() -> None:
-    section = build_study(planted())
-    assert {figure.key: len(figure.panels) for figure in section.figures} == PANELS
-    for item in section.shown:
+    shown = drawn(planted())
+    assert {key: len(item.figure.panels) for key, item in shown.items()} == PANELS
+    for item in shown.values():
         assert item.finding.endswith(".")
         assert item.numbers.rows
         widths = {len(row.cells) for row in item.numbers.rows}
@@ -262,7 +267,7 @@ def test_every_figure_has_its_panels_a_finding_and_numbers() -> None:
 
 
 def test_specs_name_their_axes_and_bring_no_colours() -> None:
-    specs = [spec for figure in build_study(planted()).figures for spec in figure_specs(figure)]
+    specs = [spec for item in shown_figures(planted()) for spec in figure_specs(item.figure)]
     assert len(specs) == sum(PANELS.values())
     for spec in specs:
         assert spec["width"] == "container"
@@ -287,7 +292,7 @@ def test_what_was_not_measured_says_so_and_leaves_the_rest() -> None:
     for run in study.runs:
         del run["arms"]["teachers"]
         del run["tables"]["theorem"], run["tables"]["confidence"]
-    absent = {item.figure.key: item for item in build_study(study).shown if not item.figure.panels}
+    absent = {key: item for key, item in drawn(study).items() if not item.figure.panels}
     assert set(absent) == {"study_comparators", "study_ensembles", "study_theorem"}
     assert {item.figure.why_absent for item in absent.values()} == {NOTHING}
     assert not any(item.finding for item in absent.values())
@@ -299,64 +304,65 @@ def test_without_gold_the_policies_accuracy_and_gold_are_left_out() -> None:
         for part in run["arms"].values():
             for arm in part.values():
                 arm.pop("on_policy_accuracy"), arm.pop("best_of_n_gold"), arm.pop("label_accuracy")
-    figures = {figure.key: figure for figure in build_study(study).figures}
-    assert [panel.title for panel in figures["study_baselines"].panels] == ["Held-out accuracy"]
+    baselines = drawn(study)["study_baselines"].figure
+    assert [panel.title for panel in baselines.panels] == ["Held-out accuracy"]
     assert "on-policy" not in findings.pool_size(study.runs)
 
 
 def test_a_study_figure_is_drawn_as_png() -> None:
-    figures = {figure.key: figure for figure in build_study(planted()).figures}
-    png = figure_png(figures["study_comparators"])
+    png = figure_png(drawn(planted())["study_comparators"].figure)
     assert png.startswith(b"\x89PNG\r\n")
 
 
-def paths(run: Run) -> ReportPaths:
-    out = run.data.parent / "out"
-    return ReportPaths(out / "metrics.json", out / "plots", out / "report.html")
+def test_every_family_has_its_place_on_the_page() -> None:
+    assert {family.key for family in families.FAMILIES} < set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
 
 
 @pytest.fixture
-def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes seconds: the PNGs and the drawing library."""
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the page goes, without what takes seconds: the PNGs and the drawing library."""
     monkeypatch.setattr(build, "figure_png", lambda figure: figure.key.encode())
-    monkeypatch.setattr(page, "drawing_library", lambda: "window.vegaEmbed = () => {};")
+    monkeypatch.setattr(html, "drawing_library", lambda: "window.vegaEmbed = () => {};")
+    return tmp_path / "study" / "study.html"
 
 
-@pytest.mark.usefixtures("no_drawing")
-def test_a_page_without_a_study_says_how_to_run_one(make_run: Callable[..., Run]) -> None:
-    run = make_run()
-    build_report(run.inputs(), planted(), (out := paths(run)))
-    assert (out.plots / "png/study_rounds.png").exists()
-    build_report(run.inputs(), Study([], []), out)
-    text = out.page.read_text()
+def test_a_page_without_a_study_says_how_to_run_one(page: Path) -> None:
+    write_study_page(Study([], []), page)
+    text = page.read_text()
     assert "No study has been run" in text
     assert "<code>make study</code>" in text
     assert "embedded world with the committed parameters" in text
-    assert "study_baselines" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
-    assert not list(out.plots.glob("png/study_*"))
+    assert "<figure>" not in text
+    assert not list(page.parent.glob("png/*"))
 
 
-@pytest.mark.usefixtures("no_drawing")
-def test_the_page_shows_every_study_figure_and_names_its_seeds(run: Run) -> None:
-    build_report(run.inputs(), planted(), paths(run))
-    text = paths(run).page.read_text()
+def test_the_page_shows_every_figure_and_names_its_seeds(page: Path) -> None:
+    write_study_page(planted(), page)
+    text = page.read_text()
     for key, panels in PANELS.items():
         assert text.count(f'data-figure="{key}"') == panels
-        assert (paths(run).plots / f"png/{key}.png").read_bytes() == key.encode()
+        assert (page.parent / f"png/{key}.png").read_bytes() == key.encode()
     assert "Seeds 3, 4, 5: each has its own world" in text
     assert "embedded world with the committed parameters" in text
     assert text.count("<details>") == text.count("<summary>") == len(PANELS)
     assert len(text.encode()) < 1_000_000  # without the drawing library, which has 0.8 MB
 
 
-@pytest.mark.usefixtures("no_drawing")
-def test_text_of_study_json_never_becomes_markup(run: Run) -> None:
+def test_the_page_fetches_nothing(page: Path) -> None:
+    write_study_page(planted(), page)
+    tags = re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.DOTALL)
+    assert not re.search(r"<[^>]*\b(src|href|data)=", tags)
+    assert "default-src 'none'" in tags
+
+
+def test_text_of_study_json_never_becomes_markup(page: Path) -> None:
     hostile = "</script><img src=x onerror=alert(1)>"
     study = planted()
     for seed in study.runs:
         seed["tables"]["fits"][0]["student"] = hostile
         seed["tables"]["curves"][0]["student"] = hostile
-    build_report(run.inputs(), study, paths(run))
-    text = paths(run).page.read_text()
+    write_study_page(study, page)
+    text = page.read_text()
     assert "<img" not in text
     assert "&lt;/script&gt;&lt;img src=x" in text  # in the table of fits

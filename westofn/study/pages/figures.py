@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from westofn.report import study_charts as charts
 from westofn.report.figures import Figure, Panel
-from westofn.report.study_findings import ROUND_METRICS, metric_name, round_name
-from westofn.report.study_records import (
-    ACCURACIES,
+from westofn.study.catalogue import ACCURACIES, METRICS
+from westofn.study.pages import charts
+from westofn.study.pages.families import Family
+from westofn.study.pages.points import (
     METHODS,
-    Family,
+    ROUND_METRICS,
     by_round,
     by_size,
     confidence,
@@ -23,29 +23,29 @@ from westofn.report.study_records import (
     round_rows,
     theorem,
 )
-from westofn.report.study_results import METRICS, Run
+from westofn.study.records import Run
 
-NOTHING = "This study measured nothing for it."
+NOTHING = "This study has no data for it."
 ROW_HEIGHT, FRAME_HEIGHT = 34, 62
-"""Of a chart of arms, in pixels: a row of two lines of text; axis and title."""
+"""Pixels in a chart of arms for an arm, whose name may have two lines; and for axis and title."""
 THEOREM_HEIGHT = 400
-"""With a legend of five lines."""
+"""Pixels of a chart with a legend of five lines."""
 DOTS = "A dot is a mean over seeds and its line the 95 % interval; filled: it excludes zero."
 METHOD_TITLES = {"best_of_n": "best of n", "rl": "RL"}
 
 
 def family_figure(runs: Sequence[Run], family: Family) -> Figure:
     """Paired differences of a family's arms, a panel a metric."""
-    found = differences(runs, family)
+    arms = differences(runs, family)
     panels = []
-    for metric in family.metrics:
-        records = forest(found, metric)
+    for key in family.metrics:
+        records, metric = forest(arms, key), METRICS[key]
         if records:
-            unit = "points" if METRICS[metric][1] == 100.0 else "gold reward"
+            unit = "points" if metric.is_share else "gold reward"
             chart = charts.forest(records, f"difference, {unit}")
             height = ROW_HEIGHT * len(records) + FRAME_HEIGHT
-            panels.append(Panel(_capital(metric_name(metric)), chart, height))
-    return _figure(family.key, family.title, f"{family.says} {DOTS}", panels)
+            panels.append(Panel(_capital(metric.name), chart, height))
+    return _figure(family.key, family.title, f"{family.note} {DOTS}", panels)
 
 
 def pool_size_figure(runs: Sequence[Run]) -> Figure:
@@ -59,7 +59,7 @@ def pool_size_figure(runs: Sequence[Run]) -> Figure:
         records = by_size(sizes, metric)
         if records:
             chart = charts.by_size(records, "difference to HF50, points", zero=True)
-            panels.append(Panel(f"Student's {metric_name(metric)}", chart))
+            panels.append(Panel(f"Student's {METRICS[metric].name}", chart))
     reading = (
         "West-of-N among the first N of the same candidates. A label is right where the gold "
         "annotator also prefers the chosen response. Bars: 95 % intervals over seeds. Dashed: no "
@@ -111,13 +111,13 @@ def overoptimisation_figure(runs: Sequence[Run]) -> Figure:
 
 def rounds_figure(runs: Sequence[Run]) -> Figure:
     """The main pipeline's metrics by round of the loop."""
-    found = round_rows(runs, tuple(ROUND_METRICS))
+    arms = round_rows(runs, ROUND_METRICS)
     panels = []
-    for metric, (title, scale, _) in ROUND_METRICS.items():
-        records = by_round(found, metric, scale)
+    for key in ROUND_METRICS:
+        records, metric = by_round(arms, key), METRICS[key]
         if any(row["is_round"] for row in records):
-            axis = title if scale == 100.0 else "gold reward"
-            panels.append(Panel(_capital(round_name(metric)), charts.rounds(records, axis)))
+            axis = metric.title if metric.is_share else "gold reward"
+            panels.append(Panel(_capital(metric.name), charts.rounds(records, axis)))
     reading = (
         "In each round the last student is the new base model and the last policy, after RL, "
         "writes the new pools. RL gold is the mean gold reward of the policy that is trained "

@@ -1,4 +1,4 @@
-"""The charts of the study over seeds, as Altair layers over the records of `study_records`.
+"""The charts of the study, as Altair layers over the records of `points`.
 
 A record has its mean and, where more than one seed gives an interval, its ends `low` and `high`.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from westofn.report import marks
 from westofn.report.plots import Records
-from westofn.report.study_records import ROUNDS, THEOREM_LINES
+from westofn.study.pages.points import ROUNDS, THEOREM_LINES
 
 if TYPE_CHECKING:
     import altair as alt

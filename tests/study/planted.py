@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from westofn.report.study_catalogue import GROUPS
-from westofn.report.study_results import Study
+from westofn.study.catalogue import GROUPS
+from westofn.study.records import Study
 
 PATTERN = (-0.01, 0.0, 0.01)
 """What seeds add to an effect: standard deviation 0.01, so the t-interval is ± 2.484 points."""
