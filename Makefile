@@ -30,6 +30,7 @@ check: $(READY)
 	ruff check .
 	mypy
 	lint-imports
+	vulture
 	python -m tests.repo.deps --check
 
 format: $(READY)

@@ -12,7 +12,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.networks.encoder_decoder import build_scratch
 from westofn.params.comparator import ComparatorName
 from westofn.params.lora import AdapterParams, LoraParams
-from westofn.params.network import Readout
+from westofn.params.network import ModelSize, Readout
 from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams, ScratchEncoder
 from westofn.params.rlhf import RlhfParams
@@ -41,6 +41,7 @@ PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue ca
 RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
 READOUTS: tuple[Readout, ...] = ("mean", "last")
 NO_LORA = LoraParams(rank=0, alpha=16.0, targets="all-linear", dropout=0.0)
+TINY = ModelSize(width=16, layers=2, heads=2, feed_forward=32, dropout=0.0)
 COMPARATORS: tuple[ComparatorName, ...] = ("embedding", "joint", "pointwise")
 
 
@@ -49,20 +50,17 @@ def texts() -> list[str]:
     return [f"{word} {word}" for word in VOCABULARY]
 
 
-def tiny_backbone(encoder: Encoder, seed: int = 0, **options: Any) -> T5ForConditionalGeneration:
+def tiny_backbone(
+    encoder: Encoder, seed: int = 0, vocabulary: int | None = None, **size: Any
+) -> T5ForConditionalGeneration:
     """Two layers of width 16, without dropout, in evaluation mode."""
     torch.manual_seed(seed)
-    settings: dict[str, Any] = {
-        "vocabulary": len(encoder.tokenizer),
-        "width": 16,
-        "layers": 2,
-        "heads": 2,
-        "feed_forward": 32,
-        "dropout": 0.0,
-        "pad_id": encoder.pad_id,
-        "eos_id": encoder.eos_id,
-    }
-    return build_scratch(**(settings | options)).eval()
+    return build_scratch(
+        TINY.model_copy(update=size),
+        vocabulary=vocabulary or len(encoder.tokenizer),
+        pad_id=encoder.pad_id,
+        eos_id=encoder.eos_id,
+    ).eval()
 
 
 def tiny_policy(encoder: Encoder, seed: int = 0, **options: Any) -> Policy:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from westofn.artifacts.json_file import read_json, write_json
+from westofn.artifacts.json_file import write_json
 from westofn.evaluation.records import Record
 from westofn.study.means import Cell, cell
 
@@ -87,15 +87,6 @@ def rounded(value: Any) -> Any:
 def write_runs(runs: Sequence[Run], settings: Mapping[str, Any], out: Path) -> None:
     """Write settings and all runs; whole or not at all."""
     write_json({"settings": settings, "runs": [rounded(asdict(run)) for run in runs]}, out)
-
-
-def read_runs(path: Path) -> list[Run]:
-    """Read what `write_runs` wrote.
-
-    Raises:
-        DataError: The file is missing or broken.
-    """
-    return [run_of(record) for record in read_json(path, "make human")["runs"]]
 
 
 Get = Callable[[Run], float | None]

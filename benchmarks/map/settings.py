@@ -41,12 +41,6 @@ class Place:
         return f"{self.alignment:g}, {self.off_policyness:g}, {self.labels}"
 
 
-PLACES = tuple(
-    Place(alignment, off, labels)
-    for alignment in ALIGNMENTS
-    for off in OFF_POLICYNESSES
-    for labels in LABELS
-)
 SIZES_AT = Place(0.9, 1.0, 100)
 """Where the gain against N is measured."""
 NETWORK_PLACES = (

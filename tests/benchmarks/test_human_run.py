@@ -15,7 +15,7 @@ from benchmarks.human import __main__ as command
 from benchmarks.human import run as module
 from benchmarks.human.corpus import Features
 from benchmarks.human.page import ARMS, human_data_page
-from benchmarks.human.records import Run, read_runs
+from benchmarks.human.records import Run, run_of
 from benchmarks.human.run import Benchmark
 from benchmarks.human.settings import CONDITIONS, SCRATCH, TASKS, tasks_of
 from tests.benchmarks.human_rows import tiny, write_human_data
@@ -124,7 +124,7 @@ def test_the_command_writes_records_and_page(
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 0
-    (run,) = read_runs(out)
+    (run,) = map(run_of, json.loads(out.read_text("utf-8"))["runs"])
     assert (run.task, run.model, run.seed) == ("hh-harmless", "scratch", 7)
     assert "--seeds 1 --first-seed 7 --task hh-harmless" in page.read_text("utf-8")
     assert str(tmp_path) not in out.read_text("utf-8")

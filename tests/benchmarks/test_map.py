@@ -16,7 +16,14 @@ from benchmarks.map.figures import write_figures
 from benchmarks.map.linear import differences_to, label_accuracy, linear_arms, measure_pool
 from benchmarks.map.page import map_page, outcomes
 from benchmarks.map.run import write_map
-from benchmarks.map.settings import NETWORK_PLACES, PLACES, SIZES_AT
+from benchmarks.map.settings import (
+    ALIGNMENTS,
+    LABELS,
+    NETWORK_PLACES,
+    OFF_POLICYNESSES,
+    SIZES_AT,
+    Place,
+)
 from benchmarks.map.summary import cells, gain_of, over_cells, ratio
 from westofn.core.seeds import derive_seed
 
@@ -29,6 +36,7 @@ GAIN = {
 }
 ARMS = ("hf100", "west", "west16", "n2", "best_random", "prior1", "prior")
 SIZES = ("n4", "n8", "n16", "n32")
+PLACES = [Place(*knobs) for knobs in product(ALIGNMENTS, OFF_POLICYNESSES, LABELS)]
 
 
 def gains(scale: float, arms: tuple[str, ...]) -> dict[str, Any]:

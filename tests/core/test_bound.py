@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.core.bound import asymptotic_bound, epsilon, pair_bound
+from westofn.core.bound import epsilon, pair_bound
 from westofn.core.selection import exact_best_worst
 
 PAIRS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30)
@@ -54,11 +54,6 @@ def test_pair_bound_subtracts_epsilon_down_to_zero() -> None:
     assert pair_bound([1.0, 0.75, 0.1], 0.25).tolist() == [0.75, 0.5, 0.0]
 
 
-@pytest.mark.parametrize(("gap", "bound"), [(0.0, 1.0), (0.125, 0.75), (0.5, 0.0), (0.75, 0.0)])
-def test_asymptotic_bound_is_one_less_two_epsilon(gap: float, bound: float) -> None:
-    assert asymptotic_bound(gap) == bound
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -67,7 +62,7 @@ def test_asymptotic_bound_is_one_less_two_epsilon(gap: float, bound: float) -> N
         (lambda: epsilon([0.5, 0.5], [0.5]), "shapes differ"),
         (lambda: pair_bound([0.5], -0.1), "epsilon is -0.1"),
         (lambda: pair_bound([np.nan], 0.1), "p_model has 1 values that are NaN"),
-        (lambda: asymptotic_bound(1.5), "epsilon is 1.5"),
+        (lambda: pair_bound([0.5], 1.5), "epsilon is 1.5"),
     ],
 )
 def test_unfit_inputs_are_refused(call, message) -> None:

@@ -14,7 +14,6 @@ from westofn.core.linear_reward import (
     balanced_shares,
     directions_of,
     fit_by_validation,
-    prior_root,
     prior_roots,
     within_pool_covariance,
 )
@@ -113,10 +112,10 @@ def test_roots_are_those_of_each_power_alone() -> None:
     pools = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(0))
     covariance = within_pool_covariance(pools)
     for power, root in prior_roots(covariance, (0.0, 0.5, 1.0, 2.0)).items():
-        assert torch.equal(root, prior_root(covariance, power))
+        assert torch.equal(root, prior_roots(covariance, [power])[power])
         assert float(torch.trace(root @ root.T)) == pytest.approx(6)
-    squared = prior_root(covariance, 1.0) @ prior_root(covariance, 1.0)
-    assert torch.allclose(squared, covariance * 6 / torch.trace(covariance), atol=1e-6)
+    root = prior_roots(covariance, [1.0])[1.0]
+    assert torch.allclose(root @ root, covariance * 6 / torch.trace(covariance), atol=1e-6)
 
 
 def test_no_variance_prefers_no_direction() -> None:
@@ -132,7 +131,7 @@ class TestWideFeatures:
         w = directions(0, STRONG)
         x, validation = (human_pairs(w, count, generator) for count in (10, VALIDATION))
         spread = torch.linspace(0.1, 3.0, WIDTH, dtype=torch.float64)
-        return x, validation, prior_root(torch.diag(spread), 1.0)
+        return x, validation, prior_roots(torch.diag(spread), [1.0])[1.0]
 
     @pytest.mark.parametrize("fraction", [None, 0.7])
     def test_as_many_pairs_as_directions_lose_nothing(

@@ -17,7 +17,6 @@ from westofn.core.metrics import (
     confidence_and_correctness,
     correctness,
     expected_calibration_error,
-    high_confidence_accuracy,
     length_diagnostics,
     paired_bootstrap_difference,
     reliability_curve,
@@ -52,38 +51,6 @@ def test_accuracy_does_not_depend_on_scale(margin, scale) -> None:
 
 def test_accuracy_on_a_mask_looks_at_marked_rows_only() -> None:
     assert accuracy([1.0, -1.0, 0.0], [False, True, True]) == 0.25
-
-
-def test_high_confidence_accuracy_takes_the_models_largest_margins() -> None:
-    margin = [4.0, -3.0, 2.0, -1.0, -0.5]
-    assert high_confidence_accuracy(margin, 0.2) == 1.0
-    assert high_confidence_accuracy(margin, 0.4) == 0.5
-    assert high_confidence_accuracy(margin, 0.5) == pytest.approx(2 / 3)  # 2.5 rows, rounded up
-    assert high_confidence_accuracy(margin, 1.0) == accuracy(margin)
-
-
-def test_high_confidence_accuracy_takes_the_annotators_confidence() -> None:
-    margin, confidence = [-9.0, 1.0, 1.0, -9.0], [0.6, 0.9, 1.0, 0.7]
-    assert high_confidence_accuracy(margin, 0.5, confidence) == 1.0
-
-
-def test_rows_that_tie_at_the_edge_of_confidence_are_all_in() -> None:
-    for margin in ([2.0, 1.0, -1.0, -1.0], [-1.0, 2.0, -1.0, 1.0]):
-        assert high_confidence_accuracy(margin, 0.5) == 0.5
-
-
-def test_a_share_that_is_a_whole_number_of_rows_is_not_rounded_up() -> None:
-    # 0.07 * 100 is 7.000000000000001 in binary; 7 rows are meant, all right; the eighth is wrong.
-    margin = [float(100 - row) for row in range(7)] + [-93.0] + [0.1] * 92
-    assert high_confidence_accuracy(margin, 0.07) == 1.0
-
-
-@given(MARGINS, st.floats(0.01, 1), st.randoms(use_true_random=False))
-def test_high_confidence_accuracy_does_not_depend_on_row_order(margin, fraction, random) -> None:
-    shuffled = margin.copy()
-    random.shuffle(shuffled)
-    expected = high_confidence_accuracy(margin, fraction)
-    assert high_confidence_accuracy(shuffled, fraction) == pytest.approx(expected)
 
 
 def test_bootstrap_of_two_groups_sees_their_three_means() -> None:
@@ -294,9 +261,6 @@ def test_a_tiny_spread_of_margins_still_correlates() -> None:
         (lambda: accuracy([1.0], [False]), "with 0 rows marked, needs bool"),
         (lambda: accuracy([1.0, 2.0], [1, 0]), "mask is int64"),
         (lambda: accuracy([1.0], [True, True]), "mask is bool \\(2,\\)"),
-        (lambda: high_confidence_accuracy([1.0], 0.0), "fraction is 0.0"),
-        (lambda: high_confidence_accuracy([1.0], 1.1), "fraction is 1.1"),
-        (lambda: high_confidence_accuracy([1.0], 0.5, [1.0, 2.0]), "shapes differ"),
         (lambda: bootstrap_interval([], seed=0), "values has shape"),
         (lambda: bootstrap_interval([1.0], ["a", "b"], seed=0), "groups have shape"),
         (lambda: bootstrap_interval([1.0], seed=0, resamples=0), "resamples is 0"),

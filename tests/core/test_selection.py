@@ -17,7 +17,6 @@ from westofn.core.selection import (
     select_pairs,
     top_bottom_pairs,
     uncertain_pair,
-    upper_lower,
 )
 
 
@@ -222,31 +221,19 @@ def test_the_median_is_of_the_others_where_the_best_is_not_first_by_mean_margin(
 
 
 @pytest.mark.parametrize(
-    ("n", "q", "rank"),
+    ("n", "rank"),
     [
-        (64, 0.0, 0),
-        (64, 0.25, 16),  # 15.75
-        (5, 0.25, 1),
-        (4, 0.25, 1),  # 0.75
-        (3, 0.25, 0),  # 0.5, outwards
-        (2, 0.25, 0),
-        (101, 0.07, 7),  # 7.000000000000001 in binary
-        (101, 0.29, 29),  # 28.999999999999996
-        (3, 0.49, 0),  # rank 1 would be both
-        (4, 0.49, 1),
-        (6, 0.4999, 2),
+        (64, 16),  # (n - 1) / 4 = 15.75
+        (6, 1),  # 1.25
+        (5, 1),
+        (4, 1),  # 0.75
+        (3, 0),  # 0.5, outwards
+        (2, 0),
     ],
 )
-def test_upper_and_lower_stand_as_far_from_both_ends(n: int, q: float, rank: int) -> None:
-    pair = upper_lower(bradley_terry(*map(float, range(n, 0, -1))), q)
+def test_quartiles_stand_as_far_from_both_ends(n: int, rank: int) -> None:
+    pair = select_pairs(bradley_terry(*map(float, range(n, 0, -1))), "quartiles")
     assert (pair.best.item(), pair.worst.item()) == (rank, n - 1 - rank)
-
-
-@given(skew_margins())
-def test_quartiles_are_upper_lower_at_one_quarter(pool) -> None:
-    named, free = select_pairs(pool, "quartiles"), upper_lower(pool, 0.25)
-    assert torch.equal(named.best, free.best)
-    assert torch.equal(named.worst, free.worst)
 
 
 @given(st.lists(st.integers(-320, 320), min_size=2, max_size=8, unique=True), st.data())
@@ -325,8 +312,6 @@ def test_a_skew_symmetric_model_prefers_the_chosen_of_an_uncertain_pair() -> Non
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda pool: upper_lower(pool, 0.5), r"q is 0.5, needs a number in \[0, 0.5\)"),
-        (lambda pool: upper_lower(pool, -0.1), "q is -0.1"),
         (lambda pool: top_bottom_pairs(pool, 0), "k is 0, needs 1 to 2 pairs of 5 candidates"),
         (lambda pool: top_bottom_pairs(pool, 3), "k is 3, needs 1 to 2 pairs of 5 candidates"),
         (lambda pool: random_pairs(pool, 3, torch.zeros(1, 6)), "k is 3, needs 1 to 2"),

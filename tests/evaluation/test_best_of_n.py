@@ -8,7 +8,7 @@ import pytest
 
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.core.best_of_n import best_of_n_kl
-from westofn.evaluation.best_of_n import best_of_n_curve, evaluate_best_of_n, win_rates
+from westofn.evaluation.best_of_n import evaluate_best_of_n, win_rates
 from westofn.evaluation.pools import judge_pool, score_pool
 from westofn.models.ensemble import Ensemble
 
@@ -104,7 +104,8 @@ def test_without_gold_there_is_a_win_rate_and_no_gold(gold, planted):
 
 
 def test_a_pool_of_two_has_one_candidate_and_one_opponent():
-    curve = best_of_n_curve(np.array([[0.0, 1.0]]), np.array([[0.0, 1.0]]), "gold", seed=0)
+    rewards = np.array([[0.0, 1.0]])
+    curve = evaluate_best_of_n("m", rewards, pool_of([0, 1]), rewards, "gold", seed=0).curve
     assert [(point["n"], point["gold"], point["win_rate"]) for point in curve] == [
         (1, 0.5, 0.5),
         (2, 1.0, 0.5),

@@ -31,10 +31,8 @@ def test_the_gold_judge_is_the_annotator_of_the_world_with_its_temperature():
     rewards = [Gold.from_frame(data.world).rewards(columns[0], side) for side in columns[2:]]
     expected = 1 / (1 + np.exp(-(rewards[0] - rewards[1]) / 2.0))
     assert judge.name == "gold"
-    np.testing.assert_allclose(judge.p_prefer(*columns), expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        judge.p_prefer(columns[0], columns[1], columns[3], columns[2]), 1 - expected, rtol=1e-6
-    )
+    p = judge.p_from_margins(margins(judge, *columns))
+    np.testing.assert_allclose(p, expected, rtol=1e-6)
     assert np.ptp(expected) > 0.1
 
 
@@ -62,8 +60,8 @@ def test_the_autorater_gives_each_row_its_own_reward_whatever_the_order_of_promp
 def test_the_autorater_prefers_by_the_sigmoid_of_the_difference(planted):
     judge = AutoraterJudge(planted(1.0))
     assert judge.name == "autorater"
-    p = judge.p_prefer(["a", "b"], ["x", "x"], ["good good", "bad"], ["good", "bad"])
-    np.testing.assert_allclose(p, [1 / (1 + np.exp(-1)), 0.5])
+    difference = margins(judge, ["a", "b"], ["x", "x"], ["good good", "bad"], ["good", "bad"])
+    np.testing.assert_allclose(judge.p_from_margins(difference), [1 / (1 + np.exp(-1)), 0.5])
 
 
 def test_a_pairwise_model_cannot_be_the_autorater(untrained):

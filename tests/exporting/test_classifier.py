@@ -22,7 +22,7 @@ from transformers import (
 from tests.chat_templates import TEMPLATES, chatting
 from tests.exporting.run import DIALOGUE
 from tests.small_families import CAUSAL, tiny_model
-from tests.small_models import PROMPTS, RESPONSES, texts
+from tests.small_models import PROMPTS, RESPONSES, TINY, texts
 from tests.tiny_encoders import ENCODERS, start_of
 from westofn.core.dialogue import Message, to_text
 from westofn.errors import ModelError
@@ -127,12 +127,8 @@ def test_a_small_encoder_from_scratch_leaves_too(
     encoder = Encoder(spelling, 60, 30, "encoder")
     torch.manual_seed(0)
     backbone = build_scratch_encoder(
+        TINY,
         vocabulary=len(spelling),
-        width=16,
-        layers=2,
-        heads=2,
-        feed_forward=32,
-        dropout=0.0,
         max_tokens=encoder.max_tokens,
         pad_id=encoder.pad_id,
         end_id=encoder.eos_id,

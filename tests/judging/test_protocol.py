@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from westofn.judging.protocol import FloatArray, Verdicts, judge_pairs
+from westofn.judging.protocol import FloatArray, Verdicts, judge_pairs, position_flip_rate
 
 NAN = float("nan")
 PROBABILITIES = st.floats(0, 1)
@@ -59,11 +59,19 @@ def verdict(forward: float, backward_said: float) -> Verdicts:
     return judge_pairs(judge, ["p"], ["x"], ["a"], ["b"])
 
 
+def mean_of(verdicts: Verdicts) -> FloatArray:
+    return (verdicts.p_forward + verdicts.p_backward) / 2
+
+
+def flips(verdicts: Verdicts) -> float:
+    return position_flip_rate(verdicts.p_forward, verdicts.p_backward)
+
+
 @given(PROBABILITIES, PROBABILITIES)
 def test_exchanging_the_responses_gives_exactly_one_minus(one: float, other: float) -> None:
     judge = Table({("a", "b"): one, ("b", "a"): other})
-    there = judge_pairs(judge, ["p"], ["x"], ["a"], ["b"]).p_first
-    back = judge_pairs(judge, ["p"], ["x"], ["b"], ["a"]).p_first
+    there = mean_of(judge_pairs(judge, ["p"], ["x"], ["a"], ["b"]))
+    back = mean_of(judge_pairs(judge, ["p"], ["x"], ["b"], ["a"]))
     assert there[0] + back[0] == 1.0
     assert there[0] == pytest.approx((one + 1 - other) / 2, abs=1e-7)
 
@@ -86,15 +94,15 @@ def test_a_planted_position_bias_does_not_change_the_winner(
 ) -> None:
     verdicts = judge_pairs(Planted(bias), ["p"], ["x"], [str(a)], [str(b)])
     if abs(a - b) > 1e-3:
-        assert (verdicts.p_first[0] > 0.5) == (a > b)
+        assert (mean_of(verdicts)[0] > 0.5) == (a > b)
 
 
 def test_a_position_bias_flips_the_pairs_whose_margin_is_smaller() -> None:
     # Margins 0.5, −0.5, 2, −2 against a bias of 1: the first two change with the order.
     first, second = ["0.5", "0", "2", "0"], ["0", "0.5", "0", "2"]
     columns = (["p"] * 4, ["x"] * 4, first, second)
-    assert judge_pairs(Planted(1.0), *columns).position_flip_rate == 0.5
-    assert judge_pairs(Planted(0.0), *columns).position_flip_rate == 0.0
+    assert flips(judge_pairs(Planted(1.0), *columns)) == 0.5
+    assert flips(judge_pairs(Planted(0.0), *columns)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -104,30 +112,28 @@ def test_a_position_bias_flips_the_pairs_whose_margin_is_smaller() -> None:
 def test_a_flip_is_another_winner_and_a_tie_is_half(
     forward: float, backward_said: float, rate: float
 ) -> None:
-    assert verdict(forward, backward_said).position_flip_rate == rate
+    assert flips(verdict(forward, backward_said)) == rate
 
 
 def test_both_probabilities_are_of_the_first_response() -> None:
     verdicts = verdict(0.75, 0.5)
     assert (verdicts.p_forward[0], verdicts.p_backward[0]) == (0.75, 0.5)
     verdicts = verdict(0.75, 0.125)
-    assert (verdicts.p_backward[0], verdicts.p_first[0]) == (0.875, 0.8125)
+    assert (verdicts.p_backward[0], mean_of(verdicts)[0]) == (0.875, 0.8125)
 
 
 def test_no_answer_is_counted_and_is_a_tie() -> None:
     verdicts = verdict(NAN, 0.25)
-    assert (verdicts.p_forward[0], verdicts.p_first[0]) == (0.5, 0.625)
+    assert (verdicts.p_forward[0], mean_of(verdicts)[0]) == (0.5, 0.625)
     assert verdicts.unanswered.tolist() == [1]
-    assert verdicts.unanswered_rate == 0.5
     assert verdict(NAN, NAN).unanswered.tolist() == [2]
-    assert verdict(NAN, NAN).p_first.tolist() == [0.5]
+    assert mean_of(verdict(NAN, NAN)).tolist() == [0.5]
 
 
 def test_no_pairs_have_no_rates() -> None:
     verdicts = judge_pairs(Planted(), [], [], [], [])
-    assert verdicts.p_first.shape == (0,)
-    assert math.isnan(verdicts.position_flip_rate)
-    assert math.isnan(verdicts.unanswered_rate)
+    assert verdicts.p_forward.shape == (0,)
+    assert math.isnan(flips(verdicts))
 
 
 def test_numbers_that_are_no_probabilities_are_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.judging.protocol import FloatArray, judge_pairs
+from westofn.judging.protocol import FloatArray, judge_pairs, position_flip_rate
 from westofn.judging.simulated import SimulatedJudge
 
 GOLD = {"good": 2.0, "fair enough": 1.0, "bad": -1.0}
@@ -92,8 +92,8 @@ def test_a_verdict_does_not_depend_on_its_neighbours(rows: list[tuple[str, str, 
 def test_the_position_bias_cancels_and_shows_as_flips() -> None:
     biased = judge(position_bias=5.0)
     verdicts = judge_pairs(biased, ["p"] * 2, ["x"] * 2, ["good", "bad"], ["bad", "good"])
-    assert verdicts.position_flip_rate == 1.0
-    assert [value > 0.5 for value in verdicts.p_first] == [True, False]
+    assert position_flip_rate(verdicts.p_forward, verdicts.p_backward) == 1.0
+    assert [p > 0.5 for p in (verdicts.p_forward + verdicts.p_backward) / 2] == [True, False]
 
 
 def test_a_large_margin_does_not_overflow() -> None:

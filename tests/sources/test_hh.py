@@ -11,9 +11,9 @@ import pytest
 
 from westofn.errors import DataError
 from westofn.params.prepare import FilesParams
+from westofn.params.whole import load_params
 from westofn.sources.data import SourceData
-from westofn.sources.hh import load_hh
-from westofn.sources.registry import load_pairs
+from westofn.sources.registry import load_preferences
 
 HH_8K = Path(__file__).parents[3] / "shared" / "data" / "hh-rlhf-8k" / "train.jsonl.gz"
 
@@ -53,6 +53,11 @@ def save(rows: Sequence[object], path: Path) -> Path:
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
+
+
+def load_hh(path: Path, files: FilesParams, seed: int, source: str = "hh") -> SourceData:
+    changes = {"source": source, "path": str(path), "files": files}
+    return load_preferences(load_params().prepare.model_copy(update=changes), seed)
 
 
 def load(rows: Sequence[object], tmp_path: Path, **changes: object) -> SourceData:
@@ -529,7 +534,7 @@ def test_files_reads_hh_as_hh_does() -> None:
 
 def assert_alike(path: Path, files: FilesParams) -> None:
     """Apart from what the column `source` begins with, and reasons that hh has not."""
-    by_name, by_form = load_hh(path, files, 0), load_pairs("files", path, files, 0)
+    by_name, by_form = load_hh(path, files, 0), load_hh(path, files, 0, "files")
     renamed = pl.col("source").str.replace("^files", "hh")
     assert by_form.preferences.with_columns(renamed).equals(by_name.preferences)
     assert by_form.sft.equals(by_name.sft)

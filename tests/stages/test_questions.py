@@ -15,7 +15,7 @@ from westofn import __main__ as command
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError, ParameterError
-from westofn.evaluation.judges import load_judge
+from westofn.evaluation.judges import load_judge, margins
 from westofn.exporting.questions import Question, export_questions
 from westofn.params.whole import load_params
 from westofn.sources.data import ANSWERS, labeled_half
@@ -55,7 +55,7 @@ def test_answers_of_the_gold_annotator_reach_hf50(run: Tiny) -> None:
     asked = rows("exports/q/questions.jsonl")
     names = [name_of[row["prompt"]] for row in asked]
     sides = [[row[side] for row in asked] for side in ("prompt", "response_a", "response_b")]
-    prefers_a = judge.p_prefer(names, *sides) > 0.5
+    prefers_a = margins(judge, names, *sides) > 0
     answers = [{**row, "label": "a" if a else "b"} for row, a in zip(asked, prefers_a, strict=True)]
     answers[0]["label"] = "tie"
     Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))

@@ -86,9 +86,6 @@ class TestPairs:
         np.testing.assert_allclose(soft.preferences.p_chosen, [0.9, 0.8, 0.75], rtol=1e-6)
         assert rows(soft) == rows(self.PAIRS)
 
-    def test_hard_undoes_soft(self) -> None:
-        assert self.PAIRS.soft().hard().preferences == self.PAIRS.preferences
-
     def test_the_pairs_of_some_prompts(self) -> None:
         some = self.PAIRS.soft().of({"p2", "p0", "elsewhere"})
         assert [row[0] for row in rows(some)] == ["p0", "p2"]

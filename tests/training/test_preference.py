@@ -397,9 +397,8 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     small_encoder: Encoder,
 ) -> None:
     model = RewardModel(tiny_policy(small_encoder).model, "pointwise", 0)
-    module = preference._PreferenceLoss(
-        model, LOSSES["bradley_terry"], reward_params(average_decay=0.75)
-    )
+    loss, params = LOSSES["bradley_terry"], reward_params(average_decay=0.75)
+    module = preference._PreferenceLoss(model, loss, params)
     kept = []
     for weight in (1.0, 2.0, 4.0, *[4.0] * 30, 8.0):
         torch.nn.init.constant_(model.head.weight, weight)

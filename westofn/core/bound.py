@@ -80,15 +80,3 @@ def pair_bound(p_model: ArrayLike, epsilon: float) -> FloatArray:
     """
     model = _checks.probabilities("p_model", p_model)
     return np.maximum(model - _checks.fraction("epsilon", epsilon), 0.0)
-
-
-def asymptotic_bound(epsilon: float) -> float:
-    """Lower bound of the probability of a correct label as N grows: 1 - 2 epsilon, at least 0.
-
-    Raises:
-        ValueError: epsilon outside [0, 1].
-
-    >>> asymptotic_bound(0.25)
-    0.5
-    """
-    return max(1.0 - 2.0 * _checks.fraction("epsilon", epsilon), 0.0)

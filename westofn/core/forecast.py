@@ -250,21 +250,6 @@ def expected_maximum(n: int, points: int = 2000) -> float:
     return float(_maxima(n, points).mean())
 
 
-def best_of_n_wins(rho: Tensor, n: int, points: int = 200) -> Tensor:
-    """Probability (…,) that the best of n has more gold reward than an independent sample.
-
-    The best is picked by a reward that has correlation ρ with gold. Its gold reward is ρM + √(1 −
-    ρ²)z, where M is the maximum of n normals; the gold reward of the sample is z'.
-
-    >>> [round(v, 2) for v in best_of_n_wins(torch.tensor([0.0, 1.0]), 3).tolist()]  # 1/2, 3/4
-    [0.5, 0.75]
-    """
-    spread = (2 - rho.double() ** 2).sqrt()
-    z = rho.double()[..., None] * _maxima(n, points) / spread[..., None]
-    wins: Tensor = (0.5 + 0.5 * torch.erf(z / math.sqrt(2))).mean(-1)
-    return wins
-
-
 def _maxima(n: int, points: int) -> Tensor:
     """Equally likely values of the maximum of n standard normals: Φ⁻¹(u^(1/n))."""
     quantiles = (torch.arange(points, dtype=torch.float64) + 0.5) / points

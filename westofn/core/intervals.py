@@ -1,4 +1,4 @@
-"""Confidence intervals of means over runs and of proportions.
+"""Confidence intervals of means over runs.
 
 Means over a few seeds get Student's t interval, because a bootstrap over few values is too narrow.
 For means over many prompts, see `metrics.bootstrap_interval`. This module also classifies an
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
 from westofn.core import _checks
 
@@ -51,56 +49,6 @@ class MeanInterval:
         return self.mean + self.half
 
 
-@dataclass(frozen=True)
-class ProportionInterval:
-    """Proportion with its Wilson interval, which lies in [0, 1].
-
-    Attributes:
-        share: successes / trials.
-        low: Lower end.
-        high: Upper end.
-    """
-
-    share: float
-    low: float
-    high: float
-
-
-@cache
-def student_t_quantile(p: float, degrees: int) -> float:
-    """Quantile of Student's t distribution for an integer number of degrees of freedom.
-
-    With theta = atan(t / sqrt(degrees)), P(|T| <= t) is a finite sum of sines and cosines
-    (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4), which bisection inverts to machine precision.
-    The cost is linear in the degrees of freedom.
-
-    Args:
-        p: Probability in (0, 1).
-        degrees: Degrees of freedom, at least 1.
-
-    Raises:
-        ValueError: p outside (0, 1), or degrees < 1.
-
-    >>> round(student_t_quantile(0.975, 1), 3), round(student_t_quantile(0.975, 4), 3)
-    (12.706, 2.776)
-    """
-    if not 0 < p < 1:
-        raise ValueError(f"p is {p}, needs a number in (0, 1)")
-    if degrees < 1:
-        raise ValueError(f"degrees is {degrees}, needs at least 1 degree of freedom")
-    if p < 0.5:
-        return -student_t_quantile(1.0 - p, degrees)
-    p_inside = 2.0 * p - 1.0
-    low, high = 0.0, math.pi / 2
-    # Stops after about 60 halvings (1,075 at p = 1/2), when the middle equals one end.
-    while low < (middle := (low + high) / 2) < high:
-        if _within(middle, degrees) < p_inside:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(degrees) * math.tan(low)
-
-
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
     """Mean of independent values, such as one value per seed, with its t-interval.
 
@@ -122,33 +70,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
     _check_confidence(confidence)
     mean = math.fsum(rows) / len(rows)
     variance = math.fsum((rows - mean) ** 2) / (len(rows) - 1)
-    t = student_t_quantile((1.0 + confidence) / 2.0, len(rows) - 1)
+    t = _student_t_quantile((1.0 + confidence) / 2.0, len(rows) - 1)
     return MeanInterval(mean, t * math.sqrt(variance / len(rows)), len(rows))
-
-
-def paired_difference(
-    first: ArrayLike, second: ArrayLike, confidence: float = 0.95
-) -> MeanInterval:
-    """Mean of first - second over paired runs, with its t-interval.
-
-    An effect of the seed that both arms share cancels, so the interval is narrower than that of
-    the difference of two means if the arms are positively correlated.
-
-    Args:
-        first: (runs,), values of one arm, at least 2.
-        second: (runs,), values of the other arm with the same seeds in the same order.
-        confidence: Coverage, in (0, 1).
-
-    Raises:
-        ValueError: `mean_interval` refuses the values, or lengths differ.
-
-    >>> gain = paired_difference([2.0, 12.0, 22.0], [1.0, 10.0, 19.0])  # 1, 2, 3
-    >>> gain.mean, round(gain.half, 3)
-    (2.0, 2.484)
-    """
-    a, b = _checks.vector("first", first), _checks.vector("second", second)
-    _checks.same_shape(first=a, second=b)
-    return mean_interval(a - b, confidence)
 
 
 def detectable_difference(
@@ -181,8 +104,8 @@ def detectable_difference(
     if not 0.5 <= power < 1:
         raise ValueError(f"power is {power}, needs a number in [0.5, 1)")
     _check_confidence(confidence)
-    t = student_t_quantile((1.0 + confidence) / 2.0, count - 1)
-    t += student_t_quantile(power, count - 1)
+    t = _student_t_quantile((1.0 + confidence) / 2.0, count - 1)
+    t += _student_t_quantile(power, count - 1)
     return t * deviation / math.sqrt(count)
 
 
@@ -240,56 +163,11 @@ def outcome(low: float, high: float, reported: float) -> Outcome:
     return "larger" if effect == "above" else "smaller but there"
 
 
-def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> ProportionInterval:
-    """Wilson's score interval of a proportion (Wilson 1927).
-
-    Unlike share ± z standard errors, it stays within [0, 1] and has positive width at shares 0 and
-    1. It assumes independent trials; pairs of the same prompt are not independent.
-
-    Args:
-        successes: Number of successes in [0, trials]; a tie may count half.
-        trials: Number of independent trials, at least 1.
-        confidence: Coverage, in (0, 1).
-
-    Raises:
-        ValueError: trials, successes or confidence is out of range.
-
-    >>> interval = wilson_interval(8, 10)
-    >>> interval.share, round(interval.low, 4), round(interval.high, 4)
-    (0.8, 0.4902, 0.9433)
-    """
-    if trials < 1:
-        raise ValueError(f"trials is {trials}, needs at least 1")
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes is {successes}, needs a number from 0 to {trials} trials")
-    _check_confidence(confidence)
-    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
-    share = successes / trials
-    scale = 1.0 + z**2 / trials
-    centre = (share + z**2 / (2.0 * trials)) / scale
-    spread = share * (1.0 - share) / trials + z**2 / (4.0 * trials**2)
-    half = z * math.sqrt(spread) / scale
-    # At shares 0 and 1 an end equals the share up to rounding.
-    return ProportionInterval(
-        share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
-    )
-
-
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, needs a number in (0, 1)")
 
 
-def _within(theta: float, degrees: int) -> float:
-    """P(|T| <= sqrt(degrees) tan(theta)), theta in (0, pi / 2)."""
-    sine, cosine = math.sin(theta), math.cos(theta)
-    # Term k of the sum is the product of k ratios, each times cos^2.
-    if degrees % 2 == 0:
-        step = np.arange(1, degrees // 2, dtype=np.float64)
-        terms = np.cumprod((2 * step - 1) / (2 * step) * cosine**2)
-        return sine * (1.0 + float(terms.sum()))
-    if degrees == 1:
-        return 2.0 * theta / math.pi
-    step = np.arange(1, (degrees - 1) // 2, dtype=np.float64)
-    terms = np.cumprod(2 * step / (2 * step + 1) * cosine**2)
-    return 2.0 / math.pi * (theta + sine * cosine * (1.0 + float(terms.sum())))
+def _student_t_quantile(p: float, degrees: int) -> float:
+    """`scipy.stats.t.ppf` without the second that an import of scipy.stats takes."""
+    return float(stdtrit(degrees, p))

@@ -158,18 +158,12 @@ def pair_covariance(differences: Tensor) -> Tensor:
     return x.T @ x / (2 * len(x))
 
 
-def prior_root(covariance: Tensor, power: float) -> Tensor:
-    """Root R (width, width) of the prior's covariance Σ^p = R Rᵀ, scaled to mean variance 1.
+def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
+    """Power p -> root R (width, width) of the prior's covariance Σ^p = R Rᵀ, of mean variance 1.
 
     Args:
-        covariance: (width, width), Σ, symmetric and positive semidefinite.
-        power: Exponent p; 0 gives the identity.
-    """
-    return prior_roots(covariance, [power])[power]
-
-
-def prior_roots(covariance: Tensor, powers: Sequence[float]) -> dict[float, Tensor]:
-    """Power p -> root of the prior's covariance, as `prior_root`, from one decomposition.
+        covariance: (width, width), Σ, symmetric and positive semidefinite; decomposed once.
+        powers: Exponents p; 0 gives the identity.
 
     Raises:
         ValueError: The covariance is zero, or not finite.
@@ -220,7 +214,7 @@ def fit_by_validation(
         differences: (pairs, width), training pairs, chosen minus rejected.
         validation: (pairs, width), human validation pairs, chosen minus rejected.
         shares: (pairs,), weights of the training pairs; None: equal weights.
-        roots: Power p -> root of the prior's covariance, see `prior_root`; None: p = 0 only.
+        roots: Power p -> root of the prior's covariance, see `prior_roots`; None: p = 0 only.
         penalties: Ridge penalties to try.
 
     Returns:

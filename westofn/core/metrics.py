@@ -141,39 +141,6 @@ def accuracy(margin: ArrayLike, mask: ArrayLike | None = None) -> float:
     return float(correct.mean() if mask is None else correct[_mask(mask, correct.shape)].mean())
 
 
-def high_confidence_accuracy(
-    margin: ArrayLike, fraction: float = 0.5, confidence: ArrayLike | None = None
-) -> float:
-    """Accuracy on the most confident fraction of the pairs.
-
-    Args:
-        margin: (pairs,), logits of chosen over rejected.
-        fraction: Fraction of the pairs in (0, 1], rounded up to whole pairs. Pairs that tie with
-            the last one are included, so the result does not depend on the order of rows.
-        confidence: (pairs,), the annotators' confidence, as in the paper (arXiv 2401.12086);
-            None: the model's confidence, |margin|.
-
-    Raises:
-        ValueError: There are no pairs, a number is not finite, lengths differ, or the fraction is
-            out of range.
-
-    >>> high_confidence_accuracy([3.0, -0.1, 2.0, -0.2])
-    1.0
-    >>> high_confidence_accuracy([3.0, -0.1, 2.0, -0.2], confidence=[1, 2, 1, 3])
-    0.0
-    """
-    margins = _checks.vector("margin", margin)
-    confidences = (
-        np.abs(margins) if confidence is None else _checks.vector("confidence", confidence)
-    )
-    _checks.same_shape(margin=margins, confidence=confidences)
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction is {fraction}, needs a number in (0, 1]")
-    # Rounded first: 0.07 * 100 is 7.000000000000001, which must not become 8 pairs.
-    count = max(1, math.ceil(round(fraction * len(confidences), 9)))
-    return accuracy(margins, confidences >= np.sort(confidences)[-count])
-
-
 def bootstrap_interval(
     values: ArrayLike,
     groups: ArrayLike | None = None,

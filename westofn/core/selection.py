@@ -11,7 +11,6 @@ argmax is taken over margins: in float32 the sigmoid is 1 beyond 17, and would t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,6 @@ The uniforms are in [0, 1) and depend on the prompt alone; `select_pairs` checks
 
 # Distance of the rejected response from the pool's mean, in standard deviations (2502.16825).
 _BELOW_STANDARD_DEVIATIONS = 2.0
-_QUARTILE = 0.25
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def select_pairs(
       to the pool's mean - 2 standard deviations (arXiv 2502.16825); ties to the lowest index.
     - `best_median`: the same chosen candidate, against the median of the others by mean margin, the
       better of two middle ones: half as extreme as `west`.
-    - `quartiles`: the candidates at the upper and the lower quartile, `upper_lower(margins, 0.25)`.
+    - `quartiles`: the candidates at the upper and the lower quartile of mean margin.
 
     Args:
         margins: (P, N, N), logits; element (p, i, j) is the margin of candidate i over j.
@@ -153,30 +151,6 @@ def select_pairs(
     best, worst = selector(margins, uniforms)
     _check_choice(margins, best, worst)
     return _with_probability(margins, best, worst)
-
-
-def upper_lower(margins: Tensor, q: float) -> BestWorst:
-    """Pairs the candidates at the quantiles 1 - q and q of mean margin, chosen and rejected.
-
-    Candidates are ranked by mean margin, ties by index, the lower one first. The chosen one has
-    rank q (N - 1) from the top, rounded to the nearest (halves outwards), the rejected one as many
-    from the bottom; near q = 1/2 they stay apart. q = 0 is best against worst by mean margin, which
-    is `west` for Bradley-Terry margins.
-
-    Args:
-        margins: (P, N, N), logits.
-        q: In [0, 0.5).
-
-    Raises:
-        ValueError: As `exact_best_worst`, or q out of range.
-
-    >>> rewards = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
-    >>> pair = upper_lower((rewards[:, None] - rewards).unsqueeze(0), 0.25)
-    >>> pair.best.item(), pair.worst.item()
-    (1, 3)
-    """
-    _check_margins(margins)
-    return _with_probability(margins, *_at_quantiles(margins, q))
 
 
 def top_bottom_pairs(margins: Tensor, k: int) -> BestWorst:
@@ -296,7 +270,9 @@ def _best_median(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _quartiles(margins: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
-    return _at_quantiles(margins, _QUARTILE)
+    rank = margins.shape[-1] // 4  # is (N - 1) / 4 rounded to the nearest, halves outwards
+    ranked = _ranked(margins)
+    return ranked[:, rank], ranked[:, -1 - rank]
 
 
 SELECTORS: dict[str, Selector] = {
@@ -343,16 +319,6 @@ def _ranked(margins: Tensor) -> Tensor:
 
 def _by_rank(level: Tensor) -> Tensor:
     return level.argsort(dim=-1, descending=True, stable=True)
-
-
-def _at_quantiles(margins: Tensor, q: float) -> tuple[Tensor, Tensor]:
-    if not 0 <= q < 0.5:
-        raise ValueError(f"q is {q}, needs a number in [0, 0.5)")
-    count = margins.shape[-1]
-    # Rounded to 9 digits first: 0.07 * 100 is 7.000000000000001 in binary.
-    rank = min(math.ceil(round(q * (count - 1) - 0.5, 9)), (count - 2) // 2)
-    ranked = _ranked(margins)
-    return ranked[:, rank], ranked[:, count - 1 - rank]
 
 
 def _without_replacement(uniforms: Tensor, count: int) -> Tensor:

@@ -77,20 +77,6 @@ def evaluate_best_of_n(
     )
 
 
-def best_of_n_curve(
-    proxy: FloatArray, judged: FloatArray, judge: JudgeName, *, seed: int
-) -> list[Record]:
-    """The records of `evaluate_best_of_n` from rewards.
-
-    Args:
-        proxy: (P, N), N ≥ 2, by which a candidate is chosen.
-        judged: (P, N), the judge's.
-        judge: Who the judge is; `gold` keys are written for gold only.
-        seed: Of the bootstrap.
-    """
-    return _records(_by_n(proxy, judged, judge), proxy.shape[1], seed)
-
-
 def _sizes(size: int) -> tuple[tuple[int, ...], list[int]]:
     """Every n of a pool of `size`, and the n that its win rate is of."""
     ns = (1, *default_sizes(size))

@@ -44,15 +44,6 @@ class Judge(Protocol):
     def p_from_margins(self, margins: FloatArray) -> FloatArray:
         """Probabilities of preferring the first response, from reward differences; same shape."""
 
-    def p_prefer(
-        self,
-        prompt_ids: Sequence[str],
-        prompts: Sequence[str],
-        first: Sequence[str],
-        second: Sequence[str],
-    ) -> FloatArray:
-        """P(first ≻ second), (rows,)."""
-
 
 @dataclass(frozen=True)
 class GoldJudge:
@@ -88,16 +79,6 @@ class GoldJudge:
     def p_from_margins(self, margins: FloatArray) -> FloatArray:
         """P* = sigmoid(margin / temperature), of differences of gold rewards."""
         return sigmoid(margins / self.gold.temperature)
-
-    def p_prefer(
-        self,
-        prompt_ids: Sequence[str],
-        prompts: Sequence[str],
-        first: Sequence[str],
-        second: Sequence[str],
-    ) -> FloatArray:
-        """P*(first ≻ second), (rows,)."""
-        return self.p_from_margins(margins(self, prompt_ids, prompts, first, second))
 
 
 @dataclass(frozen=True)
@@ -136,16 +117,6 @@ class AutoraterJudge:
     def p_from_margins(self, margins: FloatArray) -> FloatArray:
         """Bradley–Terry: sigmoid of the difference of rewards; uncalibrated."""
         return sigmoid(margins)
-
-    def p_prefer(
-        self,
-        prompt_ids: Sequence[str],
-        prompts: Sequence[str],
-        first: Sequence[str],
-        second: Sequence[str],
-    ) -> FloatArray:
-        """P(first ≻ second), (rows,)."""
-        return self.p_from_margins(margins(self, prompt_ids, prompts, first, second))
 
 
 def sigmoid(margins: FloatArray) -> FloatArray:

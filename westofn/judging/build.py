@@ -8,7 +8,6 @@ import torch
 
 from westofn.errors import ParameterError
 from westofn.judging.llm import LlmJudge
-from westofn.judging.openai import OpenAiJudge, Server
 from westofn.judging.protocol import PreferenceJudge
 from westofn.judging.question import TEMPLATE
 from westofn.judging.simulated import Rewards, SimulatedJudge
@@ -33,7 +32,7 @@ def build_judge(
     Args:
         params: The section.
         gold_rewards: (prompt_ids, responses) -> (n,) rewards; only `simulated` asks, and needs it.
-        seed: Of the noise of `simulated`; `llm` and `openai` are not random.
+        seed: Seeds the noise of `simulated`; `llm` and `openai` are not random.
         device: Where `llm` runs.
         runtime: The settings of this machine; None: read them.
 
@@ -71,7 +70,10 @@ def _simulated(params: SimulatedJudgeParams, rewards: Rewards | None, seed: int)
     )
 
 
-def _openai(params: PromptedJudgeParams, runtime: Runtime) -> OpenAiJudge:
+def _openai(params: PromptedJudgeParams, runtime: Runtime) -> PreferenceJudge:
+    # Here, since the client takes a second to import.
+    from westofn.judging.openai import OpenAiJudge, Server
+
     variable = runtime.judge_key_variable or KEY_VARIABLE
     server = Server(
         runtime.judge_url,

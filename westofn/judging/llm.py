@@ -24,7 +24,7 @@ KEY = "study.judge.prompted.model"
 
 @dataclass(frozen=True)
 class _Choice:
-    """A question as token ids, and what is left of each answer once both are spelt out after it."""
+    """Token ids of a question, and of the part of each answer that the other does not share."""
 
     context: list[int]
     first: list[int]
@@ -46,8 +46,8 @@ class LlmJudge:
 
     Attributes:
         language_model: Causal or encoder-decoder.
-        model: Its name, for tables and messages.
-        max_tokens: Of question and answer.
+        model: The model's name, for tables and messages.
+        max_tokens: The most tokens of question and answer together.
         template: With {prompt}, {first} and {second}.
         answers: For the first and the second response, with the space before them; it is left out
             where a chat turn or a decoder begins with the answer.
@@ -118,14 +118,14 @@ class LlmJudge:
             JudgeError: A pair has no room for its responses and any of the prompt, or its
                 likelihood is NaN.
         """
-        rows = zip(prompt_ids, prompts, first, second, strict=True)
-        choices = [self._fitted(*row) for row in rows]
+        pairs = zip(prompt_ids, prompts, first, second, strict=True)
+        choices = [self._fitted(*pair) for pair in pairs]
         # Questions alike in length share a batch, which saves padding.
         order = sorted(range(len(choices)), key=lambda row: choices[row].tokens)
         p = np.empty(len(choices))
         for start in range(0, len(order), self.batch):
-            some = order[start : start + self.batch]
-            p[some] = in_halves([choices[row] for row in some], self._probabilities)
+            rows = order[start : start + self.batch]
+            p[rows] = in_halves([choices[row] for row in rows], self._probabilities)
         if (lost := np.isnan(p)).any():  # NaN would pass for a reply without an answer
             raise JudgeError(
                 f"judge {self.model}: {lost.sum()} of {len(p)} pairs have no finite likelihood, "
@@ -145,7 +145,7 @@ class LlmJudge:
         return result
 
     def _fitted(self, prompt_id: str, prompt: str, first: str, second: str) -> _Choice:
-        """The question in at most `max_tokens`, by a prompt that begins later."""
+        """The question in at most `max_tokens`; the prompt loses its beginning where it must."""
         prompt, first, second = map(self._plain, (prompt, first, second))
         choice = self._choice(self._text(prompt, first, second))
         left = prompt
@@ -215,7 +215,7 @@ class LlmJudge:
         return text
 
     def _without_beginning(self, prompt: str, tokens: int) -> str:
-        """A prompt less about that many tokens on its left."""
+        """The prompt without about as many tokens at its beginning."""
         offsets = self.language_model.tokenizer(
             prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         ).offset_mapping

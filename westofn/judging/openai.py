@@ -5,31 +5,27 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 
 import numpy as np
-import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
+import openai
 
 from westofn.errors import JudgeError, ParameterError
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE, ask, check_question
 
-PASSING_STATUSES = frozenset({408, 409, 429, *range(500, 600)})  # worth asking again
 TOP_LOGPROBS = 20  # the most that the interface allows
-LONGEST_WAIT_SECONDS = 60  # also of what a server asks for by Retry-After
 _SHOWN_CHARACTERS = 200
 _REFUSED = frozenset({400, 422})
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask, and how patiently.
+    """The server's address and key, and how patiently it is asked.
 
     Attributes:
         url: Up to and without `/chat/completions`, such as `http://127.0.0.1:8000/v1`.
@@ -37,9 +33,9 @@ class Server:
         key_variable: Where the key is read from, for messages.
         workers: Requests at once.
         timeout: Seconds for a connection, and between two pieces of a reply.
-        retries: Further attempts after a passing failure.
-        backoff: Seconds of jitter, and before the second further attempt, doubled from there on;
-            the first one comes at once, or when the server says (Retry-After).
+        retries: Further attempts after a passing failure: no reply, or status 408, 409, 429 or
+            from 500 on. The client waits for half a second before the first one, twice as long
+            before each later one up to 8, or as long as the server says (Retry-After).
 
     Raises:
         ParameterError: The URL is none, or holds a password; or the key cannot be sent.
@@ -51,19 +47,18 @@ class Server:
     workers: int = 8
     timeout: float = 60.0
     retries: int = 6
-    backoff: float = 1.0
 
     def __post_init__(self) -> None:
         try:
-            parsed = urllib3.util.parse_url(self.url)
-        except LocationParseError:
-            parsed = urllib3.util.Url()
-        if parsed.auth:
+            parts = urlsplit(self.url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.username or parts.password:
             raise ParameterError(
                 "judge: the server's address holds a name or password; leave it out, and put the "
                 f"key into the environment variable {self.key_variable}"
             )
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ParameterError(
                 f"judge: the server's address is {self.url!r}, needs one such as "
                 "http://127.0.0.1:8000/v1; set WESTOFN_JUDGE_URL, or judge_url in runtime.toml"
@@ -79,38 +74,13 @@ class Server:
         """The address that takes questions."""
         return self.url.rstrip("/") + "/chat/completions"
 
-    def pool(self) -> urllib3.PoolManager:
-        """Connections to the server, through the proxy that the environment names."""
-        parsed = urllib3.util.parse_url(self.url)
-        proxy = getproxies().get(parsed.scheme or "")
-        if proxy and not proxy_bypass(parsed.host or ""):
-            proxy = proxy if "//" in proxy else f"http://{proxy}"
-            return urllib3.ProxyManager(proxy, maxsize=self.workers)
-        return urllib3.PoolManager(maxsize=self.workers)
-
-    def patience(self, reached: bool) -> urllib3.Retry:
-        """When to ask again; a server that was never reached is not waited for."""
-        return urllib3.Retry(
-            total=self.retries,
-            connect=self.retries if reached else 0,
-            redirect=False,  # the key is for this address only
-            allowed_methods=None,
-            status_forcelist=PASSING_STATUSES,
-            raise_on_status=False,
-            backoff_factor=self.backoff / 2,  # times 2 before the second further attempt
-            backoff_jitter=self.backoff,
-            backoff_max=LONGEST_WAIT_SECONDS,
-            retry_after_max=LONGEST_WAIT_SECONDS,
-        )
-
 
 @dataclass
 class _Contact:
-    """What was learnt about the server by asking it."""
+    """What earlier requests showed about the server."""
 
     reached: bool = False
     refused: frozenset[str] = frozenset()
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 @dataclass(frozen=True)
@@ -126,8 +96,8 @@ class OpenAiJudge:
         model: The server's name for the model.
         template: With {prompt}, {first} and {second}.
         answers: For the first and the second response.
-        max_answer_tokens: Of the reply.
-        max_unparsed: Share of replies without an answer, of one call, above which it is refused.
+        max_answer_tokens: The most tokens of a reply.
+        max_unparsed: The largest share of a call's replies that may hold no answer.
 
     Raises:
         ParameterError: Template or answers cannot be used.
@@ -166,33 +136,66 @@ class OpenAiJudge:
         rows = zip(prompts, first, second, strict=True)
         questions = [ask(self.template, *row) for row in rows]
         with (
-            self.server.pool() as http,
+            self._client() as client,
             ThreadPoolExecutor(max_workers=self.server.workers) as pool,
         ):
-            asked = [pool.submit(self._answer, http, question) for question in questions]
+            self._reach(client)
+            answers = [pool.submit(self._answer, client, question) for question in questions]
             try:
-                wait(asked, return_when=FIRST_EXCEPTION)
+                wait(answers, return_when=FIRST_EXCEPTION)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-            for one in asked:
-                if one.done() and not one.cancelled():
-                    one.result()  # raises what stopped the others
-        p = np.array([one.result() for one in asked], dtype=np.float64)
+            for answer in answers:
+                if answer.done() and not answer.cancelled():
+                    answer.result()  # raises what stopped the others
+        p = np.array([answer.result() for answer in answers], dtype=np.float64)
         self._check_parsed(int(np.isnan(p).sum()), len(p))
         return p
 
-    def _check_parsed(self, unparsed: int, asked: int) -> None:
-        if unparsed > self.max_unparsed * asked:
+    def _check_parsed(self, unparsed: int, replies: int) -> None:
+        if unparsed > self.max_unparsed * replies:
             raise JudgeError(
-                f"judge {self.model} at {self.server.url}: {unparsed} of {asked} replies hold "
+                f"judge {self.model} at {self.server.url}: {unparsed} of {replies} replies hold "
                 f"neither answer {self.answers[0]!r} nor {self.answers[1]!r} alone, allowed is a "
                 f"share of {self.max_unparsed:g}; mend study.judge.prompted.template, or raise "
                 "max_answer_tokens or max_unparsed there"
             )
 
-    def _answer(self, http: urllib3.PoolManager, question: str) -> float:
+    def _client(self) -> openai.OpenAI:
+        return openai.OpenAI(
+            base_url=self.server.url,
+            api_key=self.server.key or "none",  # not sent then, see `_headers`
+            timeout=self.server.timeout,
+            max_retries=self.server.retries,
+            # A redirect is not followed: the key is for this address only.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+    @property
+    def _headers(self) -> dict[str, openai.Omit]:
+        return {} if self.server.key else {"Authorization": openai.omit}
+
+    def _reach(self, client: openai.OpenAI) -> None:
+        """Ask for the list of models once, so that a wrong address fails without retries."""
+        if self._contact.reached:
+            return
+        try:
+            client.with_options(max_retries=0).models.with_raw_response.list(
+                extra_headers=self._headers
+            )
+        except openai.APIStatusError:
+            pass  # whatever it says, the server answers
+        except openai.APIConnectionError as error:
+            raise JudgeError(
+                f"judge {self.model}: {self.server.endpoint} cannot be reached "
+                f"({type(error.__cause__).__name__}); start the server, or set WESTOFN_JUDGE_URL "
+                "or judge_url in runtime.toml"
+            ) from None
+        self._contact.reached = True
+
+    def _answer(self, client: openai.OpenAI, question: str) -> float:
         """One question, one probability."""
-        reply = self._post(http, question)
+        reply = self._reply(client, question)
         try:
             choice = json.loads(reply)["choices"][0]
             text = choice["message"]["content"] or ""
@@ -204,95 +207,72 @@ class OpenAiJudge:
                 "OpenAI-compatible server"
             ) from None
 
-    def _post(self, http: urllib3.PoolManager, question: str) -> bytes:
+    def _reply(self, client: openai.OpenAI, question: str) -> str:
         """The reply's body; a server that does not know an optional field is asked without it."""
         while True:
             refused = self._contact.refused
-            response = self._request(http, self._body(question, refused))
-            self._contact.reached = True
-            if response.status == 200:
-                return response.data
-            unknown = _unknown_field(response.status, response.data, refused)
-            if unknown is None:
-                raise JudgeError(self._complaint(response.status, response.data))
-            with self._contact.lock:
-                self._contact.refused |= {unknown}
-
-    def _request(
-        self, http: urllib3.PoolManager, body: dict[str, object]
-    ) -> urllib3.BaseHTTPResponse:
-        headers = {"Content-Type": "application/json"}
-        if self.server.key:
-            headers["Authorization"] = f"Bearer {self.server.key}"
-        try:
-            return http.request(
-                "POST",
-                self.server.endpoint,
-                body=json.dumps(body).encode(),
-                headers=headers,
-                timeout=self.server.timeout,
-                retries=self.server.patience(self._contact.reached),
-            )
-        except HTTPError as error:
-            reason = error.reason if isinstance(error, MaxRetryError) else error
-            kind = type(reason).__name__
-            if not self._contact.reached and kind != "ReadTimeoutError":
+            try:
+                return client.chat.completions.with_raw_response.create(
+                    model=self.model,
+                    messages=[{"role": "user", "content": question}],
+                    extra_body=self._optional(refused),
+                    extra_headers=self._headers,
+                ).text
+            except openai.APIStatusError as error:
+                status, text = error.status_code, error.response.text
+            except openai.APIConnectionError as error:
                 raise JudgeError(
-                    f"judge {self.model}: {self.server.endpoint} cannot be reached ({kind}); start "
-                    "the server, or set WESTOFN_JUDGE_URL or judge_url in runtime.toml"
+                    f"judge {self.model}: {self.server.endpoint} gave no reply in "
+                    f"{self.server.retries + 1} attempts of {self.server.timeout:g} s "
+                    f"({type(error.__cause__).__name__}); rerun when it answers again, or raise "
+                    "judge_timeout in runtime.toml"
                 ) from None
-            raise JudgeError(
-                f"judge {self.model}: {self.server.endpoint} gave no reply in "
-                f"{self.server.retries + 1} attempts of {self.server.timeout:g} s ({kind}); rerun "
-                "when it answers again, or raise judge_timeout in runtime.toml"
-            ) from None
+            unknown = _unknown_field(status, text, refused)
+            if unknown is None:
+                raise JudgeError(self._complaint(status, self._shown(text)))
+            self._contact.refused |= {unknown}
 
-    def _body(self, question: str, refused: frozenset[str]) -> dict[str, object]:
-        """What is sent, less the optional fields that the server refuses."""
-        body: dict[str, object] = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": question}],
+    def _optional(self, refused: frozenset[str]) -> dict[str, object]:
+        """The optional fields of a request, less those that the server refuses."""
+        fields: dict[str, object] = {
             "max_tokens": self.max_answer_tokens,
             "temperature": 0,
             "logprobs": True,
             "top_logprobs": TOP_LOGPROBS,
         }
         if "max_tokens" in refused:
-            body["max_completion_tokens"] = self.max_answer_tokens
+            fields["max_completion_tokens"] = self.max_answer_tokens
         if "logprobs" in refused:
             refused |= {"top_logprobs"}
-        return {name: value for name, value in body.items() if name not in refused}
+        return {name: value for name, value in fields.items() if name not in refused}
 
-    def _complaint(self, status: int, data: bytes) -> str:
-        """Why a reply is no use and how to mend it, in one line."""
+    def _complaint(self, status: int, shown: str) -> str:
+        """What a refusal means and how to mend it, in one line."""
         where = f"judge {self.model}: {self.server.endpoint}"
-        match status:
-            case 401 | 403:  # the server's own words may repeat the key
-                found = "the key was sent" if self.server.key else "no key is set"
-                return (
-                    f"{where} answers {status}, {found}; put a key that it accepts into the "
-                    f"environment variable {self.server.key_variable}"
-                )
-            case 404:
-                return (
-                    f"{where} answers 404: {self._shown(data)}; give "
-                    "study.judge.prompted.model a model that the server has, and check the "
-                    "address (WESTOFN_JUDGE_URL ends before /chat/completions)"
-                )
-            case _ if status in PASSING_STATUSES:
-                return (
-                    f"{where} answers {status} after {self.server.retries + 1} attempts: "
-                    f"{self._shown(data)}; rerun later, or lower judge_workers in runtime.toml"
-                )
-            case _:
-                return (
-                    f"{where} answers {status}: {self._shown(data)}; mend the parameters of "
-                    "study.judge.prompted that it names"
-                )
+        if status in (401, 403):  # the server's own words may repeat the key
+            key = "the key was sent" if self.server.key else "no key is set"
+            return (
+                f"{where} answers {status}, {key}; put a key that it accepts into the "
+                f"environment variable {self.server.key_variable}"
+            )
+        if status == 404:
+            return (
+                f"{where} answers 404: {shown}; give study.judge.prompted.model a model that the "
+                "server has, and check the address (WESTOFN_JUDGE_URL ends before "
+                "/chat/completions)"
+            )
+        if status in (408, 409, 429) or status >= 500:
+            return (
+                f"{where} answers {status} after {self.server.retries + 1} attempts: {shown}; "
+                "rerun later, or lower judge_workers in runtime.toml"
+            )
+        return (
+            f"{where} answers {status}: {shown}; mend the parameters of study.judge.prompted that "
+            "it names"
+        )
 
-    def _shown(self, data: bytes) -> str:
+    def _shown(self, text: str) -> str:
         """The beginning of a body on one line, without the key."""
-        text = data.decode("utf-8", "replace")
         if self.server.key:
             text = text.replace(self.server.key, "(key)")
         return " ".join(text.split())[:_SHOWN_CHARACTERS]
@@ -339,16 +319,15 @@ def _top_logprobs(choice: dict[str, Any]) -> list[tuple[str, list[tuple[str, flo
     return [
         (
             str(token["token"]),
-            [(str(one["token"]), float(one["logprob"])) for one in token.get("top_logprobs") or []],
+            [(str(top["token"]), float(top["logprob"])) for top in token.get("top_logprobs") or []],
         )
         for token in content
     ]
 
 
-def _unknown_field(status: int, data: bytes, refused: frozenset[str]) -> str | None:
+def _unknown_field(status: int, text: str, refused: frozenset[str]) -> str | None:
     """The optional field that a refusal names, if it was not left out already."""
     if status not in _REFUSED:
         return None
-    text = data.decode("utf-8", "replace")
     optional = ("top_logprobs", "logprobs", "max_tokens", "temperature")
     return next((name for name in optional if name in text and name not in refused), None)

@@ -40,11 +40,11 @@ class PreferenceJudge(Protocol):
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge says about n pairs, both orders told apart.
+    """A judge's probabilities for n pairs, asked in both orders.
 
     Attributes:
-        p_forward: (n,) P(first is better), as said with `first` shown first; 0.5: no answer.
-        p_backward: (n,) P(first is better), as said with `second` shown first; 0.5: no answer.
+        p_forward: (n,) P(first is better) with `first` shown first; 0.5: no answer.
+        p_backward: (n,) P(first is better) with `second` shown first; 0.5: no answer.
         unanswered: (n,) orders without an answer, 0 to 2.
     """
 
@@ -52,29 +52,13 @@ class Verdicts:
     p_backward: FloatArray
     unanswered: NDArray[np.int32]
 
-    @property
-    def p_first(self) -> FloatArray:
-        """(n,) mean of both orders; exchanging the responses gives exactly 1 minus it."""
-        mean: FloatArray = (self.p_forward + self.p_backward) / 2
-        return mean
-
-    @property
-    def position_flip_rate(self) -> float:
-        """See `position_flip_rate`."""
-        return position_flip_rate(self.p_forward, self.p_backward)
-
-    @property
-    def unanswered_rate(self) -> float:
-        """Share of questions, two a pair, without an answer. NaN without pairs."""
-        return float(np.mean(self.unanswered) / 2) if len(self.unanswered) else float("nan")
-
 
 def position_flip_rate(p_forward: FloatArray, p_backward: FloatArray) -> float:
     """Share of pairs whose winner depends on the order; a tie is half. NaN without pairs.
 
     Args:
-        p_forward: (n,) P(first is better), as said with the first shown first.
-        p_backward: (n,) P(first is better), as said with the second shown first.
+        p_forward: (n,) P(first is better) with the first shown first.
+        p_backward: (n,) P(first is better) with the second shown first.
 
     >>> position_flip_rate(np.array([0.9, 0.6, 0.5]), np.array([0.8, 0.4, 0.7]))  # no, yes, half
     0.5
@@ -95,11 +79,11 @@ def judge_pairs(
     """Ask in both orders.
 
     Args:
-        judge: Who is asked.
-        prompt_ids: n names of prompts.
-        prompts: Their texts.
+        judge: It answers each order on its own.
+        prompt_ids: Names of n prompts.
+        prompts: Texts of the prompts.
         first: One response a prompt.
-        second: The other one.
+        second: Another response a prompt.
 
     Raises:
         WestofnError: Whatever the judge cannot do, see there.
@@ -118,17 +102,17 @@ def _asked(
     first: Sequence[str],
     second: Sequence[str],
 ) -> FloatArray:
-    """`p_first` on the grid of Float32, so that sums are exact and a table gives them back."""
+    """`p_first` rounded to multiples of 2⁻²⁴, which a Float32 table gives back bit by bit."""
     lengths = {len(prompt_ids), len(prompts), len(first), len(second)}
     if len(lengths) > 1:
         raise ValueError(f"columns of {sorted(lengths)} rows, needs equal lengths")
-    said = np.asarray(judge.p_first(prompt_ids, prompts, first, second), dtype=np.float64)
-    if said.shape != (len(first),) or np.any((said < 0) | (said > 1)):
+    answers = np.asarray(judge.p_first(prompt_ids, prompts, first, second), dtype=np.float64)
+    if answers.shape != (len(first),) or np.any((answers < 0) | (answers > 1)):
         raise ValueError(
-            f"judge {judge.name} gave numbers of shape {said.shape} for {len(first)} pairs, or "
+            f"judge {judge.name} gave numbers of shape {answers.shape} for {len(first)} pairs, or "
             "outside of [0, 1]"
         )
-    grid: FloatArray = np.round(said * _STEPS) / _STEPS
+    grid: FloatArray = np.round(answers * _STEPS) / _STEPS
     return grid
 
 

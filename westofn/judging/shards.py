@@ -11,7 +11,7 @@ import polars as pl
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
 from westofn.execution.shards import run_shards
-from westofn.judging.protocol import PreferenceJudge, Verdicts, judge_pairs
+from westofn.judging.protocol import PreferenceJudge, judge_pairs
 
 PAIRS_A_SHARD = 64
 PAIR = ("prompt_id", "prompt", "first", "second")
@@ -28,10 +28,10 @@ def judge_in_shards(
     """Table verdicts: both orders of every pair.
 
     Args:
-        judge: Who is asked.
+        judge: It answers both orders of every pair.
         pairs: Columns prompt_id, prompt, first, second; others are not read.
-        folder: Scratch folder of exactly these pairs and this judge with its settings; shards
-            found there are kept.
+        folder: Scratch folder of exactly these pairs and this judge with the same settings;
+            shards that are there are kept.
         size: Pairs in a shard; what a killed run may lose.
         description: Shown beside the progress bar.
 
@@ -43,7 +43,7 @@ def judge_in_shards(
     rows = _checked(pairs)
     frame = run_shards(
         rows.rows(),
-        lambda some: _shard(judge, some),
+        lambda pairs_of_shard: _shard(judge, pairs_of_shard),
         table=VERDICTS,
         folder=folder,
         size=size,
@@ -55,15 +55,6 @@ def judge_in_shards(
             "remove that folder and run again"
         )
     return frame
-
-
-def verdicts_of(frame: pl.DataFrame) -> Verdicts:
-    """The verdicts of a table, row by row: the numbers that the judge gave, bit by bit."""
-    return Verdicts(
-        frame["p_forward"].cast(pl.Float64).to_numpy(),
-        frame["p_backward"].cast(pl.Float64).to_numpy(),
-        frame["unanswered"].to_numpy().astype(np.int32),
-    )
 
 
 def _checked(pairs: pl.DataFrame) -> pl.DataFrame:

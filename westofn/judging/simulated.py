@@ -32,7 +32,7 @@ class SimulatedJudge:
         noise: Standard deviation of e, in units of reward; ≥ 0.
         position_bias: For the response shown first, in units of reward.
         length_bias: For every word more, in units of reward a word.
-        seed: Of the noise.
+        seed: Seeds the noise.
     """
 
     rewards: Rewards

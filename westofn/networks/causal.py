@@ -20,44 +20,32 @@ from transformers.cache_utils import DynamicCache
 from westofn.networks.network import Generator
 from westofn.networks.prefix import KeyValues, growing, key_values, repeat, roomy, select
 from westofn.networks.recompute import drops_caches
+from westofn.params.network import ModelSize
 
 
 def build_scratch(
-    *,
-    vocabulary: int,
-    width: int,
-    layers: int,
-    heads: int,
-    feed_forward: int,
-    dropout: float,
-    pad_id: int,
-    eos_id: int,
-    max_tokens: int,
+    size: ModelSize, *, vocabulary: int, pad_id: int, eos_id: int, max_tokens: int
 ) -> LlamaForCausalLM:
     """Build a Llama (RMSNorm, SwiGLU, RoPE, tied embeddings) with random weights.
 
     The caller seeds torch.
 
     Args:
+        size: Size of the model; the dropout rate is that of attention weights.
         vocabulary: Number of tokens.
-        width: Width of a hidden state.
-        layers: Number of layers.
-        heads: Number of attention heads, without sharing of keys and values.
-        feed_forward: Width of the gated feed-forward layer.
-        dropout: Dropout rate of attention weights, the only dropout of a Llama.
         pad_id: Padding token in the configuration.
         eos_id: End token in the configuration.
         max_tokens: Largest number of tokens in a row.
     """
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
         max_position_embeddings=max_tokens,
-        attention_dropout=dropout,
+        attention_dropout=size.dropout,
         tie_word_embeddings=True,
         pad_token_id=pad_id,
         bos_token_id=eos_id,

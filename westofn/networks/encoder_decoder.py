@@ -17,29 +17,22 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from westofn.networks.network import Generator
 from westofn.networks.recompute import recomputes, run_block
+from westofn.params.network import ModelSize
 
 
 def build_scratch(
-    *,
-    vocabulary: int,
-    width: int,
-    layers: int,
-    heads: int,
-    feed_forward: int,
-    dropout: float,
-    pad_id: int,
-    eos_id: int,
+    size: ModelSize, *, vocabulary: int, pad_id: int, eos_id: int
 ) -> T5ForConditionalGeneration:
     """Build a T5 v1.1 (gated GELU) with random weights; the caller seeds torch."""
     settings: dict[str, Any] = {
         "vocab_size": vocabulary,
-        "d_model": width,
-        "d_kv": width // heads,
-        "d_ff": feed_forward,
-        "num_layers": layers,
-        "num_decoder_layers": layers,
-        "num_heads": heads,
-        "dropout_rate": dropout,
+        "d_model": size.width,
+        "d_kv": size.width // size.heads,
+        "d_ff": size.feed_forward,
+        "num_layers": size.layers,
+        "num_decoder_layers": size.layers,
+        "num_heads": size.heads,
+        "dropout_rate": size.dropout,
         "feed_forward_proj": "gated-gelu_pytorch_tanh",  # T5 v1.1's function as a fused operation
         "pad_token_id": pad_id,
         "eos_token_id": eos_id,

@@ -26,7 +26,7 @@ from transformers import (
 
 from westofn.errors import ModelError
 from westofn.networks.network import Network
-from westofn.params.network import Readout
+from westofn.params.network import ModelSize, Readout
 from westofn.text.encoding import Padded
 
 LAST_LINEAR = {
@@ -272,16 +272,7 @@ def clear_last_linear(model: PreTrainedModel) -> None:
 
 
 def build_scratch_encoder(
-    *,
-    vocabulary: int,
-    width: int,
-    layers: int,
-    heads: int,
-    feed_forward: int,
-    dropout: float,
-    max_tokens: int,
-    pad_id: int,
-    end_id: int,
+    size: ModelSize, *, vocabulary: int, max_tokens: int, pad_id: int, end_id: int
 ) -> PreTrainedModel:
     """Build a ModernBERT with random weights; the caller seeds torch.
 
@@ -289,15 +280,15 @@ def build_scratch_encoder(
     """
     settings: dict[str, Any] = {
         "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": feed_forward,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
+        "hidden_size": size.width,
+        "intermediate_size": size.feed_forward,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
         "max_position_embeddings": max_tokens,
-        "layer_types": ["full_attention"] * layers,
-        "embedding_dropout": dropout,
-        "attention_dropout": dropout,
-        "mlp_dropout": dropout,
+        "layer_types": ["full_attention"] * size.layers,
+        "embedding_dropout": size.dropout,
+        "attention_dropout": size.dropout,
+        "mlp_dropout": size.dropout,
         "pad_token_id": pad_id,
         "bos_token_id": end_id,
         "eos_token_id": end_id,

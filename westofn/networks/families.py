@@ -105,19 +105,14 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
 
 def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedModel:
     """Build a model with random weights for the encoder's tokens; the caller seeds torch."""
-    settings: dict[str, Any] = {
+    tokens: dict[str, int] = {
         "vocabulary": len(encoder.tokenizer),
-        "width": size.width,
-        "layers": size.layers,
-        "heads": size.heads,
-        "feed_forward": size.feed_forward,
-        "dropout": size.dropout,
         "pad_id": encoder.pad_id,
         "eos_id": encoder.eos_id,
     }
     if family == "encoder_decoder":
-        return encoder_decoder.build_scratch(**settings)
-    return causal.build_scratch(**settings, max_tokens=encoder.max_tokens)
+        return encoder_decoder.build_scratch(size, **tokens)
+    return causal.build_scratch(size, **tokens, max_tokens=encoder.max_tokens)
 
 
 def load_config(name: str, key: str, local: bool) -> PretrainedConfig:

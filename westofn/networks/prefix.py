@@ -55,7 +55,7 @@ class _Room(DynamicLayer):
         self.room, self.used = length, 0
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             rows, heads, _, width = key_states.shape

@@ -21,11 +21,6 @@ class Measure:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def has_interval(self) -> bool:
-        """Whether both ends of the interval are known."""
-        return self.low is not None and self.high is not None
-
 
 def measure(record: Record, key: str) -> Measure | None:
     """The measure `key` of a record with `key`_low and `key`_high; None when not measured."""

@@ -61,30 +61,6 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
     return _load(params.source, _parts(params), params.files, seed, where, extras)
 
 
-def load_pairs(source: str, path: Path, params: FilesParams, seed: int) -> SourceData:
-    """Read preference files of one source; demonstrations and D_U come from the same files.
-
-    Rows without a usable preference (an empty response, identical responses, dialogues that differ
-    before the last turn, duplicates) are dropped and counted; rows that cannot be read are errors.
-
-    Args:
-        source: key of SOURCES.
-        path: a file, or a folder of files at any depth. The name of a subfolder is the subset of
-            its rows without a column subset.
-        params: fractions of the prompt groups, number of rows to read from each file (0: all),
-            subsets, and largest number of test prompts.
-        seed: seed of the splits and of D_U.
-
-    Returns:
-        Frames that do not depend on the order of rows or files. World has 0 rows.
-
-    Raises:
-        DataError: see `load_preferences`.
-    """
-    parts = parts_of(path, params.limit, "prepare.path")
-    return _load(source, parts, params, seed, str(path), Extras())
-
-
 def _parts(params: PrepareParams) -> Iterator[Part]:
     if params.hub.name == "none":
         yield from parts_of(Path(params.path), params.files.limit, "prepare.path")

@@ -43,15 +43,8 @@ class Pairs:
 
     def soft(self) -> Pairs:
         """The same pairs with the labeller's probability as the target."""
-        return self._with_targets(self.p_model.tolist())
-
-    def hard(self) -> Pairs:
-        """The same pairs as certain labels."""
-        return self._with_targets([1.0] * len(self))
-
-    def _with_targets(self, targets: list[float]) -> Pairs:
         old = self.preferences
-        new = replace(old, p_chosen=targets)
+        new = replace(old, p_chosen=self.p_model.tolist())
         return Pairs(self.prompt_ids, new, self.p_model)
 
     def label_accuracy(self, judge: Judge) -> float:

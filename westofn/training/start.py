@@ -84,12 +84,8 @@ def reward_start(
         return Start(model, encoder, card.precision)
     encoder = Encoder(texts.tokenizer, prompt, response, "encoder", ends=True)
     model = build_scratch_encoder(
+        params.scratch,
         vocabulary=len(encoder.tokenizer),
-        width=params.scratch.width,
-        layers=params.scratch.layers,
-        heads=params.scratch.heads,
-        feed_forward=params.scratch.feed_forward,
-        dropout=params.scratch.dropout,
         max_tokens=prompt + responses * (response + 1),
         pad_id=encoder.pad_id,
         end_id=encoder.eos_id,
