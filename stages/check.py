@@ -21,7 +21,7 @@ def main(out: Out) -> None:
     if (params.base_rm.loss, params.student_rm.loss) != ("bradley_terry", "bradley_terry"):
         from westofn.training.losses import require_losses  # it imports torch
 
-        require_losses(params.base_rm, params.student_rm)
+        require_losses(params.base_rm, params.student_rm, params.student_rm.learner)
     if params.won_select.selector != "west":
         from westofn.pairing.selectors import selector_of  # it imports torch
 

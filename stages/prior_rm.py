@@ -23,7 +23,9 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
 
     seed, params = load_seed(), load_section(StudentRmParams)
     human = HumanData.read(prepared).labeled_half()
-    recipe = Recipe(policy, load_section(RewardStartParams), linear_params(params), seed)
+    recipe = Recipe(
+        policy, load_section(RewardStartParams), linear_params(params, params.learner), seed
+    )
     train_arm(
         "prior_rm",
         human,

@@ -40,6 +40,8 @@ VOCABULARY = [
 PROMPTS = ["the cat sat", "a dog ran on the red moon", "sun", "so long a blue cat hid on the sun"]
 RESPONSES = ["good", "bad dog", "a red cat sat on the moon", "so so long"]
 READOUTS: tuple[Readout, ...] = ("mean", "last")
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.98, "adam_epsilon": 1e-8, "max_gradient_norm": 1.0}
+OPTIMISER = {**ADAM, "schedule": "cosine"}
 NO_LORA = LoraParams(rank=0, alpha=16.0, targets="all-linear", dropout=0.0)
 TINY = ModelSize(width=16, layers=2, heads=2, feed_forward=32, dropout=0.0)
 COMPARATORS: tuple[ComparatorName, ...] = ("embedding", "joint", "pointwise")
@@ -78,6 +80,7 @@ def tiny_scorer(
 
 def sft_params(**changes: Any) -> SftParams:
     settings: dict[str, Any] = {
+        **OPTIMISER,
         "model": "scratch",
         "chat_template": "none",
         "scratch": ScratchModel(
@@ -99,12 +102,14 @@ def sft_params(**changes: Any) -> SftParams:
         "learning_rate": 1e-2,
         "warmup_fraction": 0.0,
         "weight_decay": 0.01,
+        "evaluations": 5,
     }
     return SftParams(**(settings | changes))
 
 
 def reward_params(**changes: Any) -> RewardModelParams:
     settings: dict[str, Any] = {
+        **OPTIMISER,
         "lora": NO_LORA,
         "steps": 6,
         "batch_size": 8,
@@ -131,6 +136,8 @@ def start_params(model: str = "policy") -> RewardStartParams:
 
 def rlhf_params(**changes: Any) -> RlhfParams:
     settings: dict[str, Any] = {
+        **ADAM,
+        "adam_beta2": 0.95,
         "algorithm": "ppo",
         "lora": AdapterParams(rank=0, alpha=16.0, targets="all-linear"),
         "steps": 6,
@@ -145,6 +152,7 @@ def rlhf_params(**changes: Any) -> RlhfParams:
         "clip": 0.2,
         "value_warmup_steps": 2,
         "value_clip": 0.5,
+        "discount": 1.0,
         "gae_lambda": 0.95,
         "evaluations": 3,
     }

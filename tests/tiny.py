@@ -22,17 +22,11 @@ TINY: dict[str, Any] = {
         "files": {"max_test_prompts": 12},
     },
     "sft": {"scratch": {"width": 16, "feed_forward": 32}, "steps": 30, "batch_size": 16},
-    "base_rm": {"steps": 8, "batch_size": 8, "average_decay": 0.5, "runs": 1, "evaluations": 2},
+    "reward": {"steps": 8, "batch_size": 8, "average_decay": 0.5, "runs": 2, "evaluations": 2},
+    "base_rm": {"runs": 1},
     "sample": {"n_candidates": 8},
     "won_select": {"stop": {"agreement": 0.0, "spread": 0.0, "distinct": 0.0, "length": 0.0}},
-    "student_rm": {
-        "learner": "network",
-        "steps": 8,
-        "batch_size": 8,
-        "average_decay": 0.5,
-        "runs": 2,
-        "evaluations": 2,
-    },
+    "student_rm": {"learner": "network"},
     "rlhf": {"steps": 4, "batch_size": 16, "value_warmup_steps": 1, "evaluations": 2},
     "study": {
         "deep_candidates": 16,
@@ -71,6 +65,6 @@ def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 def _merge(document: Any, changes: dict[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, dict):
-            _merge(document[key], value)
+            _merge(document.setdefault(key, {}), value)
         else:
             document[key] = value

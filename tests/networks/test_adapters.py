@@ -31,7 +31,7 @@ LORA = AdapterParams(rank=RANK, alpha=ALPHA, targets="all-linear")
 
 def _adapted(model: PreTrainedModel, seed: int = 0, targets: str = "all-linear") -> PreTrainedModel:
     torch.manual_seed(seed)
-    add_adapters(model, LORA.model_copy(update={"targets": targets}), "sft.lora")
+    add_adapters(model, LORA.model_copy(update={"targets": targets}), "sft: lora")
     return model
 
 
@@ -133,7 +133,7 @@ def test_a_target_that_is_no_linear_layer_is_refused_with_those_there_are(
     with pytest.raises(ParameterError) as caught:
         _adapted(tiny_backbone(small_encoder), targets=targets)
     assert str(caught.value) == (
-        f"sft.lora.targets contains {wrong!r}, which is not a linear layer of a t5 model; it has "
+        f"sft: lora.targets contains {wrong!r}, which is not a linear layer of a t5 model; it has "
         "k, o, q, v, wi_0, wi_1, wo; give some of these, or all-linear"
     )
 
@@ -144,7 +144,7 @@ def test_a_model_and_its_adapted_copy_share_memory_and_nothing_else(
     policy = tiny_policy(small_encoder)
     before = copy.deepcopy(policy.model.state_dict())
     torch.manual_seed(0)
-    adapted = adapted_copy(policy.model, LORA, "rlhf.lora")
+    adapted = adapted_copy(policy.model, LORA, "rlhf: lora")
     assert adapted.shared.weight.data_ptr() == policy.model.shared.weight.data_ptr()
     assert all(weight.requires_grad for weight in policy.model.parameters())
     _learn(adapted, seed=1)

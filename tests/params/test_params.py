@@ -47,7 +47,7 @@ def changed(tmp_path: Path) -> Change:
             *sections, key = dotted.split("__")
             place = raw
             for section in sections:
-                place = place[section]
+                place = place.setdefault(section, {})
             if value is MISSING:
                 del place[key]
             else:

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.models.test_pretrained import hub_folder
+from tests.networks.test_pretrained import hub_folder
 from tests.presets import rows
 from tests.stages.conftest import SMALL
 from tests.stages.pipeline import Tiny

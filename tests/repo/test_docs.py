@@ -16,7 +16,10 @@ from ruamel.yaml import YAML
 from tests.repo.deps import PIPELINES, ROOT, body_of, load
 from westofn.__main__ import app
 from westofn.artifacts.catalogue import TABLES, markdown
-from westofn.params.whole import Params
+from westofn.core.losses import LOSSES
+from westofn.core.selection import SELECTORS
+from westofn.params.defaults import values_of
+from westofn.params.whole import SECTIONS, Params
 from westofn.runtime import KEYS
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -77,6 +80,13 @@ def keys(section: Any, prefix: str = "") -> Iterator[str]:
     for name, value in section.items() if isinstance(section, dict) else ():
         yield prefix + name
         yield from keys(value, f"{prefix}{name}.")
+
+
+def settable() -> set[str]:
+    """Every dotted key that params.yaml may hold: also those that a section takes from another."""
+    taken = {name: values_of(kind, PARAMS) for name, kind in SECTIONS.items()}
+    assert "runs" in taken["base_rm"]
+    return {*keys(PARAMS), *keys(taken)}
 
 
 def outputs() -> list[str]:
@@ -178,7 +188,7 @@ def test_named_modules_exist() -> None:
 
 
 def test_dotted_names_are_parameters_modules_or_files() -> None:
-    known, looked_at = set(keys(PARAMS)), 0
+    known, looked_at = settable(), 0
     for where, name in everywhere(rf"^({_DOTTED.pattern})$", spans):
         head = name.split(".")[0]
         if head in PARAMS and not (ROOT / name).is_file():  # study.json is no key of study
@@ -198,6 +208,11 @@ def test_experiments_set_parameters_that_exist() -> None:
     known = set(keys(PARAMS))
     found = everywhere(r"-S '?([\w.]+)=")
     assert "filter.quantile" in {key for _, key in found}
+    added = everywhere(r"-S '?\+([\w.]+)=")
+    assert "rlhf.lora.rank" in {key for _, key in added}
+    for where, key in added:
+        is_round = key.startswith("loop.k")
+        assert is_round or key in settable() - known, f"{where} adds {key} by -S"
     for where, key in found:
         assert key in known, f"{where} sets {key}"
 
@@ -213,7 +228,7 @@ def literals(model: type[BaseModel]) -> Iterator[str]:
 
 def test_the_settings_page_names_every_choice_and_setting() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    choices = set(literals(Params))
+    choices = {*literals(Params), *SELECTORS, *LOSSES}
     assert choices >= {"embedding", "best_below", "rloo", "hh"}
     missing = [name for name in sorted(choices | set(KEYS)) if f"`{name}`" not in text]
     assert missing == []

@@ -18,6 +18,7 @@ import pytest
 from tests.repo.deps import PIPELINES, ROOT, body_of, faults, load, part_modules, stage_module
 from tests.repo.study import Reached, inputs_of, reached_by, touch
 from westofn.params.base import Section
+from westofn.params.whole import SECTIONS
 from westofn.study.parts import INPUTS, Part
 
 NINE = (
@@ -228,7 +229,7 @@ class _Reads(ast.NodeVisitor):
             base = base.value
         names = [part for part in reversed(chain) if part != "model_dump"]
         if section := self._section(base):
-            self.keys |= keys_of(section, names)
+            self.keys.add(".".join([section.key, *names]))
         elif self._is_whole(base):
             self.keys.add(".".join(names))
         else:
@@ -237,7 +238,7 @@ class _Reads(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if section := self._section(node):
-            self.keys |= keys_of(section, [])
+            self.keys.add(section.key)
         elif name in ("load_seed", "load_loop"):
             self.keys.add(name.removeprefix("load_"))
         elif name == "StudyInputs":
@@ -258,11 +259,6 @@ class _Reads(ast.NodeVisitor):
     def _is_whole(self, node: ast.AST) -> bool:
         """Whether it is all of params.yaml."""
         return "load_params" in self._imported and ast.unparse(node) in ("params", "load_params()")
-
-
-def keys_of(section: type[Section], names: list[str]) -> set[str]:
-    """The keys of params.yaml from which a value of a section comes."""
-    return {".".join([section.key, *names])}
 
 
 def reads_of(module: str, part: str = "") -> set[str]:
@@ -286,10 +282,28 @@ def test_a_stage_declares_the_parameters_that_it_reads(name: str) -> None:
     declared = declared_of(name)
     read = reads_of(module_of(name), *part_modules(stages()[name]["cmd"]))
     assert read
+    read |= {source for key in read for source in sources_of(key)}
     for key in read:
         assert [one for one in declared if f"{key}.".startswith(f"{one}.")], f"{key} undeclared"
     for one in declared:
         assert [key for key in read if f"{key}.".startswith(f"{one}.")], f"{one} is not read"
+
+
+def sources_of(key: str) -> set[str]:
+    """Keys of shared sections from which the value at a key may come."""
+    name, *inner = key.split(".")
+    found = set()
+    for section, field in SECTIONS[name].defaults if name in SECTIONS else ():
+        if not inner or inner[0] in (section.model_fields if not field else [field]):
+            found.add(".".join([section.key, *(inner[1:] if field else inner)]))
+    return found
+
+
+def test_what_a_section_takes_from_others_is_found() -> None:
+    assert sources_of("rlhf") == {"optimiser", "lora"}
+    assert sources_of("student_rm.readout") == {"reward.readout"}
+    assert sources_of("student_rm.learner") == set()
+    assert sources_of("sft.lora.rank") == {"lora.rank"}
 
 
 def declared_of(name: str) -> set[str]:

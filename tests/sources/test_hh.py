@@ -23,6 +23,7 @@ Row = Mapping[str, object]
 def params(**changes: object) -> FilesParams:
     values = {
         "validation_fraction": 0.1,
+        "near_duplicate": 0.8,
         "test_fraction": 0.2,
         "autorater_fraction": 0.1,
         "limit": 0,

@@ -12,8 +12,7 @@ from tests.stages.pipeline import Tiny
 SMALL = {
     "prepare": {"world": {"sft_examples": 120}},
     "sft": {"steps": 4},
-    "base_rm": {"steps": 2, "warmup_fraction": 0.0},
-    "student_rm": {"steps": 2, "warmup_fraction": 0.0},
+    "reward": {"steps": 2, "warmup_fraction": 0.0},
     "rlhf": {"steps": 2},
 }
 

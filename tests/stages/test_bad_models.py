@@ -287,7 +287,7 @@ class TestPretrained:
     def test_adapters_on_layers_that_are_not_there(self, tiny: Tiny) -> None:
         shutil.copytree(tiny / POLICY, tiny / "t5")
         tiny.change({"sft": {"model": "t5", "lora": {"rank": 2, "targets": "q_proj"}}})
-        tiny.fail("sft", "sft.lora.targets contains 'q_proj'", "k, o, q, v", "all-linear")
+        tiny.fail("sft", "sft: lora.targets contains 'q_proj'", "k, o, q, v", "all-linear")
 
     def test_a_folder_without_a_tokenizer(self, tiny: Tiny) -> None:
         (tiny / "t5").mkdir()

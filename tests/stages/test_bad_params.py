@@ -166,10 +166,21 @@ def test_a_missing_file_says_where_to_run(fresh: Tiny) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["prepare", "filter@k1", "student_rm@k1", "rlhf@k1", "report"])
-def test_every_stage_refuses_a_bad_parameter_of_its_own_accord(name: str, tiny: Tiny) -> None:
-    tiny.change({"filter": {"quantile": 1.5}})
-    tiny.fail(name, "params.yaml: filter.quantile is 1.5")
+@pytest.mark.parametrize(
+    ("name", "changes", "fault"),
+    [
+        ("prepare", {"prepare": {"path": 3}}, "prepare.path is 3"),
+        ("filter@k1", {"filter": {"quantile": 1.5}}, "filter.quantile is 1.5"),
+        ("student_rm@k1", {"reward": {"steps": 0}}, "reward.steps is 0"),
+        ("rlhf@k1", {"optimiser": {"adam_beta1": 1}}, "optimiser.adam_beta1 is 1"),
+        ("report", {"loop": {"k1": {"prev": "k7"}}}, "loop.k1.prev is 'k7'"),
+    ],
+)
+def test_every_stage_refuses_a_bad_parameter_of_its_own_accord(
+    name: str, changes: dict[str, Any], fault: str, tiny: Tiny
+) -> None:
+    tiny.change(changes)
+    tiny.fail(name, f"params.yaml: {fault}")
 
 
 @pytest.mark.parametrize(

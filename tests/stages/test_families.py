@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.models.test_pretrained import hub_folder
+from tests.networks.test_pretrained import hub_folder
 from tests.stages.conftest import SMALL
 from tests.stages.pipeline import Tiny
 from tests.tiny import merged

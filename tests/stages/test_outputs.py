@@ -333,15 +333,7 @@ def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
 ) -> None:
     monkeypatch.setenv("WESTOFN_GRADIENT_CHECKPOINTING", "true")
     shutil.copytree(made / "data/loop/k0/policy", tiny / "pretrained")
-    adapters = {"lora": {"rank": 2}}
-    tiny.change(
-        {
-            "sft": {"model": "pretrained", "precision": "bf16"} | adapters,
-            "base_rm": adapters,
-            "student_rm": adapters,
-            "rlhf": adapters,
-        }
-    )
+    tiny.change({"sft": {"model": "pretrained", "precision": "bf16"}, "lora": {"rank": 2}})
     trained = ("sft", "base_rm", "reference_rm@hf50", "student_rm@k1", "rlhf@k1")
     stages = [*trained[:3], "sample@k1", "won_select@k1", "filter@k1", *trained[3:]]
     tiny.succeed("check", *stages, "eval@k1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.models.test_pretrained import hub_folder
+from tests.networks.test_pretrained import hub_folder
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import write_encoder
 from westofn.models.saved_reward import load_reward_model

@@ -33,7 +33,7 @@ def studied(made: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     tiny = made.copy(tmp_path_factory.mktemp("studied") / "root")
     # Long enough for models of other data to differ, and measured as they end.
     longer = {"steps": 5, "evaluations": 1}
-    tiny.change({"base_rm": longer, "student_rm": longer})
+    tiny.change({"reward": longer})
     again = ("base_rm", "reference_rm", "won_select", "filter", "student_rm", "eval")
     tiny.succeed(*(name for name in tiny.stages if name.startswith(again)), "rlhf@k1")
     assert len(tiny.study) > 8

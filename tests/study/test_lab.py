@@ -48,13 +48,13 @@ def learn(inputs: StudyInputs, learner: Learner) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """How the training function was called."""
     train, calls = module.train_reward_model, []
 
-    def spy(*arguments: Any, **options: Any) -> TrainedReward:
-        calls.append((arguments, options))
-        return train(*arguments, **options)
+    def spy(*arguments: Any) -> TrainedReward:
+        calls.append(arguments)
+        return train(*arguments)
 
     monkeypatch.setattr(module, "train_reward_model", spy)
     return calls
@@ -74,7 +74,7 @@ def test_what_every_arm_is_measured_on_is_tokenised_once(lab: Lab, tokenised: li
     trained = Ensemble.of(lab.train("arm", lab.labeled).scorer)
     tokenised.clear()
     first = lab.measure("arm", trained)
-    test = {*lab.inputs.test["chosen"], *lab.inputs.test_pool.prompts}
+    test = {*lab.inputs.test["chosen"], *lab.inputs.test_pools.prompts}
     assert test <= {*tokenised}
     assert len(tokenised) == len({*tokenised})
     tokenised.clear()
@@ -91,25 +91,25 @@ def test_an_arm_of_human_pairs_has_no_synthetic_ones(lab: Lab) -> None:
 def test_arms_differ_in_their_data_alone(lab: Lab, asked: list[Any]) -> None:
     lab.student("one", lab.labeled)
     lab.student("two", lab.labeled, pairs())
-    (first, options), (second, others) = asked
-    assert first[1] == second[1] == lab.labeled
-    assert (first[2], second[2]) == (None, pairs().preferences)
-    assert first[3] == second[3]
-    assert {*first[3].prompts} == {f"a post about v{i}" for i in range(6)}
-    scratch = (options.pop("scratch"), others.pop("scratch"))
-    assert scratch[0] != scratch[1]
-    assert options == others
-    assert options["policy"] == lab.inputs.policy_folder
-    assert options["params"] == lab.inputs.params.student_rm
-    assert options["seed"] == lab.inputs.seed
+    (_, first, recipe, scratch, runtime), (_, second, *others) = asked
+    assert first.human == second.human == lab.labeled
+    assert (first.synthetic, second.synthetic) == (None, pairs().preferences)
+    assert first.validation == second.validation
+    assert {*first.validation.prompts} == {f"a post about v{i}" for i in range(6)}
+    assert first.synthetic_fraction == second.synthetic_fraction
+    assert [recipe, runtime] == [others[0], others[2]]
+    assert scratch != others[1]
+    assert recipe.policy == lab.inputs.policy_folder
+    assert recipe.params == lab.inputs.params.student_rm
+    assert recipe.seed == lab.inputs.seed
 
 
 def test_an_arm_says_what_else_differs(lab: Lab, asked: list[Any]) -> None:
     params = lab.inputs.params.student_rm.model_copy(update={"dropout": 0.5})
     lab.student("arm", lab.labeled, pairs(), params=params, fraction=0.25, seed=7)
-    ((_, options),) = asked
-    assert options["params"].dropout == 0.5
-    assert (options["synthetic_fraction"], options["seed"]) == (0.25, 7)
+    ((_, sets, recipe, *_),) = asked
+    assert recipe.params.dropout == 0.5
+    assert (sets.synthetic_fraction, recipe.seed) == (0.25, 7)
 
 
 def test_a_linear_arm_is_measured_as_others_and_says_its_prior(lab: Lab, asked: list[Any]) -> None:
@@ -139,11 +139,11 @@ def test_students_learn_as_student_rm_says_and_teachers_are_networks(
 
 def test_a_teacher_follows_the_recipe_of_base_rm(lab: Lab, asked: list[Any]) -> None:
     teacher = lab.teacher("teacher", lab.labeled)
-    ((_, options),) = asked
+    ((_, _, recipe, *_),) = asked
     base = lab.inputs.params.base_rm
-    assert options["params"] == base
-    assert options["head"] == Head(base.comparator, base.planes)
-    assert teacher.comparator == base.comparator
+    assert recipe.params == base
+    assert recipe.head == Head(base.comparator, base.planes)
+    assert teacher.comparator.name == base.comparator
 
 
 def test_a_measured_arm_is_neither_trained_nor_are_its_pairs_made_again(
@@ -184,7 +184,7 @@ def test_a_killed_part_goes_on_with_the_arm_at_which_it_was_killed(
     asked.clear()
     resumed = Lab(lab.inputs, lab.folder, CPU)
     part(resumed)
-    assert [arguments[0] for arguments, _ in asked] == ["two"]
+    assert [arguments[0] for arguments in asked] == ["two"]
     assert resumed.arms == whole.arms
     assert list(resumed.arms) == ["one", "two"]
 

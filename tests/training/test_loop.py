@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.small_models import OPTIMISER
 from westofn.errors import ParameterError, TrainingError
 from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
@@ -39,6 +40,7 @@ def _job(
     **changes: Any,
 ) -> Job:
     settings: dict[str, Any] = {
+        **OPTIMISER,
         "steps": 6,
         "batch_size": 2,
         "learning_rate": 0.1,

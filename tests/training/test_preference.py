@@ -410,7 +410,7 @@ def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(
     # … and of the asked-for 0.75 from (1 + 26) / (10 + 26) on.
     assert kept[-1] == pytest.approx(0.75 * kept[-2] + 0.25 * 8)
     without = reward_params(average_decay=0.0)
-    assert preference._PreferenceLoss(model, loss, without).kept is model
+    assert preference._PreferenceLoss(model, LOSSES["bradley_terry"], without).kept is model
 
 
 def test_centering_holds_the_rewards_near_zero(policy: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ LOSSES = {
     "conservative": Loss.cross_entropy(smoothed_labels),
     "margin": Loss(margin_loss, reads_confidence=True),
 }
-"""The losses by the names that `base_rm.loss` and `student_rm.loss` take.
+"""The losses by the names that `reward.loss` takes.
 
 - `bradley_terry`: hard labels.
 - `soft`: the labeller's probability is the target.

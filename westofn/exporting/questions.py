@@ -21,6 +21,7 @@ import torch
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.linear_reward import inverse_spread
@@ -152,13 +153,13 @@ class _Inputs:
     Attributes:
         human: Pairs of D_L (table preferences).
         validation: Human pairs that choose the penalty (table preferences).
-        pools: Prompts of D_U with their candidates: columns prompt_id, prompt, responses.
+        pools: Prompts of D_U with their candidates.
         labelled: (prompt_id, set of both responses) of every human pair.
     """
 
     human: pl.DataFrame
     validation: pl.DataFrame
-    pools: pl.DataFrame
+    pools: Pools
     labelled: frozenset[tuple[str, frozenset[str]]]
 
     @classmethod
@@ -166,19 +167,14 @@ class _Inputs:
         preferences = PREFERENCES.read(data / "prepared" / "preferences.parquet")
         prompts = PROMPTS.read(data / "prepared" / "prompts.parquet")
         unlabeled = prompts.filter(pl.col("split") == "unlabeled")
-        pools = (
-            CANDIDATES.read(candidates)
-            .sort("prompt_id", "candidate_index")
-            .group_by("prompt_id", maintain_order=True)
-            .agg(pl.col("response").alias("responses"))
-            .join(unlabeled, on="prompt_id", maintain_order="left")
-        )
-        drawn = hash_order(pools["prompt_id"].to_list(), seed, "questions")[:most]
+        pools = Pools.from_frames(CANDIDATES.read(candidates), unlabeled)
+        drawn = set(hash_order(pools.prompt_ids, seed, "questions")[:most])
+        rows = [row for row, name in enumerate(pools.prompt_ids) if name in drawn]
         pairs = preferences.select("prompt_id", "chosen", "rejected").iter_rows()
         return cls(
             human=labeled_half(preferences, prompts),
             validation=preferences.filter(pl.col("split") == "validation"),
-            pools=pools.filter(pl.col("prompt_id").is_in(drawn)),
+            pools=pools.take(rows),
             labelled=frozenset((name, frozenset(responses)) for name, *responses in pairs),
         )
 
@@ -204,7 +200,7 @@ def _choose(
     reader = FeatureReader(model, start.encoder, params.student_rm.readout)
     human, validation = _features(reader, inputs.human), _features(reader, inputs.validation)
     scale = inverse_spread(human.flatten(0, 1))
-    prompts, responses = inputs.pools["prompt"].to_list(), inputs.pools["responses"].to_list()
+    prompts, responses = inputs.pools.prompts, inputs.pools.responses
     pools = reader.pools(prompts, responses) * scale
     pairs = _pairs(inputs, NUMBERS_AT_ONCE // reader.width, params.seed)
     if not len(pairs.prompts):
@@ -241,11 +237,9 @@ def _features(reader: FeatureReader, pairs: pl.DataFrame) -> torch.Tensor:
 def _pairs(inputs: _Inputs, most: int, seed: int) -> CandidatePairs:
     """Draw random pairs of different, unlabelled candidates, at most `most` in total."""
     rng = np.random.default_rng(derive_seed(seed, "questions", "pairs"))
-    share = min(PAIRS_A_PROMPT, max(1, most // max(1, inputs.pools.height)))
+    share = min(PAIRS_A_PROMPT, max(1, most // max(1, len(inputs.pools.prompts))))
     rows: list[tuple[int, int, int]] = []
-    for row, (name, responses) in enumerate(
-        inputs.pools.select("prompt_id", "responses").iter_rows()
-    ):
+    for row, (name, _, responses) in enumerate(inputs.pools.rows()):
         first_index: dict[str, int] = {}
         for index, response in enumerate(responses):
             if response.strip():
@@ -305,7 +299,7 @@ def _body(about: _About) -> list[str]:
             [
                 ("questions", len(about.questions)),
                 ("human pairs that the heads were fitted on", about.inputs.human.height),
-                ("prompts of D_U that were considered", about.inputs.pools.height),
+                ("prompts of D_U that were considered", len(about.inputs.pools.prompts)),
             ],
         ),
         "## Use the answers",

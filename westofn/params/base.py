@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,8 +21,23 @@ class Section(BaseModel):
 
     Attributes:
         key: The section's name in the file; empty where it stands inside another section.
+        defaults: Sections from which it takes the values that it does not give itself; a later one
+            stands above an earlier one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     key: ClassVar[str] = ""
+    defaults: ClassVar[tuple[Default, ...]] = ()
+
+
+class Default(NamedTuple):
+    """A section whose values another section takes.
+
+    Attributes:
+        section: The shared one.
+        field: The field that takes its values; empty where the section's own fields do.
+    """
+
+    section: type[Section]
+    field: str = ""

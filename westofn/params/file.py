@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -19,12 +19,11 @@ from ruamel.yaml.error import YAMLError
 
 from westofn.errors import ParameterError
 from westofn.params.base import Section
+from westofn.params.defaults import Location, origin_of, values_of
 
 PARAMS_FILE = Path("params.yaml")
 Seed = Annotated[int, Field(ge=0)]
-Location = tuple[int | str, ...]
 S = TypeVar("S", bound=Section)
-_ABSENT = object()
 
 
 def load_section(section: type[S], path: Path = PARAMS_FILE) -> S:
@@ -34,8 +33,13 @@ def load_section(section: type[S], path: Path = PARAMS_FILE) -> S:
         ParameterError: The file is missing or is not YAML, or a key or value of the section is
             wrong; the message names every fault.
     """
-    values: S = load_value(section.key, section, path)
-    return values
+    file = read_params(path)
+    if section.key not in file:
+        raise ParameterError(f"{path}: {_missing(section.key)}")
+    try:
+        return section.model_validate(values_of(section, file))
+    except ValidationError as error:
+        raise refusal(error, {section.key: section}, file, path, (section.key,)) from None
 
 
 def load_seed(path: Path = PARAMS_FILE) -> int:
@@ -59,13 +63,13 @@ def load_value(key: str, kind: Any, path: Path) -> Any:
     Raises:
         ParameterError: As `load_section`.
     """
-    value = read_params(path).get(key, _ABSENT)
-    if value is _ABSENT:
+    file = read_params(path)
+    if key not in file:
         raise ParameterError(f"{path}: {_missing(key)}")
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(file[key])
     except ValidationError as error:
-        raise refusal(error, kind, path, (key,)) from None
+        raise refusal(error, {key: kind}, file, path, (key,)) from None
 
 
 def read_params(path: Path) -> Mapping[str, Any]:
@@ -94,27 +98,39 @@ def _parsed(text: str, name: str) -> Mapping[str, Any]:
     return raw
 
 
-def refusal(error: ValidationError, kind: Any, path: Path, key: Location = ()) -> ParameterError:
-    """One message of all faults.
+def refusal(
+    error: ValidationError,
+    kinds: Mapping[str, Any],
+    file: Mapping[str, Any],
+    path: Path,
+    key: Location = (),
+) -> ParameterError:
+    """One message of all faults, each with the key at which it is to be mended.
 
     Args:
         error: Of pydantic.
-        kind: What was validated.
+        kinds: What stands in the file, by its key.
+        file: What was validated.
         path: The file.
-        key: Where in the file it stands.
+        key: Where in the file what was validated stands.
     """
-    faults = [_fault(dict(item), kind, key) for item in error.errors()]
-    return ParameterError(f"{path}: " + "; ".join(faults))
+    faults = []
+    for item in error.errors():
+        location: Location = (*key, *item["loc"])
+        kind = kinds.get(str(location[0])) if location else None
+        if isinstance(kind, type) and issubclass(kind, Section) and kind.key in file:
+            location = origin_of(kind, location[1:], file)
+        faults.append(_fault(dict(item), location, kinds))
+    return ParameterError(f"{path}: " + "; ".join(dict.fromkeys(faults)))
 
 
-def _fault(error: dict[str, Any], kind: Any, key: Location) -> str:
+def _fault(error: Mapping[str, Any], location: Location, kinds: Mapping[str, Any]) -> str:
     """One fault as `key is VALUE, needs WHAT`."""
-    location: Location = error["loc"]
-    name = ".".join(str(part) for part in (*key, *location))
+    name = ".".join(map(str, location))
     message = str(error["msg"])
     match error["type"]:
         case "extra_forbidden":
-            known = _fields_at(kind, location[:-1])
+            known = _names_at(kinds, location[:-1])
             near = difflib.get_close_matches(str(location[-1]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
             return f"{name} is not a parameter; {hint}"
@@ -134,13 +150,15 @@ def _missing(name: str) -> str:
     return f"{name} is missing; add it (git diff params.yaml shows what changed)"
 
 
-def _fields_at(kind: Any, location: Sequence[object]) -> list[str]:
-    """The field names of the section at a location, empty where it is no section."""
-    for part in location:
-        kind = _bare(kind)
+def _names_at(kinds: Mapping[str, Any], location: Location) -> list[str]:
+    """The names that a mapping at a location may have, empty where it may have any."""
+    if not location:
+        return list(kinds)
+    kind = _bare(kinds[str(location[0])])
+    for part in location[1:]:
         is_mapping = get_origin(kind) is dict
-        kind = get_args(kind)[1] if is_mapping else kind.model_fields[part].annotation
-    return list(getattr(_bare(kind), "model_fields", ()))
+        kind = _bare(get_args(kind)[1] if is_mapping else kind.model_fields[part].annotation)
+    return list(getattr(kind, "model_fields", ()))
 
 
 def _bare(kind: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The section `lora` of what is trained."""
+"""The section `lora`: adapters in place of all weights, of everything that is trained."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -28,5 +28,7 @@ class AdapterParams(Section):
 
 class LoraParams(AdapterParams):
     """LoRA with dropout of what an adapter reads."""
+
+    key: ClassVar[str] = "lora"
 
     dropout: Fraction

@@ -36,11 +36,16 @@ class WorldParams(Section):
 
 
 class FilesParams(Section):
-    """How preferences from files are split; fractions are of prompt groups."""
+    """How preferences from files are split; fractions are of prompt groups.
+
+    Attributes:
+        near_duplicate: Token 5-gram Jaccard similarity from which two prompts are one group.
+    """
 
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     autorater_fraction: Annotated[float, Field(gt=0, lt=0.5)]
+    near_duplicate: Annotated[float, Field(gt=0, le=1)]
     limit: Annotated[int, Field(ge=0)]
     subset: Annotated[str, Field(min_length=1)]
     max_test_prompts: Count

@@ -6,14 +6,19 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from westofn.params.base import Count, Fraction, NonNegative, Positive, Section
-from westofn.params.lora import AdapterParams
+from westofn.params.base import Count, Default, Fraction, NonNegative, Positive, Share
+from westofn.params.lora import AdapterParams, LoraParams
+from westofn.params.optimiser import AdamParams, SharedOptimiserParams
 
 
-class RlhfParams(Section):
+class RlhfParams(AdamParams):
     """Reinforcement learning of the policy against the student's standardised reward."""
 
     key: ClassVar[str] = "rlhf"
+    defaults: ClassVar[tuple[Default, ...]] = (
+        Default(SharedOptimiserParams),
+        Default(LoraParams, "lora"),
+    )
 
     algorithm: Literal["ppo", "rloo"]
     lora: AdapterParams
@@ -29,7 +34,8 @@ class RlhfParams(Section):
     clip: Positive
     value_warmup_steps: Annotated[int, Field(ge=0)]
     value_clip: Positive
-    gae_lambda: Annotated[float, Field(ge=0, le=1)]
+    discount: Share
+    gae_lambda: Share
     evaluations: Annotated[int, Field(ge=2)]
 
     @property

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from westofn.params.base import Count, Default
 from westofn.params.lora import LoraParams
 from westofn.params.network import ModelSize, Precision
 from westofn.params.optimiser import OptimiserParams
@@ -29,6 +30,10 @@ class SftParams(OptimiserParams):
     """The supervised policy; reward models and RL take its precision over."""
 
     key: ClassVar[str] = "sft"
+    defaults: ClassVar[tuple[Default, ...]] = (
+        *OptimiserParams.defaults,
+        Default(LoraParams, "lora"),
+    )
 
     model: str
     chat_template: Literal["none", "model"]
@@ -37,6 +42,7 @@ class SftParams(OptimiserParams):
     lora: LoraParams
     max_prompt_tokens: Annotated[int, Field(ge=4)]
     max_response_tokens: Annotated[int, Field(ge=2)]
+    evaluations: Count
 
     @model_validator(mode="after")
     def _only_pretrained_models_have_chat_templates(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import PlainValidator, model_validator
 
-from westofn.params.base import Fraction
+from westofn.params.base import Default, Fraction
 from westofn.params.reward import RewardModelParams
 
 Learner = Literal["network", "linear_head"]
@@ -38,6 +38,10 @@ class StudentRmParams(RewardModelParams):
     """
 
     key: ClassVar[str] = "student_rm"
+    defaults: ClassVar[tuple[Default, ...]] = (
+        *RewardModelParams.defaults,
+        Default(RewardModelParams),
+    )
 
     learner: Learner
     covariance_power: CovariancePower

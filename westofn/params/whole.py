@@ -13,10 +13,14 @@ from pydantic import ValidationError, model_validator
 
 from westofn.params.base import Section
 from westofn.params.base_rm import BaseRmParams
+from westofn.params.defaults import values_of
 from westofn.params.file import PARAMS_FILE, Seed, read_params, refusal
 from westofn.params.filter import FilterParams
 from westofn.params.loop import Loop
+from westofn.params.lora import LoraParams
+from westofn.params.optimiser import SharedOptimiserParams
 from westofn.params.prepare import PrepareParams
+from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.rlhf import RlhfParams
 from westofn.params.sample import SampleParams
@@ -31,8 +35,11 @@ class Params(Section):
 
     seed: Seed
     prepare: PrepareParams
+    optimiser: SharedOptimiserParams
+    lora: LoraParams
     sft: SftParams
     reward_start: RewardStartParams
+    reward: RewardModelParams
     base_rm: BaseRmParams
     sample: SampleParams
     won_select: WonSelectParams
@@ -96,6 +103,13 @@ class Params(Section):
         return self
 
 
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Params.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+
+
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and validate all of params.yaml.
 
@@ -103,7 +117,10 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         ParameterError: The file is missing or is not YAML, or a key or value is wrong; the message
             names every fault.
     """
+    file = read_params(path)
+    kinds = {name: field.annotation for name, field in Params.model_fields.items()}
+    sections = {name: values_of(kind, file) for name, kind in SECTIONS.items() if name in file}
     try:
-        return Params.model_validate(read_params(path))
+        return Params.model_validate({**file, **sections})
     except ValidationError as error:
-        raise refusal(error, Params, path) from None
+        raise refusal(error, kinds, file, path) from None

@@ -96,16 +96,28 @@ def text_of(preset: Preset) -> str:
 def overlaid(default: str, overlay: str) -> str:
     r"""The default with the overlay's lines in place of those of the same keys.
 
-    Raises:
-        KeyError: The overlay has a key that the default has not.
+    Keys that the default has not, such as those of a section's own `lora`, end their section.
 
-    >>> overlaid("a:\n  b: 1   # one\n  c: 2\n", "a:\n  c: 3   # more\n")
-    'a:\n  b: 1   # one\n  c: 3   # more\n'
+    Raises:
+        KeyError: The overlay has a section that the default has not.
+
+    >>> overlaid("a:\n  b: 1   # one\n  c: 2\n", "a:\n  c: 3   # more\n  d:\n    e: 4\n")
+    'a:\n  b: 1   # one\n  c: 3   # more\n  d:\n    e: 4\n'
     """
     place = lines_of(default)
     lines, others = default.splitlines(keepends=True), overlay.splitlines(keepends=True)
+    last = {key.partition(".")[0]: line.number for key, line in place.items()}
+    headed: set[str] = set()
     for key, line in lines_of(overlay).items():
-        lines[place[key].number] = others[line.number]
+        if key in place:
+            lines[place[key].number] = others[line.number]
+            continue
+        section, *inner = key.split(".")[:-1]
+        head = ".".join([section, *inner])
+        if inner and head not in headed:
+            headed.add(head)
+            lines[last[section]] += f"  {inner[0]}:\n"
+        lines[last[section]] += others[line.number]
     return "".join(lines)
 
 

@@ -68,7 +68,11 @@ def assemble(
     texts = {pair.prompt for pair in pairs}
     all_prompts = texts | extras.texts()
     groups = _named_by_pairs(
-        group_prompts(all_prompts, {text: fold(opening(text)) for text in all_prompts}),
+        group_prompts(
+            all_prompts,
+            {text: fold(opening(text)) for text in all_prompts},
+            params.near_duplicate,
+        ),
         {pair.prompt_id for pair in pairs},
     )
     fractions = SplitFractions(

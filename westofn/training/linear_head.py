@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
     POWERS,
     balanced_shares,
@@ -26,12 +27,12 @@ from westofn.core.linear_reward import (
     with_soft_labels,
     within_pool_covariance,
 )
-from westofn.errors import DataError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
 from westofn.networks.adapters import Facts
-from westofn.params.student_rm import StudentRmParams
+from westofn.params.reward import RewardModelParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.losses import loss_of, loss_settings, targets_of
 from westofn.training.preference import (
@@ -51,63 +52,17 @@ MOST_SAMPLES = 2**14
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Pools of the policy's samples.
-
-    Attributes:
-        prompts: P prompts.
-        responses: Pools of the prompts, of equal size, at least two candidates.
-    """
-
-    prompts: list[str]
-    responses: list[list[str]]
-
-    @classmethod
-    def read(cls, candidates: Path, prompts: pl.DataFrame) -> Samples:
-        """Read the pools of a table candidates.
-
-        Args:
-            candidates: Path of the table candidates.
-            prompts: Rows of table prompts.
-
-        Raises:
-            DataError: The table is empty, or a prompt is unknown.
-        """
-        table = CANDIDATES.read(candidates).sort("prompt_id", "candidate_index")
-        joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
-        if not joined.height or joined.height != table.height:
-            raise DataError(
-                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of "
-                "table prompts, needs all of them and at least one; rerun prepare and sample"
-            )
-        pools = joined.group_by("prompt_id", maintain_order=True).agg(
-            pl.col("prompt").first(), "response"
-        )
-        return cls(pools["prompt"].to_list(), pools["response"].to_list())
-
-    def bounded(self, most: int = MOST_SAMPLES) -> Samples:
-        """Return at most `most` candidates: smaller pools, and fewer pools if necessary."""
-        each = min(len(self.responses[0]), max(2, most // len(self.prompts)))
-        pools = max(1, most // each)
-        return Samples(self.prompts[:pools], [pool[:each] for pool in self.responses[:pools]])
-
-    def __len__(self) -> int:
-        """Number of candidates."""
-        return sum(map(len, self.responses))
-
-
-@dataclass(frozen=True)
 class LinearHead:
     """Configuration of a linear head.
 
     Attributes:
         powers: Powers p of the prior to try; (0,) is a plain ridge penalty.
-        samples: Samples of the policy; only powers above 0 need them.
+        samples: Pools of the policy; only powers above 0 need them.
         files: Files from which the samples were read.
     """
 
     powers: tuple[float, ...] = (0.0,)
-    samples: Samples | None = None
+    samples: Pools | None = None
     files: list[Path] = field(default_factory=list)
 
     @classmethod
@@ -115,7 +70,8 @@ class LinearHead:
         cls, candidates: Path, prompts: pl.DataFrame, powers: tuple[float, ...] = POWERS
     ) -> LinearHead:
         """Return a head with the covariance prior of the samples in a table candidates."""
-        return cls(powers, Samples.read(candidates, prompts), [candidates])
+        pools = Pools.from_frames(CANDIDATES.read(candidates), prompts)
+        return cls(powers, pools, [candidates])
 
     @classmethod
     def of_student(
@@ -137,13 +93,13 @@ class LinearHead:
         return None if learner == "network" else cls()
 
 
-def linear_params(section: StudentRmParams) -> StudentRmParams:
+def linear_params(section: RewardModelParams, learner: str) -> RewardModelParams:
     """The section `student_rm` for an arm that is a linear head whatever the student is.
 
     Where the student is a network, its loss may be one that no linear head is fitted to: such an
     arm has Bradley–Terry's then.
     """
-    if section.learner == "linear_head":
+    if learner == "linear_head":
         return section
     return section.model_copy(update={"loss": "bradley_terry"})
 
@@ -239,6 +195,12 @@ def _labelled(
     )
 
 
+def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:
+    """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+    each = min(pools.n_candidates, max(2, most // len(pools.prompts)))
+    return pools.head(max(1, most // each)).cut(each)
+
+
 def _roots(
     name: str, linear: LinearHead, reader: FeatureReader, scale: Tensor
 ) -> tuple[dict[float, Tensor], int]:
@@ -250,16 +212,17 @@ def _roots(
         raise TrainingError(
             f"{name}: a covariance prior needs samples of the policy; give candidates, or power 0"
         )
-    samples = linear.samples.bounded()
-    pools = _finite(name, reader.pools(samples.prompts, samples.responses), "candidates")
-    covariance = within_pool_covariance(pools * scale)
+    samples = bounded(linear.samples)
+    features = _finite(name, reader.pools(samples.prompts, samples.responses), "candidates")
+    covariance = within_pool_covariance(features * scale)
     if not float(covariance.trace()) > 0:
         raise TrainingError(
             f"{name}: all candidates of every pool have equal features, so their covariance is "
             "zero; raise sample.temperature, or set student_rm.covariance_power to 0"
         )
     roots = identity | prior_roots(covariance, [power for power in linear.powers if power])
-    return {power: roots[power] for power in linear.powers}, len(samples)
+    chosen = {power: roots[power] for power in linear.powers}
+    return chosen, sum(map(len, samples.responses))
 
 
 def _differences(features: Tensor) -> Tensor:

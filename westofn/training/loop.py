@@ -1,6 +1,6 @@
 """transformers' Trainer, set up the same way for SFT and for every reward model.
 
-AdamW, linear warm-up, cosine decay to zero; batches planned from the seed; checkpoints in a
+AdamW, linear warm-up and a schedule; batches planned from the seed; checkpoints in a
 scratch folder from which a killed run goes on; one optimiser step is one global batch whatever the
 number of processes and the size of a micro-batch.
 """
@@ -35,6 +35,9 @@ from westofn.execution.progress import Steps
 from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.batches import PlannedSampler
+
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+"""The names that transformers has for them."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,13 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=optimiser.batch_size // (micro * processes),
         learning_rate=optimiser.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[optimiser.schedule],
         warmup_steps=math.ceil(optimiser.warmup_fraction * optimiser.steps),
         weight_decay=optimiser.weight_decay,
-        adam_beta2=0.98,
-        max_grad_norm=1.0,
+        adam_beta1=optimiser.adam_beta1,
+        adam_beta2=optimiser.adam_beta2,
+        adam_epsilon=optimiser.adam_epsilon,
+        max_grad_norm=optimiser.max_gradient_norm,
         optim="adamw_torch_fused",
         eval_strategy="steps",
         eval_steps=every,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from westofn.core.losses import LOSSES, Loss, LossSettings, Targets
 from westofn.errors import ParameterError
 from westofn.params.reward import RewardModelParams
-from westofn.params.student_rm import StudentRmParams
 from westofn.plugins import entry_of
 
 
@@ -53,13 +52,18 @@ def targets_of(loss: Loss, params: RewardModelParams, section: str) -> Targets:
     return loss.targets
 
 
-def require_losses(base: RewardModelParams, student: StudentRmParams) -> None:
+def require_losses(base: RewardModelParams, student: RewardModelParams, learner: str) -> None:
     """Check that the losses are there, and that the student's learner can use its loss.
+
+    Args:
+        base: The section `base_rm`.
+        student: The section `student_rm`.
+        learner: What learns in the student.
 
     Raises:
         ParameterError: One is not.
     """
     loss_of(base, "base_rm")
     loss = loss_of(student, "student_rm")
-    if student.learner == "linear_head":
+    if learner == "linear_head":
         targets_of(loss, student, "student_rm")

@@ -69,7 +69,7 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
         )
         if params.lora.rank:
             torch.manual_seed(derive_seed(seed, "sft", "adapters") % 2**32)
-            add_adapters(backbone, params.lora, "sft.lora")
+            add_adapters(backbone, params.lora, "sft: lora")
         return Policy(backbone, encoder, mixed)
     scratch = params.scratch
     tokenizer = train_tokenizer(texts, scratch.tokenizer, scratch.vocabulary)
@@ -121,7 +121,7 @@ def train_sft(
         optimiser=params,
         evaluate=evaluate,
         best_by=None,
-        evaluations=5,
+        evaluations=params.evaluations,
         seed=derive_seed(seed, "sft", "dropout"),
         scratch=scratch,
         constant=frozen_names(module, policy.model) if adapted else frozenset(),

@@ -25,9 +25,6 @@ from westofn.text.encoding import Encoder, Padded
 from westofn.training.rl.processes import Accelerator
 from westofn.training.value_start import encoder_only, require_same_tokens
 
-MAX_GRADIENT_NORM = 1.0
-BETAS = (0.9, 0.95)
-
 
 class ValueNetwork(nn.Module):
     """Value function V(x, y_<t), the expected standardised reward: a head on the decoder's state.
@@ -44,7 +41,7 @@ class ValueNetwork(nn.Module):
         if lora is None or not lora.rank:
             self.backbone = copy.deepcopy(backbone).float()
         else:
-            self.backbone = adapted_copy(backbone, lora, "rlhf.lora")
+            self.backbone = adapted_copy(backbone, lora, "rlhf: lora")
         self.readout = scorer.model.readout
         weight = scorer.model.head.weight
         self.head = nn.Linear(weight.shape[1], 1, dtype=torch.float32, device=weight.device)
@@ -120,15 +117,21 @@ class Learner:
         network: nn.Module,
         accelerator: Accelerator,
         *,
-        learning_rate: float,
+        params: RlhfParams,
         warmup_steps: int,
         recompute: PreTrainedModel | None = None,
     ) -> None:
         self.name, self.network, self.accelerator = name, network, accelerator
-        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.params, self.warmup_steps = params, warmup_steps
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         # No weight decay: it pulls towards zero and not towards the start policy.
-        optimiser = torch.optim.AdamW(self.weights, learning_rate, BETAS, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(
+            self.weights,
+            params.learning_rate,
+            (params.adam_beta1, params.adam_beta2),
+            params.adam_epsilon,
+            weight_decay=0.0,
+        )
         network.eval()
         self.recomputes = recompute is not None
         if recompute is not None:
@@ -140,7 +143,7 @@ class Learner:
         """Set the learning rate for the network's batch number `step`, from 0."""
         share = min(1.0, (step + 1) / max(1, self.warmup_steps))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate * share
+            group["lr"] = self.params.learning_rate * share
 
     def descend(self, parts: Sequence[Callable[[], Tensor]], step: int) -> list[float]:
         """Take one optimiser step on the sum of the losses of parts of a minibatch.
@@ -167,7 +170,7 @@ class Learner:
         self.module.eval()
         means: list[float] = self.accelerator.reduce(total, "mean").tolist()
         require_finite(f"{self.name} loss", means[0], step)
-        norm = self.accelerator.clip_grad_norm_(self.weights, MAX_GRADIENT_NORM)
+        norm = self.accelerator.clip_grad_norm_(self.weights, self.params.max_gradient_norm)
         require_finite(f"gradient norm of the {self.name} loss", float(norm), step)
         self.optimiser.step()
         self.optimiser.zero_grad()

@@ -281,7 +281,7 @@ def _learner(
         name,
         network,
         accelerator,
-        learning_rate=params.learning_rate,
+        params=params,
         warmup_steps=math.ceil(params.warmup_fraction * params.steps),
         recompute=backbone if runtime.gradient_checkpointing else None,
     )
@@ -297,7 +297,7 @@ def _in_training(start: Policy, params: RlhfParams) -> Policy:
 
 def _learning_copy(model: PreTrainedModel, params: RlhfParams) -> PreTrainedModel:
     if params.lora.rank:
-        return adapted_copy(model, params.lora, "rlhf.lora")
+        return adapted_copy(model, params.lora, "rlhf: lora")
     return copy.deepcopy(model)
 
 

@@ -33,8 +33,6 @@ from westofn.training.rl.networks import Learner
 from westofn.training.rl.processes import share_of
 from westofn.training.rl.rollout import Rollout, chunks, take
 
-GAMMA = 1.0  # no discount: responses are short and have one reward
-
 
 @dataclass(frozen=True)
 class Targets:
@@ -62,7 +60,7 @@ def ppo_targets(rollout: Rollout, values: Tensor, params: RlhfParams) -> Targets
     rewards = shaped_rewards(
         rollout.reward.flatten(), rollout.kl.flatten(0, 1), rows, params.kl_weight
     )
-    estimate = gae(rewards, values.flatten(0, 1), rows, GAMMA, params.gae_lambda)
+    estimate = gae(rewards, values.flatten(0, 1), rows, params.discount, params.gae_lambda)
     advantage = whiten(estimate.advantages, rows).view(shape)
     return Targets(advantage, rollout.logprob, mask, values, estimate.returns.view(shape))
 
