@@ -196,7 +196,7 @@ def _labelled(
 
 
 def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:
-    """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+    """Return at most `most` candidates: smaller pools, and fewer pools if necessary."""
     each = min(pools.n_candidates, max(2, most // len(pools.prompts)))
     return pools.head(max(1, most // each)).cut(each)
 
