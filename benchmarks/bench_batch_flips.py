@@ -53,7 +53,7 @@ def batch_flips(
     """Compare the pairs of pools whose responses are scored one by one, and in batches.
 
     Args:
-        scorer: Of a comparator that scores responses one by one.
+        scorer: A model whose comparator scores single responses.
         prompts: P prompts.
         pools: N candidates of each.
         batch: Responses scored together, at least; a pool is not divided.

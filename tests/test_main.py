@@ -165,7 +165,7 @@ class TestDoctor:
         ailing = [line for line in captured.out.splitlines() if line.startswith("no ")]
         for what in ("dvc ", "params.yaml", "runtime.toml", "disk", "device", "DVC", "git"):
             assert any(line[3:].strip().startswith(what) for line in ailing), what
-        assert any("no repository here" in line for line in ailing)
+        assert any("not a git repository" in line for line in ailing)
         assert captured.err == ""
 
     def test_a_machine_without_git_is_told_to_install_it(
@@ -385,7 +385,7 @@ class TestTuneFilter:
     ) -> None:
         for _ in range(2):
             assert self.tune(monkeypatch, "--quantiles", "0.5") == 0
-        assert "params.yaml says so already" in capsys.readouterr().out
+        assert "params.yaml has these values already" in capsys.readouterr().out
 
     def test_a_dry_run_writes_nothing(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,20 +1,20 @@
-"""`python -m westofn`: what one wants to know beside running stages.
+"""`westofn`: commands to inspect data and results, score, export, tune and configure.
 
 | command | does |
 |---|---|
-| summary | prints the result table again and where the report lies |
+| summary | prints the result table and the path of the report |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
-| show FILE | says which artifact a file is, validates it, and prints its first rows |
-| inspect FILE | says what data of one's own holds: form, drops, lengths, duplicates, leakage |
-| forecast | says what West-of-N would bring, from human pairs and samples, before any training |
-| score FILE | adds rewards or margins by a saved model to rows of JSONL, from a file or stdin |
-| export pairs FILE | writes an iteration's preferences in a form of TRL's, with a dataset card |
-| export rm DIR | puts a reward model into a folder of its own, with a model card |
-| export questions DIR | chooses the pairs whose labels would bring most, with a page to label in |
-| study | runs main pipeline and study over several seeds: study.json and its pages |
-| pages | writes the study's pages again from study.json: docs/results.md, README's block, HTML |
+| show FILE | validates an artifact and prints its table and first rows |
+| inspect FILE | reports on your data: format, dropped rows, lengths, duplicates, leakage |
+| forecast | forecasts the gain of West-of-N from human pairs and samples, without training |
+| score FILE | adds rewards or margins of a saved model to JSONL rows of a file or stdin |
+| export pairs FILE | writes an iteration's preferences in a TRL format, with a dataset card |
+| export rm DIR | exports a reward model with a model card |
+| export questions DIR | chooses the most informative pairs and writes a page to label them |
+| study | runs the pipeline and the study over several seeds; writes study.json and its pages |
+| pages | rewrites the study's pages from study.json: docs/results.md, README's block, HTML |
 | tune filter | chooses the filter's quantiles by validation accuracy |
-| preset NAME | writes params.yaml for the paper's data, or for data of one's own; lists them |
+| preset NAME | writes params.yaml for the paper's data or your own data; lists presets |
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from westofn.study.records import Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-tune = typer.Typer(help="Choose settings by validation data alone, in DVC experiments.")
+tune = typer.Typer(help="Choose settings by validation data, in DVC experiments.")
 app.add_typer(tune, name="tune")
-export = typer.Typer(help="Results for other tools, with a card that says what they are.")
+export = typer.Typer(help="Export results, with a card, for other tools.")
 app.add_typer(export, name="export")
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
 FREE_GIB = 3
@@ -48,9 +48,9 @@ FREE_GIB = 3
 
 @app.command()
 def summary(
-    metrics: Annotated[Path, typer.Argument(help="as written by report")] = Path("metrics.json"),
+    metrics: Annotated[Path, typer.Argument(help="file of stage report")] = Path("metrics.json"),
 ) -> None:
-    """Print the result table and where the report lies."""
+    """Print the result table and the path of the report."""
     from westofn.artifacts.json_file import read_json
     from westofn.report.console import print_summary
 
@@ -80,13 +80,13 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
 @app.command()
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="files or folders, before prepare")],
-    source: Annotated[str, typer.Option(help="whose forms: files, hh, tldr, ultrafeedback")] = (
+    source: Annotated[str, typer.Option(help="formats: files, hh, tldr or ultrafeedback")] = (
         "files"
     ),
-    rows: Annotated[int, typer.Option(min=0, help="shown of each file")] = 3,
-    limit: Annotated[int, typer.Option(min=0, help="read of each file; 0: all")] = 0,
+    rows: Annotated[int, typer.Option(min=0, help="rows to show of each file")] = 3,
+    limit: Annotated[int, typer.Option(min=0, help="rows to read of each file; 0: all")] = 0,
 ) -> None:
-    """Say what data of your own is recognised as, and what it is like."""
+    """Report the recognised format and the content of your data."""
     from westofn.sources.inspecting import inspect_files, print_inspection
     from westofn.sources.registry import SOURCES
 
@@ -97,68 +97,66 @@ def inspect(
 
 @app.command()
 def doctor() -> None:
-    """Check the set-up; exit code 2 where something will not work."""
+    """Check the set-up; exit with code 2 if something does not work."""
     from westofn.params.whole import load_params
     from westofn.runtime import load_runtime, set_up_torch
 
     findings: list[tuple[bool, str, str]] = []
 
-    def found(good: bool, what: str, detail: str) -> None:
-        findings.append((good, what, detail))
+    def report(passed: bool, subject: str, detail: str) -> None:
+        findings.append((passed, subject, detail))
 
-    found(sys.version_info >= (3, 11), "Python", sys.version.split()[0])
+    report(sys.version_info >= (3, 11), "Python", sys.version.split()[0])
     for name in PACKAGES:
         try:
-            found(True, name, importlib.metadata.version(name))
+            report(True, name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            found(False, name, "not installed: run `make venv`")
-    for what, check in (("params.yaml", load_params), ("runtime.toml", load_runtime)):
+            report(False, name, "not installed: run `make venv`")
+    for subject, check in (("params.yaml", load_params), ("runtime.toml", load_runtime)):
         try:
             check()
-            found(True, what, "valid")
+            report(True, subject, "valid")
         except WestofnError as error:
-            found(False, what, str(error))
+            report(False, subject, str(error))
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    found(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
+    report(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
     try:
         device = set_up_torch()
     except WestofnError as error:
-        found(False, "device", str(error))
+        report(False, "device", str(error))
     else:
         import torch
 
         threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
-        found(True, "device", f"{device}, {threads}")
-    found(Path(".dvc/config").is_file(), "DVC", "run from the root of a clone")
-    found(*_git())
+        report(True, "device", f"{device}, {threads}")
+    report(Path(".dvc/config").is_file(), "DVC", "run from the root of a clone")
+    report(*_git())
     table = Table(box=None, show_header=False, pad_edge=False)
-    for good, what, detail in findings:
-        table.add_row("[green]ok[/green]" if good else "[red]no[/red]", what, detail)
+    for passed, subject, detail in findings:
+        table.add_row("[green]ok[/green]" if passed else "[red]no[/red]", subject, detail)
     Console().print(table)
-    if not all(good for good, _, _ in findings):
+    if not all(passed for passed, _, _ in findings):
         raise typer.Exit(2)
 
 
 @app.command()
 def forecast(
     preferences: Annotated[
-        Path | None, typer.Option(help="human pairs, in any form of docs/data.md")
+        Path | None, typer.Option(help="human pairs, in any format of docs/data.md")
     ] = None,
     responses: Annotated[
-        Path | None, typer.Option(help="rows of prompt and responses: two or more samples each")
+        Path | None, typer.Option(help="rows of prompt and responses, two or more samples each")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="folder or name of the model whose features are read")
+        str, typer.Option(help="folder or name of the model that computes features")
     ] = "data/loop/k0/policy",
-    data: Annotated[Path, typer.Option(help="a run's outputs, where no files are given")] = Path(
-        "data"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON alone")] = False,
+    data: Annotated[Path, typer.Option(help="a run's outputs, used without files")] = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
 ) -> None:
-    """Say what West-of-N, the covariance prior and twice the labels would bring.
+    """Forecast the gains from West-of-N, the covariance prior and twice the labels.
 
-    From files: --preferences and --responses, with the features of --model. Without files: from
-    what a run has prepared and sampled. It takes a minute or two and trains nothing.
+    It uses the files --preferences and --responses and the features of --model. Without files it
+    uses the outputs of prepare and sample. It takes a minute or two and trains nothing.
     """
     import json
 
@@ -192,51 +190,53 @@ def forecast(
 
 @app.command()
 def score(
-    model: Annotated[Path, typer.Option(help="folder of a reward model, as data/loop/k1/rm")],
+    model: Annotated[Path, typer.Option(help="folder of a reward model, e.g. data/loop/k1/rm")],
     file: Annotated[Path, typer.Argument(help="JSONL; - is stdin")] = Path("-"),
     out: Annotated[Path, typer.Option(help="JSONL; - is stdout")] = Path("-"),
-    batch: Annotated[int, typer.Option(min=1, help="responses in a forward pass")] = 512,
+    batch: Annotated[int, typer.Option(min=1, help="responses per forward pass")] = 512,
 ) -> None:
-    """Add rewards to rows of prompt and response(s), margins to prompt, chosen and rejected.
+    """Add rewards to rows of prompt and response(s), or margins to prompt, chosen and rejected.
 
-    Rewards are raw scalars. Other columns are carried along, order is kept, and no response is
-    cut: rows with one longer than the model was trained on get `beyond_limit`.
+    Rewards are raw scalars. Other columns and the order of rows are kept. Responses are not
+    trimmed: rows with a response longer than the model was trained on get `beyond_limit`.
     """
     from westofn.scoring.run import score_file
 
     scored = score_file(file, model, out, batch)
-    said = f"scored {scored.rows:,} {'row' if scored.rows == 1 else 'rows'}"
+    message = f"scored {scored.rows:,} {'row' if scored.rows == 1 else 'rows'}"
     if scored.beyond_limit:
-        said += f"; {scored.beyond_limit:,} with a response beyond the model's limit (beyond_limit)"
-    typer.echo(said, err=True)
+        message += (
+            f"; {scored.beyond_limit:,} with a response beyond the model's limit (beyond_limit)"
+        )
+    typer.echo(message, err=True)
 
 
 @app.command()
 def study(
-    seeds: Annotated[int, typer.Option(min=1, help="how many")] = 9,
+    seeds: Annotated[int, typer.Option(min=1, help="number of seeds")] = 9,
     first_seed: Annotated[
-        int, typer.Option(min=0, help="0 to 8 were looked at while conditions were explored")
+        int, typer.Option(min=0, help="first seed; 0 to 8 were used to explore conditions")
     ] = 9,
     ablation_seeds: Annotated[
-        int, typer.Option(min=0, help="how many of them, from the first on, run the ablations")
+        int, typer.Option(min=0, help="number of first seeds that also run the ablations")
     ] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="experiments at a time")] = os.cpu_count() or 1,
-    out: Annotated[Path, typer.Option(help="where the records go")] = Path("study.json"),
-    page: Annotated[Path, typer.Option(help="where their tables go")] = Path("docs/results.md"),
-    html: Annotated[Path, typer.Option(help="where their figures go")] = Path(
+    out: Annotated[Path, typer.Option(help="file for the records")] = Path("study.json"),
+    page: Annotated[Path, typer.Option(help="file for the tables")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="file for the figures")] = Path(
         "runs/study/study.html"
     ),
-    readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
+    readme: Annotated[Path, typer.Option(help="file whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
-    """Run the paper's comparisons over several seeds, and its ablations over the first of them."""
+    """Run the paper's comparisons over several seeds, and its ablations over the first seeds."""
     from westofn.params.whole import load_params
     from westofn.study.pages.readme import with_block
     from westofn.study.run import Plan, run_study
 
     params = load_params()
-    with_block(readme, "")  # refused before hours of work, not after
+    with_block(readme, "")  # checks the file before hours of work
     plan = Plan(range(first_seed, first_seed + seeds), ablation_seeds)
     prepare = params.prepare
     world = prepare.world.model_dump() if prepare.source == "world" else {}
@@ -246,16 +246,16 @@ def study(
 
 @app.command()
 def pages(
-    study: Annotated[Path, typer.Argument(help="as written by study")] = Path("study.json"),
-    page: Annotated[Path, typer.Option(help="where its tables go")] = Path("docs/results.md"),
-    html: Annotated[Path, typer.Option(help="where its figures go")] = Path(
+    study: Annotated[Path, typer.Argument(help="file of `study`")] = Path("study.json"),
+    page: Annotated[Path, typer.Option(help="file for the tables")] = Path("docs/results.md"),
+    html: Annotated[Path, typer.Option(help="file for the figures")] = Path(
         "runs/study/study.html"
     ),
-    readme: Annotated[Path, typer.Option(help="whose results block is written")] = Path(
+    readme: Annotated[Path, typer.Option(help="file whose results block is written")] = Path(
         "README.md"
     ),
 ) -> None:
-    """Write the results page, the page of figures and README's results block from study.json."""
+    """Rewrite the results page, the page of figures and README's results block."""
     from westofn.study.records import read_study
 
     _write_pages(read_study(study), page, html, readme, [])
@@ -280,15 +280,15 @@ def _write_pages(study: Study, page: Path, html: Path, readme: Path, written: li
 
 @app.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="without it presets are listed")] = "",
-    listed: Annotated[bool, typer.Option("--list", help="say what presets there are")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what changes only")] = False,
+    name: Annotated[str, typer.Argument(help="preset; without it, presets are listed")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="list presets")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the changes")] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite an edited params.yaml")] = False,
 ) -> None:
-    """Write params.yaml for the paper's data, or for data of your own.
+    """Write params.yaml for the paper's data, or for your own data.
 
-    A params.yaml that no preset wrote is overwritten with --force only. `preset world` is the
-    default again.
+    A params.yaml that no preset wrote is only overwritten with --force. `preset world` restores
+    the default.
     """
     from westofn.params.file import PARAMS_FILE
     from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
@@ -296,7 +296,7 @@ def preset(
 
     console = Console()
     if listed and name:
-        raise ParameterError(f"--list takes no NAME, found {name!r}; leave one of them out")
+        raise ParameterError(f"--list takes no NAME, found {name!r}; remove one of them")
     if not name and (dry_run or force):
         raise ParameterError("--dry-run and --force need a NAME; `preset` alone lists them")
     if not name:
@@ -305,33 +305,32 @@ def preset(
     chosen = preset_named(name)
     if dry_run:
         print_changes(chosen, PARAMS_FILE, console)
-        said = f"dry run, {PARAMS_FILE} stays as it is"
+        message = f"dry run, {PARAMS_FILE} is unchanged"
     elif write_preset(chosen, PARAMS_FILE, force=force):
-        said = f"written to {PARAMS_FILE}; meant for {chosen.hardware}; see docs/presets.md"
+        message = f"written to {PARAMS_FILE}; meant for {chosen.hardware}; see docs/presets.md"
     else:
-        said = f"{PARAMS_FILE} says so already"
-    for text in (f"{chosen.name}: {said}", *missing_data(chosen)):
+        message = f"{PARAMS_FILE} has these values already"
+    for text in (f"{chosen.name}: {message}", *missing_data(chosen)):
         console.print(text, markup=False, highlight=False)
 
 
 @tune.command("filter")
 def tune_filter(
     quantiles: Annotated[
-        str, typer.Option(help="of filter.quantile, comma-separated")
+        str, typer.Option(help="values of filter.quantile, comma-separated")
     ] = "0,0.25,0.5,0.75,0.9",
     likelihood_quantiles: Annotated[
-        str, typer.Option(help="of filter.likelihood_quantile, comma-separated")
+        str, typer.Option(help="values of filter.likelihood_quantile, comma-separated")
     ] = "0,0.1,0.25",
-    iteration: Annotated[str, typer.Option(help="whose student")] = "k1",
-    jobs: Annotated[int, typer.Option(min=1, help="experiments at a time, a thread each")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="params.yaml stays")] = False,
+    iteration: Annotated[str, typer.Option(help="iteration of the student")] = "k1",
+    jobs: Annotated[int, typer.Option(min=1, help="experiments at a time, one thread each")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="do not write params.yaml")] = False,
 ) -> None:
     """Choose the filter's quantiles by the student's validation accuracy, as in the paper.
 
-    Runs every combination, and keeping all pairs, as DVC experiments up to the student: no test
-    metric is computed. Writes the winner to params.yaml; equal ones are told apart by the
-    calibrated validation loss, then the one that keeps most pairs wins. What has run before comes
-    from DVC's cache.
+    Runs every combination, and no filter, as DVC experiments up to the student; no test metric is
+    computed. Writes the best combination to params.yaml. Ties are decided by the calibrated
+    validation loss, then by the number of kept pairs. Earlier results come from DVC's cache.
     """
     from westofn.params.file import PARAMS_FILE
     from westofn.params.whole import load_params
@@ -351,47 +350,47 @@ def tune_filter(
     print_tuned(tuned, console)
     winner = tuned.winner.setting
     if dry_run:
-        said = "dry run, params.yaml stays as it is"
+        message = "dry run, params.yaml is unchanged"
     elif set_values(PARAMS_FILE, winner.parameters):
-        said = "written to params.yaml; `dvc repro` takes this student from the cache"
+        message = "written to params.yaml; `dvc repro` takes this student from the cache"
     else:
-        said = "params.yaml says so already"
-    console.print(f"{winner}: {said}", markup=False, highlight=False)
+        message = "params.yaml has these values already"
+    console.print(f"{winner}: {message}", markup=False, highlight=False)
 
 
 @export.command("pairs")
 def export_pairs(
-    out: Annotated[Path, typer.Argument(help=".jsonl or .parquet; README.md goes beside it")],
-    iteration: Annotated[str, typer.Option(help="whose synthetic pairs")] = "k1",
+    out: Annotated[Path, typer.Argument(help=".jsonl or .parquet; README.md goes next to it")],
+    iteration: Annotated[str, typer.Option(help="iteration of the synthetic pairs")] = "k1",
     form: Annotated[
-        Literal["explicit", "implicit", "conversational"], typer.Option(help="of TRL's")
+        Literal["explicit", "implicit", "conversational"], typer.Option(help="TRL format")
     ] = "explicit",
     include: Annotated[
-        Literal["synthetic", "mixed"], typer.Option(help="mixed: the human half too")
+        Literal["synthetic", "mixed"], typer.Option(help="mixed: also the human pairs (D_L)")
     ] = "synthetic",
     data: Annotated[Path, typer.Option(help="the pipeline's outputs")] = Path("data"),
 ) -> None:
-    """Write an iteration's preference pairs for TRL, and a dataset card.
+    """Write an iteration's preference pairs for TRL, with a dataset card.
 
-    explicit has columns prompt, chosen, rejected; implicit has chosen and rejected with the prompt
-    in both; conversational has lists of messages.
+    explicit has columns prompt, chosen and rejected; implicit has chosen and rejected, both with
+    the prompt; conversational has lists of messages.
     """
     from westofn.exporting.pairs import export_pairs
 
-    done = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
-    counts = ", ".join(f"{count:,} {source}" for source, count in done.counts.items())
-    typer.echo(f"written: {out} ({counts}), {done.card}", err=True)
+    exported = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
+    counts = ", ".join(f"{count:,} {source}" for source, count in exported.counts.items())
+    typer.echo(f"written: {out} ({counts}), {exported.card}", err=True)
 
 
 @export.command("rm")
 def export_rm(
-    out: Annotated[Path, typer.Argument(help="folder; an earlier export there is replaced")],
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export in it is replaced")],
     model: Annotated[Path, typer.Option(help="folder of a reward model")] = Path("data/loop/k1/rm"),
     metrics: Annotated[
-        Path | None, typer.Option(help="of eval; without it what dvc.lock knows to be this model's")
+        Path | None, typer.Option(help="metrics.json of eval; default: looked up in dvc.lock")
     ] = None,
 ) -> None:
-    """Put a reward model into a folder that says what it is, with a model card."""
+    """Export a reward model with a model card."""
     from westofn.exporting.reward_model import export_reward_model
 
     export_reward_model(out, model=model, metrics=metrics)
@@ -400,17 +399,17 @@ def export_rm(
 
 @export.command("questions")
 def export_questions(
-    out: Annotated[Path, typer.Argument(help="folder; an earlier export there is replaced")],
-    count: Annotated[int, typer.Option(min=1, help="questions, at most")] = 100,
-    iteration: Annotated[str, typer.Option(help="whose candidates")] = "k1",
-    a_prompt: Annotated[int, typer.Option(min=1, help="questions about a prompt, at most")] = 1,
-    prompts: Annotated[int, typer.Option(min=1, help="of D_U that are looked at, at most")] = 400,
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export in it is replaced")],
+    count: Annotated[int, typer.Option(min=1, help="largest number of questions")] = 100,
+    iteration: Annotated[str, typer.Option(help="iteration of the candidates")] = "k1",
+    a_prompt: Annotated[int, typer.Option(min=1, help="most questions per prompt")] = 1,
+    prompts: Annotated[int, typer.Option(min=1, help="most prompts of D_U to consider")] = 400,
     data: Annotated[Path, typer.Option(help="the pipeline's outputs")] = Path("data"),
 ) -> None:
-    """Choose pairs of the policy's responses whose labels would bring most, to be labelled.
+    """Choose the most informative pairs of the policy's responses for human labelling.
 
-    Writes questions.jsonl and label.html, one page that works offline; `prepare` takes what it
-    downloads as prepare.answers_path.
+    Writes questions.jsonl and label.html, an offline page. Give the file that the page downloads
+    to `prepare` as prepare.answers_path.
     """
     from westofn.exporting.questions import PAGE, export_questions
     from westofn.params.whole import load_params
@@ -430,9 +429,9 @@ def export_questions(
 
 
 def _git() -> tuple[bool, str, str]:
-    """Whether experiments can be kept here."""
+    """Check whether DVC experiments work in this folder."""
     if shutil.which("git") is None:
-        return False, "git", "not installed, DVC's experiments need it: install git"
+        return False, "git", "not installed, but DVC experiments need it: install git"
     shallow = subprocess.run(
         ["git", "rev-parse", "--is-shallow-repository"],
         capture_output=True,
@@ -443,11 +442,11 @@ def _git() -> tuple[bool, str, str]:
         "false": "full clone",
         "true": "a shallow clone loses queued and --temp experiments: run `git fetch --unshallow`",
     }
-    return shallow == "false", "git", mend.get(shallow, "no repository here: clone it with git")
+    return shallow == "false", "git", mend.get(shallow, "not a git repository: clone it with git")
 
 
 def main() -> None:
-    """Run a command; an expected error is one line and exit code 2."""
+    """Run a command; print an expected error as one line and exit with code 2."""
     run_app(app, "westofn")
 
 

@@ -128,14 +128,14 @@ def set_up_torch(runtime: Runtime | None = None) -> str:
     runtime = runtime or load_runtime()
     if runtime.threads:  # torch itself takes the physical cores
         torch.set_num_threads(runtime.threads)
-    found = torch.cuda.is_available()
+    has_cuda = torch.cuda.is_available()
     if not runtime.device:
-        return "cuda" if found else "cpu"
+        return "cuda" if has_cuda else "cpu"
     try:
         kind = torch.device(runtime.device).type
     except RuntimeError:
         kind = "unknown"
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not found):
-        here = "cpu or cuda" if found else "cpu, as torch finds no CUDA device here"
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not has_cuda):
+        here = "cpu or cuda" if has_cuda else "cpu, as torch finds no CUDA device here"
         raise ParameterError(f"device is {runtime.device!r}, needs {here}; see runtime.toml")
     return runtime.device

@@ -94,7 +94,7 @@ class PairFeatures:
     share, the prompt, cancels.
 
     Attributes:
-        column: Of a word.
+        column: Index of a word's column.
         idf: (words,), log((1 + n) / (1 + responses with the word)) + 1.
         length_scale: Words; the root mean square of the train pairs' differences.
     """

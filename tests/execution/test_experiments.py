@@ -167,7 +167,7 @@ class TestRunExperiment:
         assert not (tmp_path / "shallow" / "log.jsonl").exists()
 
     def test_an_experiment_that_dvc_lost_is_an_error(self, clone: Path) -> None:
-        with pytest.raises(ExperimentError, match="experiment a: dvc ended well but kept no refs/"):
+        with pytest.raises(ExperimentError, match="experiment a: dvc succeeded but wrote no refs/"):
             run_experiment(Experiment("a", {}, ("lost",)))
 
     def test_a_folder_without_a_repository_is_told(
@@ -307,7 +307,7 @@ class TestRunAll:
     ) -> None:
         Runs(monkeypatch)
         stuck = [Experiment("a", {}, after=after), Experiment("b", {}, after=("a",))]
-        with pytest.raises(ExperimentError, match="a, b wait for what never ends"):
+        with pytest.raises(ExperimentError, match="a, b wait for each other"):
             run_all(stuck)
 
     def test_none_is_nothing(self) -> None:

@@ -146,7 +146,7 @@ def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
     scorer = scorer_of("llama")
     scorer.model.finish("bf16")
     export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
-    assert "differ by bf16's rounding" in (tmp_path / "out" / "README.md").read_text()
+    assert "differ by the rounding of bf16" in (tmp_path / "out" / "README.md").read_text()
     prompts, responses = map(list, zip(*ROWS, strict=True))
     rounded = score_rows(scorer, prompts, responses)[:, 0]
     found = plain_rewards(tmp_path / "out")
@@ -202,8 +202,8 @@ def test_a_chat_model_reads_what_its_template_writes(
     with torch.no_grad():
         torch.testing.assert_close(loaded(**rows).logits[:, 0], expected, atol=1e-5, rtol=1e-5)
     said = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert "as `prompt` what `tokenizer.apply_chat_template" in said
-    assert "have no system message and in which user and assistant take turns" in said
+    assert "pass as `prompt` the result of `tokenizer.apply_chat_template" in said
+    assert "dialogues without system message in which user and assistant alternate" in said
     assert "split_special_tokens" not in said
 
 
@@ -244,7 +244,7 @@ def test_a_model_leaves_whatever_its_canaries_say(tmp_path: Path) -> None:
         (x,), (y,) = scorer.encoder.prompts([""]), scorer.encoder.responses(["good"])
         assert loaded("" if kind == "start" else loaded.eos_token, "good").input_ids == x + y
         said = (tmp_path / kind / "README.md").read_text()
-        assert ("give `tokenizer.eos_token` as prompt" in said) == (kind != "start")
+        assert ("pass `tokenizer.eos_token` as prompt" in said) == (kind != "start")
         assert "pass `split_special_tokens=True`" in said
 
 
@@ -362,6 +362,7 @@ def test_a_tokenizer_that_transformers_would_rebuild_is_refused(
     encoder = Encoder(words, 40, 20, "causal")
     model = RewardModel(tiny_model("qwen2", encoder), "pointwise", 0, "last")
     folder = saved(Scorer(model.eval(), encoder), tmp_path / "rm")
-    with pytest.raises(ModelError, match="reads this tokenizer as Qwen2Tokenizer beside a qwen2"):
+    expected = "loads this tokenizer as Qwen2Tokenizer for a model of type qwen2"
+    with pytest.raises(ModelError, match=expected):
         export_reward_model(tmp_path / "out", model=folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rm"]

@@ -111,17 +111,17 @@ def test_the_card_states_counts_thresholds_and_origin(data: Path, tmp_path: Path
     ]
     assert head["size_categories"] == ["n<1K"]
     for line in (
-        "| selected, one a prompt | 4 |",
+        "| selected, one per prompt | 4 |",
         "| dropped: confidence | 1 |",
         "| dropped: identical | 1 |",
         "| synthetic, kept | 2 |",
         "| in this file: human | 2 |",
         "| in this file: west_of_n | 2 |",
-        "| candidates a prompt, N | 64 |",
+        "| candidates per prompt, N | 64 |",
         "| base model's comparator | embedding (an ensemble of 2) |",
         "| selector | west |",
-        "| least P(chosen ≻ rejected) kept | 0.875 |",
-        "| least log-likelihood kept | none, all pass |",
+        "| smallest P(chosen ≻ rejected) kept | 0.875 |",
+        "| smallest log-likelihood kept | none |",
         "Sources: k1, world.",
     ):
         assert line in text, line
@@ -152,11 +152,11 @@ def test_a_card_is_written_over_its_own_export_alone(data: Path, tmp_path: Path)
     export(data, tmp_path / "pairs.jsonl")
     export(data, tmp_path / "pairs.jsonl", "implicit")
     assert "TRL's implicit form" in (tmp_path / "README.md").read_text()
-    with pytest.raises(DataError, match=r"README\.md is there and is no card of other\.jsonl"):
+    with pytest.raises(DataError, match=r"README\.md exists and is not the card of other\.jsonl"):
         export(data, tmp_path / "other.jsonl")
     assert not (tmp_path / "other.jsonl").exists()
     (tmp_path / "README.md").write_text("# My project\n")
-    with pytest.raises(DataError, match="export into a folder of its own"):
+    with pytest.raises(DataError, match="export into another folder"):
         export(data, tmp_path / "pairs.jsonl")
     assert (tmp_path / "README.md").read_text() == "# My project\n"
 

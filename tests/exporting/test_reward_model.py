@@ -87,7 +87,7 @@ def test_the_card_states_what_the_model_is_and_was_measured_at(
         "pointwise comparator, encoder–decoder. Trained on 30 human and 28 synthetic pairs.",
         "| max_response_tokens | 8 |",
         "| held-out preferences, accuracy | 0.7000 (0.6500 to 0.7500) |",
-        "| the rule “the longer is better” on them, accuracy | 0.5500 |",
+        "| baseline that prefers the longer response, accuracy | 0.5500 |",
         "3,000 held-out pairs, judged by gold",
     ):
         assert line in text, line
@@ -131,7 +131,7 @@ def test_measures_of_another_content_are_not_taken(
     write_json(METRICS | {"accuracy": 0.9}, metrics)
     for name in ("pointwise", "joint"):
         export_reward_model(tmp_path / name, model=saved_models / name, lock=record)
-        assert "Nothing is on record for this content." in card(tmp_path / name)
+        assert "No evaluation of this model is recorded." in card(tmp_path / name)
 
 
 def test_measures_are_those_of_the_model_that_a_stage_evaluated(
@@ -163,13 +163,13 @@ def test_measures_are_those_of_the_model_that_a_stage_evaluated(
         for model, line in (
             (base, "accuracy | 0.6000"),
             (student, "accuracy | 0.7000"),
-            (autorater, "Nothing is on record for this content."),
+            (autorater, "No evaluation of this model is recorded."),
         ):
             export_reward_model(tmp_path / "out", model=model, lock=record)
             assert line in card(tmp_path / "out"), (model.name, order)
     shutil.rmtree(tmp_path / "data/eval/base")
     export_reward_model(tmp_path / "out", model=base, lock=record)
-    assert "Nothing is on record for this content." in card(tmp_path / "out")
+    assert "No evaluation of this model is recorded." in card(tmp_path / "out")
 
 
 def test_every_evaluation_of_the_pipeline_names_the_model_that_it_measures() -> None:
@@ -187,9 +187,9 @@ def test_a_folder_that_is_no_export_is_left_alone(saved_models: Path, tmp_path: 
     (tmp_path / "project" / "README.md").write_text("# Mine\n")
     (tmp_path / "file").touch()
     for place, needed in (
-        (model, "rm is there and is no export"),
-        (tmp_path / "project", r"README\.md is there and is no card of project"),
-        (tmp_path / "file", "file is there and is no export"),
+        (model, "rm exists and is not an export"),
+        (tmp_path / "project", r"README\.md exists and is not the card of project"),
+        (tmp_path / "file", "file exists and is not an export"),
     ):
         with pytest.raises(DataError, match=needed):
             export_reward_model(place, model=model)

@@ -133,7 +133,7 @@ def test_a_target_that_is_no_linear_layer_is_refused_with_those_there_are(
     with pytest.raises(ParameterError) as caught:
         _adapted(tiny_backbone(small_encoder), targets=targets)
     assert str(caught.value) == (
-        f"sft: lora.targets names {wrong!r}, which is no linear layer of a t5 model; it has "
+        f"sft: lora.targets contains {wrong!r}, which is not a linear layer of a t5 model; it has "
         "k, o, q, v, wi_0, wi_1, wo; give some of these, or all-linear"
     )
 

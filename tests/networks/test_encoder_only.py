@@ -284,7 +284,7 @@ def test_a_model_whose_tokenizer_lost_its_pair_is_refused(folders: Folders, tmp_
     path = tmp_path / "rm" / "tokenizer.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(raw | {"post_processor": None}), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"no special token .* post-processor"):
+    with pytest.raises(ModelError, match=r"does not put special tokens .* post-processor"):
         load_reward_model(tmp_path / "rm")
 
 
@@ -351,7 +351,9 @@ def test_limits_beyond_the_positions_are_refused_by_number(kind: str, folders: F
 
 def test_a_row_beyond_the_positions_is_refused_and_not_cut(folders: Folders) -> None:
     scorer = _scorer(folders("bert"))
-    with pytest.raises(ModelError, match=rf"positions for {POSITIONS}, .* never cut"):
+    with pytest.raises(
+        ModelError, match=rf"positions for {POSITIONS}, .* responses are not trimmed"
+    ):
         score_rows(scorer, ["the cat"], ["so " * 120])
 
 
@@ -359,7 +361,7 @@ def test_an_encoder_is_refused_where_something_must_write(folders: Folders) -> N
     folder = str(folders("bert"))
     with pytest.raises(ModelError, match=r"is a bert, which is encoder-only .* sft\.model"):
         load_backbone(folder, must_write=True)
-    with pytest.raises(ModelError, match="bert model is encoder-only, which cannot write"):
+    with pytest.raises(ModelError, match="bert model is encoder-only, which cannot generate"):
         generator_of(load_backbone(folder))
 
 

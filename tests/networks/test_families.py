@@ -166,7 +166,7 @@ def test_positions_that_depend_on_the_batch_are_refused(
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     encoder = _encoder("llama", words)
     tiny_model("llama", encoder, rope_parameters=rope).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="has rope_type dynamic, by which a score depends"):
+    with pytest.raises(ModelError, match="has rope_type dynamic, which makes a score depend"):
         load_backbone(str(tmp_path))
 
 

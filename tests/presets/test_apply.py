@@ -45,7 +45,7 @@ def test_a_preset_takes_the_place_of_another_and_world_is_the_way_back(
         said = capsys.readouterr().out
         assert f"{preset.name}: written to params.yaml; meant for {preset.hardware}" in said
     assert run(monkeypatch, "world") == 0
-    assert "world: params.yaml says so already" in capsys.readouterr().out
+    assert "world: params.yaml has these values already" in capsys.readouterr().out
 
 
 def test_an_edited_file_is_kept_and_its_keys_named(
@@ -130,7 +130,7 @@ def test_a_dry_run_shows_old_new_and_why_and_writes_nothing(
     (row,) = [line for line in printed.splitlines() if line.startswith("sft.steps ")]
     assert row.split() == ["sft.steps", "1000", "4000", "paper:", "4000"]
     assert "seed" not in printed
-    assert "dry run, params.yaml stays as it is" in printed
+    assert "dry run, params.yaml is unchanged" in printed
     assert "--force" not in printed
     assert PARAMS.read_text("utf-8") == text_of(WORLD)
 
@@ -161,7 +161,7 @@ def test_the_list_has_every_preset_and_writes_nothing(
     ("arguments", "needed"),
     [
         (("wrld",), "NAME: there is no preset 'wrld' (did you mean world?), needs one of world, "),
-        (("world", "--list"), "--list takes no NAME, found 'world'; leave one of them out"),
+        (("world", "--list"), "--list takes no NAME, found 'world'; remove one of them"),
         (("--force",), "--dry-run and --force need a NAME; `preset` alone lists them"),
         (("--dry-run",), "--dry-run and --force need a NAME; `preset` alone lists them"),
     ],

@@ -72,7 +72,7 @@ GOOD = '{"prompt": "x", "response": "y"}'
         ('{"prompt": "x", "response": "\\ud800"}', "response holds half a surrogate pair"),
         (
             '{"prompt": "x", "response": "y", "reward": 1}',
-            "in.jsonl:2: column reward is there already",
+            "in.jsonl:2: column reward exists already",
         ),
         (
             '{"prompt": "x", "chosen": "y", "rejected": "z"}',

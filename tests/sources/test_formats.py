@@ -121,7 +121,7 @@ class TestTexts:
 
     def test_messages_written_as_text_are_refused(self, tmp_path: Path) -> None:
         rows = [{"chosen": json.dumps(USER + CHOSEN), "rejected": str(USER + REJECTED)}]
-        assert "spells a list of messages" in refusal(rows, tmp_path)
+        assert "is a list of messages written as text" in refusal(rows, tmp_path)
 
 
 class TestConversations:

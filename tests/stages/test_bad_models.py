@@ -244,8 +244,8 @@ class TestPretrained:
         tiny.change({"sft": {"model": "encoder"}})
         tiny.fail(
             "sft",
-            f"model 'encoder' is a {kind}, which is encoder-only and cannot write responses",
-            "give sft.model one that can, such as t5",
+            f"model 'encoder' is a {kind}, which is encoder-only and cannot generate responses",
+            "give sft.model a model that can, such as t5",
             "reward_start.model",
         )
 
@@ -281,13 +281,13 @@ class TestPretrained:
             assert type(load_backbone(str(tiny / "t5"))) is T5ForConditionalGeneration
         else:
             tiny.change({"sft": {"model": "t5"}})
-            tiny.fail("sft", "model 't5' needs code of its own", "never run", "sft.model")
+            tiny.fail("sft", "model 't5' needs custom code", "never run", "sft.model")
         assert not marker.exists()
 
     def test_adapters_on_layers_that_are_not_there(self, tiny: Tiny) -> None:
         shutil.copytree(tiny / POLICY, tiny / "t5")
         tiny.change({"sft": {"model": "t5", "lora": {"rank": 2, "targets": "q_proj"}}})
-        tiny.fail("sft", "sft: lora.targets names 'q_proj'", "k, o, q, v", "all-linear")
+        tiny.fail("sft", "sft: lora.targets contains 'q_proj'", "k, o, q, v", "all-linear")
 
     def test_a_folder_without_a_tokenizer(self, tiny: Tiny) -> None:
         (tiny / "t5").mkdir()

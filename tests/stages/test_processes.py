@@ -68,7 +68,7 @@ def test_a_stage_that_runs_in_one_process_says_so(tiny: Tiny) -> None:
     done = torchrun(tiny, "sample@k1")
     assert done.returncode != 0
     assert (
-        "sample: sample-k1: torchrun started 2 processes, this stage runs in one; run it with "
+        "sample: sample-k1: torchrun started 2 processes, this stage supports one; run it with "
         "`python -m`"
     ) in done.stderr
     assert tiny.files() == before

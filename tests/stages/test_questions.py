@@ -116,11 +116,11 @@ def test_no_prompt_has_more_questions_than_asked_for(run: Tiny) -> None:
 def test_a_folder_that_is_no_export_is_refused_and_left_alone(run: Tiny) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("kept")
-    with pytest.raises(DataError, match="mine is there and is no export"):
+    with pytest.raises(DataError, match="mine exists and is not an export"):
         export("mine")
     Path("cards").mkdir()
     Path("cards/README.md").write_text("of somebody else")
-    with pytest.raises(DataError, match=r"no card of cards, which would go there"):
+    with pytest.raises(DataError, match=r"is not the card of cards, which would replace it"):
         export("cards")
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
     assert [path.name for path in Path("cards").iterdir()] == ["README.md"]

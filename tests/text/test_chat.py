@@ -282,7 +282,7 @@ class TestRefused:
         [
             ("{{ strftime_now('%d') }}{{ messages[0].content }}", "writes today's date"),
             ("{{ messages[0].content }}" * 2, "does not write each message of user, assistant"),
-            ("{{ raise_exception('no') }}", "cannot write turns of user, assistant: no; set"),
+            ("{{ raise_exception('no') }}", "does not support turns of user, assistant: no; set"),
             ("{% for m in messages %}{{ m.content }}<end>{% endfor %}", "'<end>', which is not a"),
         ],
     )

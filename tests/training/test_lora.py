@@ -216,7 +216,9 @@ class TestRewardModels:
 
     def test_a_wrong_target_is_named_with_its_arm(self, policy: Path, tmp_path: Path) -> None:
         wrong = LORA.model_copy(update={"targets": "q_proj"})
-        with pytest.raises(ParameterError, match=r"^student_rm: lora.targets names 'q_proj', wh"):
+        with pytest.raises(
+            ParameterError, match=r"^student_rm: lora.targets contains 'q_proj', wh"
+        ):
             _train(policy, tmp_path, "pointwise", lora=wrong)
 
 

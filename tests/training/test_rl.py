@@ -477,7 +477,7 @@ def test_a_pairwise_reward_model_is_refused(policy: Policy, tmp_path: Path) -> N
 def test_a_reward_model_without_an_opinion_is_refused(policy: Policy, tmp_path: Path) -> None:
     model = RewardModel(tiny_backbone(policy.encoder, 2), "pointwise", 0)  # its start: all zero
     blank = with_reward_statistics(Scorer(model, policy.encoder), torch.zeros(4))
-    with pytest.raises(TrainingError, match="one reward"):
+    with pytest.raises(TrainingError, match="the same reward"):
         _train(policy, blank, tmp_path)
 
 

@@ -39,14 +39,14 @@ def test_noise_of_a_certain_and_an_even_accuracy() -> None:
 
 def test_keeping_all_pairs_may_win() -> None:
     said = reading(ranked([trial(0, 0, 0.7), trial(0.5, 0, 0.69)]), 600)
-    assert said == "Keeping all pairs is best on validation: nothing speaks for a filter."
+    assert said == "Keeping all pairs is best on validation: there is no evidence for a filter."
 
 
 def test_a_gain_below_the_noise_is_called_that() -> None:
     # ± 1.96 × sqrt((0.72 × 0.28 + 0.7 × 0.3) / 600) = 5.1 points.
     said = reading(ranked([trial(0, 0, 0.70), trial(0.5, 0.1, 0.72)]), 600)
     assert said.startswith("quantile 0.5, likelihood quantile 0.1: +2.0 points against keeping all")
-    assert "within noise (±5.1): not told apart" in said
+    assert "within noise (±5.1): not significantly different" in said
     assert "\n" not in said
 
 
@@ -55,7 +55,7 @@ def test_a_gain_above_the_noise_is_that_of_the_best_of_several() -> None:
     said = reading(ranked(trials), 1000)
     assert "+10.0 points" in said
     assert "outside the noise of one comparison (±4.2)" in said
-    assert "the best of 3 looks better than it is" in said
+    assert "the best of 3 settings is biased upwards" in said
 
 
 def test_the_edge_of_the_noise_belongs_to_it() -> None:

@@ -89,11 +89,11 @@ def test_a_long_value_pushes_its_comment_by_no_more_than_it_must() -> None:
 @pytest.mark.parametrize(
     ("text", "needed"),
     [
-        ("filter:\n  quantle: 0.0\n", "there is no filter.quantile to set"),
-        ("a: 1\n", "there is no filter.quantile to set"),
-        ("filter: 3\n", "there is no filter.quantile to set"),
-        ("filter:\n  quantile: &q 0.0\nother: *q\n", "no plain number is at filter.quantile"),
-        ("filter:\n  quantile:\n    - 0.0\n    - 0.1\n", "no plain number is at filter.quantile"),
+        ("filter:\n  quantle: 0.0\n", "key filter.quantile is missing"),
+        ("a: 1\n", "key filter.quantile is missing"),
+        ("filter: 3\n", "key filter.quantile is missing"),
+        ("filter:\n  quantile: &q 0.0\nother: *q\n", "filter.quantile is not a plain number"),
+        ("filter:\n  quantile:\n    - 0.0\n    - 0.1\n", "filter.quantile is not a plain number"),
     ],
     ids=["misspelt", "no section", "a number", "anchor", "a list"],
 )

@@ -121,8 +121,9 @@ def evaluate_labels(
 ) -> SyntheticEvaluation:
     """Label correctness, the measured ε and the bound (arXiv 2401.12086, theorem of section 3).
 
-    - label_accuracy: share of selected pairs with gold(chosen) > gold(rejected), ties half;
-      label_accuracy_kept: of those that the filter kept; 95 % bootstraps over prompts.
+    - label_accuracy: share of selected pairs with gold(chosen) > gold(rejected), ties half.
+    - label_accuracy_kept: the same share among the pairs that the filter kept. Both have 95 %
+      bootstrap intervals over prompts.
     - label_accuracy_random, the control: a random pair of the same pool in the order that the base
       model prefers, which is what N = 2 gives; the expectation over the measured pool pairs.
       (A label by coin flip is right in one half.)

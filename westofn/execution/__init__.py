@@ -1,1 +1,1 @@
-"""Committed shards: what is done stays done when a stage is killed."""
+"""Running work: resumable shards, scratch folders, processes, progress and DVC experiments."""

@@ -159,7 +159,7 @@ def imported_names(tree: ast.AST, package: str) -> Iterator[str]:
     """Dotted names that import statements name; of `from a import b`, both a and a.b.
 
     Args:
-        tree: Of a module.
+        tree: Syntax tree of a module.
         package: The package that relative imports start from.
     """
     for node in ast.walk(tree):

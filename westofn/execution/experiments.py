@@ -1,8 +1,8 @@
-"""DVC experiments in temporary copies of the repository, and what they wrote.
+"""Run DVC experiments in temporary copies of the repository and read their outputs.
 
-The workspace stays as it is; uncommitted changes of tracked files are carried along. A stage that
-has run before with the same code, parameters and inputs comes from DVC's cache, so running an
-experiment again costs seconds, and a failed one goes on where it stopped. Run from the root.
+The workspace is unchanged; uncommitted changes of tracked files are included. A stage that has run
+before with the same code, parameters and inputs is restored from DVC's cache, so repeating an
+experiment takes seconds and a failed experiment resumes. Run from the root of the repository.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ TAIL_LINES = 20
 
 
 class ExperimentError(WestofnError):
-    """An experiment cannot run, failed, or did not write what is asked of it."""
+    """An experiment cannot run, failed, or did not write a requested output."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What to run.
+    """Definition of an experiment.
 
     Attributes:
-        name: Of the experiment, part of a git reference.
+        name: Name of the experiment; part of a git reference.
         settings: Dotted key of params.yaml -> value.
-        targets: The stages to bring up to date, with all that they need; empty means all stages.
-        after: Names of experiments that end before this one starts, as it takes their outputs from
-            the cache.
-        afresh: Without the stages of tracked lock files: one whose command and dependencies are
-            those of the lock, but whose outputs are not in the cache, is run by DVC in every
-            experiment, as its run cache is not asked then.
+        targets: Stages to reproduce, with their dependencies; empty: all stages.
+        after: Names of experiments that must end before this one starts, because it uses their
+            outputs from the cache.
+        afresh: Whether to remove the stages from tracked lock files. If a stage matches the lock
+            but its outputs are not in the cache, DVC ignores its run cache and runs the stage in
+            every experiment; without the lock it uses the run cache.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Experiment:
 
 
 def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
-    """Run an experiment with one thread a process; returns its git revision.
+    """Run an experiment with one thread per process; return its git revision.
 
-    An earlier experiment of this name on the current commit is replaced.
+    An earlier experiment with this name on the current commit is replaced.
 
     Args:
-        experiment: What to run.
-        locks: Lock files whose stages it starts without.
+        experiment: Experiment to run.
+        locks: Lock files whose stages are removed in the experiment.
 
     Raises:
-        ExperimentError: No full clone with a commit here, or a stage failed; the message ends with
-            the last lines of output.
+        ExperimentError: The folder is no full clone with a commit, or a stage failed; the message
+            ends with the last lines of output.
     """
     if _git("rev-parse", "--is-shallow-repository") == "true":
         raise ExperimentError(
@@ -69,10 +69,10 @@ def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
     changes = [f"{key}={value}" for key, value in experiment.settings.items()]
     changes += [f"{lock}:~stages" for lock in locks]
     settings = [part for change in changes for part in ("-S", change)]
-    what = f"experiment {experiment.name}"
-    _dvc(what, "exp", "run", "--temp", "-n", experiment.name, *settings, *experiment.targets)
+    title = f"experiment {experiment.name}"
+    _dvc(title, "exp", "run", "--temp", "-n", experiment.name, *settings, *experiment.targets)
     if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
-        raise ExperimentError(f"{what}: dvc ended well but kept no {reference}; rerun")
+        raise ExperimentError(f"{title}: dvc succeeded but wrote no {reference}; rerun")
     return revision
 
 
@@ -81,21 +81,22 @@ def run_all(
     jobs: int = 1,
     finished: Callable[[Experiment, str], None] = lambda experiment, revision: None,
 ) -> None:
-    """Run experiments side by side; of those that may start, the first in order does.
+    """Run experiments in parallel; among those that can start, the first in order starts.
 
     Args:
-        experiments: Their names differ; `after` names some of them.
-        jobs: How many at a time.
-        finished: Called in this thread with every experiment and its revision, as they end.
+        experiments: Experiments with distinct names; `after` refers to these names.
+        jobs: Number of experiments at a time.
+        finished: Callback, called in this thread with each experiment and its revision when it
+            ends.
 
     Raises:
-        ExperimentError: The first failure; those that run meanwhile end, no other starts. Or
-            experiments that wait for each other, or for one that is not here.
+        ExperimentError: An experiment failed (running experiments end, no other starts), or
+            experiments wait for each other or for an unknown one.
     """
     waiting = list(experiments)
     running: dict[Future[str], Experiment] = {}
     ended: set[str] = set()
-    # Looked at once: DVC rewrites them in the workspace for a moment when an experiment starts.
+    # Listed once, because DVC briefly rewrites them in the workspace when an experiment starts.
     locks = _locks() if any(experiment.afresh for experiment in experiments) else []
     with ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
@@ -103,11 +104,13 @@ def run_all(
                 if len(running) == jobs:
                     break
                 waiting.remove(experiment)
-                without = locks if experiment.afresh else []
-                running[pool.submit(run_experiment, experiment, without)] = experiment
+                removed_locks = locks if experiment.afresh else []
+                running[pool.submit(run_experiment, experiment, removed_locks)] = experiment
             if not running:
                 names = ", ".join(experiment.name for experiment in waiting)
-                raise ExperimentError(f"experiments {names} wait for what never ends; mend `after`")
+                raise ExperimentError(
+                    f"experiments {names} wait for each other or for unknown ones; mend `after`"
+                )
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 experiment = running.pop(future)
@@ -116,7 +119,7 @@ def run_all(
 
 
 def _locks() -> list[str]:
-    """The lock files that experiments would carry along: tracked, and with stages."""
+    """List the lock files that experiments would include: tracked files with stages."""
     tracked = _git("ls-files", "dvc.lock", "*/dvc.lock").splitlines()
     return [
         name
@@ -126,23 +129,23 @@ def _locks() -> list[str]:
 
 
 def remove_experiments(names: Iterable[str]) -> None:
-    """Remove experiments of the current commit, where there are any; their cache stays."""
+    """Remove experiments of the current commit if they exist; the cache is unchanged."""
     known = [name for name in names if _git("for-each-ref", _reference(name))]
     if known:
         _dvc("removing experiments", "exp", "remove", *known)
 
 
 def read_output(revision: str, path: str) -> bytes:
-    """A file of an experiment, tracked by DVC (also inside a folder) or by git.
+    """Read a file of an experiment that DVC (also inside a folder) or git tracks.
 
     Args:
-        revision: As returned by `run_experiment`.
-        path: From the root of the repository.
+        revision: Git revision from `run_experiment`.
+        path: Path relative to the root of the repository.
 
     Raises:
-        ExperimentError: There is no such file, or DVC's cache has lost it.
+        ExperimentError: The file does not exist, or it is no longer in DVC's cache.
     """
-    # DVC has no type hints; it takes a second to import.
+    # Imported here because the import takes a second.
     import dvc.api  # type: ignore[import-untyped]
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 
@@ -150,14 +153,14 @@ def read_output(revision: str, path: str) -> bytes:
         content = dvc.api.read(path, rev=revision, mode="rb")
     except (DvcException, OSError) as error:
         raise ExperimentError(
-            f"{path} of experiment {revision[:7]} cannot be read ({error}); run it again"
+            f"{path} of experiment {revision[:7]} cannot be read ({error}); rerun the experiment"
         ) from error
     assert isinstance(content, bytes)
     return content
 
 
-def _dvc(what: str, *arguments: str) -> None:
-    """Run DVC; stages find this interpreter as `python`."""
+def _dvc(title: str, *arguments: str) -> None:
+    """Run DVC with this interpreter as `python` for stages."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     done = subprocess.run(
         [*DVC, *arguments],
@@ -171,13 +174,13 @@ def _dvc(what: str, *arguments: str) -> None:
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
         raise ExperimentError(
-            f"{what}: dvc ended with exit code {done.returncode}; mend what its last lines say and "
-            f"run again, what has finished comes from the cache:\n{tail}"
+            f"{title}: dvc ended with exit code {done.returncode}; mend the error in its last "
+            f"lines and rerun, finished stages come from the cache:\n{tail}"
         )
 
 
 def _reference(name: str) -> str:
-    """The git reference under which DVC keeps an experiment of the current commit."""
+    """Return the git reference of an experiment of the current commit."""
     head = _git("rev-parse", "--verify", "HEAD")
     return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
 
@@ -186,8 +189,8 @@ def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
+        message = getattr(error, "stderr", "") or str(error)
         raise ExperimentError(
-            f"experiments need git and a clone with a commit, run from its root: {said.strip()}"
+            f"experiments need git and a clone with a commit, run from its root: {message.strip()}"
         ) from None
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Out of memory: do the same work in halves, so that nothing changes but the batch."""
+"""Retry work in halves when memory runs out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that host or device memory ran out."""
+    """Return whether an error means that host or device memory ran out."""
     import torch
 
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -24,12 +24,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 def in_halves(
     items: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]
 ) -> list[Result]:
-    """`work` on all items; when memory runs out, on each half, and so on down to one item.
+    """Run `work` on all items; if memory runs out, run it on each half, recursively.
 
-    The results are those of one call as long as `work` treats its items one by one.
+    The results equal those of one call if `work` treats its items independently.
 
     Raises:
-        Exception: What `work` raises on a single item.
+        Exception: `work` raised it on a single item, or it was not an out-of-memory error.
     """
     try:
         return work(items)

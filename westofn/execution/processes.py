@@ -1,7 +1,7 @@
-"""The processes that torchrun started for one stage on this machine.
+"""The processes that torchrun started for one stage.
 
-Each runs the whole stage, and the trainer divides the batches among them. The first alone locks,
-writes and notes; the others compute what it computes.
+Each process runs the whole stage, and the trainer divides the batches among them. Only the first
+process locks and writes files.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import os
 
 
 def count() -> int:
-    """How many there are; 1 without torchrun."""
+    """Return the number of processes; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this one writes; True without torchrun."""
+    """Return whether this process writes files; True without torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def part() -> None:
-    """Wait until all have come here, and leave the group, if training has made one."""
+def leave_group() -> None:
+    """Wait for all processes and leave the process group, if training created one."""
     if count() == 1:
         return
     from torch import distributed

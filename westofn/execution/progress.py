@@ -1,4 +1,4 @@
-"""One progress bar for everything that takes longer than a moment: count, rate, time left."""
+"""Progress bars of long tasks: count, rate, time left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 class _Rate(RichColumn):
-    """Items a second."""
+    """Column with items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _Rate(RichColumn):
 
 
 def bar(unit: str) -> Progress:
-    """A rich progress bar on stderr; silent where stderr is no terminal."""
+    """Create a progress bar on stderr; it is disabled if stderr is not a terminal."""
     console = Console(stderr=True)
     return Progress(
         SpinnerColumn(),
@@ -53,7 +53,7 @@ def bar(unit: str) -> Progress:
 
 
 def track(items: Iterable[Item], description: str, unit: str = "items") -> Iterator[Item]:
-    """Yield the items and show how far it is."""
+    """Yield the items and show the progress."""
     total = len(items) if isinstance(items, Sized) else None
     with bar(unit) as progress:
         task = progress.add_task(description, total=total)
@@ -63,7 +63,7 @@ def track(items: Iterable[Item], description: str, unit: str = "items") -> Itera
 
 
 class Steps:
-    """Progress of a training run: a bar in a terminal, else a line whenever there is news."""
+    """Progress of a training run: a bar in a terminal, else one line per report."""
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total, self.done = name, total, 0
@@ -71,29 +71,29 @@ class Steps:
         self.started = time.monotonic()
 
     def start(self, done: int = 0) -> None:
-        """Begin, at a later step where an earlier run was taken up."""
+        """Start at step `done`, which is positive if a run is resumed."""
         self.done = self.first = done
         self.started = time.monotonic()
         self.bar.start()
         self.task = self.bar.add_task(self.name, total=self.total, completed=done)
 
     def advance(self) -> None:
-        """One step is done."""
+        """Count one finished step."""
         self.done += 1
         self.bar.advance(self.task)
 
-    def say(self, news: Mapping[str, float]) -> None:
-        """Show numbers beside the bar, or in a line with rate and time left."""
-        text = "  ".join(f"{key} {value:.4f}" for key, value in news.items())
+    def say(self, metrics: Mapping[str, float]) -> None:
+        """Show metrics next to the bar, or in a line with rate and time left."""
+        text = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
         if not self.bar.disable:
             self.bar.update(self.task, description=f"{self.name}  {text}")
             return
         rate = (self.done - self.first) / max(time.monotonic() - self.started, 1e-9)
-        left = (self.total - self.done) / rate if rate else 0.0
-        where = f"step {self.done}/{self.total}, {rate:.1f} steps/s, {left:.0f} s left"
-        line = f"{self.name}: {where}  {text}"
+        seconds_left = (self.total - self.done) / rate if rate else 0.0
+        position = f"step {self.done}/{self.total}, {rate:.1f} steps/s, {seconds_left:.0f} s left"
+        line = f"{self.name}: {position}  {text}"
         self.bar.console.print(line, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
-        """The run is over, or failed."""
+        """Stop the bar."""
         self.bar.stop()

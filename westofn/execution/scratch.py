@@ -1,10 +1,11 @@
-"""A stage's working folder, outside its outputs.
+"""Working folder of a stage, outside its outputs.
 
-DVC removes outputs before a stage starts; here it cannot remove what a killed run had finished.
+DVC removes outputs before a stage starts, but it does not remove the finished work in this folder.
 
-`.scratch/<stage>/<digest>`, where the digest covers the parameters and the content of the inputs:
-other parameters or data never meet another run's work. A lock keeps a second process out, also
-when the first one outlived the `dvc` that started it. The folder goes when the stage is done.
+The folder is `.scratch/<stage>/<digest>`. The digest covers the parameters and the content of the
+inputs, so runs with other parameters or data do not share a folder. A lock excludes a second
+process, even if the first one outlived the `dvc` that started it. The folder is removed when the
+stage succeeds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from westofn.errors import DataError, ParameterError, WestofnError
-from westofn.execution.processes import count, is_first, part
+from westofn.execution.processes import count, is_first, leave_group
 
 ROOT = Path(".scratch")
 
@@ -33,24 +34,24 @@ class BusyError(WestofnError):
 def scratch(
     stage: str, settings: object, inputs: Sequence[Path], *, together: bool = False
 ) -> Iterator[Path]:
-    """The locked working folder of one stage run; kept when the run fails.
+    """Yield the locked working folder of one stage run; the folder remains if the run fails.
 
     Args:
-        stage: With the iteration, such as `sample-k1`.
-        settings: JSON-able; every parameter that the work depends on.
-        inputs: Files and folders that it depends on.
-        together: Whether processes that torchrun started share the folder. The first of them makes
-            it and removes it when all are done; until they have met it in training, the others
-            must not use it.
+        stage: Name of the stage with the iteration, such as `sample-k1`.
+        settings: JSON-serialisable value with all parameters that the work depends on.
+        inputs: Files and folders that the work depends on.
+        together: Whether processes that torchrun started share the folder. The first process
+            creates it, and removes it when all are done. The other processes must not use it before
+            training has synchronised with the first process.
 
     Raises:
-        ParameterError: torchrun started several processes and the stage runs in one.
-        BusyError: Another process holds it.
+        ParameterError: torchrun started several processes for a stage that supports one.
+        BusyError: Another process holds the lock.
         DataError: An input is missing.
     """
     if count() > 1 and not together:
         raise ParameterError(
-            f"{stage}: torchrun started {count()} processes, this stage runs in one; run it with "
+            f"{stage}: torchrun started {count()} processes, this stage supports one; run it with "
             "`python -m`"
         )
     digest = _digest(settings, inputs)
@@ -58,7 +59,7 @@ def scratch(
     folder = home / digest
     if not is_first():
         yield folder
-        part()
+        leave_group()
         return
     home.mkdir(parents=True, exist_ok=True)
     lock = home / f"{digest}.lock"
@@ -69,19 +70,19 @@ def scratch(
             f"(lock {lock}); wait for it, or stop it and run again"
         )
     with handle:
-        # Not before the lock is held: the last holder may just be removing the folder.
+        # Only after locking: the previous holder might be removing the folder.
         folder.mkdir(exist_ok=True)
         yield folder
-        part()
+        leave_group()
         shutil.rmtree(folder)
         lock.unlink()
 
 
 def model_folders(*names: str) -> list[Path]:
-    """The folders among models that parameters name: inputs as tables are, by their content.
+    """Return the local folders among the models in parameters; they are inputs of the stage.
 
     Args:
-        names: Of models: folders, names on the hub, or `policy` and `scratch`, which name neither.
+        names: Models: folders, names on the hub, or the keywords `policy` and `scratch`.
     """
     return [
         Path(name) for name in names if name not in ("policy", "scratch") and Path(name).is_dir()
@@ -89,10 +90,10 @@ def model_folders(*names: str) -> list[Path]:
 
 
 def _lock(path: Path) -> TextIO | None:
-    """The lock's file, open and locked; None where another process holds it.
+    """Open and lock the lock file; return None if another process holds the lock.
 
-    A holder that is done unlinks the file. Who opened it before that gets a lock on a file without
-    a name, which keeps nobody out, so it opens the path again.
+    A holder deletes the file when it is done. A process that opened the file before would lock a
+    deleted file, which excludes nobody, so it opens the path again.
     """
     while True:
         handle = path.open("w")
@@ -107,7 +108,7 @@ def _lock(path: Path) -> TextIO | None:
 
 
 def _lies_at(path: Path, handle: TextIO) -> bool:
-    """Whether the open file is still the one of this name."""
+    """Return whether the open file is still the file at the path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Work in named shards: each is committed by a rename, so a killed run goes on where it was."""
+"""Work in shards that are written atomically, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def run_shards(
     size: int,
     description: str,
 ) -> pl.DataFrame:
-    """Apply `work` to consecutive groups of items and put the results end to end.
+    """Apply `work` to consecutive groups of items and concatenate the results.
 
     Args:
-        items: What to work on; their order and `size` name the shards.
-        work: One group to a frame of the table's schema.
-        table: Validates every shard, also those that an earlier run committed.
-        folder: A scratch folder that belongs to exactly these items and this work.
-        size: Items in a shard.
-        description: Shown beside the progress bar.
+        items: Items to work on; their order and `size` determine the shards.
+        work: Function from a group of items to a frame with the table's schema.
+        table: Table that validates every shard, including shards of an earlier run.
+        folder: Scratch folder that belongs to exactly these items and this work.
+        size: Number of items in a shard.
+        description: Text next to the progress bar.
     """
     frames = []
     starts = range(0, len(items), size)

@@ -1,5 +1,5 @@
-"""Results for other tools: preference pairs and reward models in folders that describe themselves.
+"""Export preference pairs and reward models, with cards, for other tools.
 
-`pairs` and `reward_model` decide what goes out, `cards` writes what a hub shows of it, and
-`lineage` finds in dvc.lock the parameters that made it.
+`pairs`, `questions` and `reward_model` write the exports, `cards` writes their README.md, and
+`lineage` looks up the parameters of an output in dvc.lock.
 """

@@ -1,4 +1,4 @@
-"""README.md beside an export: a header that a hub reads, then what it is in plain words."""
+"""README.md of an export: a YAML header for hubs, then a description."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PAPER = (
 
 
 def write_card(folder: Path, about: str, header: Mapping[str, object], body: Iterable[str]) -> None:
-    """Write README.md into a folder, over an earlier card of the same export alone.
+    """Write README.md into a folder; only an earlier card of the same export is overwritten.
 
     Args:
-        folder: Of the export.
-        about: The name of what it describes; the card says it, so that it is known again.
-        header: For the hub.
-        body: Paragraphs.
+        folder: Folder of the export.
+        about: Name of the export; the card contains it, so that it is recognised later.
+        header: YAML header for hubs.
+        body: Paragraphs of the description.
 
     Raises:
-        DataError: README.md is there and is not the card of this export, or the disk refuses.
+        DataError: README.md exists and is not the card of this export, or it cannot be written.
     """
     path = folder / CARD
     check_card(path, about)
@@ -41,17 +41,17 @@ def write_card(folder: Path, about: str, header: Mapping[str, object], body: Ite
 
 
 def check_card(path: Path, about: str) -> None:
-    """Refuse to write a card over a README.md that is not this export's.
+    """Refuse to overwrite a README.md that is not the card of this export.
 
     Raises:
-        DataError: See `write_card`.
+        DataError: README.md exists and is not the card of this export.
     """
     if not path.exists():
         return
     if path.is_dir() or _mark(about) not in path.read_text(encoding="utf-8", errors="replace"):
         raise DataError(
-            f"{path} is there and is no card of {about}, which would go there; export into a "
-            "folder of its own"
+            f"{path} exists and is not the card of {about}, which would replace it; export into "
+            "another folder"
         )
 
 
@@ -59,17 +59,17 @@ def check_folder(out: Path) -> None:
     """Refuse to replace a folder that is not an earlier export.
 
     Raises:
-        DataError: `out` is a file, or a folder with content and without the card of this export.
+        DataError: `out` is a file, or a non-empty folder without the card of this export.
     """
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file()):
-        raise DataError(f"{out} is there and is no export; give a folder that is not there yet")
+        raise DataError(f"{out} exists and is not an export; give a new folder")
     check_card(out / CARD, out.name)
 
 
 def as_yaml(value: Mapping[str, object]) -> str:
-    """A mapping in YAML's block style, in its own order."""
+    """Format a mapping as YAML in block style, in its own order."""
     yaml = YAML()
     yaml.width = 1000
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -79,7 +79,7 @@ def as_yaml(value: Mapping[str, object]) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[tuple[str, object]]) -> str:
-    r"""A markdown table of names and values.
+    r"""Format a Markdown table of names and values.
 
     >>> print(table(("pairs", "count"), [("kept", 1200), ("layout", "x | y")]))
     | pairs | count |
@@ -96,7 +96,7 @@ def table(heads: Iterable[str], rows: Iterable[tuple[str, object]]) -> str:
 
 
 def parameters(lineage: Lineage) -> str:
-    """The parameters of a run in a block, or that they are not recorded."""
+    """Return the parameters of a run in a code block, or a sentence that they are not recorded."""
     if not lineage.params:
         return (
             "The run's parameters are not recorded: dvc.lock does not know this content "
@@ -109,10 +109,10 @@ def parameters(lineage: Lineage) -> str:
 
 
 def versions() -> str:
-    """What was installed at export."""
+    """Return the installed package versions."""
     return "Exported with " + ", ".join(f"{name} {version(name)}" for name in PACKAGES) + "."
 
 
 def _mark(about: str) -> str:
-    """The line by which a card is known again."""
+    """Return the comment that identifies the card of an export."""
     return f"<!-- {about}: written by `python -m westofn export` -->"

@@ -1,4 +1,4 @@
-"""Preference pairs in the forms that TRL documents.
+"""Convert preference pairs to the formats of TRL.
 
 | form | columns |
 |---|---|
@@ -6,9 +6,9 @@
 | implicit | chosen, rejected: prompt and response in one text |
 | conversational | prompt, chosen, rejected: lists of {role, content} |
 
-TRL joins prompt and response as they stand. So in the first two forms a response begins with a
-space where neither it nor the prompt has white space at the seam. In the third, a dialogue
-(`core.dialogue`) becomes its turns, and any other prompt is one message of the user.
+TRL concatenates prompt and response without a separator. So in the first two formats a space is
+added before a response if neither text has white space at the boundary. In the third format a
+dialogue (`core.dialogue`) becomes its turns, and any other prompt becomes one user message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
 def in_form(pairs: pl.DataFrame, form: Form) -> pl.DataFrame:
-    """Rows of table preferences in a form of TRL's, in their order."""
+    """Convert rows of table preferences to a TRL format, in the same order."""
     if form == "conversational":
         columns = {
             "prompt": [turns(text) for text in pairs["prompt"]],
@@ -44,13 +44,13 @@ def in_form(pairs: pl.DataFrame, form: Form) -> pl.DataFrame:
 
 
 def _after_prompt(side: str) -> pl.Expr:
-    """The response with a space before it where it would run into the prompt."""
-    apart = pl.col("prompt").str.contains(r"\s$") | pl.col(side).str.contains(r"^\s")
-    return pl.when(apart).then(pl.col(side)).otherwise(pl.lit(" ") + pl.col(side)).alias(side)
+    """Return the response, with a leading space if there is no white space at the boundary."""
+    separated = pl.col("prompt").str.contains(r"\s$") | pl.col(side).str.contains(r"^\s")
+    return pl.when(separated).then(pl.col(side)).otherwise(pl.lit(" ") + pl.col(side)).alias(side)
 
 
 def turns(prompt: str) -> list[dict[str, str]]:
-    r"""Messages of a prompt, of which the last is not the assistant's.
+    r"""Split a prompt into messages; the last one is not from the assistant.
 
     >>> turns("\n\nHuman: Why?\n\nAssistant: Why not?\n\nHuman: Oh.\n\nAssistant:")[1:]
     [{'role': 'assistant', 'content': 'Why not?'}, {'role': 'user', 'content': 'Oh.'}]
@@ -68,7 +68,7 @@ def _message(role: str, content: str) -> dict[str, str]:
 
 
 def encoded(rows: pl.DataFrame, suffix: str) -> bytes:
-    """The bytes of a .jsonl or .parquet file; equal rows give equal bytes."""
+    """Encode rows as a .jsonl or .parquet file; equal rows give equal bytes."""
     buffer = io.BytesIO()
     if suffix == ".parquet":
         rows.write_parquet(buffer, compression="zstd", statistics=True)

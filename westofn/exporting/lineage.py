@@ -1,8 +1,8 @@
-"""The parameters that made an output, as dvc.lock recorded them.
+"""Look up the parameters of an output in dvc.lock.
 
-params.yaml may have changed since an output was made; dvc.lock holds what each stage was run with,
-beside the hashes of what it read and wrote. So an output is found by its content, and its inputs
-by theirs, down to the data.
+params.yaml can change after an output was written. dvc.lock records the parameters of each stage
+and the hashes of its inputs and outputs. An output is found by the hash of its content, and its
+inputs by their hashes, recursively.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ LOCK = Path("dvc.lock")
 
 @dataclass(frozen=True)
 class Lineage:
-    """How an output was made.
+    """The parameters that produced an output.
 
     Attributes:
-        digest: The output's content as DVC hashes it.
-        params: Section -> values of every stage on the way; empty where dvc.lock does not know the
-            content, or a stage on the way has run again with other results since.
+        digest: DVC's hash of the output.
+        params: Section -> values, from all stages that led to the output. Empty if dvc.lock does
+            not contain the hash, or if a stage has since written a different result.
     """
 
     digest: str
@@ -38,14 +38,14 @@ class Lineage:
 
 
 def lineage_of(output: Path, lock: Path = LOCK) -> Lineage:
-    """Find the parameters that an output comes from.
+    """Find the parameters that produced an output.
 
     Args:
-        output: A file or folder that a stage wrote, wherever it lies.
-        lock: DVC's record; the parameters are unknown where there is none.
+        output: A file or folder that a stage wrote; it can have been copied elsewhere.
+        lock: Path of dvc.lock; without the file the parameters are unknown.
 
     Raises:
-        DataError: The record is damaged.
+        DataError: dvc.lock is damaged.
     """
     digest = dvc_digest(output)
     stages = recorded_stages(lock)
@@ -60,7 +60,7 @@ def lineage_of(output: Path, lock: Path = LOCK) -> Lineage:
 
 
 def dvc_digest(path: Path) -> str:
-    """MD5 of a file; of a folder, of the list of its files' (with DVC's ending, `.dir`)."""
+    """Return DVC's hash: MD5 of a file, or of a folder's list of file hashes with suffix `.dir`."""
     if path.is_file():
         return _md5(path.read_bytes())
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -74,10 +74,10 @@ def _md5(content: bytes) -> str:
 
 
 def recorded_stages(lock: Path) -> dict[str, Any]:
-    """dvc.lock's stages by name; none where there is no such file.
+    """Return name -> stage from dvc.lock; empty if there is no such file.
 
     Raises:
-        DataError: It is damaged.
+        DataError: The file is damaged.
     """
     if not lock.is_file():
         return {}
@@ -91,12 +91,12 @@ def recorded_stages(lock: Path) -> dict[str, Any]:
 
 
 class _StaleError(Exception):
-    """A stage read what its input's stage no longer writes."""
+    """An input of a stage has since changed."""
 
 
 def _params(stage: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a stage and of all before it; where they differ, the nearest stage's."""
-    made = {
+    """Return the parameters of a stage and its ancestors; the nearest stage takes precedence."""
+    producers = {
         out["path"]: (name, out["md5"])
         for name, other in stages.items()
         for out in other.get("outs", [])
@@ -105,23 +105,23 @@ def _params(stage: Mapping[str, Any], stages: Mapping[str, Any]) -> dict[str, An
     params: dict[str, Any] = {}
     waiting, seen = deque([stage]), set[str]()
     while waiting:
-        one = waiting.popleft()
-        for section, values in one.get("params", {}).get("params.yaml", {}).items():
+        current = waiting.popleft()
+        for section, values in current.get("params", {}).get("params.yaml", {}).items():
             params.setdefault(section, values)
-        for dep in one.get("deps", []):
-            maker, digest = made.get(dep["path"], ("", ""))
-            # `check` depends on all parameters and writes a constant: it makes nothing.
-            if maker in {"", "check", *seen}:
+        for dep in current.get("deps", []):
+            producer, digest = producers.get(dep["path"], ("", ""))
+            # `check` depends on all parameters but its output is constant, so it is no ancestor.
+            if producer in {"", "check", *seen}:
                 continue
             if dep["md5"] != digest:
                 raise _StaleError
-            seen.add(maker)
-            waiting.append(stages[maker])
+            seen.add(producer)
+            waiting.append(stages[producer])
     return params
 
 
 def _portable(value: object) -> object:
-    """A value without the folders of the machine it was made on."""
+    """Reduce absolute paths in a value to their last component."""
     if isinstance(value, Mapping):
         return {key: _portable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The model card of an exported reward model: what it is, what made it, what it was measured at."""
+"""The model card of an exported reward model: description, training, metrics, parameters."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from westofn.models.card import Card, in_one, member_folders, read_card
 
 MEASURES = (
     ("accuracy", "held-out preferences, accuracy"),
-    ("high_confidence_accuracy", "the same where the judge is sure"),
-    ("longest_accuracy", "the rule “the longer is better” on them, accuracy"),
+    ("high_confidence_accuracy", "held-out pairs with a confident judge, accuracy"),
+    ("longest_accuracy", "baseline that prefers the longer response, accuracy"),
     ("length_correlation", "correlation of margin and difference in length"),
     ("ece", "expected calibration error"),
     ("on_policy_accuracy", "pairs of the policy's own responses, accuracy"),
     ("best_of_n_win_rate", "best of N, win rate over another sample"),
     ("best_of_n_gold", "best of N, gold reward"),
 )
-"""Keys of eval's metrics.json, and what a card calls them."""
+"""Keys of eval's metrics.json and their names in the card."""
 
 METRICS = "metrics.json"
 FACTS = (
     ("test_pairs", "held-out pairs"),
-    ("high_confidence_pairs", "of which the judge is sure"),
-    ("n_candidates", "candidates a prompt"),
+    ("high_confidence_pairs", "with a confident judge"),
+    ("n_candidates", "candidates per prompt"),
     ("judge", "judged by"),
 )
 
 
 @dataclass(frozen=True)
 class About:
-    """What a card is made of.
+    """Information about a model for its card.
 
     Attributes:
-        name: Of the exported folder.
-        cards: Of the model, or of an ensemble's members.
-        lineage: How it was made.
-        metrics: `metrics.json` of eval; None where it was not measured.
+        name: Name of the exported folder.
+        cards: Card of the model, or cards of an ensemble's members.
+        lineage: Parameters that produced the model.
+        metrics: Content of eval's `metrics.json`; None if the model was not evaluated.
     """
 
     name: str
@@ -53,24 +53,25 @@ class About:
 
     @property
     def card(self) -> Card:
-        """Of the first member; members differ in what training reached alone."""
+        """Card of the first member; members differ only in their training results."""
         return self.cards[0]
 
 
 def about_model(
     model: Path, name: str, lineage: Lineage, metrics: Path | None, lock: Path
 ) -> About:
-    """Gather what is known of a model.
+    """Collect the information about a model.
 
     Args:
-        model: Its folder.
-        name: Of the exported folder.
-        lineage: How it was made.
-        metrics: `metrics.json` of eval; None takes what dvc.lock says was measured of this content.
-        lock: DVC's record of the run.
+        model: Folder of the model.
+        name: Name of the exported folder.
+        lineage: Parameters that produced the model.
+        metrics: Path of eval's `metrics.json`; None: look up the evaluation of this model in
+            dvc.lock.
+        lock: Path of dvc.lock.
 
     Raises:
-        ModelError: The folder holds no reward model.
+        ModelError: The folder does not contain a reward model.
         DataError: `metrics` cannot be read.
     """
     cards = [read_card(member, "reward_model") for member in member_folders(model)]
@@ -79,7 +80,7 @@ def about_model(
 
 
 def _measured(digest: str, lock: Path) -> Path | None:
-    """Where eval's metrics of a model of this content lie, unless they have changed since."""
+    """Find eval's metrics of the model with this hash; None if they are missing or have changed."""
     for name, stage in recorded_stages(lock).items():
         if not name.startswith(("eval@", "eval_reference@")):
             continue
@@ -93,9 +94,10 @@ def _measured(digest: str, lock: Path) -> Path | None:
 
 
 def _evaluated(stage: Mapping[str, Any]) -> str | None:
-    """The content of the model that a stage evaluated: what its command names by `--rm`.
+    """Return the hash of the model that a stage evaluated, the option `--rm` of its command.
 
-    It reads other reward models too: the base model, whose labels it judges, and the autorater.
+    The stage's other reward models are the base model, whose labels it evaluates, and the
+    autorater.
     """
     words = shlex.split(str(stage.get("cmd", "")))
     model = next((value for word, value in pairwise(words) if word == "--rm"), None)
@@ -103,29 +105,29 @@ def _evaluated(stage: Mapping[str, Any]) -> str | None:
 
 
 def header(tags: Iterable[str] = (), **more: object) -> dict[str, object]:
-    """What a hub reads."""
+    """Return the YAML header for hubs."""
     return {"tags": ["reward-model", "west-of-n", *tags], **more}
 
 
 def body(about: About, use: Iterable[str]) -> list[str]:
-    """The card's paragraphs.
+    """Return the card's paragraphs.
 
     Args:
-        about: What is known of the model.
-        use: Paragraphs on how to load it.
+        about: Information about the model.
+        use: Paragraphs on how to load the model.
     """
     card = about.card
-    several = f", an ensemble of {len(about.cards)}" if len(about.cards) > 1 else ""
+    ensemble = f", an ensemble of {len(about.cards)}" if len(about.cards) > 1 else ""
     human = card.training.get("human_pairs")
     synthetic = card.training.get("synthetic_pairs")
     data = f"Trained on {human:,} human and {synthetic or 0:,} synthetic pairs. " if human else ""
     return [
         f"# {about.name}",
-        f"Reward model: {card.comparator} comparator, {card.family.replace('_', '–')}{several}. "
+        f"Reward model: {card.comparator} comparator, {card.family.replace('_', '–')}{ensemble}. "
         f"{data}{PAPER if synthetic else ''}".strip(),
         "## Use",
         *use,
-        "## What it reads",
+        "## Input",
         table(
             ("", "value"),
             [
@@ -135,19 +137,19 @@ def body(about: About, use: Iterable[str]) -> list[str]:
                 *sorted(card.template.items()),
             ],
         ),
-        "`layout` has the ids of the special tokens around a prompt x and after a response y; "
-        "`vocabulary` and `chat` are digests of tokenizer and chat template. In training a prompt "
-        "that was too long lost its beginning, and a response was never cut.",
-        "Rewards are raw scalars: differences mean something, a sign does not."
+        "`layout` holds the ids of the special tokens around a prompt x and after a response y; "
+        "`vocabulary` and `chat` are hashes of the tokenizer and the chat template. In training, "
+        "prompts that were too long were trimmed from the left, and responses were not trimmed.",
+        "Rewards are raw scalars: only differences between responses to a prompt are meaningful."
         + (
-            f" Over the human training pairs their mean is {card.reward_mean:.4g}, their standard "
-            f"deviation {card.reward_std:.4g}."
+            f" Over the human training pairs the mean is {card.reward_mean:.4g} and the standard "
+            f"deviation is {card.reward_std:.4g}."
             if card.gives_rewards
             else ""
         ),
         "## Training",
-        table(("", "value"), in_one([one.training for one in about.cards]).items()),
-        "## Measured",
+        table(("", "value"), in_one([member.training for member in about.cards]).items()),
+        "## Metrics",
         _measures(about.metrics),
         "## Parameters",
         parameters(about.lineage),
@@ -157,7 +159,7 @@ def body(about: About, use: Iterable[str]) -> list[str]:
 
 def _measures(metrics: Mapping[str, Any] | None) -> str:
     if metrics is None:
-        return "Nothing is on record for this content."
+        return "No evaluation of this model is recorded."
     rows: list[tuple[str, object]] = []
     for key, name in MEASURES:
         if key in metrics:
@@ -165,10 +167,10 @@ def _measures(metrics: Mapping[str, Any] | None) -> str:
             interval = "" if low is None or high is None else f" ({low:.4f} to {high:.4f})"
             rows.append((name, f"{metrics[key]:.4f}{interval}"))
     facts = [
-        f"{metrics[key]:,} {what}" if isinstance(metrics[key], int) else f"{what} {metrics[key]}"
-        for key, what in FACTS
+        f"{metrics[key]:,} {name}" if isinstance(metrics[key], int) else f"{name} {metrics[key]}"
+        for key, name in FACTS
         if key in metrics
     ]
-    return f"{', '.join(facts)}; in brackets 95 % intervals over prompts.\n\n" + table(
-        ("measure", "value"), rows
+    return f"{', '.join(facts)}; brackets: 95 % intervals over prompts.\n\n" + table(
+        ("metric", "value"), rows
     )

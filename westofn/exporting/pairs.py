@@ -1,4 +1,4 @@
-"""An iteration's preference pairs in a file, and the dataset card beside it."""
+"""Export an iteration's preference pairs to a file, with a dataset card."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from westofn.sources.data import labeled_half
 
 Include = Literal["synthetic", "mixed"]
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
-"""A hub's names of sizes, by the number of rows below which they hold."""
+"""Exclusive upper bound of the number of rows -> size category of hubs."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: pairs by their label_source, and where the card is."""
+    """Result of an export: label_source -> number of pairs, and the path of the card."""
 
     counts: Mapping[str, int]
     card: Path
@@ -43,19 +43,19 @@ class Exported:
 def export_pairs(
     out: Path, *, data: Path, iteration: str, form: Form, include: Include, lock: Path = LOCK
 ) -> Exported:
-    """Write an iteration's pairs and a dataset card beside them.
+    """Write an iteration's pairs and a dataset card in the same folder.
 
     Args:
-        out: A .jsonl or .parquet file; README.md goes into its folder.
-        data: The pipeline's outputs.
-        iteration: Whose synthetic pairs.
-        form: See `forms`.
-        include: The synthetic pairs, or also the human ones that train the student with them.
-        lock: DVC's record of the run.
+        out: Path of a .jsonl or .parquet file; README.md is written to the same folder.
+        data: Folder of the pipeline's outputs.
+        iteration: Iteration whose synthetic pairs are exported.
+        form: Format of the pairs, see `forms`.
+        include: "synthetic", or "mixed" to add the human pairs of the student's training data.
+        lock: Path of dvc.lock.
 
     Raises:
-        ParameterError: An argument is none of those known.
-        DataError: A table is missing or broken, or the folder holds another README.md.
+        ParameterError: An argument has an unsupported value.
+        DataError: A table is missing or invalid, or the folder contains another README.md.
     """
     if out.suffix not in SUFFIXES:
         raise ParameterError(f"{out}: needs a name that ends with {' or '.join(SUFFIXES)}")
@@ -84,7 +84,7 @@ def export_pairs(
 
 
 def _synthetic(data: Path, iteration: str) -> Path:
-    """Where an iteration's synthetic pairs are."""
+    """Return the folder of an iteration's synthetic pairs."""
     folder = data / "loop" / iteration / "synthetic"
     known = sorted(path.parent.name for path in data.glob("loop/*/synthetic"))
     if not known:
@@ -95,7 +95,7 @@ def _synthetic(data: Path, iteration: str) -> Path:
 
 
 def _human(data: Path) -> pl.DataFrame:
-    """D_L, the human pairs that the student is trained on."""
+    """Return D_L, the human pairs that the student is trained on."""
     prepared = data / "prepared"
     preferences = PREFERENCES.read(prepared / "preferences.parquet")
     return labeled_half(preferences, PROMPTS.read(prepared / "prompts.parquet"))
@@ -103,7 +103,7 @@ def _human(data: Path) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _About:
-    """What the card is made of."""
+    """Information about the exported pairs for the card."""
 
     out: Path
     iteration: str
@@ -121,7 +121,7 @@ class _About:
 
 
 def _header(about: _About) -> dict[str, object]:
-    """What a hub reads."""
+    """Return the YAML header for hubs."""
     size = next((name for limit, name in SIZES.items() if about.total < limit), "n>1M")
     return {
         "pretty_name": f"West-of-N preferences, iteration {about.iteration}",
@@ -137,60 +137,60 @@ def _header(about: _About) -> dict[str, object]:
 
 
 def _body(about: _About) -> list[str]:
-    made, kept = about.selection, about.filtering
-    dropped = kept["dropped"]
-    ensemble = f" (an ensemble of {made['members']})" if made["members"] > 1 else ""
+    selection, filtering = about.selection, about.filtering
+    dropped = filtering["dropped"]
+    ensemble = f" (an ensemble of {selection['members']})" if selection["members"] > 1 else ""
     return [
         f"# West-of-N preferences, iteration {about.iteration}",
-        f"{about.total:,} preference pairs in `{about.out.name}`, in TRL's {about.form} form: "
-        f"columns {', '.join(f'`{name}`' for name in about.columns)}. {_seam(about.form)}",
+        f"{about.total:,} preference pairs in `{about.out.name}`, in TRL's {about.form} format: "
+        f"columns {', '.join(f'`{name}`' for name in about.columns)}. {_format_note(about.form)}",
         PAPER,
         "## Counts",
         table(
             ("pairs", "count"),
             [
-                ("selected, one a prompt", kept["pairs_selected"]),
+                ("selected, one per prompt", filtering["pairs_selected"]),
                 *((f"dropped: {reason}", dropped[reason]) for reason in sorted(dropped)),
-                ("synthetic, kept", kept["pairs_kept"]),
+                ("synthetic, kept", filtering["pairs_kept"]),
                 *((f"in this file: {name}", about.counts[name]) for name in sorted(about.counts)),
             ],
         ),
-        f"`human` pairs are the labeled half (D_L); a label of `west_of_n` is the base model's. "
+        f"`human` pairs are the labeled half (D_L); the base model labelled `west_of_n` pairs. "
         f"Sources: {', '.join(about.sources)}.",
         "## Selection and filter",
         table(
             ("", "value"),
             [
-                ("candidates a prompt, N", made["n_candidates"]),
-                ("base model's comparator", made["comparator"] + ensemble),
-                ("method", made["method"]),
-                ("selector", made["selector"]),
-                ("pessimism, standard deviations", made["pessimism"]),
-                ("least P(chosen ≻ rejected) kept", _threshold(kept, "confidence")),
-                ("least log-likelihood kept", _threshold(kept, "likelihood")),
+                ("candidates per prompt, N", selection["n_candidates"]),
+                ("base model's comparator", selection["comparator"] + ensemble),
+                ("method", selection["method"]),
+                ("selector", selection["selector"]),
+                ("pessimism, standard deviations", selection["pessimism"]),
+                ("smallest P(chosen ≻ rejected) kept", _threshold(filtering, "confidence")),
+                ("smallest log-likelihood kept", _threshold(filtering, "likelihood")),
                 *(
                     (f"P(chosen ≻ rejected) as selected, quantile {quantile}", f"{value:.4f}")
-                    for quantile, value in made["p_chosen_quantiles"].items()
+                    for quantile, value in selection["p_chosen_quantiles"].items()
                 ),
             ],
         ),
-        "Labels are hard: the probabilities chose the pairs and are no targets.",
+        "Labels are hard: the probabilities only served to choose the pairs.",
         "## Parameters",
         parameters(about.lineage),
         versions(),
     ]
 
 
-def _threshold(kept: Mapping[str, Any], name: str) -> str:
-    """A filter's threshold as a number; a quantile of 0 has none."""
-    value = kept.get(f"{name}_threshold")
-    return "none, all pass" if value is None else f"{value:.6g}"
+def _threshold(filtering: Mapping[str, Any], name: str) -> str:
+    """Format a filter's threshold; a filter with quantile 0 has none."""
+    value = filtering.get(f"{name}_threshold")
+    return "none" if value is None else f"{value:.6g}"
 
 
-def _seam(form: Form) -> str:
+def _format_note(form: Form) -> str:
     if form == "conversational":
         return "Roles are `system`, `user` and `assistant`."
     return (
-        "Prompt and response join as they stand: a response begins with a space where neither "
-        "had white space at the seam."
+        "Concatenate prompt and response without a separator: a response begins with a space if "
+        "neither text had white space at the boundary."
     )

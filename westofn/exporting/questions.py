@@ -1,8 +1,8 @@
-"""Questions for people: the pairs of the policy's candidates whose labels would bring most.
+"""Export questions for human labellers: the most informative pairs of the policy's candidates.
 
-The folder holds `questions.jsonl`, `label.html` (one offline page to answer them in) and a
-card. Which of two responses is called A is drawn by the seed, and no file says what a model thinks
-of them. `prepare` takes the answers back: `westofn/sources/answers.py`.
+The folder contains `questions.jsonl`, `label.html` (an offline page for labelling) and a card. The
+order of the two responses is random, and no file contains a model's preference. `prepare` reads
+the answers, see `westofn/sources/answers.py`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ QUESTIONS = "questions.jsonl"
 PAGE = "label.html"
 TEMPLATE = "label.html.jinja"
 NUMBERS_AT_ONCE = 2**25
-"""Of all differences that are compared; many prompts or wide models get fewer pairs a prompt."""
+"""Largest number of feature values of all compared pairs; it limits the pairs per prompt."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Question:
     """A pair to label.
 
     Attributes:
-        question_id: Names prompt and responses, in whatever order they are shown.
-        prompt: As table prompts has it.
-        response_a: Shown first.
-        response_b: Shown second.
-        informativeness: See `core.questions`; nobody who labels is shown it.
+        question_id: Hash of prompt and responses, independent of the order of the responses.
+        prompt: Text of the prompt.
+        response_a: Response that is shown first.
+        response_b: Response that is shown second.
+        informativeness: Reduction of variance, see `core.questions`; labellers do not see it.
     """
 
     question_id: str
@@ -65,7 +65,7 @@ class Question:
 
     @property
     def shown(self) -> dict[str, str]:
-        """What the page has of it."""
+        """Return the fields that the page contains."""
         return {
             "question_id": self.question_id,
             "prompt": self.prompt,
@@ -85,33 +85,34 @@ def export_questions(
     prompts: int = 400,
     lock: Path = LOCK,
 ) -> list[Question]:
-    """Choose questions and write them, the page and the card.
+    """Choose questions; write them with the labelling page and the card.
 
     Args:
-        out: The folder; an earlier export there is replaced.
-        params: Of the run: where reward models start, their read-out, the seed.
-        data: The pipeline's outputs.
-        iteration: Whose candidates.
-        count: Questions, at most.
-        a_prompt: Questions about one prompt, at most.
-        prompts: Prompts of D_U that are looked at, at most; they are drawn by the seed.
-        lock: DVC's record of the run.
+        out: Folder to write; an earlier export in it is replaced.
+        params: Parameters of the run: reward start, read-out and seed are used.
+        data: Folder of the pipeline's outputs.
+        iteration: Iteration whose candidates are used.
+        count: Largest number of questions.
+        a_prompt: Largest number of questions about one prompt.
+        prompts: Largest number of prompts of D_U to consider, drawn at random.
+        lock: Path of dvc.lock.
 
     Returns:
         The questions, the most informative first.
 
     Raises:
-        ParameterError: The iteration is not known.
-        DataError: `out` is there and is no export, an output is missing, or no pair is left to ask.
-        ModelError: The start of the reward models cannot be loaded.
+        ParameterError: The iteration is unknown.
+        DataError: `out` exists and is not an export, an output is missing, or no unlabelled pair
+            is left.
+        ModelError: The model in which reward models start cannot be loaded.
     """
     check_folder(out)
     candidates = _candidates_file(data, iteration)
-    read = _Inputs.read(data, candidates, prompts, params.seed)
-    questions = _choose(read, params, data, count, a_prompt)
+    inputs = _Inputs.read(data, candidates, prompts, params.seed)
+    questions = _choose(inputs, params, data, count, a_prompt)
     if not questions:
         raise DataError(
-            f"{candidates}: no prompt has two different candidates that were not asked about; "
+            f"{candidates}: no prompt has two different candidates that are not labelled yet; "
             f"needs at least one: sample more (sample.n_candidates), or other prompts"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -123,14 +124,14 @@ def export_questions(
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         write_bytes("".join(lines).encode(), place / QUESTIONS)
         write_bytes(label_page(questions).encode(), place / PAGE)
-        about = _About(iteration, questions, read, lineage_of(candidates, lock))
+        about = _About(iteration, questions, inputs, lineage_of(candidates, lock))
         write_card(place, out.name, _header(), _body(about))
         put(place, out)
     return questions
 
 
 def label_page(questions: Sequence[Question]) -> str:
-    """The page as text; it holds all that it needs and fetches nothing."""
+    """Render the self-contained labelling page."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -141,25 +142,25 @@ def label_page(questions: Sequence[Question]) -> str:
     )
     shown = [question.shown for question in questions]
     key = hashlib.blake2b(json.dumps(shown).encode(), digest_size=8).hexdigest()
-    # `tojson` writes < > & ' and all that is not ASCII as \uXXXX, so no text can end the script.
+    # `tojson` escapes < > & ' and non-ASCII characters as \uXXXX, so no text can end the script.
     return environment.get_template(TEMPLATE).render(export={"key": key, "questions": shown})
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What is read of a run.
+    """Data of a run.
 
     Attributes:
-        human: D_L (table preferences).
-        validation: Human pairs that choose the penalty.
-        pools: The candidates of prompts of D_U.
-        asked: (prompt_id, both responses) of every human pair.
+        human: Pairs of D_L (table preferences).
+        validation: Human pairs that choose the penalty (table preferences).
+        pools: Prompts of D_U with their candidates.
+        labelled: (prompt_id, set of both responses) of every human pair.
     """
 
     human: pl.DataFrame
     validation: pl.DataFrame
     pools: Pools
-    asked: frozenset[tuple[str, frozenset[str]]]
+    labelled: frozenset[tuple[str, frozenset[str]]]
 
     @classmethod
     def read(cls, data: Path, candidates: Path, most: int, seed: int) -> _Inputs:
@@ -174,7 +175,7 @@ class _Inputs:
             human=labeled_half(preferences, prompts),
             validation=preferences.filter(pl.col("split") == "validation"),
             pools=pools.take(rows),
-            asked=frozenset((name, frozenset(both)) for name, *both in pairs),
+            labelled=frozenset((name, frozenset(responses)) for name, *responses in pairs),
         )
 
 
@@ -187,19 +188,21 @@ def _candidates_file(data: Path, iteration: str) -> Path:
     return data / "loop" / iteration / "candidates.parquet"
 
 
-def _choose(read: _Inputs, params: Params, data: Path, count: int, a_prompt: int) -> list[Question]:
-    """Fit heads on frozen features of the reward models' start, and choose."""
+def _choose(
+    inputs: _Inputs, params: Params, data: Path, count: int, a_prompt: int
+) -> list[Question]:
+    """Choose questions with heads fitted on frozen features of the reward models' start."""
     device = set_up_torch()
     start = reward_start(
         params.reward_start, data / "loop" / "k0" / "policy", "pointwise", params.seed
     )
     model = start.model.to(device)  # type: ignore[arg-type]
     reader = FeatureReader(model, start.encoder, params.student_rm.readout)
-    human, validation = _both(reader, read.human), _both(reader, read.validation)
+    human, validation = _features(reader, inputs.human), _features(reader, inputs.validation)
     scale = inverse_spread(human.flatten(0, 1))
-    prompts, responses = read.pools.prompts, read.pools.responses
+    prompts, responses = inputs.pools.prompts, inputs.pools.responses
     pools = reader.pools(prompts, responses) * scale
-    pairs = _pairs(read, NUMBERS_AT_ONCE // reader.width, params.seed)
+    pairs = _pairs(inputs, NUMBERS_AT_ONCE // reader.width, params.seed)
     if not len(pairs.prompts):
         return []
     batch = choose_questions(
@@ -225,26 +228,26 @@ def _choose(read: _Inputs, params: Params, data: Path, count: int, a_prompt: int
     ]
 
 
-def _both(reader: FeatureReader, pairs: pl.DataFrame) -> torch.Tensor:
-    """(pairs, 2, width) features of chosen and rejected."""
+def _features(reader: FeatureReader, pairs: pl.DataFrame) -> torch.Tensor:
+    """Return the features of chosen and rejected, (pairs, 2, width)."""
     sides = zip(pairs["chosen"], pairs["rejected"], strict=True)
     return reader.pools(pairs["prompt"].to_list(), [list(pair) for pair in sides])
 
 
-def _pairs(read: _Inputs, most: int, seed: int) -> CandidatePairs:
-    """Random pairs of different candidates that nobody has labelled; `most` of all together."""
+def _pairs(inputs: _Inputs, most: int, seed: int) -> CandidatePairs:
+    """Draw random pairs of different, unlabelled candidates, at most `most` in total."""
     rng = np.random.default_rng(derive_seed(seed, "questions", "pairs"))
-    share = min(PAIRS_A_PROMPT, max(1, most // max(1, len(read.pools.prompts))))
+    share = min(PAIRS_A_PROMPT, max(1, most // max(1, len(inputs.pools.prompts))))
     rows: list[tuple[int, int, int]] = []
-    for row, (name, _, responses) in enumerate(read.pools.rows()):
-        places: dict[str, int] = {}
-        for place, response in enumerate(responses):
+    for row, (name, _, responses) in enumerate(inputs.pools.rows()):
+        first_index: dict[str, int] = {}
+        for index, response in enumerate(responses):
             if response.strip():
-                places.setdefault(response.strip(), place)
+                first_index.setdefault(response.strip(), index)
         possible = [
-            (row, place, other)
-            for (text, place), (another, other) in combinations(places.items(), 2)
-            if (name, frozenset((text, another))) not in read.asked
+            (row, index, other)
+            for (text, index), (other_text, other) in combinations(first_index.items(), 2)
+            if (name, frozenset((text, other_text))) not in inputs.labelled
         ]
         drawn = rng.permutation(len(possible))[:share]
         rows += [possible[index] for index in sorted(drawn.tolist())]
@@ -252,22 +255,22 @@ def _pairs(read: _Inputs, most: int, seed: int) -> CandidatePairs:
     return CandidatePairs(*columns)
 
 
-def _question(prompt: str, one: str, another: str, gain: float, params: Params) -> Question:
-    """A question whose first response is drawn by the seed and the texts alone."""
-    one, another = sorted((one.strip(), another.strip()))
-    name = stable_id("q", prompt, one, another)
-    turned = derive_seed(params.seed, "questions", "order", name) % 2
-    first, second = (another, one) if turned else (one, another)
+def _question(prompt: str, left: str, right: str, gain: float, params: Params) -> Question:
+    """Build a question; the order of the responses depends only on the seed and the texts."""
+    left, right = sorted((left.strip(), right.strip()))
+    name = stable_id("q", prompt, left, right)
+    swapped = derive_seed(params.seed, "questions", "order", name) % 2
+    first, second = (right, left) if swapped else (left, right)
     return Question(name, prompt, first, second, gain)
 
 
 @dataclass(frozen=True)
 class _About:
-    """What the card is made of."""
+    """Information about the questions for the card."""
 
     iteration: str
     questions: Sequence[Question]
-    read: _Inputs
+    inputs: _Inputs
     lineage: Lineage
 
 
@@ -282,26 +285,26 @@ def _body(about: _About) -> list[str]:
         f"{len(about.questions):,} pairs of responses that the policy gave to {len(names):,} "
         f"prompts. Open `{PAGE}` in a browser, label, download `answers.jsonl`. The page needs no "
         "network; answers stay in the browser until they are downloaded.",
-        "## What they are",
+        "## Selection",
         "Linear heads on frozen features of the reward models' start were fitted on the human "
-        "pairs (D_L) and on resamples of them. Of every prompt those typical pairs are kept of "
-        "whose order the heads are least sure. From these a batch is chosen, pair by pair: the one "
-        "whose label lowers the variance of margins over the policy's candidates most, tr(Σ_π C) "
-        "with the heads' covariance C, given those before it. So the first questions bring most, "
-        "and one may stop at any.",
-        "Which response is A is drawn by the seed. `informativeness` is that fall of the variance, "
+        "pairs (D_L) and on bootstrap samples of them. For every prompt, the typical pairs whose "
+        "order is least certain to the heads were kept. From these, questions were chosen one by "
+        "one: the pair whose label reduces the variance of margins between the policy's candidates "
+        "most, tr(Σ_π C) with the heads' covariance C, given the questions before it. The first "
+        "questions are therefore the most informative, and labelling can stop at any point.",
+        "The order of the responses is random. `informativeness` is the reduction of the variance, "
         "in squared logits; the page does not show it.",
         table(
             ("", "count"),
             [
                 ("questions", len(about.questions)),
-                ("human pairs that the heads learned from", about.read.human.height),
-                ("prompts of D_U that were looked at", len(about.read.pools.prompts)),
+                ("human pairs that the heads were fitted on", about.inputs.human.height),
+                ("prompts of D_U that were considered", len(about.inputs.pools.prompts)),
             ],
         ),
-        "## Back into the data",
-        "`label` of a row of `answers.jsonl` is `a`, `b`, `tie` or `skip`; ties and skipped ones "
-        "are not used.",
+        "## Use the answers",
+        "`label` in a row of `answers.jsonl` is `a`, `b`, `tie` or `skip`; ties and skipped "
+        "questions are not used.",
         "```sh\ndvc exp run -S prepare.answers=file -S prepare.answers_path=answers.jsonl\n```",
         "## Parameters",
         parameters(about.lineage),

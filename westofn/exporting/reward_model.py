@@ -1,12 +1,12 @@
-"""A reward model in a folder for others: what it needs to be loaded, and a model card.
+"""Export a reward model to a folder with a model card.
 
-| family | the folder is loaded by |
+| family | the export is loaded by |
 |---|---|
 | causal, encoder-only | plain transformers, as a classifier with one label; see `classifier` |
-| encoder–decoder | `load_reward_models`, with the card whose canaries are checked at every load |
+| encoder–decoder | `load_reward_models`, which checks the canaries of its card |
 
-An encoder–decoder reads the prompt by its encoder and the response by its decoder, which no
-classifier of transformers does.
+An encoder–decoder reads the prompt with its encoder and the response with its decoder; no
+classifier of transformers supports this.
 """
 
 from __future__ import annotations
@@ -29,40 +29,41 @@ from westofn.models.folder import put
 def export_reward_model(
     out: Path, *, model: Path, metrics: Path | None = None, lock: Path = LOCK
 ) -> None:
-    """Write a reward model, or an ensemble, into a folder of its own.
+    """Export a reward model or an ensemble.
 
     Args:
-        out: The folder; an earlier export there is replaced.
-        model: Folder that a stage wrote.
-        metrics: `metrics.json` of eval; None takes what dvc.lock says was measured of this content.
-        lock: DVC's record of the run.
+        out: Folder to write; an earlier export in it is replaced.
+        model: Folder of the model that a stage wrote.
+        metrics: Path of eval's `metrics.json`; None: look up the evaluation of this model in
+            dvc.lock.
+        lock: Path of dvc.lock.
 
     Raises:
-        ModelError: The model is missing, damaged, or changed since it was saved; or it is of a
-            family of classifiers, and no classifier of transformers can be it.
-        DataError: `out` is there and is no export, or a file cannot be read.
+        ModelError: The model is missing, damaged, or changed since it was saved; or a causal or
+            encoder-only model cannot be a classifier of transformers.
+        DataError: `out` exists and is not an export, or a file cannot be read.
     """
     check_folder(out)
     members = load_reward_models(model).members
     about = about_model(model, out.name, lineage_of(model, lock), metrics, lock)
-    plain = about.card.family != "encoder_decoder"
-    if plain and len(members) > 1:
+    as_classifier = about.card.family != "encoder_decoder"
+    if as_classifier and len(members) > 1:
         raise ModelError(
             f"{model} is an ensemble of {len(members)}, a classifier of transformers is one model; "
             f"export a member, such as {member_folder(model, 0)}"
         )
-    if plain:
+    if as_classifier:
         require_classifier(members[0], model)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
         place = Path(name) / out.name
-        if plain:
+        if as_classifier:
             use = use_by_transformers(about, members[0].encoder)
             write_classifier(members[0], about.card.canaries, place)
             tags = header(library_name="transformers", pipeline_tag="text-classification")
             write_card(place, out.name, tags, body(about, use))
         else:
             shutil.copytree(model, place)
-            (place / CARD).unlink(missing_ok=True)  # of an export that is exported again
+            (place / CARD).unlink(missing_ok=True)  # if `model` is itself an export
             write_card(place, out.name, header(["westofn"]), body(about, use_by_westofn(about)))
         put(place, out)

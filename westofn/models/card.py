@@ -1,7 +1,7 @@
-"""The card beside every saved model: what it is, how it reads text, and what it must answer.
+"""The card of every saved model: its type, its text template, and its canaries.
 
-Canaries are outputs on a few fixed inputs, stored at save and recomputed at load: a head that was
-lost, a tokenizer that was swapped, or weights of another run are found before anything uses them.
+Canaries are outputs on a few fixed inputs, stored on save and recomputed on load. They detect a
+missing head, a different tokenizer, or weights of another run before the model is used.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from westofn.params.network import Precision
 FORMAT = 1
 CARD = "card.json"
 ENSEMBLE = "ensemble.json"
-# Other hardware sums in another order, and in bf16 rounds to 3 digits on the way.
+# Other hardware sums in another order; bf16 also rounds to 3 digits.
 CANARY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 
 
 @dataclass(frozen=True)
 class Canary:
-    """An input and what the model answered at save: log π(y|x), or the head's outputs."""
+    """An input and the model's output on save: log π(y|x), or the head's outputs."""
 
     prompt: str
     response: str
@@ -37,17 +37,19 @@ class Card:
     """Contents of card.json.
 
     Attributes:
-        role: What the model is for.
-        family: Of its network, see `encoding.Family`.
-        comparator: A reward model's comparator, a name in `westofn.core.comparators.COMPARATORS`.
-        planes: Of the embedding comparator's skew-symmetric part.
-        readout: Of a reward model: mean or last.
-        template: The encoder's identity, see `encoding.Template`.
-        reward_mean: Of a pointwise model over its human training pairs, both responses.
-        reward_std: The same.
-        precision: Of the weights: fp32 or bf16.
-        canaries: See the module.
-        training: What made it: counts, best step, validation accuracy.
+        role: Purpose of the model.
+        family: Family of the network, see `encoding.Family`.
+        template: Identity of the encoder, see `encoding.Template`.
+        comparator: Comparator of a reward model, a name in `westofn.core.comparators.COMPARATORS`.
+        planes: Number of planes of the embedding comparator.
+        readout: Read-out of a reward model: mean or last.
+        reward_mean: Mean reward of a pointwise model over both responses of its human training
+            pairs.
+        reward_std: Standard deviation of these rewards.
+        precision: Precision of the weights: fp32 or bf16.
+        canaries: Inputs and outputs that are checked on load.
+        training: Facts about training: counts, best step, validation accuracy.
+        format: Version of the file format.
     """
 
     role: Literal["policy", "reward_model"]
@@ -76,10 +78,10 @@ class Card:
 
 
 def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
-    """The card of a saved model.
+    """Read the card of a saved model.
 
     Raises:
-        ModelError: No such folder, no card, another format, or another role than asked for.
+        ModelError: The folder or the card is missing, or it has another format or role.
     """
     path = folder / CARD
     if not folder.is_dir():
@@ -113,20 +115,20 @@ def read_card(folder: Path, role: Literal["policy", "reward_model"]) -> Card:
 
 
 def describe_model(folder: Path) -> dict[str, str]:
-    """What the cards of a reward model say of it; where members differ, a value each.
+    """Return facts from the cards of a reward model; members that differ have one value each.
 
     Raises:
-        ModelError: As `read_card`, of the model or of a member.
+        ModelError: `read_card` refuses the model or a member.
     """
     members = member_folders(folder)
     cards = [read_card(member, "reward_model") for member in members]
     facts = {"members": str(len(members))} if len(members) > 1 else {}
-    said = [{"family": c.family, "comparator": c.comparator, **c.training} for c in cards]
-    return facts | {key: str(value) for key, value in in_one(said).items()}
+    members_facts = [{"family": c.family, "comparator": c.comparator, **c.training} for c in cards]
+    return facts | {key: str(value) for key, value in in_one(members_facts).items()}
 
 
 def in_one(members: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """What the members of an ensemble say of themselves; where they differ, a value each.
+    """Merge facts of an ensemble's members; different values are joined by commas.
 
     >>> in_one([{"steps": 8, "best_step": 4}, {"steps": 8, "best_step": 6}])
     {'steps': 8, 'best_step': '4, 6'}
@@ -136,18 +138,20 @@ def in_one(members: Sequence[Mapping[str, object]]) -> dict[str, object]:
         for key, value in member.items():
             values.setdefault(key, []).append(value)
     return {
-        key: several[0] if len(set(several)) == 1 else ", ".join(map(str, several))
-        for key, several in values.items()
+        key: member_values[0]
+        if len(set(member_values)) == 1
+        else ", ".join(map(str, member_values))
+        for key, member_values in values.items()
     }
 
 
 def member_folder(folder: Path, index: int) -> Path:
-    """Where an ensemble keeps its member of this index, from 0."""
+    """Return the folder of an ensemble's member; indices start at 0."""
     return folder / f"member-{index}"
 
 
 def member_folders(folder: Path) -> list[Path]:
-    """The folders of an ensemble's members in order; of a single model the folder itself.
+    """Return the folders of an ensemble's members in order, or the folder of a single model.
 
     Raises:
         ModelError: ensemble.json is damaged.
@@ -165,12 +169,12 @@ def member_folders(folder: Path) -> list[Path]:
 
 
 def write_ensemble(folder: Path, count: int) -> None:
-    """Say in ensemble.json that a folder holds this many members."""
+    """Write the number of members to ensemble.json."""
     (folder / ENSEMBLE).write_text(f'{{"members": {count}}}\n', encoding="utf-8")
 
 
 def check_template(folder: Path, card: Card, template: dict[str, int | str]) -> None:
-    """Refuse a model whose tokenizer or limits are not those of its card."""
+    """Refuse a model whose tokenizer or limits differ from its card."""
     for key, needed in card.template.items():
         if template.get(key) != needed:
             raise ModelError(
@@ -180,7 +184,7 @@ def check_template(folder: Path, card: Card, template: dict[str, int | str]) -> 
 
 
 def check_family(folder: Path, card: Card, family: str) -> None:
-    """Refuse a model whose configuration is of another family than its card."""
+    """Refuse a model whose configuration has another family than its card."""
     if family != card.family:
         raise ModelError(
             f"{folder}: config.json is of a model of family {family}, the card says {card.family}; "
@@ -191,15 +195,15 @@ def check_family(folder: Path, card: Card, family: str) -> None:
 def check_canaries(
     folder: Path, card: Card, recompute: Callable[[list[str], list[str]], Sequence[Sequence[float]]]
 ) -> None:
-    """Refuse a model that no longer answers as it did when it was saved."""
+    """Refuse a model whose outputs differ from its outputs on save."""
     if not card.canaries:
         return
     tolerance = CANARY_TOLERANCE[card.precision]
     outputs = recompute([c.prompt for c in card.canaries], [c.response for c in card.canaries])
     for canary, output in zip(card.canaries, outputs, strict=True):
-        for now, then in zip(output, canary.output, strict=True):
-            if abs(now - then) > tolerance * max(1.0, abs(then)):
+        for actual, saved in zip(output, canary.output, strict=True):
+            if abs(actual - saved) > tolerance * max(1.0, abs(saved)):
                 raise ModelError(
-                    f"{folder}: a canary gives {now:.5f}, at save it gave {then:.5f}; weights, "
+                    f"{folder}: a canary gives {actual:.5f}, at save it gave {saved:.5f}; weights, "
                     "head or tokenizer were changed, rerun the stage that writes this model"
                 )

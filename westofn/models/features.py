@@ -1,4 +1,4 @@
-"""Frozen features of responses: what a reward head reads before any reward model is trained."""
+"""Frozen features of responses: the inputs of a reward head before training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from westofn.text.encoding import Encoder
 
 
 class FeatureReader:
-    """Reads the states that a reward head would read, from weights that are not trained.
+    """Computes the states that a reward head would read, without training.
 
     Attributes:
-        scorer: A pointwise model whose head is the identity, so that its outputs are the features.
+        scorer: Pointwise model with the identity as head, so that its outputs are the features.
     """
 
     def __init__(self, backbone: PreTrainedModel, encoder: Encoder, readout: Readout) -> None:
@@ -30,11 +30,11 @@ class FeatureReader:
 
     @property
     def width(self) -> int:
-        """Numbers a response."""
+        """Number of features of a response."""
         return self.scorer.model.head.out_features
 
     def pools(self, prompts: Sequence[str], pools: Sequence[Sequence[str]]) -> Tensor:
-        """Features of P pools of equal size K, (P, K, width) float64 on the CPU."""
+        """Compute the features of P pools of equal size K, (P, K, width) float64 on the CPU."""
         features = score_pools(self.scorer, prompts, pools)
         if not features:
             return torch.zeros(0, 0, self.width, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The folder of a saved model: written whole or not at all, read with its own tokenizer."""
+"""The folder of a saved model: atomic writes, and loading of its encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from westofn.text.encoding import NO_CHAT, Encoder, Family, Layout
 from westofn.text.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
-"""What a model gives for prompts and responses, one row each."""
+"""Function from prompts and responses to the model's outputs, one row for each response."""
 
 
 def write_model(
@@ -30,16 +30,16 @@ def write_model(
     write_weights: Callable[[Path], None],
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write weights, tokenizer, card and curve; the folder appears only when it is whole.
+    """Write weights, tokenizer, card and curve atomically.
 
     Args:
-        folder: Where to; an earlier model there is replaced.
-        card: The model's; its canaries are filled in here.
-        tokenizer: The one that it was trained with.
-        canaries: (prompt, response) inputs, at least one.
-        answer: Computes the canaries' outputs.
-        write_weights: Writes configuration and weights into a folder.
-        curve: What its training measured on the way; without it no such file is written.
+        folder: Folder to write; an earlier model in it is replaced.
+        card: Card of the model without canaries, which this function adds.
+        tokenizer: Tokenizer of the model.
+        canaries: (prompt, response) inputs of the canaries, at least one.
+        answer: Function that computes the canaries' outputs.
+        write_weights: Function that writes configuration and weights to a folder.
+        curve: Records of the training curve; without records no curve file is written.
     """
     prompts, responses = (list(column) for column in zip(*canaries, strict=True))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +56,10 @@ def write_model(
 
 
 def load_encoder(folder: Path, card: Card) -> Encoder:
-    """The encoder of a saved model, checked against its card.
+    """Load the encoder of a saved model and check it against the model's card.
 
     Raises:
-        ModelError: The tokenizer is missing, or it is not the card's.
+        ModelError: The tokenizer is missing, or it differs from the card.
     """
     tokenizer, layout = load_tokenizer(folder), card.template.get("layout")
     encoder = Encoder(
@@ -68,7 +68,7 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
         int(card.template["max_response_tokens"]),
         cast(Family, card.family),
         chat=card.template.get("chat", NO_CHAT) != NO_CHAT,
-        # What the tokenizer itself puts around a pair does not tell a model that was made here.
+        # The tokenizer's own template for pairs does not identify a model that was built here.
         ends=card.family == "encoder"
         and tokenizer.eos_token_id is not None
         and layout == Layout.of_ends(tokenizer).name,
@@ -78,7 +78,7 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
 
 
 def put(temporary: Path, final: Path) -> None:
-    """Put a finished folder in place of an earlier one, which stays until the new one is whole."""
+    """Replace a folder by a complete temporary one."""
     if final.exists():
         shutil.rmtree(final)
     temporary.rename(final)

@@ -1,4 +1,4 @@
-"""A policy: a language model, its tokenizer, and the log-likelihood of responses under it."""
+"""Policies: a language model, its tokenizer, and log-likelihoods of responses."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ SCORING_BATCH = 256
 
 @dataclass(frozen=True)
 class Policy:
-    """π(y|x): model, encoder, and the network that shares prompts.
+    """A policy π(y|x): model, encoder, and the network that shares prompts.
 
     Attributes:
-        model: The weights.
-        encoder: How it reads text.
-        mixed: In training, to be bf16: matrix products of fp32 weights are taken in bf16.
+        model: Weights of the language model.
+        encoder: Converts texts to token ids.
+        mixed: Whether to compute matrix products of fp32 weights in bf16 (mixed-precision
+            training).
     """
 
     model: PreTrainedModel
@@ -41,34 +42,34 @@ class Policy:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer."""
+        """Tokenizer of the encoder."""
         return self.encoder.tokenizer
 
     @property
     def network(self) -> AnyGenerator:
-        """The network over K responses a prompt."""
+        """Network that computes K responses per prompt."""
         return generator_of(self.model)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return self.model.device
 
     def computing(self) -> AbstractContextManager[object]:
-        """Where its network is to be used; one forward pass, see `precision.computing`."""
+        """Return a context for one forward pass of the network, see `precision.computing`."""
         return computing(self.device, self.mixed)
 
 
 def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
-    """Log π(y_t | x, y_<t) at temperature 1, with gradient.
+    """Compute log π(y_t | x, y_<t) at temperature 1, with gradient.
 
     Args:
-        policy: The policy.
-        prompts: (P, S).
-        responses: (P, K, T) ids that end with the end token, and their mask.
+        policy: Policy π.
+        prompts: (P, S), token ids of prompts and their mask.
+        responses: (P, K, T), token ids of responses with the end token, and their mask.
 
     Returns:
-        (P, K, T) fp32, 0 at padding.
+        (P, K, T) fp32, log-probabilities; 0 at padding.
     """
     network = policy.network
     with policy.computing():
@@ -80,11 +81,11 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
 
 @dataclass(frozen=True)
 class Likelihood:
-    """log π(y|x) of responses, each with its number of tokens (the end token counts).
+    """log π(y|x) of responses, with their numbers of tokens.
 
     Attributes:
-        logprob: (rows,) natural logarithm, sum over tokens.
-        n_tokens: (rows,).
+        logprob: (rows,), sum over tokens, nats.
+        n_tokens: (rows,), number of tokens, including the end token.
     """
 
     logprob: Tensor
@@ -95,9 +96,9 @@ class Likelihood:
 def log_likelihood(
     policy: Policy, prompts: Sequence[str], responses: Sequence[str], batch: int = SCORING_BATCH
 ) -> Likelihood:
-    """Log π(y|x) of texts, row by row; the same number whatever the batch size.
+    """Compute log π(y|x) of each prompt and response; it does not depend on the batch size.
 
-    Where positions end before a row does, its prompt loses more of its beginning.
+    If a row exceeds the model's positions, its prompt is trimmed further from the left.
     """
     policy.model.eval()
     prompt_ids = policy.encoder.prompts(prompts)
@@ -107,13 +108,15 @@ def log_likelihood(
         prompt_ids = [prompt_beside(network, policy.encoder, *row) for row in texts]
     sums = []
     for start in range(0, len(prompt_ids), batch):
-        some = pad(prompt_ids[start : start + batch], policy.encoder.pad_id)
-        rows = pad(response_ids[start : start + batch], policy.encoder.pad_id)
+        padded_prompts = pad(prompt_ids[start : start + batch], policy.encoder.pad_id)
+        padded_responses = pad(response_ids[start : start + batch], policy.encoder.pad_id)
         device = policy.device
         logprobs = token_logprobs(
             policy,
-            Padded(some.ids.to(device), some.mask.to(device)),
-            Padded(rows.ids[:, None].to(device), rows.mask[:, None].to(device)),
+            Padded(padded_prompts.ids.to(device), padded_prompts.mask.to(device)),
+            Padded(
+                padded_responses.ids[:, None].to(device), padded_responses.mask[:, None].to(device)
+            ),
         )
         sums.append(logprobs.sum(-1).squeeze(1).float().cpu())
     counts = torch.tensor([len(row) for row in response_ids])
@@ -127,7 +130,7 @@ def save_policy(
     training: dict[str, float | int | str],
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write model, tokenizer, card and curve; the folder appears only when it is whole."""
+    """Write model, tokenizer, card and curve atomically."""
     write_model(
         folder,
         Card(
@@ -146,10 +149,10 @@ def save_policy(
 
 
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
-    """A policy that `save_policy` wrote, checked against its card.
+    """Load a policy that `save_policy` wrote, and check it against its card.
 
     Raises:
-        ModelError: The folder is missing or incomplete, or its parts do not belong together.
+        ModelError: The folder is missing or incomplete, or its files do not belong together.
     """
     card = read_card(folder, "policy")
     encoder = load_encoder(folder, card)
@@ -163,5 +166,5 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> Policy:
 
 
 def _answer(policy: Policy, prompts: list[str], responses: list[str]) -> list[list[float]]:
-    """Log π(y|x) of rows, for canaries."""
+    """Compute log π(y|x) of rows, for canaries."""
     return [[value] for value in log_likelihood(policy, prompts, responses).logprob.tolist()]

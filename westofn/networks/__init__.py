@@ -1,1 +1,1 @@
-"""Networks: the families, what they share, and how they are loaded and trained."""
+"""Networks: model families, their common interface, loading, adapters and precision."""

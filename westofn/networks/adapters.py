@@ -1,8 +1,8 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685): W + (alpha / rank) · B A, of which A and B learn.
+"""LoRA (Hu et al. 2021, arXiv 2106.09685): W + (alpha / rank) · B A, where A and B are trained.
 
-Adapters exist in training only. What is saved is the merged model, so nothing that loads it knows
-of them, and neither a head nor an adapter can be left behind (ADR 23). peft is imported where an
-adapter is made, since it is slow to import.
+Adapters exist only during training. The merged model is saved, so loading does not depend on
+adapters, and no head or adapter can get lost (ADR 23). peft is imported only when adapters are
+used, because the import is slow.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ def add_adapters(
     key: str,
     whole: Collection[str] = (),
 ) -> None:
-    """Put adapters on linear layers in place and freeze all other weights; the caller seeds torch.
+    """Add adapters to linear layers in place and freeze all other weights; the caller seeds torch.
 
-    A is random and B zero, so the model answers as before. Adapters are fp32 whatever the model is.
+    A is random and B is zero, so the model's outputs do not change. Adapters are always fp32.
 
     Args:
-        model: What learns nothing but adapters from now on.
-        params: A section `lora` with a rank above 0.
-        key: Of the section, for messages.
-        whole: Names of weights that learn as they are, unless they are frozen already.
+        model: Model to modify.
+        params: Section `lora` with a rank above 0.
+        key: Name of the section in error messages.
+        whole: Names of weights that are trained without adapter, unless they are frozen already.
 
     Raises:
-        ParameterError: A target names no linear layer, or the model has adapters already.
+        ParameterError: A target is not a linear layer, or the model has adapters already.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    learn = {name for name in learned_weights(model) if name in whole}
+    trained = {name for name in learned_weights(model) if name in whole}
     config = LoraConfig(
         r=params.rank,
-        lora_alpha=params.alpha,  # type: ignore[arg-type]  # it divides, so a float will do
+        lora_alpha=params.alpha,  # type: ignore[arg-type]  # peft accepts a float
         lora_dropout=params.dropout if isinstance(params, LoraParams) else 0.0,
-        target_modules=_targets(model, params.targets, key, learn),
+        target_modules=_targets(model, params.targets, key, trained),
     )
     with warnings.catch_warnings():
-        # GPT-2's layers hold transposed weights; peft notices and says so.
+        # peft warns that GPT-2's layers store transposed weights, and handles them.
         warnings.filterwarnings("ignore", message="fan_in_fan_out")
         inject_adapter_in_model(config, model, _NAME)
     for name, weight in model.named_parameters():
-        weight.requires_grad_("lora_" in name or name in learn)
+        weight.requires_grad_("lora_" in name or name in trained)
         if weight.requires_grad:
             weight.data = weight.data.float()
 
 
 def adapted_copy(model: PreTrainedModel, params: AdapterParams, key: str) -> PreTrainedModel:
-    """A model with adapters beside the same one without: both read the same memory.
+    """Return a copy of a model with adapters; it shares the weights of the original.
 
     Raises:
-        ParameterError: As `add_adapters`.
+        ParameterError: See `add_adapters`.
     """
     shared: dict[int, Any] = {
         id(weight): nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
@@ -79,7 +79,7 @@ def adapted_copy(model: PreTrainedModel, params: AdapterParams, key: str) -> Pre
 
 
 def copy_sharing_frozen(module: Module) -> Module:
-    """A deep copy of what learns; frozen weights are the same tensors in both."""
+    """Return a deep copy that shares the frozen weights with the original."""
     shared: dict[int, Any] = {
         id(weight): weight for weight in module.parameters() if not weight.requires_grad
     }
@@ -87,12 +87,12 @@ def copy_sharing_frozen(module: Module) -> Module:
 
 
 def learned_weights(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by name."""
+    """Return name -> weight, for the weights that require a gradient."""
     return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
 
 
 def frozen_names(module: nn.Module, model: nn.Module) -> frozenset[str]:
-    """The names in `module` of weights that are frozen in its part `model`, copies' included."""
+    """Return all names in `module` of the weights that are frozen in its submodule `model`."""
     frozen = {id(weight) for weight in model.parameters() if not weight.requires_grad}
     return frozenset(
         name
@@ -103,36 +103,38 @@ def frozen_names(module: nn.Module, model: nn.Module) -> frozenset[str]:
 
 @torch.no_grad()
 def merge_adapters(module: nn.Module, runs: Sequence[Mapping[str, Tensor]] = ()) -> None:
-    """Add the adapters to the weights they stand beside, and take them away.
+    """Merge the adapters into the weights of their layers and remove them.
 
-    The mean over several runs is that of B A, as full weights would be averaged; the mean of A
-    and that of B would multiply one run's A with another's B. A weight is rounded once.
+    For several runs, the mean of B A is merged, which equals the mean of full weights. Averaging A
+    and B separately would mix A of one run with B of another. A weight is rounded once.
 
     Args:
-        module: Its parts may be adapted; a frozen weight is replaced and not written to, since
-            others may read it.
-        runs: `learned_weights` of every run; none: what the module holds.
+        module: Module with adapted submodules. Frozen weights are replaced, not modified in place,
+            because other modules can share them.
+        runs: `learned_weights` of every run; empty: the current weights of the module.
     """
     from peft.tuners.lora import LoraLayer
 
-    held = runs or [{name: weight.clone() for name, weight in learned_weights(module).items()}]
+    run_weights = runs or [
+        {name: weight.clone() for name, weight in learned_weights(module).items()}
+    ]
     layers: dict[str, Any] = {
         name: part for name, part in module.named_modules() if isinstance(part, LoraLayer)
     }
     for name, layer in layers.items():
         own = learned_weights(layer)
         change: Tensor | None = None
-        for run in held:
+        for run in run_weights:
             for key, weight in own.items():
                 weight.copy_(run[f"{name}.{key}"])
-            delta = layer.get_delta_weight(_NAME) / len(held)
+            delta = layer.get_delta_weight(_NAME) / len(run_weights)
             change = delta if change is None else change + delta
         base = layer.get_base_layer()
         merged = (base.weight.float() + change).to(base.weight.dtype)
         base.weight = nn.Parameter(merged, requires_grad=False)
         module.set_submodule(name, base)
     for name, weight in learned_weights(module).items():  # heads
-        weight.copy_(torch.stack([run[name].to(weight.device) for run in held]).mean(0))
+        weight.copy_(torch.stack([run[name].to(weight.device) for run in run_weights]).mean(0))
     for part in module.modules():
         if hasattr(part, "peft_config"):
             del part.peft_config
@@ -140,7 +142,7 @@ def merge_adapters(module: nn.Module, runs: Sequence[Mapping[str, Tensor]] = ())
 
 
 def facts_of(module: nn.Module, params: AdapterParams) -> Facts:
-    """What a card says of training with adapters; nothing without them."""
+    """Return the card's facts about adapters; empty without adapters."""
     if not params.rank:
         return {}
     return {
@@ -151,10 +153,10 @@ def facts_of(module: nn.Module, params: AdapterParams) -> Facts:
     }
 
 
-def _targets(model: PreTrainedModel, wanted: str, key: str, whole: Collection[str]) -> list[str]:
-    """The full names of the linear layers that `wanted` names.
+def _targets(model: PreTrainedModel, targets: str, key: str, whole: Collection[str]) -> list[str]:
+    """Return the full names of the target layers.
 
-    Not among them: the projection to the vocabulary, layers that learn whole, and frozen ones.
+    The projection to the vocabulary, layers in `whole` and frozen layers are excluded.
     """
     projection = model.get_output_embeddings()
     linear = [
@@ -165,14 +167,14 @@ def _targets(model: PreTrainedModel, wanted: str, key: str, whole: Collection[st
         and part.weight.requires_grad
         and f"{name}.weight" not in whole
     ]
-    if wanted == ALL_LINEAR:
+    if targets == ALL_LINEAR:
         return linear
     known = sorted({name.rpartition(".")[2] for name in linear})
-    names = [name.strip() for name in wanted.split(",")]
+    names = [name.strip() for name in targets.split(",")]
     for name in names:
         if name not in known:
             raise ParameterError(
-                f"{key}.targets names {name!r}, which is no linear layer of a "
+                f"{key}.targets contains {name!r}, which is not a linear layer of a "
                 f"{model.config.model_type} model; it has {', '.join(known)}; give some of these, "
                 f"or {ALL_LINEAR}"
             )

@@ -1,10 +1,10 @@
-"""Causal language models (Llama, Qwen, Gemma, Mistral, GPT-2) whose K responses share a prompt.
+"""Causal language models (Llama, Qwen, Gemma, Mistral, GPT-2) with K responses per prompt.
 
-All of a prompt but its last token is read once, and its keys and values are shared by the K
-responses: in training (K = 2), in scoring and in sampling (K = N). The last token is what the
-first token of every response is predicted from, so it is each row's `start`. This module calls
-transformers' own forward with its masks and caches, so weights, configuration and files stay
-transformers', and what a type of model adds (sliding windows, soft caps) is its own.
+The network reads all tokens of a prompt except the last once, and the K responses share the keys
+and values, in training (K = 2), in scoring and in sampling (K = N). Every row starts with the
+prompt's last token, from which the first response token is predicted. The module calls
+transformers' own forward with its masks and caches, so it supports the features of each model type
+(sliding windows, soft caps) and transformers' files.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from westofn.params.network import ModelSize
 def build_scratch(
     size: ModelSize, *, vocabulary: int, pad_id: int, eos_id: int, max_tokens: int
 ) -> LlamaForCausalLM:
-    """A Llama (RMSNorm, SwiGLU, RoPE, tied embeddings) from random weights; the caller seeds torch.
+    """Build a Llama (RMSNorm, SwiGLU, RoPE, tied embeddings) with random weights.
+
+    The caller seeds torch.
 
     Args:
-        size: Its dropout is the attention weights', the only one that a Llama has.
+        size: Size of the model; the dropout rate is that of attention weights.
         vocabulary: Number of tokens.
-        pad_id: Written into the configuration.
-        eos_id: The same.
-        max_tokens: The longest row that the model is meant for.
+        pad_id: Padding token in the configuration.
+        eos_id: End token in the configuration.
+        max_tokens: Largest number of tokens in a row.
     """
     config = LlamaConfig(
         vocab_size=vocabulary,
@@ -54,12 +56,12 @@ def build_scratch(
 
 @dataclass(frozen=True)
 class PrefixStates:
-    """P prompts, padded on the left, and what was read of them.
+    """P left-padded prompts with their keys and values.
 
     Attributes:
-        ids: (P, S); the last column is each prompt's last token.
+        ids: (P, S), token ids; the last column is each prompt's last token.
         mask: (P, S) bool, True at real tokens.
-        prefix: Keys and values of all columns but the last; None where the model must read prompt
+        prefix: Keys and values of all columns except the last; None if the model must read prompt
             and response in one row.
     """
 
@@ -69,71 +71,71 @@ class PrefixStates:
 
     @property
     def start(self) -> Tensor:
-        """(P,) each prompt's last token."""
+        """Last token of each prompt, (P,)."""
         return self.ids[:, -1]
 
     @property
     def positions(self) -> Tensor:
-        """(P, S) places in the text, from 0; 0 at padding."""
+        """Positions in the text from 0, (P, S); 0 at padding."""
         return (self.mask.long().cumsum(-1) - 1).clamp_min(0)
 
     def select(self, rows: Tensor) -> PrefixStates:
-        """The states of some of the prompts."""
+        """Return the states of the prompts at the given rows."""
         prefix = None if self.prefix is None else select(self.prefix, rows)
         return PrefixStates(self.ids[rows], self.mask[rows], prefix)
 
 
 class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
-    """A causal language model over K responses a prompt; holds no weights of its own."""
+    """Runs a causal language model on K responses per prompt; it has no weights of its own."""
 
     family = "causal"
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self.base: Any = model.base_model  # untyped, as each type of model has its own
+        self.base: Any = model.base_model  # its type depends on the model
         self.head: Any = model.get_output_embeddings()
         config: Any = model.config
         self.soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
-        # Only GPT-2 has a table of positions, which ends.
+        # Only GPT-2 has a position table of limited length.
         table: Any = getattr(self.base, "wpe", None)
         self.max_tokens: int | None = None if table is None else int(table.weight.shape[0])
 
     @property
     def width(self) -> int:
-        """hidden_size."""
+        """Width of a hidden state."""
         config: Any = self.model.config
         return int(config.hidden_size)
 
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PrefixStates:
-        """Read all but the last token of every prompt.
+        """Compute keys and values of all prompt tokens except the last.
 
         Args:
-            ids: (P, S) long, right-padded; at least one token each.
+            ids: (P, S) long, right-padded token ids, at least one token each.
             mask: (P, S) bool, True at real tokens.
         """
         states = PrefixStates(*_left_padded(ids, mask), None)
         return states if drops_caches(self.model) else self._read_prefix(states)
 
     def hidden(self, states: PrefixStates, responses: Tensor) -> Tensor:
-        """States of whole responses (teacher forcing).
+        """Compute the hidden states of complete responses (teacher forcing).
 
         Args:
-            states: Of P prompts.
-            responses: (P, K, T) ids; a row reads [start, y_1 … y_T].
+            states: States of P prompts.
+            responses: (P, K, T), token ids; a row reads [start, y_1 … y_T].
 
         Returns:
-            (P, K, T + 1, d) after the last norm; position t has read y_1 … y_t.
+            (P, K, T + 1, d) states after the last norm; position t depends on y_1 … y_t.
         """
         prompts, per_prompt, length = responses.shape
         start = states.start[:, None, None].expand(prompts, per_prompt, 1)
         rows = torch.cat([start, responses], dim=2).flatten(0, 1)
-        before, mask, positions = _beside(states, per_prompt, length + 1)
+        prefix_ids, mask, positions = _beside(states, per_prompt, length + 1)
         if self.max_tokens is not None:
             self._require_room(int(states.mask.sum(-1).min()) + length)
-            # Beside another row's longer prompt, a response's padding may lie beyond the table.
+            # Padding of a response can exceed the table if another row has a longer prompt.
             positions = positions.clamp_max(self.max_tokens - 1)
         if states.prefix is None or drops_caches(self.model):
-            rows = torch.cat([before, rows], dim=1)
+            rows = torch.cat([prefix_ids, rows], dim=1)
             state = self._read(rows, mask, positions, None)[:, -length - 1 :]
         else:
             cache = growing(states.prefix, per_prompt)
@@ -141,24 +143,24 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return state.reshape(prompts, per_prompt, length + 1, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of states, (…, d) -> (…, V)."""
+        """Compute vocabulary logits (…, V) of states (…, d)."""
         logits: Tensor = self.head(hidden)
         if self.soft_cap is not None:
             logits = (logits / self.soft_cap).tanh() * self.soft_cap
         return logits
 
     def cache(self, states: PrefixStates, per_prompt: int, max_length: int) -> PrefixCache:
-        """Room for the keys and values of prompts and of `max_length` tokens of every row."""
+        """Allocate a cache for prompts and for `max_length` tokens of every row."""
         if states.prefix is None:
             states = self._read_prefix(states)
         return PrefixCache(self, states, per_prompt, max_length)
 
     def step(self, cache: PrefixCache, tokens: Tensor) -> Tensor:
-        """Read one token more for every live row.
+        """Read one more token for every live row.
 
         Args:
-            cache: The rows' history; it is extended in place.
-            tokens: (P, K) the tokens read at this step.
+            cache: Cache of the rows; it is extended in place.
+            tokens: (P, K), the tokens to read.
 
         Returns:
             (P, K, V) logits of the next token.
@@ -175,7 +177,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return self.logits(state).view(*tokens.shape, -1)
 
     def _read_prefix(self, states: PrefixStates) -> PrefixStates:
-        """The same states with keys and values."""
+        """Return the states with keys and values."""
         if states.ids.shape[1] == 1:
             return PrefixStates(states.ids, states.mask, ())
         cache = DynamicCache()
@@ -184,7 +186,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return PrefixStates(states.ids, states.mask, key_values(cache))
 
     def _read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """The base model's last states, (rows, L, d)."""
+        """Return the base model's last hidden states, (rows, L, d)."""
         state: Tensor = self.base(
             input_ids=ids,
             attention_mask=mask.long(),
@@ -203,7 +205,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
 
 
 class PrefixCache:
-    """Keys and values of prompts and of what P·K rows have read so far."""
+    """Keys and values of prompts and of the tokens that P·K rows have read."""
 
     def __init__(
         self, network: CausalNetwork, states: PrefixStates, per_prompt: int, max_length: int
@@ -215,26 +217,26 @@ class PrefixCache:
         self.length = states.ids.shape[1] - 1
 
     def keep(self, prompt_rows: Tensor, rows: Tensor) -> None:
-        """Drop finished rows: keep these of the P·K rows, in this order."""
+        """Drop finished rows: keep the given rows of the P·K rows, in the given order."""
         self.layers.keep(rows)
         self.mask, self.positions = self.mask[rows], self.positions[rows]
 
 
 def _left_padded(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Right-padded ids and mask moved to the right, (P, S) each."""
+    """Convert right-padded ids and mask to left-padded ones, (P, S) each."""
     width = ids.shape[1]
-    place = torch.arange(width, device=ids.device) + mask.sum(-1, keepdim=True) - width
-    return ids.gather(1, place.clamp_min(0)), place >= 0
+    source = torch.arange(width, device=ids.device) + mask.sum(-1, keepdim=True) - width
+    return ids.gather(1, source.clamp_min(0)), source >= 0
 
 
 def _beside(states: PrefixStates, per_prompt: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For P·K rows: the prefix's ids, and mask and positions of it and of `length` tokens."""
-    before, mask = repeat(states.ids[:, :-1], per_prompt), repeat(states.mask, per_prompt)
+    """Return the prefix ids, and mask and positions of prefix and `length` tokens, for P·K rows."""
+    prefix_ids, mask = repeat(states.ids[:, :-1], per_prompt), repeat(states.mask, per_prompt)
     ones = mask.new_ones(len(mask), length)
     positions = repeat(states.positions, per_prompt)
     after = positions[:, -1:] + torch.arange(length, device=positions.device)
     return (
-        before,
+        prefix_ids,
         torch.cat([mask[:, :-1], ones], dim=1),
         torch.cat([positions[:, :-1], after], dim=1),
     )

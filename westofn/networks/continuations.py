@@ -1,6 +1,6 @@
-"""Any causal or encoder-decoder language model, and what it thinks of continuations.
+"""Log-probabilities of continuations under any causal or encoder-decoder language model.
 
-Policies and reward models are of the types in `families`; a judge may be whatever the hub holds.
+Policies and reward models must have a type in `families`; a judge can be any such model of the hub.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from westofn.networks.families import load_config, require_writer
 from westofn.text.encoding import pad
 from westofn.text.tokenizer import load_fast_tokenizer
 
-_PADDING = 0  # any id will do: what is padding is said by masks alone
+_PADDING = 0  # any id works, because masks mark the padding
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A transformers language model with the tokenizer that belongs to it."""
+    """A transformers language model with its tokenizer."""
 
     model: Any  # transformers' auto classes are untyped
     tokenizer: PreTrainedTokenizerFast
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """Whether the context is encoded, and only the continuation decoded."""
+        """Whether the encoder reads the context and the decoder the continuation."""
         return bool(self.model.config.is_encoder_decoder)
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest input that its positions allow; None: relative positions, no limit."""
+        """Largest number of tokens that the model's positions allow; None: no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
 
 def load_language_model(name: str, device: torch.device | str, key: str) -> LanguageModel:
-    """A pretrained model in its checkpoint's own precision, and its tokenizer.
+    """Load a pretrained model, in the precision of its checkpoint, and its tokenizer.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
-        device: Where the weights go.
-        key: The parameter that a message says to mend.
+        device: Device of the weights.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: Model or tokenizer cannot be found, reached or read, or it generates no text.
+        ModelError: Model or tokenizer cannot be found or read, or the model cannot generate text.
     """
     local = is_local(name, key)
     tokenizer = load_fast_tokenizer(name, key)
@@ -88,18 +88,18 @@ def continuation_logprobs(
     contexts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
 ) -> Tensor:
-    """Log P(continuation | context) at temperature 1, summed over its tokens, in one batch.
+    """Compute log P(continuation | context) at temperature 1, summed over tokens, in one batch.
 
-    Rows that differ only in their last token share a forward pass, so two answers of one token
-    each cost one.
+    Rows that differ only in their last token share one row of the forward pass.
 
     Args:
-        language_model: The model.
-        contexts: Token ids of each row, not empty; for an encoder-decoder the encoder's input.
-        continuations: Token ids of each row, not empty.
+        language_model: Model and tokenizer.
+        contexts: Token ids of each context, not empty; an encoder-decoder reads them by its
+            encoder.
+        continuations: Token ids of each continuation, not empty.
 
     Returns:
-        (rows,) fp32 on the CPU.
+        (rows,) fp32 on the CPU, nats.
     """
     if not all(contexts) or not all(continuations):
         raise ValueError("a context or continuation has no tokens, needs at least one")
@@ -109,34 +109,34 @@ def continuation_logprobs(
         (tuple(context), tuple(ids[:-1]))
         for context, ids in zip(contexts, continuations, strict=True)
     ]
-    place = {head: index for index, head in enumerate(dict.fromkeys(heads))}
+    row_of = {head: index for index, head in enumerate(dict.fromkeys(heads))}
     run = _decoder_logits if language_model.is_encoder_decoder else _causal_logits
-    logits = run(language_model.model, list(place))[[place[head] for head in heads]]
+    logits = run(language_model.model, list(row_of))[[row_of[head] for head in heads]]
     width = logits.shape[1]
-    # The last logits of a row predict its last token: targets are right-aligned, as logits are.
+    # Logits and targets are right-aligned: the last logits of a row predict its last token.
     targets, mask = _left_padded(continuations, width)
     chosen = chosen_logprobs(logits.float(), targets.to(logits.device)).cpu()
     return chosen.masked_fill(~mask, 0.0).sum(-1)
 
 
 def _causal_logits(model: Any, heads: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
-    """Logits of the tokens after each context, right-aligned, (rows, T, V)."""
+    """Compute right-aligned logits (rows, T, V) of the tokens after each context."""
     width = 1 + max(len(head) for _, head in heads)
     rows = [(*context, *head) for context, head in heads]
     ids, mask = _left_padded(rows, max(map(len, rows)))
     inputs = {"input_ids": ids, "attention_mask": mask.long()}
     accepted = inspect.signature(model.forward).parameters
-    if "position_ids" in accepted:  # else it counts padding, or takes positions from the mask
+    if "position_ids" in accepted:  # other models derive positions from the mask, or ignore it
         inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    # All logits of a long batch would not fit: a position has as many as there are tokens.
-    some = {"logits_to_keep": width} if "logits_to_keep" in accepted else {}
-    logits: Tensor = model(**inputs, **some, use_cache=False).logits
+    # The logits of all positions of a long batch would not fit into memory.
+    keep = {"logits_to_keep": width} if "logits_to_keep" in accepted else {}
+    logits: Tensor = model(**inputs, **keep, use_cache=False).logits
     return logits[:, -width:]
 
 
 def _decoder_logits(model: Any, heads: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
-    """Logits of the decoder's tokens, right-aligned, (rows, T, V)."""
+    """Compute right-aligned logits (rows, T, V) of the decoder's tokens."""
     start = int(model.config.decoder_start_token_id)
     encoder = pad([context for context, _ in heads], _PADDING)
     rows = [(start, *head) for _, head in heads]
@@ -144,7 +144,7 @@ def _decoder_logits(model: Any, heads: Sequence[tuple[tuple[int, ...], tuple[int
     logits: Tensor = model(
         input_ids=encoder.ids.to(model.device),
         attention_mask=encoder.mask.long().to(model.device),
-        # Padding on the right needs no mask here: no token looks to its right.
+        # Right padding needs no mask: no token attends to later tokens.
         decoder_input_ids=decoder.ids.to(model.device),
         use_cache=False,
     ).logits
@@ -155,6 +155,6 @@ def _decoder_logits(model: Any, heads: Sequence[tuple[tuple[int, ...], tuple[int
 
 
 def _left_padded(rows: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask (rows, length), padded on the left."""
+    """Pad rows on the left; return ids and mask (rows, length)."""
     backwards = pad([list(reversed(row)) for row in rows], _PADDING, length)
     return backwards.ids.flip(-1), backwards.mask.flip(-1)

@@ -1,8 +1,8 @@
-"""T5 with the K responses of a prompt decoded together.
+"""T5 with K responses per prompt.
 
-The encoder and the keys and values of every cross-attention are computed once a prompt and
-shared by its K responses, in training (K = 2), in scoring and in sampling (K = N). This module
-walks the submodules of transformers' T5, so weights, configuration and files stay transformers'.
+The encoder states and the keys and values of every cross-attention are computed once per prompt
+and shared by its K responses, in training (K = 2), in scoring and in sampling (K = N). The module
+calls the submodules of transformers' T5 and uses transformers' files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from westofn.params.network import ModelSize
 def build_scratch(
     size: ModelSize, *, vocabulary: int, pad_id: int, eos_id: int
 ) -> T5ForConditionalGeneration:
-    """A T5 v1.1 (gated GELU) from random weights; the caller seeds torch."""
+    """Build a T5 v1.1 (gated GELU) with random weights; the caller seeds torch."""
     settings: dict[str, Any] = {
         "vocab_size": vocabulary,
         "d_model": size.width,
@@ -33,7 +33,7 @@ def build_scratch(
         "num_decoder_layers": size.layers,
         "num_heads": size.heads,
         "dropout_rate": size.dropout,
-        "feed_forward_proj": "gated-gelu_pytorch_tanh",  # T5 v1.1's function, as one operation
+        "feed_forward_proj": "gated-gelu_pytorch_tanh",  # T5 v1.1's function as a fused operation
         "pad_token_id": pad_id,
         "eos_token_id": eos_id,
         "decoder_start_token_id": pad_id,
@@ -43,13 +43,13 @@ def build_scratch(
 
 @dataclass(frozen=True)
 class PromptStates:
-    """What the decoder needs of P prompts: per layer keys and values, and the padding bias.
+    """Decoder inputs of P prompts: keys and values per layer, and the padding bias.
 
     Attributes:
-        keys: One tensor a decoder layer, (P, heads, S, d_kv).
-        values: The same shape as keys.
+        keys: One tensor per decoder layer, (P, heads, S, d_kv).
+        values: One tensor per decoder layer, (P, heads, S, d_kv).
         bias: (P, 1, 1, S), 0 at real prompt tokens and −inf at padding.
-        start: (P,) the decoder's start token.
+        start: (P,), the decoder's start token.
     """
 
     keys: tuple[Tensor, ...]
@@ -58,7 +58,7 @@ class PromptStates:
     start: Tensor
 
     def select(self, rows: Tensor) -> PromptStates:
-        """The states of some of the prompts."""
+        """Return the states of the prompts at the given rows."""
         return PromptStates(
             tuple(key[rows] for key in self.keys),
             tuple(value[rows] for value in self.values),
@@ -68,7 +68,7 @@ class PromptStates:
 
 
 class SharedDecoder(Generator[PromptStates, "StepCache"]):
-    """A T5's decoder over K responses a prompt; holds no weights of its own."""
+    """Runs a T5's decoder on K responses per prompt; it has no weights of its own."""
 
     family = "encoder_decoder"
     model: T5ForConditionalGeneration
@@ -78,19 +78,19 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         config = model.config
         self.heads, self.head_width = config.num_heads, config.d_kv
         self.start_id = int(config.decoder_start_token_id)
-        # Untyped: transformers builds its blocks from nn.Module attributes.
+        # Any: transformers' blocks have untyped attributes.
         self.stack: Any = model.decoder
 
     @property
     def width(self) -> int:
-        """d_model."""
+        """Width of a hidden state, d_model."""
         return int(self.model.config.d_model)
 
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PromptStates:
         """Run the encoder and project its states for every cross-attention.
 
         Args:
-            ids: (P, S) long.
+            ids: (P, S) long, token ids.
             mask: (P, S) bool, True at real tokens.
         """
         encoded = self.model.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
@@ -102,14 +102,14 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         return PromptStates(keys, values, bias, ids.new_full((len(ids),), self.start_id))
 
     def hidden(self, states: PromptStates, responses: Tensor) -> Tensor:
-        """Decoder states of whole responses (teacher forcing).
+        """Compute the decoder states of complete responses (teacher forcing).
 
         Args:
-            states: Of P prompts.
-            responses: (P, K, T) ids; the decoder reads [start, y_1 … y_T].
+            states: States of P prompts.
+            responses: (P, K, T), token ids; the decoder reads [start, y_1 … y_T].
 
         Returns:
-            (P, K, T + 1, d_model); position t has read y_1 … y_t, so it predicts y_{t+1}.
+            (P, K, T + 1, d_model); position t depends on y_1 … y_t and predicts y_{t+1}.
         """
         prompts, per_prompt, length = responses.shape
         rows = responses.reshape(prompts * per_prompt, length)
@@ -120,25 +120,25 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         bias = self.self_bias(length)
         future = torch.ones(length, length, dtype=torch.bool, device=rows.device).triu(1)
         bias = bias.masked_fill(future, torch.finfo(bias.dtype).min)
-        again = recomputes(self.model)
+        recompute = recomputes(self.model)
         for index, block in enumerate(self.stack.block):
-            state = run_block(again, self._block, state, block, states, index, bias)
+            state = run_block(recompute, self._block, state, block, states, index, bias)
         state = self._drop(self.stack.final_layer_norm(state))
         return state.view(prompts, per_prompt, length, -1)
 
     def _block(
         self, state: Tensor, block: Any, states: PromptStates, index: int, bias: Tensor
     ) -> Tensor:
-        """One layer over whole responses, (P·K, T + 1, d_model) to the same."""
+        """Run one decoder layer on complete responses, (P·K, T + 1, d_model) to the same shape."""
         layer = block.layer[0]
         normed, attention = layer.layer_norm(state), layer.SelfAttention
-        mixed = self._attend(
+        attended = self._attend(
             self._heads(attention.q(normed)),
             self._heads(attention.k(normed)),
             self._heads(attention.v(normed)),
             bias,
         )
-        state = state + self._drop(attention.o(mixed))
+        state = state + self._drop(attention.o(attended))
         state = self._cross(state, block, states, index, states.bias.shape[0])
         result: Tensor = block.layer[2](state)
         return result
@@ -150,15 +150,15 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         return bias
 
     def cache(self, states: PromptStates, per_prompt: int, max_length: int) -> StepCache:
-        """Room for the keys and values of `max_length` tokens of every row."""
+        """Allocate a cache for `max_length` tokens of every row."""
         return StepCache(self, states, per_prompt, max_length)
 
     def step(self, cache: StepCache, tokens: Tensor) -> Tensor:
         """Decode one token for every live row.
 
         Args:
-            cache: The rows' history; it is extended in place.
-            tokens: (P, K) the tokens read at this step.
+            cache: Cache of the rows; it is extended in place.
+            tokens: (P, K), the tokens to read.
 
         Returns:
             (P, K, vocabulary) logits of the next token.
@@ -173,20 +173,20 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
             keys, values = cache.keys[index], cache.values[index]
             keys[:, :, time : time + 1] = self._heads(attention.k(normed))
             values[:, :, time : time + 1] = self._heads(attention.v(normed))
-            mixed = self._attend(
+            attended = self._attend(
                 self._heads(attention.q(normed)),
                 keys[:, :, : time + 1],
                 values[:, :, : time + 1],
                 bias,
             )
-            state = state + attention.o(mixed)
+            state = state + attention.o(attended)
             state = self._cross(state, block, cache.prompts, index, prompts)
             state = block.layer[2](state)
         cache.length += 1
         return self.logits(self.stack.final_layer_norm(state)).view(prompts, per_prompt, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of decoder states, (…, d_model) -> (…, vocabulary)."""
+        """Compute vocabulary logits (…, vocabulary) of decoder states (…, d_model)."""
         if self.model.config.scale_decoder_outputs:
             hidden = hidden * self.model.config.d_model**-0.5
         logits: Tensor = self.model.lm_head(hidden)
@@ -195,25 +195,25 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
     def _cross(
         self, state: Tensor, block: Any, states: PromptStates, index: int, prompts: int
     ) -> Tensor:
-        """Cross-attention of P·K rows with T positions, keys and values shared by a prompt's K."""
+        """Apply cross-attention to P·K rows; the K rows of a prompt share keys and values."""
         layer = block.layer[1]
         attention = layer.EncDecAttention
         rows, length, _ = state.shape
         queries = attention.q(layer.layer_norm(state))
         queries = self._heads(queries.view(prompts, rows // prompts * length, -1))
-        mixed = self._attend(queries, states.keys[index], states.values[index], states.bias)
-        mixed = mixed.reshape(rows, length, -1)
-        return state + self._drop(attention.o(mixed))
+        attended = self._attend(queries, states.keys[index], states.values[index], states.bias)
+        attended = attended.reshape(rows, length, -1)
+        return state + self._drop(attention.o(attended))
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         rate = self.stack.dropout.p if self.model.training else 0.0
-        mixed = scaled_dot_product_attention(
+        attended = scaled_dot_product_attention(
             queries, keys, values, attn_mask=bias.to(queries.dtype), dropout_p=rate, scale=1.0
         )
-        return mixed.transpose(1, 2).flatten(2)
+        return attended.transpose(1, 2).flatten(2)
 
     def _heads(self, flat: Tensor) -> Tensor:
-        """(B, L, heads·d_kv) -> (B, heads, L, d_kv)."""
+        """Split heads: (B, L, heads·d_kv) to (B, heads, L, d_kv)."""
         return flat.view(flat.shape[0], -1, self.heads, self.head_width).transpose(1, 2)
 
     def _drop(self, state: Tensor) -> Tensor:
@@ -221,7 +221,7 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
 
 
 class StepCache:
-    """Keys and values of the tokens that P·K rows have read so far."""
+    """Keys and values of the tokens that P·K rows have read."""
 
     def __init__(
         self, decoder: SharedDecoder, prompts: PromptStates, per_prompt: int, max_length: int
@@ -236,7 +236,7 @@ class StepCache:
         self.length = 0
 
     def keep(self, prompt_rows: Tensor, rows: Tensor) -> None:
-        """Drop finished rows: keep these prompts and these of the P·K rows, in this order."""
+        """Drop finished rows: keep the given prompts and the given ones of the P·K rows."""
         self.prompts = self.prompts.select(prompt_rows)
         self.keys = [key[rows] for key in self.keys]
         self.values = [value[rows] for value in self.values]

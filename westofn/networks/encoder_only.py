@@ -1,12 +1,11 @@
 """Encoder-only models (BERT, RoBERTa, DistilBERT, ELECTRA, DeBERTa, ModernBERT) as reward models.
 
-Every token sees every other, so a prompt's states depend on the response beside it: nothing of a
-prompt can be shared by its responses, and each row is read whole, prompt and response.
+Every token attends to every other, so the states of a prompt depend on the response. Responses
+cannot share the prompt's states; each row contains prompt and response.
 
-The backbone is the family's model for sequence classification with one label. Its last linear
-layer is held at zero and not read: the reward head stands in for it. So a pointwise model with
-read-out `last` becomes a plain model for sequence classification by putting the head's weight
-there.
+The backbone is the family's sequence classifier with one label. Its last linear layer is zero and
+not used; the reward head takes its place. Copying the head's weight into this layer therefore turns
+a pointwise model with read-out `last` into a plain sequence classifier.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ LAST_LINEAR = {
     "modernbert": "classifier",
     "roberta": "classifier.out_proj",
 }
-"""`model_type` -> the layer of its sequence classifier that gives the logits."""
+"""`model_type` -> layer of its sequence classifier that computes the logits."""
 
-TOKENS_A_PASS = 2**15  # without gradient; what one layer makes of more would fill the memory
+TOKENS_A_PASS = 2**15  # largest number of tokens per forward pass without gradient, for memory
 
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """P prompts as they are, to be read with every response.
+    """Token ids of P prompts, which are read with every response.
 
     Attributes:
-        ids: (P, S) long, right-padded.
+        ids: (P, S) long, right-padded token ids.
         mask: (P, S) bool, True at real tokens.
     """
 
@@ -56,18 +55,18 @@ class PromptTokens:
     mask: Tensor
 
     def select(self, rows: Tensor) -> PromptTokens:
-        """Some of the prompts."""
+        """Return the prompts at the given rows."""
         return PromptTokens(self.ids[rows], self.mask[rows])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Prompt and response in one row, right-padded.
+    """Right-padded rows of prompt and response.
 
     Attributes:
-        ids: (R, L) long.
+        ids: (R, L) long, token ids.
         mask: (R, L) bool, True at real tokens.
-        response: (R, L) bool, True at the response's tokens, of which the last is its end.
+        response: (R, L) bool, True at the response's tokens, including the end token.
     """
 
     ids: Tensor
@@ -75,62 +74,62 @@ class Rows:
     response: Tensor
 
     def chunks(self, rows: int) -> Iterator[Rows]:
-        """Consecutive parts of at most so many rows."""
+        """Yield consecutive parts of at most `rows` rows."""
         for start in range(0, len(self.ids), rows):
-            some = slice(start, start + rows)
-            yield Rows(self.ids[some], self.mask[some], self.response[some])
+            part = slice(start, start + rows)
+            yield Rows(self.ids[part], self.mask[part], self.response[part])
 
 
 class EncoderNetwork(Network[PromptTokens]):
-    """A bidirectional encoder over [prompt, response] rows; holds no weights of its own."""
+    """Runs a bidirectional encoder on [prompt, response] rows; it has no weights of its own."""
 
     family = "encoder"
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.body: Any = model.base_model
-        # RoBERTa counts positions from behind that of padding, the others from 0.
+        # RoBERTa's positions start after the padding position, those of other models at 0.
         table = getattr(getattr(self.body, "embeddings", None), "position_embeddings", None)
         self.padding_position: int | None = getattr(table, "padding_idx", None)
         self.max_tokens = _positions(model.config, self.padding_position)
 
     @property
     def made_for(self) -> int | None:
-        """What its positions allow; a DeBERTa without absolute ones reads rows of any length."""
+        """Largest number of tokens in a row; None for a DeBERTa without absolute positions."""
         return self.max_tokens
 
     @property
     def width(self) -> int:
-        """Of the last hidden states, and of what the classifier's last layer reads."""
+        """Width of the last hidden states and of the input of the classifier's last layer."""
         return int(self.model.config.hidden_size)
 
     @property
     def fresh(self) -> frozenset[str]:
-        """What stands between the last hidden states and the logits."""
+        """Names of the weights between the last hidden states and the logits."""
         return frozenset(_after_the_states(self.model))
 
     def freeze_unread(self, readout: Readout) -> None:
-        """The classifier's last layer; for `mean` all that follows the last hidden states."""
+        """Freeze unused weights: the last layer; for `mean`, all after the last hidden states."""
         last_linear(self.model).requires_grad_(False)
         if readout == "mean":
             for weight in _after_the_states(self.model).values():
                 weight.requires_grad_(False)
 
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PromptTokens:
-        """See `Network.prompt_states`; nothing is computed yet."""
+        """Return the prompts; see `Network.prompt_states`."""
         return PromptTokens(ids, mask)
 
     def read_out(self, states: PromptTokens, responses: Padded, readout: Readout) -> Tensor:
-        """One state for every response.
+        """Compute one state for every response.
 
         Args:
-            states: Of P prompts.
-            responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
-            readout: `mean` of the last hidden states over the response; `last`: what the last
-                layer of the family's sequence classifier reads, such as BERT's pooled [CLS].
+            states: P prompts.
+            responses: (P, K, T), right-padded token ids with the end token, and their mask.
+            readout: `mean`: mean of the last hidden states over the response. `last`: input of the
+                last layer of the family's sequence classifier, such as BERT's pooled [CLS].
 
         Returns:
-            (P, K, d) fp32.
+            (P, K, d) fp32, states.
 
         Raises:
             ModelError: A row is longer than the model's positions allow.
@@ -141,22 +140,22 @@ class EncoderNetwork(Network[PromptTokens]):
         self.require_positions(
             row,
             f"a prompt and its response have {row} tokens",
-            ", and a response is never cut; lower sft.max_prompt_tokens, or give "
+            ", and responses are not trimmed; lower sft.max_prompt_tokens, or give "
             "reward_start.model a model with more positions",
         )
         size = len(rows.ids)
         if not torch.is_grad_enabled():
             size = max(1, TOKENS_A_PASS // row)
-        read = torch.cat([self._read(some, readout) for some in rows.chunks(size)])
-        return read.view(prompts, per_prompt, -1)
+        read_states = torch.cat([self._read(part, readout) for part in rows.chunks(size)])
+        return read_states.view(prompts, per_prompt, -1)
 
     def _read(self, rows: Rows, readout: Readout) -> Tensor:
-        """(R, d)."""
+        """Compute the read-out of rows, (R, d)."""
         inputs = self._inputs(rows)
         if readout == "last":
-            with _input_of(last_linear(self.model)) as seen:
+            with _input_of(last_linear(self.model)) as captured:
                 self.model(**inputs)
-            return seen[0].float()
+            return captured[0].float()
         hidden: Tensor = self.body(**inputs).last_hidden_state.float()
         weight = rows.response.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1)
@@ -166,18 +165,18 @@ class EncoderNetwork(Network[PromptTokens]):
         if getattr(self.model.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = rows.response.long()
         if self.padding_position is not None:
-            # Its own count would take every token whose id is that of padding for padding.
+            # The model's own count treats real tokens with the padding id as padding.
             count = rows.mask.long().cumsum(-1) * rows.mask
             inputs["position_ids"] = count + self.padding_position
         return inputs
 
 
 def join(prompts: PromptTokens, responses: Padded) -> Rows:
-    """Each of P·K responses behind its prompt, padding moved to the right.
+    """Append each of P·K responses to its prompt, with padding only on the right.
 
     Args:
-        prompts: P of them, (P, S).
-        responses: (P, K, T).
+        prompts: (P, S), prompts.
+        responses: (P, K, T), responses and their mask.
     """
     count, per_prompt, longest = responses.ids.shape
     begin = prompts.mask.sum(-1)[:, None].expand(count, per_prompt).reshape(-1, 1)
@@ -185,15 +184,15 @@ def join(prompts: PromptTokens, responses: Padded) -> Rows:
     position = torch.arange(int(end.max()), device=begin.device)
     width = prompts.ids.shape[1]
     source = torch.where(position < begin, position, position - begin + width)
-    both = torch.cat(
+    joined = torch.cat(
         [prompts.ids[:, None].expand(count, per_prompt, width), responses.ids], dim=-1
     ).view(count * per_prompt, width + longest)
-    ids = both.gather(1, source.clamp_max(width + longest - 1))
+    ids = joined.gather(1, source.clamp_max(width + longest - 1))
     return Rows(ids, position < end, (position >= begin) & (position < end))
 
 
 def last_linear(model: PreTrainedModel) -> nn.Linear:
-    """The layer that gives a sequence classifier's logits."""
+    """Return the layer that computes a sequence classifier's logits."""
     layer = model.get_submodule(LAST_LINEAR[model.config.model_type])
     assert isinstance(layer, nn.Linear)
     return layer
@@ -201,25 +200,25 @@ def last_linear(model: PreTrainedModel) -> nn.Linear:
 
 @contextmanager
 def _input_of(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """What the layer is given while the context is open."""
-    seen: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    """Capture the inputs of a layer while the context is open."""
+    captured: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
     try:
-        yield seen
+        yield captured
     finally:
         handle.remove()
 
 
 def _positions(config: PretrainedConfig, padding_position: int | None) -> int | None:
-    """The longest row; None for DeBERTa without absolute positions."""
+    """Return the largest number of tokens in a row; None for a DeBERTa with relative positions."""
     if not getattr(config, "position_biased_input", True):
         return None
-    used = 0 if padding_position is None else padding_position + 1
-    return int(config.max_position_embeddings) - used
+    reserved = 0 if padding_position is None else padding_position + 1
+    return int(config.max_position_embeddings) - reserved
 
 
 def _after_the_states(model: PreTrainedModel) -> dict[str, nn.Parameter]:
-    """Weights between the last hidden states and the logits, by name."""
+    """Return name -> weight, for weights between the last hidden states and the logits."""
     body = f"{model.base_model_prefix}."
     return {
         name: weight
@@ -229,35 +228,35 @@ def _after_the_states(model: PreTrainedModel) -> dict[str, nn.Parameter]:
 
 
 def load_classifier(name: str, local: bool, dtype: torch.dtype) -> PreTrainedModel:
-    """An encoder from a folder or a hub name as a sequence classifier of one label.
+    """Load an encoder from a folder or the hub as a sequence classifier with one label.
 
-    What a plain pretrained encoder has no weights for, between its last states and the logits, is
-    random: the caller seeds torch. The layer of the logits is zero.
+    Weights between the last states and the logits that a plain pretrained encoder lacks are random;
+    the caller seeds torch. The layer of the logits is set to zero.
 
     Raises:
-        ModelError: The folder lacks weights of the encoder itself.
-        OSError: As transformers raises it, and ValueError, RuntimeError, SafetensorError.
+        ModelError: Weights of the encoder itself are missing.
+        OSError: transformers raised it, or ValueError, RuntimeError or SafetensorError.
     """
     auto: Any = AutoModelForSequenceClassification
     model: PreTrainedModel
-    model, found = auto.from_pretrained(
+    model, loading_info = auto.from_pretrained(
         name,
         num_labels=1,
         dtype=dtype,
         use_safetensors=True,
         local_files_only=local,
         trust_remote_code=False,
-        ignore_mismatched_sizes=True,  # a classifier of more labels; looked at below
+        ignore_mismatched_sizes=True,  # allows classifiers with more labels; checked below
         output_loading_info=True,
     )
-    mismatched = {entry[0] for entry in found["mismatched_keys"]}
-    own = f"{LAST_LINEAR[model.config.model_type]}."
-    absent = set(found["missing_keys"]) - set(_after_the_states(model))
-    absent |= {key for key in mismatched if not key.startswith(own)}
-    if absent:
+    mismatched = {entry[0] for entry in loading_info["mismatched_keys"]}
+    last_layer_prefix = f"{LAST_LINEAR[model.config.model_type]}."
+    missing = set(loading_info["missing_keys"]) - set(_after_the_states(model))
+    missing |= {key for key in mismatched if not key.startswith(last_layer_prefix)}
+    if missing:
         raise ModelError(
-            f"weights of {name!r} lack {len(absent)} that the model needs, such as "
-            f"{min(absent)}; give the whole folder of an encoder, or rerun the stage that writes it"
+            f"weights of {name!r} lack {len(missing)} that the model needs, such as "
+            f"{min(missing)}; give the complete folder of an encoder, or rerun its stage"
         )
     clear_last_linear(model)
     return model
@@ -265,7 +264,7 @@ def load_classifier(name: str, local: bool, dtype: torch.dtype) -> PreTrainedMod
 
 @torch.no_grad()
 def clear_last_linear(model: PreTrainedModel) -> None:
-    """Set the layer of the logits to zero, so that a head's weight is all that it needs."""
+    """Set the weight and bias of the layer of the logits to zero."""
     layer = last_linear(model)
     layer.weight.zero_()
     if layer.bias is not None:
@@ -275,9 +274,9 @@ def clear_last_linear(model: PreTrainedModel) -> None:
 def build_scratch_encoder(
     size: ModelSize, *, vocabulary: int, max_tokens: int, pad_id: int, end_id: int
 ) -> PreTrainedModel:
-    """A ModernBERT from random weights; the caller seeds torch.
+    """Build a ModernBERT with random weights; the caller seeds torch.
 
-    Every layer attends to the whole row, which is short.
+    Every layer uses full attention, because rows are short.
     """
     settings: dict[str, Any] = {
         "vocab_size": vocabulary,

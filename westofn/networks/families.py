@@ -1,4 +1,4 @@
-"""Which transformers models are known, of which family each is, and how one is loaded."""
+"""Supported transformers models, their families, and loading."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
 from westofn.params.network import ModelSize
 from westofn.text.encoding import Encoder, Family
 
-# Bars for loading and writing a few tensors would drown the stages' own.
+# Progress bars of transformers would hide the stages' progress.
 transformers_logging.disable_progress_bar()
 
 FAMILY_OF: dict[str, Family] = {
@@ -51,17 +51,17 @@ _NETWORK_OF: dict[str, Callable[[Any], AnyNetwork]] = {
     "t5": SharedDecoder,
     **dict.fromkeys(encoder_only.LAST_LINEAR, encoder_only.EncoderNetwork),
 }
-# Their angles change with the longest row of a batch, so scores would depend on neighbours.
+# These rotary embeddings depend on the longest row of a batch, so scores would depend on the batch.
 _UNSTEADY_POSITIONS = ("dynamic", "longrope")
 
 
 def network_of(model: PreTrainedModel) -> AnyNetwork:
-    """The network that walks this model."""
+    """Return the network of a model."""
     return _NETWORK_OF.get(model.config.model_type, CausalNetwork)(model)
 
 
 def generator_of(model: PreTrainedModel) -> AnyGenerator:
-    """The network that walks this model, which must be able to write.
+    """Return the network of a model that generates text.
 
     Raises:
         ModelError: The model is encoder-only.
@@ -69,22 +69,22 @@ def generator_of(model: PreTrainedModel) -> AnyGenerator:
     network = network_of(model)
     if not isinstance(network, Generator):
         raise ModelError(
-            f"a {model.config.model_type} model is encoder-only, which cannot write responses; "
+            f"a {model.config.model_type} model is encoder-only, which cannot generate responses; "
             "policies need an encoder-decoder or a causal model"
         )
     return network
 
 
 def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
-    """The family of a model.
+    """Return the family of a model.
 
     Args:
-        name: What a message calls it.
-        config: Its configuration.
-        key: The parameter that a message says to mend.
+        name: Name of the model in error messages.
+        config: Configuration of the model.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: It is of none.
+        ModelError: The model has no supported family.
     """
     if config.model_type not in FAMILY_OF:
         raise ModelError(
@@ -97,14 +97,14 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     }
     if unsteady := kinds & set(_UNSTEADY_POSITIONS):
         raise ModelError(
-            f"model {name!r} has rope_type {', '.join(unsteady)}, by which a score depends on the "
-            f"longest row of its batch; give {key} a model with another"
+            f"model {name!r} has rope_type {', '.join(unsteady)}, which makes a score depend on "
+            f"the longest row of its batch; give {key} a model with another rope_type"
         )
     return FAMILY_OF[config.model_type]
 
 
 def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedModel:
-    """A model of random weights for this encoder's tokens; the caller seeds torch."""
+    """Build a model with random weights for the encoder's tokens; the caller seeds torch."""
     tokens: dict[str, int] = {
         "vocabulary": len(encoder.tokenizer),
         "pad_id": encoder.pad_id,
@@ -116,15 +116,15 @@ def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedM
 
 
 def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
-    """The configuration of a model from a folder or a hub name.
+    """Load the configuration of a model.
 
     Args:
         name: Folder or hub name.
-        key: The parameter that a message says to mend.
-        local: Whether it is read without a network, see `hub.is_local`.
+        key: Name of the parameter in error messages.
+        local: Whether to load without a network, see `hub.is_local`.
 
     Raises:
-        ModelError: It cannot be read, or it needs code of its own.
+        ModelError: The configuration cannot be read, or the model needs custom code.
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
@@ -133,7 +133,7 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
-                f"model {name!r} needs code of its own (auto_map in config.json), which is never "
+                f"model {name!r} needs custom code (auto_map in config.json), which is never "
                 f"run; give {key} a model of a type that transformers has"
             ) from None
         reason = str(error).split("\n")[0]
@@ -145,22 +145,22 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
 
 
 def require_writer(name: str, config: PretrainedConfig, key: str) -> None:
-    """Refuse encoders, which transformers would load as causal models that see ahead.
+    """Refuse encoder-only models, which transformers would load as causal models.
 
     Args:
-        name: What a message calls the model.
-        config: Its configuration.
-        key: The parameter that a message says to mend.
+        name: Name of the model in error messages.
+        config: Configuration of the model.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: It is encoder-only.
+        ModelError: The model is encoder-only.
     """
     if FAMILY_OF.get(config.model_type) == "encoder":
         able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
         raise ModelError(
-            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot write "
-            f"responses; give {key} one that can, such as {able}; reward models may start from "
-            "this one (reward_start.model)"
+            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot generate "
+            f"responses; give {key} a model that can, such as {able}; reward models can start from "
+            "this model (reward_start.model)"
         )
 
 
@@ -171,16 +171,16 @@ def load_backbone(
     *,
     must_write: bool = False,
 ) -> PreTrainedModel:
-    """A model from a folder or a hub name, in safetensors; no code of the folder's own is run.
+    """Load a model from a folder or the hub; needs safetensors and runs no custom code.
 
     Args:
         name: Folder with config.json and safetensors, or a hub name.
-        key: The parameter that a message says to mend.
-        dtype: Of the weights, whatever the file's.
-        must_write: Whether it is to be sampled, which an encoder-only model cannot be.
+        key: Name of the parameter in error messages.
+        dtype: dtype of the loaded weights.
+        must_write: Whether the model must generate text, which an encoder-only model cannot.
 
     Raises:
-        ModelError: It cannot be found or reached, it is of no known family, or it cannot write.
+        ModelError: The model cannot be loaded, has no supported family, or cannot generate text.
     """
     local = is_local(name, key)
     config = load_config(name, key, local)
@@ -202,6 +202,6 @@ def load_backbone(
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(
-            f"weights of {name!r} cannot be loaded: {reason}; give the whole folder, or rerun the "
-            "stage that writes it"
+            f"weights of {name!r} cannot be loaded: {reason}; give the complete folder, or rerun "
+            "the stage that writes it"
         ) from None

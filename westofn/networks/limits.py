@@ -1,8 +1,7 @@
-"""Whether the rows that the limits of texts allow fit what a model was made for.
+"""Check that rows within the limits of prompts and responses fit a model's positions.
 
-Limits count a model's own tokens, but a text to be scored may come from another: a candidate that
-fits the policy's limit may have more tokens for the reward model. Where positions end, such a
-row's prompt gives way.
+A limit counts tokens of one model's tokenizer. A candidate within the policy's limit can have more
+tokens for the reward model. If such a row exceeds the positions, its prompt is trimmed further.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ _SHOWN = 40  # characters of a text in a message
 def require_room(
     network: AnyNetwork, encoder: Encoder, name: str, key: str, responses: int = 1
 ) -> None:
-    """Refuse a model whose positions end before the longest row does.
+    """Refuse a model with fewer positions than the longest row has tokens.
 
     Args:
-        network: The model's.
-        encoder: Its limits are those of texts.
-        name: What a message calls the model.
-        key: The parameter that names it.
-        responses: Responses in a row; the joint comparator reads two.
+        network: Network of the model.
+        encoder: Encoder with the limits of prompts and responses.
+        name: Name of the model in error messages.
+        key: Name of the parameter in error messages.
+        responses: Number of responses in a row; the joint comparator reads two.
 
     Raises:
         ModelError: There are too few positions.
@@ -35,7 +34,7 @@ def require_room(
     response = encoder.template.max_response_tokens
     answers = responses * (response + 1)
     row = prompt + answers
-    if network.family == "encoder_decoder":  # prompt and responses are rows of their own
+    if network.family == "encoder_decoder":  # prompt and responses are separate rows
         row = max(prompt, answers + 2)  # a decoder reads two tokens before a response
     if network.made_for is None or row <= network.made_for:
         return
@@ -48,9 +47,9 @@ def require_room(
 
 
 def shared_positions(network: AnyNetwork) -> int | None:
-    """Positions that a prompt and its response have together, if their number is limited.
+    """Return the number of positions that a prompt and its response share, if it is limited.
 
-    None also where each has a row of its own.
+    It is None for encoder-decoders, which read prompt and response as separate rows.
     """
     return None if network.family == "encoder_decoder" else network.max_tokens
 
@@ -58,14 +57,14 @@ def shared_positions(network: AnyNetwork) -> int | None:
 def prompt_beside(
     network: AnyNetwork, encoder: Encoder, prompt: str, ids: list[int], response: Sequence[int]
 ) -> list[int]:
-    """The prompt's ids, without more of its beginning where the response leaves too little room.
+    """Return the prompt's ids, trimmed from the left if prompt and response exceed the positions.
 
     Args:
-        network: One whose `shared_positions` end.
-        encoder: Of the same model.
-        prompt: The text.
-        ids: What `encoder.prompts` makes of it.
-        response: Ids of what stands behind the prompt: for the joint comparator two responses.
+        network: Network with limited `shared_positions`.
+        encoder: Encoder of the same model.
+        prompt: Text of the prompt.
+        ids: Result of `encoder.prompts` for the prompt.
+        response: Ids after the prompt: a response, or two responses for the joint comparator.
 
     Raises:
         ModelError: The response alone is too long.
@@ -79,7 +78,7 @@ def prompt_beside(
         raise ModelError(
             f"the response {begin!r}… has {len(response)} tokens, this "
             f"{network.model.config.model_type} has positions for {room}, of which a prompt needs "
-            f"{encoder.shortest_prompt}, and a response is never cut; leave it out, or start from "
+            f"{encoder.shortest_prompt}, and responses are not trimmed; remove it, or start from "
             "a model with more positions (reward_start.model, sft.model)"
         )
     return encoder.prompts([prompt], left)[0]

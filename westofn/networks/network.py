@@ -1,8 +1,8 @@
-"""What every model family offers to policies, reward models and sampling: responses of a prompt.
+"""The interface of all model families: K responses per prompt.
 
-A network reads P prompts once (`prompt_states`) and then K responses of each. It walks a
-transformers model and holds no weights of its own, so configuration, weights and files stay
-transformers'.
+A network reads P prompts once (`prompt_states`) and then K responses to each. It runs a
+transformers model and has no weights of its own, so configuration, weights and files are those of
+transformers.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from westofn.text.encoding import Family, Padded
 
 
 class States(Protocol):
-    """What a network keeps of P prompts."""
+    """A network's states of P prompts."""
 
     def select(self, rows: Tensor) -> Self:
-        """The states of some of the prompts."""
+        """Return the states of the prompts at the given rows."""
 
 
 class GeneratingStates(States, Protocol):
-    """States that a response can be continued from."""
+    """States from which responses can be generated."""
 
     @property
     def start(self) -> Tensor:
-        """(P,) long: the token that is read before a response's first."""
+        """Token that precedes the first response token, (P,) long."""
 
 
 class Cache(Protocol):
-    """What P·K rows have read so far; `Generator.step` extends it."""
+    """Keys and values of the tokens that P·K rows have read; `Generator.step` extends it."""
 
     def keep(self, prompt_rows: Tensor, rows: Tensor) -> None:
-        """Drop finished rows: keep these prompts and these of the P·K rows, in this order."""
+        """Drop finished rows: keep the given prompts and the given ones of the P·K rows."""
 
 
 S = TypeVar("S", bound=States)
@@ -46,12 +46,13 @@ C = TypeVar("C", bound=Cache)
 
 
 class Network(ABC, Generic[S]):
-    """A transformers model that reads responses in the light of their prompts.
+    """A transformers model that computes states of responses given their prompts.
 
     Attributes:
-        family: Which kind of transformer it is.
-        model: The weights.
-        max_tokens: The longest row that its table of positions allows; None: it has no table.
+        family: Kind of transformer.
+        model: The transformers model.
+        max_tokens: Largest number of tokens in a row that the position table allows; None: no
+            table.
     """
 
     family: Family
@@ -61,107 +62,107 @@ class Network(ABC, Generic[S]):
     @property
     @abstractmethod
     def width(self) -> int:
-        """d, the size of a state."""
+        """Width d of a state."""
 
     @property
     def vocabulary(self) -> int:
-        """V, the tokens that the model has embeddings for."""
+        """Number V of tokens with an embedding."""
         embedding: Any = self.model.get_input_embeddings()
         return int(embedding.weight.shape[0])
 
     @property
     def made_for(self) -> int | None:
-        """The longest row by the configuration; None: relative positions, no limit."""
+        """Largest number of tokens in a row by the configuration; None: no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
-    def require_positions(self, tokens: int, said: str, mend: str) -> None:
-        """Refuse a row that is longer than the table of positions.
+    def require_positions(self, tokens: int, subject: str, mend: str) -> None:
+        """Refuse a row that is longer than the position table.
 
         Args:
-            tokens: Of the row.
-            said: What a message says of it: "a prompt has 7 tokens".
-            mend: How to mend it, with what joins it to the message.
+            tokens: Number of tokens in the row.
+            subject: Beginning of the error message, such as "a prompt has 7 tokens".
+            mend: End of the error message with the remedy, including its leading separator.
 
         Raises:
-            ModelError: It is longer.
+            ModelError: The row is too long.
         """
         if self.max_tokens is not None and tokens > self.max_tokens:
             raise ModelError(
-                f"{said}, this {self.model.config.model_type} has positions for "
+                f"{subject}, this {self.model.config.model_type} has positions for "
                 f"{self.max_tokens}{mend}"
             )
 
     def freeze_unread(self, readout: Readout) -> None:
-        """Keep weights that no reward reads out of training."""
+        """Freeze the weights that do not influence rewards."""
         freeze_vocabulary_projection(self.model)
 
     @property
     def fresh(self) -> frozenset[str]:
-        """Names of weights that a pretrained model may lack; LoRA trains them whole."""
+        """Names of weights that a pretrained model can lack; LoRA trains them without adapters."""
         return frozenset()
 
     @abstractmethod
     def prompt_states(self, ids: Tensor, mask: Tensor) -> S:
-        """Read the prompts.
+        """Compute the states of prompts.
 
         Args:
-            ids: (P, S) long, right-padded.
+            ids: (P, S) long, right-padded token ids.
             mask: (P, S) bool, True at real tokens.
         """
 
     @abstractmethod
     def read_out(self, states: S, responses: Padded, readout: Readout) -> Tensor:
-        """One state for every response, which a reward head reads.
+        """Compute one state for every response, the input of a reward head.
 
         Args:
-            states: Of P prompts.
-            responses: (P, K, T) ids that end with the end token, right-padded, and their mask.
-            readout: `mean` over the response, or its `last` token; found by the mask alone.
-                An encoder-only model has a meaning of its own for `last`.
+            states: States of P prompts.
+            responses: (P, K, T), right-padded token ids with the end token, and their mask.
+            readout: `mean` over the response's tokens, or the `last` token. See `EncoderNetwork`
+                for encoder-only models.
 
         Returns:
-            (P, K, d).
+            (P, K, d), states.
         """
 
 
 class Generator(Network[G], Generic[G, C]):
-    """A network that reads from left to right, so that it can be sampled too."""
+    """A network that reads from left to right, so that it can also generate responses."""
 
     @abstractmethod
     def hidden(self, states: G, responses: Tensor) -> Tensor:
-        """States of whole responses (teacher forcing).
+        """Compute the states of complete responses (teacher forcing).
 
         Args:
-            states: Of P prompts.
-            responses: (P, K, T) ids, right-padded.
+            states: States of P prompts.
+            responses: (P, K, T), right-padded token ids.
 
         Returns:
-            (P, K, T + 1, d); position t has read y_1 … y_t, so it predicts y_{t+1}.
+            (P, K, T + 1, d), states; position t depends on y_1 … y_t and predicts y_{t+1}.
         """
 
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of states, (…, d) -> (…, V)."""
+        """Compute vocabulary logits (…, V) of states (…, d)."""
 
     @abstractmethod
     def cache(self, states: G, per_prompt: int, max_length: int) -> C:
-        """The empty history of K rows a prompt, for at most `max_length` steps."""
+        """Return an empty cache for K rows per prompt and at most `max_length` steps."""
 
     @abstractmethod
     def step(self, cache: C, tokens: Tensor) -> Tensor:
-        """Read one token more for every live row.
+        """Read one more token for every live row.
 
         Args:
-            cache: The rows' history; it is extended in place.
-            tokens: (P, K) the tokens read at this step, first `states.start`.
+            cache: Cache of the rows; it is extended in place.
+            tokens: (P, K), the tokens to read; in the first step `states.start`.
 
         Returns:
             (P, K, V) logits of the next token.
         """
 
     def read_out(self, states: G, responses: Padded, readout: Readout) -> Tensor:
-        """See `Network.read_out`; state t has read y_1 … y_t."""
+        """See `Network.read_out`; state t depends on y_1 … y_t."""
         hidden = self.hidden(states, responses.ids).float()
         if readout == "mean":
             weight = responses.mask.unsqueeze(-1).to(hidden.dtype)
@@ -176,7 +177,7 @@ AnyGenerator = Generator[Any, Any]
 
 
 def freeze_vocabulary_projection(model: PreTrainedModel) -> None:
-    """Keep a projection that no reward reads out of training, unless it shares the embedding."""
+    """Freeze the projection to the vocabulary, unless it shares its weight with the embedding."""
     projection: Any = model.get_output_embeddings()
     embedding: Any = model.get_input_embeddings()
     if projection is not None and projection.weight is not embedding.weight:

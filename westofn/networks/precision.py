@@ -1,12 +1,12 @@
-"""In which numbers a model computes: fp32, or bf16 with what must be exact kept in fp32.
+"""Precision of weights and computations: fp32, or bf16 with sensitive parts in fp32.
 
 | precision | weights in training | weights of a saved model | matrix products |
 |---|---|---|---|
 | fp32 | fp32 | fp32 | fp32 |
-| bf16 | fp32; under LoRA the frozen ones bf16 | bf16 | bf16 |
+| bf16 | fp32; with LoRA frozen weights are bf16 | bf16 | bf16 |
 
-Reward heads, read-outs, log-probabilities and all sums over tokens are fp32 in both. A saved model
-says its precision in its card, and whatever starts from it trains in that precision.
+Reward heads, read-outs, log-probabilities and all sums over tokens are always fp32. The card of a
+saved model contains its precision, and models that start from it are trained in this precision.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 def precision_of(model: PreTrainedModel) -> Precision:
-    """The precision of a saved model that was loaded."""
+    """Return the precision of a loaded model."""
     return "bf16" if model.dtype == torch.bfloat16 else "fp32"
 
 
 def rounded(model: PreTrainedModel, precision: Precision) -> PreTrainedModel:
-    """The model as a load of what is saved would give it, in place.
+    """Round the weights in place to the precision in which the model is saved.
 
-    Buffers that are no weights, such as the frequencies of rotary positions, are computed anew at
-    load, in fp32; so they stay as they are.
+    Buffers that are not saved, such as the frequencies of rotary embeddings, are recomputed in fp32
+    on load, so they are not rounded.
     """
     dtype = DTYPES[precision]
     for weight in model.parameters():
@@ -43,9 +43,9 @@ def rounded(model: PreTrainedModel, precision: Precision) -> PreTrainedModel:
 
 
 def computing(device: torch.device, mixed: bool) -> AbstractContextManager[object]:
-    """Where matrix products of fp32 weights are taken in bf16, if `mixed`.
+    """Return a context in which matrix products of fp32 weights use bf16, if `mixed`.
 
-    One forward pass is one such place: torch keeps the weights' bf16 copies until it is left, so
-    no optimiser step may lie within.
+    Use it for a single forward pass: torch caches bf16 copies of the weights until the context
+    ends, so it must not contain an optimiser step.
     """
     return torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()

@@ -1,7 +1,7 @@
-"""Keys and values that a prompt's K responses share, in transformers' own caches.
+"""Keys and values of prompts, shared by K responses, in transformers' caches.
 
-What was read of a prompt is never changed: a forward pass over responses gets a cache of its own
-that begins with it, since transformers extend the caches that they are given.
+transformers extends the caches that it is given. So a forward pass over responses gets a new cache
+that begins with a copy of the prompt's keys and values.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ KeyValues = tuple[tuple[Tensor, Tensor], ...]
 
 
 def key_values(cache: Any) -> KeyValues:
-    """What a transformers cache holds."""
+    """Return the keys and values in a transformers cache."""
     return tuple((layer.keys, layer.values) for layer in cache.layers)
 
 
 def select(prefix: KeyValues, rows: Tensor) -> KeyValues:
-    """Some of the rows."""
+    """Return the given rows."""
     return tuple((keys[rows], values[rows]) for keys, values in prefix)
 
 
 def repeat(tensor: Tensor, times: int) -> Tensor:
-    """Every row `times` times, side by side."""
+    """Repeat every row `times` times; copies are adjacent."""
     return tensor if times == 1 else tensor.repeat_interleave(times, dim=0)
 
 
 def growing(prefix: KeyValues, per_prompt: int) -> DynamicCache:
-    """A cache that begins with every prompt's prefix for each of its K rows, with gradient."""
+    """Return a cache with every prompt's prefix for each of its K rows, with gradient."""
     cache = DynamicCache()
     for index, (keys, values) in enumerate(prefix):
         cache.update(repeat(keys, per_prompt), repeat(values, per_prompt), index)
@@ -40,7 +40,7 @@ def growing(prefix: KeyValues, per_prompt: int) -> DynamicCache:
 
 
 def roomy(prefix: KeyValues, per_prompt: int, layers: int, length: int) -> RoomyCache:
-    """The same with room for `length` tokens more, which are written in place."""
+    """Return a cache like `growing`, preallocated for `length` more tokens, without gradient."""
     cache = RoomyCache(layers, length + (prefix[0][0].shape[2] if prefix else 0))
     for index, (keys, values) in enumerate(prefix):
         cache.update(repeat(keys, per_prompt), repeat(values, per_prompt), index)
@@ -48,10 +48,10 @@ def roomy(prefix: KeyValues, per_prompt: int, layers: int, length: int) -> Roomy
 
 
 class _Room(DynamicLayer):
-    """One layer's keys and values; concatenation would copy a whole prompt for every token."""
+    """Preallocated keys and values of one layer; concatenation would copy all for every token."""
 
     def __init__(self, length: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # transformers' is untyped
+        super().__init__()  # type: ignore[no-untyped-call]
         self.room, self.used = length, 0
 
     def update(
@@ -73,19 +73,19 @@ class _Room(DynamicLayer):
         return self.used
 
     def keep(self, rows: Tensor) -> None:
-        """Keep some of the rows."""
+        """Keep only the given rows."""
         if self.is_initialized:
             self.keys, self.values = cast(Tensor, self.keys)[rows], cast(Tensor, self.values)[rows]
 
 
 class RoomyCache(Cache):
-    """A cache of known size for sampling; without gradient."""
+    """A preallocated cache for sampling, without gradient."""
 
     def __init__(self, layers: int, length: int) -> None:
         self.rooms: Sequence[_Room] = [_Room(length) for _ in range(layers)]
         super().__init__(layers=list(self.rooms))
 
     def keep(self, rows: Tensor) -> None:
-        """Keep some of the rows."""
+        """Keep only the given rows."""
         for room in self.rooms:
             room.keep(rows)

@@ -1,4 +1,4 @@
-"""A pretrained model together with the encoder of text that belongs to it."""
+"""Load a pretrained model with its text encoder."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def load_pretrained(
     chat: bool = False,
     precision: Precision = "fp32",
 ) -> tuple[PreTrainedModel, Encoder]:
-    """A pretrained model with its own tokenizer; where weights are missing, torch's seed decides.
+    """Load a pretrained model and its tokenizer; missing weights are random, by torch's seed.
 
     Args:
         name: Folder with config.json, tokenizer and safetensors, or a hub name.
-        key: The parameter that a message says to mend.
-        max_prompt_tokens: Of this tokenizer, special ones included.
-        max_response_tokens: Of this tokenizer, the end token not counted.
-        must_write: Whether it is to be sampled.
-        responses: Responses that stand in one row; the joint comparator reads two.
-        chat: Whether prompts are written in its own chat template. What need not write reads them
-            as they are where it has none.
-        precision: Of the weights in memory.
+        key: Name of the parameter in error messages.
+        max_prompt_tokens: Largest number of prompt tokens, special tokens included.
+        max_response_tokens: Largest number of response tokens, without the end token.
+        must_write: Whether the model must generate text.
+        responses: Number of responses in a row; the joint comparator reads two.
+        chat: Whether to use the model's chat template. A model that need not generate text and has
+            no template reads plain prompts.
+        precision: Precision of the weights in memory.
 
     Raises:
-        ModelError: Model or tokenizer cannot be loaded or do not belong together, or its positions
-            end before the limits.
+        ModelError: Model or tokenizer cannot be loaded or do not belong together, or the limits
+            exceed the model's positions.
     """
     model = load_backbone(name, key, DTYPES[precision], must_write=must_write)
     network = network_of(model)
@@ -66,7 +66,7 @@ def load_pretrained(
 def _tokenizer_for(network: AnyNetwork, name: str, key: str) -> PreTrainedTokenizerFast:
     if network.family != "encoder":
         return load_pretrained_tokenizer(name, key)
-    # BERT's has no end token; which token ends a response, its layout says.
+    # BERT's tokenizer has no end token; `Layout.end` defines the token that ends a response.
     tokenizer = load_fast_tokenizer(name, key)
     if tokenizer.pad_token is None:
         raise ModelError(

@@ -1,7 +1,8 @@
-"""Gradient checkpointing: the backward pass computes a block's activations again.
+"""Gradient checkpointing: the backward pass recomputes a block's activations.
 
-Gradients are the same, memory is that of one block and not of all, and a step takes about a third
-longer. transformers' blocks do it themselves; a network that walks a block's parts asks here.
+Gradients do not change, memory holds the activations of one block instead of all, and a step takes
+about a third longer. transformers' blocks implement it; a network that calls the parts of a block
+uses `recomputes` and `run_block`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Result = TypeVar("Result", Tensor, tuple[Tensor, ...])
 
 @contextmanager
 def recomputing(model: PreTrainedModel, on: bool) -> Iterator[None]:
-    """Let the blocks of a model in training mode be computed again, if `on`, until it is left.
+    """Enable recomputation of a model's blocks in training mode within the context, if `on`.
 
     Raises:
-        ModelError: transformers cannot do that with this model.
+        ModelError: transformers does not support it for this model.
     """
     if not on:
         yield
@@ -38,10 +39,10 @@ def recomputing(model: PreTrainedModel, on: bool) -> Iterator[None]:
 
 
 def start_recomputing(model: PreTrainedModel) -> None:
-    """The same, for as long as the model lives.
+    """Enable recomputation permanently.
 
     Raises:
-        ModelError: As `recomputing`.
+        ModelError: See `recomputing`.
     """
     if not model.supports_gradient_checkpointing:
         raise ModelError(
@@ -52,27 +53,27 @@ def start_recomputing(model: PreTrainedModel) -> None:
 
 
 def recomputes(model: PreTrainedModel) -> bool:
-    """Whether a block that is run now is to be run again in the backward pass."""
-    # The last takes a walk over all modules, so it comes last.
+    """Return whether a block must be recomputed in the backward pass."""
+    # The last condition visits all modules, so it is evaluated last.
     return model.training and torch.is_grad_enabled() and model.is_activation_checkpointing
 
 
 def drops_caches(model: PreTrainedModel) -> bool:
-    """Whether transformers' blocks ignore a cache, which they do with or without gradients."""
+    """Return whether transformers' blocks ignore a cache; they do so even without gradients."""
     return model.training and model.is_activation_checkpointing
 
 
-def run_block(again: bool, block: Callable[..., Result], *inputs: Any) -> Result:
-    """Run a block, and again in the backward pass if `again`; dropout draws the same masks."""
-    if not again:
+def run_block(recompute: bool, block: Callable[..., Result], *inputs: Any) -> Result:
+    """Run a block; if `recompute`, run it again in the backward pass with equal dropout masks."""
+    if not recompute:
         return block(*inputs)
-    # The reentrant way loses the gradients of what is no tensor among the inputs.
+    # The reentrant mode loses gradients of inputs that are not tensors.
     result: Result = checkpoint(block, *inputs, use_reentrant=False)
     return result
 
 
 def silence_dropout(module: nn.Module) -> None:
-    """Set every dropout rate to 0, so that training mode, which blocks ask for, changes nothing."""
+    """Set every dropout rate to 0; recomputation needs training mode, which enables dropout."""
     for part in module.modules():
         rates = [key for key, value in vars(part).items() if isinstance(value, float)]
         for key in rates:

@@ -30,7 +30,7 @@ def origin_of(section: type[Section], location: Location, file: Mapping[str, Any
 
     Args:
         section: The section.
-        location: Of the value in it.
+        location: Keys that lead to the value.
         file: All sections.
     """
     if _holds(file[section.key], location):

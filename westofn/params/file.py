@@ -108,7 +108,7 @@ def refusal(
     """One message of all faults, each with the key at which it is to be mended.
 
     Args:
-        error: Of pydantic.
+        error: Validation error of pydantic.
         kinds: What stands in the file, by its key.
         file: What was validated.
         path: The file.

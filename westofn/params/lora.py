@@ -16,7 +16,7 @@ class AdapterParams(Section):
     """LoRA; rank 0 trains all weights.
 
     Attributes:
-        rank: Of what is added to a weight.
+        rank: Rank of the matrix that is added to a weight.
         alpha: What is added is scaled by alpha / rank.
         targets: `all-linear`, or names of linear layers with commas between them.
     """

@@ -22,7 +22,7 @@ class SharedOptimiserParams(AdamParams):
     """What supervised fine-tuning and reward models share, and RL but for the schedule.
 
     Attributes:
-        schedule: Of the learning rate after its linear warm-up: to zero, or constant.
+        schedule: Course of the learning rate after its linear warm-up: to zero, or constant.
     """
 
     key: ClassVar[str] = "optimiser"

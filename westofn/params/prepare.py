@@ -21,7 +21,7 @@ class WorldParams(Section):
         test_pairs: Human pairs for accuracy.
         test_prompts: Prompts for best-of-n and RL.
         extra_prompts: Prompts of D_U beside those of the unlabeled half of the train pairs.
-        annotator_temperature: Of the Bradley-Terry labels, in units of the gold reward.
+        annotator_temperature: Temperature of the Bradley-Terry labels, in units of the gold reward.
     """
 
     alignment: Share

@@ -34,7 +34,8 @@ class StudentRmParams(RewardModelParams):
             weights that it would start from.
         covariance_power: p of the linear head's prior w ~ N(0, s·Σ_π^p), Σ_π the covariance of the
             policy's samples; `validation` tries several. Of references it is 0.
-        synthetic_fraction: Of every batch, or of the linear head's loss; 0: human pairs alone.
+        synthetic_fraction: Share of synthetic pairs in every batch, or in a linear head's loss; 0
+            trains on human pairs only.
     """
 
     key: ClassVar[str] = "student_rm"

@@ -44,12 +44,12 @@ def changes(current: str, preset: Preset) -> list[Change]:
     """
     old, new = _lines(current), lines_of(text_of(preset))
     absent = Line(-1, None, "")
-    found = []
+    listed = []
     for key in dict.fromkeys([*new, *old]):
         before, after = old.get(key, absent), new.get(key, absent)
         if (key in old) != (key in new) or before.value != after.value:
-            found.append(Change(key, before.value, after.value, after.comment))
-    return found
+            listed.append(Change(key, before.value, after.value, after.comment))
+    return listed
 
 
 def write_preset(preset: Preset, path: Path, *, force: bool = False) -> bool:
@@ -90,11 +90,13 @@ def edited(current: str) -> str:
     if not current or any(current == text_of(preset) for preset in PRESETS):
         return ""
     try:
-        apart = {preset: [change.key for change in changes(current, preset)] for preset in PRESETS}
+        differing = {
+            preset: [change.key for change in changes(current, preset)] for preset in PRESETS
+        }
     except ParameterError as error:
         return str(error)
-    nearest = min(apart, key=lambda preset: len(apart[preset]))
-    keys = apart[nearest]
+    nearest = min(differing, key=lambda preset: len(differing[preset]))
+    keys = differing[nearest]
     if not keys:
         return f"differs from preset {nearest.name} in comments or layout"
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
@@ -132,13 +134,13 @@ def print_changes(preset: Preset, path: Path, console: Console) -> None:
     """
     current = current_text(path)
     try:
-        found = changes(current or "", preset)
+        listed = changes(current or "", preset)
     except ParameterError as error:
         raise ParameterError(f"{path} {error}; mend it, or overwrite it by --force") from None
     table = Table(box=None, pad_edge=False)
     for head in ("key", "now", "preset", "why"):
         table.add_column(head, overflow="fold")
-    for change in found:
+    for change in listed:
         cells = (change.key, _shown(change.old), _shown(change.new), change.why)
         table.add_row(*map(Text, cells))
     console.print(table)

@@ -23,7 +23,7 @@ class Preset:
     """One set of parameters.
 
     Attributes:
-        name: Of its file, without the ending.
+        name: Name of its file without the suffix.
         about: Data and models.
         hardware: What it is meant for.
     """
@@ -58,7 +58,7 @@ class Line:
     """A value of a file of parameters.
 
     Attributes:
-        number: Of its line, from 0.
+        number: Line number, from 0.
         value: As YAML reads it.
         comment: Beside it, without its mark; empty where there is none.
     """

@@ -1,1 +1,1 @@
-"""Rewards and margins of texts in JSONL, by a saved model: `python -m westofn score`."""
+"""Score texts in JSONL with a saved reward model: `westofn score`."""

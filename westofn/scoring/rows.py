@@ -1,12 +1,12 @@
-"""Lines of JSON to be scored: read strictly, one after the other, and written back as they were.
+"""Read JSON lines to score, and write them with additional columns.
 
-| a row holds | it gets |
+| columns of a row | added column |
 |---|---|
 | prompt, response | reward |
 | prompt, responses (a list) | reward, a list |
 | prompt, chosen, rejected | margin of chosen over rejected |
 
-Other columns are carried along, byte by byte.
+The original text of a line is kept byte by byte.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ FORMS: dict[Form, tuple[str, ...]] = {
     "pair": ("chosen", "rejected"),
 }
 ADDED = ("reward", "reward_std", "margin", "margin_std", "beyond_limit")
-"""Columns that scoring adds; see `stream`."""
+"""Columns that scoring adds, see `stream`."""
 _NEEDED = "needs prompt and response, prompt and responses, or prompt, chosen and rejected"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row to score.
 
     Attributes:
-        place: File and line, for messages.
-        text: The line, without the white space around it.
-        form: Which of the forms it is.
+        place: File and line, for error messages.
+        text: The line without surrounding white space.
+        form: Format of the row, a key of FORMS.
         prompt: The prompt.
-        responses: The response, the responses in their order, or chosen and rejected.
+        responses: The response, the responses in order, or chosen and rejected.
     """
 
     place: str
@@ -51,7 +51,7 @@ class Row:
     responses: list[str]
 
     def with_columns(self, columns: Mapping[str, object]) -> str:
-        r"""The line with further columns at its end.
+        r"""Return the line with additional columns at the end.
 
         >>> row = Row("-:1", '{"prompt": "x", "n": 1.0}', "response", "x", ["y"])
         >>> row.with_columns({"reward": 0.5})
@@ -62,16 +62,16 @@ class Row:
 
 
 def read_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
-    """Rows of a JSONL file; blank lines are passed over.
+    """Read the rows of a JSONL file; blank lines are skipped.
 
     Args:
-        lines: The file's.
-        name: Of the file, for messages.
+        lines: Lines of the file.
+        name: Name of the file in error messages.
 
     Raises:
-        DataError: A line is no JSON object of one of the forms, its form is not that of the first
-            row, or it has a column that scoring adds (the message has file and line); or there is
-            no row.
+        DataError: A line is not a JSON object with one of the formats, has another format than the
+            first row, or has a column that scoring adds (the message has file and line); or there
+            are no rows.
     """
     form = None
     for line in json_lines(lines, name):
@@ -79,7 +79,7 @@ def read_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
         if form and row.form != form[0]:
             raise DataError(
                 f"{row.place}: has {_columns(row.form)}, the first row has {_columns(form[0])} "
-                f"({form[1]}); needs one form: split the file"
+                f"({form[1]}); needs one format: split the file"
             )
         form = form or (row.form, row.place)
         yield row
@@ -105,13 +105,13 @@ def _form(values: Mapping[str, Any], place: str) -> Form:
     for column in ADDED:
         if column in values:
             raise DataError(
-                f"{place}: column {column} is there already, and scoring writes it; rename it"
+                f"{place}: column {column} exists already, but scoring writes it; rename it"
             )
-    found = [form for form, columns in FORMS.items() if set(columns) <= set(values)]
-    if "prompt" in values and len(found) == 1:
-        return found[0]
-    if "prompt" in values and found:
-        has = ", ".join(column for form in found for column in FORMS[form])
+    matches = [form for form, columns in FORMS.items() if set(columns) <= set(values)]
+    if "prompt" in values and len(matches) == 1:
+        return matches[0]
+    if "prompt" in values and matches:
+        has = ", ".join(column for form in matches for column in FORMS[form])
         raise DataError(f"{place}: has {has} at once, {_NEEDED}: remove the others")
     known = ["prompt", *(column for columns in FORMS.values() for column in columns)]
     near = (did_you_mean(name, known) for name in values if name not in known)
@@ -125,4 +125,4 @@ def _texts(value: object, place: str) -> list[str]:
             f"{place}: column responses is {show(value)}, needs a list of at least one text: "
             f"mend or remove the row"
         )
-    return [text(one, f"responses[{index}]", place) for index, one in enumerate(value)]
+    return [text(item, f"responses[{index}]", place) for index, item in enumerate(value)]

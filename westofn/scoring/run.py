@@ -1,4 +1,4 @@
-"""From a file or stdin to a file or stdout."""
+"""Score a file or stdin into a file or stdout."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from westofn.scoring.stream import Scored, score_stream
 from westofn.sources.json_lines import opened
 
 STANDARD = Path("-")
-"""Stands for stdin or stdout."""
+"""Path that means stdin or stdout."""
 
 
 def score_file(source: Path, model: Path, out: Path, batch: int) -> Scored:
     """Score the rows of a JSONL file.
 
-    A file appears whole or not at all; stdout is given every chunk as soon as it is scored.
+    An output file is written atomically; stdout gets every chunk when it is scored.
 
     Args:
-        source: JSONL, packed by gzip where the name ends with .gz, or `STANDARD`.
+        source: JSONL file, compressed if the name ends with .gz, or `STANDARD`.
         model: Folder of a reward model or an ensemble.
-        out: Where the scored rows go, or `STANDARD`.
-        batch: Responses in one forward pass.
+        out: File for the scored rows, or `STANDARD`.
+        batch: Number of responses in one forward pass.
 
     Raises:
-        DataError: A file cannot be read or written, or a row is not as `read_rows` needs it.
-        ModelError: The folder holds no reward model, or not one for these rows.
+        DataError: A file cannot be read or written, or `read_rows` refuses a row.
+        ModelError: The folder contains no reward model, or the model cannot score these rows.
     """
     with _opened(source) as lines:
         ensemble = load_reward_models(model, set_up_torch(load_runtime()))
@@ -79,7 +79,7 @@ def _written(out: Path) -> Iterator[BinaryIO]:
 
 
 def _count(source: Path) -> int | None:
-    """Rows of a file, blank lines included; of a stream or a packed file nobody knows."""
+    """Count the lines of a file; return None for streams and compressed files."""
     if source == STANDARD or source.suffix == ".gz" or not source.is_file():
         return None
     with source.open("rb") as lines:

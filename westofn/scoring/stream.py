@@ -1,10 +1,10 @@
-"""Score a stream of rows chunk by chunk, so that memory is bounded and order is kept.
+"""Score a stream of rows in chunks, with bounded memory and in order.
 
-Every response is scored whole, however long, as `eval` does: none is cut. A row with a response
-longer than those that the model was trained on gets `beyond_limit: true`, and is counted.
+Responses are not trimmed, as in `eval`. A row with a response that is longer than the responses in
+the model's training data gets `beyond_limit: true` and is counted.
 
-Rewards are raw scalars, margins logits. Of an ensemble they are the members' mean, and the
-standard deviation over the members stands beside it (`reward_std`, `margin_std`).
+Rewards are raw scalars, margins are logits. For an ensemble they are means over the members, and
+columns with the standard deviation over the members are added (`reward_std`, `margin_std`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from westofn.models.ensemble import Ensemble
 from westofn.models.scoring import pair_margins, score_pools
 from westofn.scoring.rows import Row
 
-CHUNK_BATCHES = 4  # forward passes a chunk; rows of like length share one
+CHUNK_BATCHES = 4  # forward passes per chunk; rows of similar length share a pass
 
 
 @dataclass(frozen=True)
 class Scored:
-    """How many rows were scored, and in how many of them a response is beyond the limit."""
+    """Number of scored rows, and number of rows with a response beyond the limit."""
 
     rows: int
     beyond_limit: int
@@ -42,17 +42,17 @@ def score_stream(
     write: Callable[[bytes], object],
     advance: Callable[[int], object],
 ) -> Scored:
-    """Score rows and write each with its new columns.
+    """Score rows and write them with their new columns.
 
     Args:
-        ensemble: The model, or an ensemble.
-        rows: Of one form.
-        batch: Responses in one forward pass.
-        write: Is given the lines of a chunk at once.
-        advance: Is told how many rows were written.
+        ensemble: A model or an ensemble.
+        rows: Rows of one format.
+        batch: Number of responses in one forward pass.
+        write: Callback that gets the lines of a chunk.
+        advance: Callback that gets the number of written rows.
 
     Raises:
-        ModelError: The model is pairwise and rows ask for rewards, or an answer is not finite.
+        ModelError: The model is pairwise and rows need rewards, or a score is not finite.
         DataError: A row cannot be read, see `read_rows`.
     """
     done = beyond = 0
@@ -68,7 +68,7 @@ def score_stream(
 
 
 def _placed(ensemble: Ensemble, rows: list[Row], batch: int) -> list[dict[str, object]]:
-    """`_columns` with smaller batches where memory runs out; an error names the row it is about."""
+    """Run `_columns`, with smaller batches if memory runs out; errors name the row."""
     try:
         return in_halves(rows, lambda part: _columns(ensemble, part, batch))
     except ModelError:
@@ -81,7 +81,7 @@ def _placed(ensemble: Ensemble, rows: list[Row], batch: int) -> list[dict[str, o
 
 
 def _chunks(rows: Iterable[Row], responses: int) -> Iterator[list[Row]]:
-    """Consecutive rows with about so many responses."""
+    """Yield consecutive rows with about the given number of responses."""
     source = iter(rows)
     while chunk := list(islice(source, 1)):
         count = len(chunk[0].responses)
@@ -101,18 +101,18 @@ def _require_rewards(ensemble: Ensemble, row: Row) -> None:
 
 
 def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[str, object]]:
-    """What each row gets."""
-    long = _beyond_limit(ensemble, rows)
+    """Compute the new columns of each row."""
+    beyond_limit = _beyond_limit(ensemble, rows)
     name = "margin" if rows[0].form == "pair" else "reward"
-    found = [list[float | list[float]]() for _ in range(2)]
+    statistics = [list[float | list[float]]() for _ in range(2)]
     for of_members in _answers(ensemble, rows, batch):
-        values = of_members.double()  # so that the mean is exact enough to be printed
+        values = of_members.double()  # the mean in float64
         for place, numbers in zip(
-            found, (values.mean(0), values.std(0, correction=0)), strict=True
+            statistics, (values.mean(0), values.std(0, correction=0)), strict=True
         ):
             place.append(numbers.tolist() if rows[0].form == "responses" else numbers.item())
     columns: list[dict[str, object]] = []
-    for mean, std, is_long in zip(*found, long, strict=True):
+    for mean, std, is_long in zip(*statistics, beyond_limit, strict=True):
         if not all(map(math.isfinite, mean if isinstance(mean, list) else [mean])):
             raise ModelError(
                 f"the model's {name} is {mean}, needs a finite number; the model is "
@@ -128,7 +128,7 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
 
 
 def _answers(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[Tensor]:
-    """A row's rewards (members, N) or (members, 1), or margins (members, 1), for every row."""
+    """Compute each row's rewards (members, N) or (members, 1), or margin (members, 1)."""
     if rows[0].form != "pair":
         rewards = _rewards(ensemble, rows, batch)
         ends = accumulate((len(row.responses) for row in rows), initial=0)
@@ -142,12 +142,12 @@ def _answers(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[Tensor
 
 
 def _rewards(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> Tensor:
-    """(members, responses of all rows); a prompt that stands in several rows is read once."""
+    """Compute rewards (members, responses of all rows); rows with equal prompts share a pool."""
     texts = [(row.prompt, response) for row in rows for response in row.responses]
     pools: list[list[int]] = []
     of_prompt: dict[str, list[int]] = {}
     for index, (prompt, _) in enumerate(texts):
-        if len(of_prompt.get(prompt, ())) in (0, batch):  # a pool is read in one forward pass
+        if len(of_prompt.get(prompt, ())) in (0, batch):  # a pool must fit into one forward pass
             of_prompt[prompt] = []
             pools.append(of_prompt[prompt])
         of_prompt[prompt].append(index)
@@ -162,6 +162,6 @@ def _rewards(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> Tensor:
 
 
 def _beyond_limit(ensemble: Ensemble, rows: Sequence[Row]) -> list[bool]:
-    """Whether a row has a response that training would have dropped for its length."""
+    """Return for each row whether a response is too long for the training data."""
     fits = iter(ensemble.encoder.fits([text for row in rows for text in row.responses]))
     return [not all(list(islice(fits, len(row.responses)))) for row in rows]

@@ -2,9 +2,9 @@
 
 They are grouped with the prompts of the pairs. Dropped and counted are demonstrations of prompts
 that are held out for test or autorater, unlabeled prompts that are held out, and unlabeled prompts
-that have a pair (in D_U the prompt would remove its pair from HF50).
-Demonstrations and unlabeled prompts can share prompts, because D_U has no labels and the
-validation demonstrations only measure the policy's likelihood.
+that have a pair (in D_U the prompt would remove its pair from HF50). Demonstrations and unlabeled
+prompts can share prompts, because D_U has no labels and the validation demonstrations only measure
+the policy's likelihood.
 """
 
 from __future__ import annotations

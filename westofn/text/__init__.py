@@ -1,1 +1,1 @@
-"""Texts as ids: tokenizers, chat templates, encoding."""
+"""Conversion of texts to token ids: tokenizers, chat templates, encoding."""

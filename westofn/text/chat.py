@@ -1,8 +1,8 @@
-"""Prompts in an instruct model's own chat template, cut from the left without breaking it.
+"""Prompts in the chat template of an instruct model, trimmed from the left.
 
-The template is rendered with marks in place of the messages, once for every sequence of roles. So
-it is known which characters are the template's and which are a message's: special tokens that
-somebody typed stay text, and what is too long loses its oldest words but never a header.
+For every sequence of roles, the template is rendered once with placeholders instead of messages.
+This tells the characters of the template from the characters of messages. Special tokens in a
+message stay plain text, and trimming removes the oldest words of messages but no template tokens.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from transformers import PreTrainedTokenizerFast
 from westofn.core.dialogue import Message, Role, to_messages
 from westofn.errors import ModelError
 
-# Variables that some templates read. The date is Llama 3's own default: today's would change ids
-# overnight. Responses to be learnt hold no thoughts.
+# Variables of some templates. The date is Llama 3's default, because token ids must not depend on
+# the current date. Responses contain no thinking.
 VARIABLES: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
-_BETWEEN = "\n\n"  # of messages that become one
+_BETWEEN = "\n\n"  # separator of merged messages
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A rendered dialogue.
+    """A rendered and tokenized dialogue.
 
     Attributes:
         ids: Token ids.
-        starts: Where each token begins in the text.
-        spans: Where each message begins and ends in the text.
+        starts: Start of each token in the text.
+        spans: Start and end of each message in the text.
     """
 
     ids: list[int]
@@ -41,21 +41,22 @@ class _Read:
 
 
 class ChatTemplate:
-    """How one tokenizer writes dialogues.
+    """The chat template of a tokenizer.
 
     Args:
-        tokenizer: The model's.
-        max_tokens: Of a prompt.
-        key: The parameter that a message says to mend.
+        tokenizer: Tokenizer of the model.
+        max_tokens: Largest number of tokens in a prompt.
+        key: Name of the parameter in error messages.
 
     Attributes:
-        end: The id that ends the assistant's turn.
-        digest: Sixteen hex digits that differ between templates.
-        control: Ids of tokens that a message cannot say: special, or written by the template.
-        shortest: Tokens around an empty prompt.
+        end: Id of the token that ends an assistant turn.
+        digest: Hash of the template, 16 hexadecimal digits.
+        control: Ids of control tokens (special, or part of the template); in messages they are
+            text.
+        shortest: Number of tokens of an empty prompt.
 
     Raises:
-        ModelError: There is no template, or it cannot be used: its message says why.
+        ModelError: The tokenizer has no template, or the template is not supported.
     """
 
     def __init__(
@@ -91,37 +92,37 @@ class ChatTemplate:
             )
 
     def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
-        """Ids of each prompt up to where the assistant speaks.
+        """Return the ids of each prompt, with the generation prompt of the assistant.
 
         Args:
-            texts: Dialogues in the form of `core.dialogue`, or any text: a single user's message.
-            at_most: Tokens of a prompt, no fewer than `shortest`; by default `max_tokens`.
+            texts: Dialogues in the format of `core.dialogue`, or plain texts (one user message).
+            at_most: Largest number of tokens in a prompt, at least `shortest`; None: `max_tokens`.
         """
         limit = self.max_tokens if at_most is None else at_most
         rows = [self._turns(to_messages(text)) for text in texts]
         return [self._fitted(*pair, limit) for pair in zip(rows, self._read(rows), strict=True)]
 
     def _fitted(self, messages: list[Message], read: _Read, at_most: int) -> list[int]:
-        """The ids of as much of the dialogue's end as fits."""
+        """Trim the dialogue from the left until it fits; return its ids."""
         while len(read.ids) > at_most:
-            # Cutting can change how the rest is spelt, hence again until it fits.
+            # Trimming can change the tokens of the rest, so it is repeated until the dialogue fits.
             messages = _shorter(messages, read, len(read.ids) - at_most)
             read = self._read([messages])[0]
         return read.ids
 
     def _turns(self, messages: Sequence[Message]) -> list[Message]:
-        """The dialogue as templates ask for it: the user is first, last, and every other."""
+        """Convert the dialogue to alternating turns that begin and end with the user."""
         turns: list[Message] = []
         for message in messages:
-            # Templates trim what they are given, but not what a mark stands for.
+            # Templates strip messages, but they see placeholders, so strip here.
             role, content = message.role, message.content.strip()
             if role == "system" and (turns or not self._knows_system):
                 role = "user"
             if role == "assistant" and (not turns or turns[-1].role == "system"):
                 turns.append(Message("user", ""))
             if turns and turns[-1].role == role:
-                both = f"{turns[-1].content}{_BETWEEN}{content}"
-                turns[-1] = replace(turns[-1], content=both)
+                merged = f"{turns[-1].content}{_BETWEEN}{content}"
+                turns[-1] = replace(turns[-1], content=merged)
             else:
                 turns.append(Message(role, content))
         if not turns or turns[-1].role != "user":
@@ -129,7 +130,7 @@ class ChatTemplate:
         return turns
 
     def _read(self, rows: Sequence[Sequence[Message]]) -> list[_Read]:
-        """Token ids of whole dialogues; what a message spells is text."""
+        """Tokenize complete dialogues; control tokens in messages become text."""
         if not rows:
             return []
         texts, spans = [], []
@@ -159,18 +160,18 @@ class ChatTemplate:
         offsets: Sequence[tuple[int, int]],
         spans: list[tuple[int, int]],
     ) -> _Read:
-        """Spell out the control tokens that stand inside messages."""
+        """Replace control tokens inside messages by the tokens of their text."""
         kept: list[int] = []
         starts: list[int] = []
         for index, (start, end) in zip(ids, offsets, strict=True):
-            typed = index in self.control and any(a <= start < b for a, b in spans)
-            some = self._spelt_out(text[start:end]) if typed else [index]
-            kept += some
-            starts += [start] * len(some)
+            in_message = index in self.control and any(a <= start < b for a, b in spans)
+            new_ids = self._spelt_out(text[start:end]) if in_message else [index]
+            kept += new_ids
+            starts += [start] * len(new_ids)
         return _Read(kept, starts, spans)
 
     def _spelt_out(self, text: str) -> list[int]:
-        """Ids of a control token's name as text; the tokenizer itself would find the token."""
+        """Tokenize the name of a control token as plain text, without special-token matching."""
         backend = self.tokenizer.backend_tokenizer
         if backend.normalizer is not None:
             text = backend.normalizer.normalize_str(text)
@@ -180,21 +181,24 @@ class ChatTemplate:
         return [token.id for piece in pieces for token in backend.model.tokenize(piece)]
 
     def _frame(self, roles: tuple[Role, ...], asks: bool = True) -> tuple[str, ...]:
-        """What the template writes before, between and after messages of these roles.
+        """Return the template's text before, between and after messages with these roles.
 
         Args:
-            roles: Of the messages.
-            asks: Whether the assistant is to speak next.
+            roles: Roles of the messages.
+            asks: Whether to add the generation prompt of the assistant.
         """
         if (roles, asks) not in self._frames:
             self._frames[roles, asks] = self._rendered(roles, asks)
         return self._frames[roles, asks]
 
     def _rendered(self, roles: tuple[Role, ...], asks: bool) -> tuple[str, ...]:
-        marks = [f"\ue000{index}\ue001" for index in range(len(roles))]
+        placeholders = [f"\ue000{index}\ue001" for index in range(len(roles))]
         try:
             rest = self.tokenizer.apply_chat_template(
-                [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)],
+                [
+                    {"role": role, "content": placeholder}
+                    for role, placeholder in zip(roles, placeholders, strict=True)
+                ],
                 tokenize=False,
                 add_generation_prompt=asks,
                 **VARIABLES,
@@ -202,14 +206,14 @@ class ChatTemplate:
         except (TemplateError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(
-                f"the model's chat template cannot write turns of {', '.join(roles)}: {reason}; "
-                f"set sft.chat_template to none, or mend the template beside {self.key}"
+                f"the model's chat template does not support turns of {', '.join(roles)}: "
+                f"{reason}; set sft.chat_template to none, or mend the template beside {self.key}"
             ) from None
         assert isinstance(rest, str)
         pieces = []
-        for mark in marks:
-            before, found, rest = rest.partition(mark)
-            if not found or mark in rest:
+        for placeholder in placeholders:
+            before, separator, rest = rest.partition(placeholder)
+            if not separator or placeholder in rest:
                 raise ModelError(
                     f"the model's chat template does not write each message of {', '.join(roles)} "
                     "once and in order; set sft.chat_template to none, or mend the template "
@@ -219,16 +223,16 @@ class ChatTemplate:
         return (*pieces, rest)
 
     def _takes_system(self) -> bool:
-        """Whether the template begins with a system message; else the user says it."""
+        """Return whether the template supports a first system message."""
         try:
             self._frame(("system", "user"))
-            self._frame(("system", "user", "assistant", "user"))  # some put it before the last
+            self._frame(("system", "user", "assistant", "user"))  # some move it to the last turn
         except ModelError:
             return False
         return True
 
     def _end_of_turn(self) -> int:
-        """The token that the template writes after the assistant's words, or the end token."""
+        """Return the token that the template writes after an assistant turn, or the end token."""
         after = self._frame(("user", "assistant"), asks=False)[-1]
         ids = self.tokenizer(
             after, add_special_tokens=False, split_special_tokens=False, verbose=False
@@ -239,7 +243,7 @@ class ChatTemplate:
                 if not token.special:
                     raise ModelError(
                         f"the chat template ends a turn with {token.content!r}, which is not a "
-                        "special token of the tokenizer, so any text could hold it; mark it as "
+                        "special token of the tokenizer, so a text could contain it; mark it as "
                         f"special in the tokenizer.json beside {self.key}"
                     )
                 return int(index)
@@ -249,18 +253,18 @@ class ChatTemplate:
 
 
 def _shorter(messages: list[Message], read: _Read, excess: int) -> list[Message]:
-    """The dialogue without about `excess` of its oldest tokens; the system message goes last."""
+    """Remove about `excess` of the dialogue's oldest tokens; the system message is removed last."""
     oldest = 1 if messages[0].role == "system" else 0
     begin, end = read.spans[oldest]
-    inside = [start for start in read.starts if begin <= start < end]
+    token_starts = [start for start in read.starts if begin <= start < end]
     later = [i for i, m in enumerate(messages) if i > oldest and m.role == "user"]
-    if excess < len(inside):
-        # A character of several tokens goes as a whole, and something goes every time.
-        cut = next((start for start in inside[excess:] if start > begin), end)
-        left = messages[oldest].content[cut - begin :].strip()
+    if excess < len(token_starts):
+        # At least one character is removed each time; characters are not split.
+        cut = next((start for start in token_starts[excess:] if start > begin), end)
+        remainder = messages[oldest].content[cut - begin :].strip()
         return [
             *messages[:oldest],
-            replace(messages[oldest], content=left),
+            replace(messages[oldest], content=remainder),
             *messages[oldest + 1 :],
         ]
     if later:

@@ -1,8 +1,8 @@
-"""The one function by which every stage turns (prompt, response) into token ids.
+"""Conversion of prompts and responses to token ids, used by every stage.
 
-A prompt that is too long loses its beginning; a response is never cut, and its end token is part
-of it. Which special tokens stand around both is the family's `Layout`, or the model's own chat
-template (`chat`); special tokens that a text spells out stay plain text.
+Prompts that are too long are trimmed from the left; responses are not trimmed and include the end
+token. The family's `Layout` or the model's chat template (`chat`) defines the special tokens around
+them. Special tokens inside a text are read as plain text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from westofn.text.tokenizer import plain_ids
 
 Family = Literal["encoder_decoder", "causal", "encoder"]
 NO_CHAT = "none"
-"""`Template.chat` of models that read prompts as they are."""
+"""`Template.chat` of models without chat template."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Layout:
     """The special tokens around a prompt and after a response.
 
     Attributes:
-        before_prompt: Ids, kept when a prompt is trimmed.
-        after_prompt: Ids.
-        end: The id that ends a response.
+        before_prompt: Ids before the prompt; kept if the prompt is trimmed.
+        after_prompt: Ids between prompt and response.
+        end: Id of the token that ends a response.
     """
 
     before_prompt: tuple[int, ...]
@@ -43,23 +43,23 @@ class Layout:
 
     @classmethod
     def of_ends(cls, tokenizer: PreTrainedTokenizerFast) -> Layout:
-        """[end] x [end] y [end], for encoder-only models from scratch.
+        """Return [end] x [end] y [end], the layout of encoder-only models from scratch.
 
-        They read the policy's tokenizer, which puts too little around a pair of texts: T5's nothing
-        before it, Llama's nothing behind it.
+        They use the policy's tokenizer, which may not add tokens at all three places: T5's adds
+        none before a pair of texts, Llama's none after it.
         """
         end = int(tokenizer.eos_token_id)
         return cls((end,), (end,), end)
 
     @property
     def name(self) -> str:
-        """For cards: in `2 x | y 1`, id 2 stands before a prompt and 1 after a response."""
+        """Text for cards: in `2 x | y 1`, id 2 precedes a prompt x, id 1 follows a response y."""
         prompt = " ".join([*map(str, self.before_prompt), "x", *map(str, self.after_prompt)])
         return f"{prompt} | y {self.end}"
 
 
 def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
-    """What stands around the texts of a family of models.
+    """Return the layout of a family of models.
 
     | family | prompt | response |
     |---|---|---|
@@ -67,7 +67,7 @@ def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
     | causal | [start] x | y end |
     | encoder | [CLS] x [SEP] | y [SEP] |
 
-    The start token is there if and only if the tokenizer itself puts one before a text.
+    The start token is present if and only if the tokenizer adds one before a text.
     """
     if family == "encoder":
         return _encoder_only_layout(tokenizer)
@@ -77,41 +77,41 @@ def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
 
 
 def _start_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """The start token, where the tokenizer adds one; asked by use, as settings may lie."""
+    """Return the start token if the tokenizer adds one, tested by use, not by its settings."""
     start = tokenizer.bos_token_id
     first = tokenizer("a", verbose=False).input_ids[:1]
     return (int(start),) if start is not None and first == [start] else ()
 
 
 def _encoder_only_layout(tokenizer: PreTrainedTokenizerFast) -> Layout:
-    """What the tokenizer puts around a pair of texts: [CLS] x [SEP] y [SEP] for BERT.
+    """Return the tokenizer's layout of a pair of texts: [CLS] x [SEP] y [SEP] for BERT.
 
-    One that puts nothing there lends its end token to all places.
+    If the tokenizer adds no tokens, the end token is used at all places.
 
     Raises:
-        ModelError: A pair has no place for one of them.
+        ModelError: The tokenizer adds tokens at some places only.
     """
     (text,) = tokenizer(["a"], add_special_tokens=False).input_ids
     (pair,) = tokenizer(["a"], ["a"]).input_ids
     if pair == [*text, *text] and tokenizer.eos_token_id is not None:
         return Layout.of_ends(tokenizer)
     size = len(text)
-    places = [i for i in range(len(pair) - size + 1) if pair[i : i + size] == text]
-    if size and len(places) == 2:
-        first, second = places
+    positions = [i for i in range(len(pair) - size + 1) if pair[i : i + size] == text]
+    if size and len(positions) == 2:
+        first, second = positions
         before, after = pair[:first], pair[first + size : second]
         if before and after and len(rest := pair[second + size :]) == 1:
             return Layout(tuple(before), tuple(after), int(rest[0]))
     raise ModelError(
-        f"a pair of texts gets no special token before, between and behind them from the tokenizer "
-        f"{type(tokenizer).__name__} ({pair}), an encoder-only model needs them; give a folder "
+        f"the tokenizer {type(tokenizer).__name__} does not put special tokens before, between and "
+        f"after a pair of texts ({pair}), which an encoder-only model needs; give a folder "
         "whose tokenizer.json has the model's post-processor"
     )
 
 
 @dataclass(frozen=True)
 class Template:
-    """What must agree wherever a model is used; stored in its card and checked at load."""
+    """Identity of an encoder; it is stored in the model's card and checked on load."""
 
     max_prompt_tokens: int
     max_response_tokens: int
@@ -123,24 +123,24 @@ class Template:
     version: int = 1
 
     def to_json(self) -> dict[str, int | str]:
-        """The template as plain JSON."""
+        """Return the template as plain JSON."""
         return asdict(self)
 
 
 class Encoder:
-    """Token ids of prompts and responses for one tokenizer and one template.
+    """Converts prompts and responses to token ids for one tokenizer and one template.
 
     Args:
-        tokenizer: The model's.
-        max_prompt_tokens: Special ones included.
-        max_response_tokens: The end token not counted.
-        family: Of the model.
-        chat: Whether prompts are written in the tokenizer's chat template.
-        ends: Whether the tokenizer's end token stands in all places, see `Layout.of_ends`.
-        key: The parameter that names the model, for messages.
+        tokenizer: Tokenizer of the model.
+        max_prompt_tokens: Largest number of prompt tokens, special tokens included.
+        max_response_tokens: Largest number of response tokens, without the end token.
+        family: Family of the model.
+        chat: Whether to use the tokenizer's chat template.
+        ends: Whether to use the layout `Layout.of_ends`.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: The chat template cannot be used, or the family has none.
+        ModelError: The chat template is not supported, or the family has none.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Encoder:
                     "causal models have chat templates: set sft.chat_template to none"
                 )
             self.chat = ChatTemplate(tokenizer, max_prompt_tokens, key)
-            self.layout = Layout((), (), self.chat.end)  # the template writes its own start token
+            self.layout = Layout((), (), self.chat.end)  # the template contains the start token
         self.pad_id = int(tokenizer.pad_token_id)
         self.eos_id = self.layout.end
         self._known: dict[str, list[int]] | None = None
@@ -178,26 +178,26 @@ class Encoder:
 
     @property
     def max_tokens(self) -> int:
-        """Of the longest row: a prompt and, for the joint comparator, two responses."""
+        """Largest number of tokens in a row: a prompt and two responses (joint comparator)."""
         return self.template.max_prompt_tokens + 2 * (self.template.max_response_tokens + 1)
 
     @property
     def shortest_prompt(self) -> int:
-        """Tokens of a prompt of which no word is left."""
+        """Number of tokens of an empty prompt."""
         if self.chat:
             return self.chat.shortest
         return max(1, len(self.layout.before_prompt) + len(self.layout.after_prompt))
 
     def prompts(self, texts: Sequence[str], at_most: int | None = None) -> list[list[int]]:
-        """Ids of each prompt, trimmed left.
+        """Return the ids of each prompt, trimmed from the left.
 
-        A prompt without any token is read as the end token alone: something must stand before a
-        response's first token, and the end token is what texts follow in pretraining.
+        A prompt without tokens becomes the end token: a token must precede a response, and in
+        pretraining texts follow the end token.
 
         Args:
-            texts: Prompts.
-            at_most: Tokens with the special ones, from `shortest_prompt` to `max_prompt_tokens`,
-                which it is by default.
+            texts: Texts of the prompts.
+            at_most: Largest number of tokens, special tokens included, from `shortest_prompt` to
+                `max_prompt_tokens`; None: `max_prompt_tokens`.
         """
         if self.chat:
             return self.chat.prompts(texts, at_most)
@@ -208,41 +208,41 @@ class Encoder:
         return [row or [self.eos_id] for row in rows]
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each response and the end token; never cut, see `fits`."""
+        """Return the ids of each response with the end token; not trimmed, see `fits`."""
         return [[*ids, self.eos_id] for ids in self._ids(texts)]
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each response has at most `max_response_tokens` tokens (the end not counted)."""
+        """Return whether each response has at most `max_response_tokens` tokens without the end."""
         limit = self.template.max_response_tokens
         return [len(ids) <= limit for ids in self._ids(texts)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Texts of generated ids, without special tokens."""
+        """Convert generated ids to texts without special tokens."""
         return list(
             self.tokenizer.batch_decode(
                 [list(row) for row in rows],
                 skip_special_tokens=True,
-                clean_up_tokenization_spaces=False,  # it would move spaces before punctuation
+                clean_up_tokenization_spaces=False,  # would change spaces before punctuation
             )
         )
 
     def remembering(self) -> Encoder:
-        """This encoder, but it keeps the ids of the texts that it reads.
+        """Return a copy of this encoder that caches the ids of texts.
 
-        For texts that are read again and again, such as validation pairs and test pools. Prompts in
-        a chat template are not kept.
+        Use it for texts that are encoded repeatedly, such as validation pairs and test pools.
+        Prompts in a chat template are not cached.
         """
         other = copy(self)
         other._known = {}
         return other
 
     def reads_like(self, other: Encoder) -> bool:
-        """Whether both give equal ids for every text."""
-        mine, its = self.tokenizer, other.tokenizer
+        """Return whether both encoders give equal ids for every text."""
+        tokenizer, other_tokenizer = self.tokenizer, other.tokenizer
         return (
             self.template == other.template
-            and mine.all_special_ids == its.all_special_ids
-            and mine.backend_tokenizer.to_str() == its.backend_tokenizer.to_str()
+            and tokenizer.all_special_ids == other_tokenizer.all_special_ids
+            and tokenizer.backend_tokenizer.to_str() == other_tokenizer.backend_tokenizer.to_str()
         )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -256,14 +256,14 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Padded:
-    """Right-padded ids (…, L), long, and their mask (…, L), bool: True at real tokens."""
+    """Right-padded token ids (…, L), long, and their mask (…, L), bool, True at real tokens."""
 
     ids: Tensor
     mask: Tensor
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> Padded:
-    """Right-pad rows to the longest of them, or to `length`."""
+    """Right-pad rows to the longest row, or to `length`."""
     lengths = torch.tensor(list(map(len, rows)))
     longest = int(lengths.max()) if length is None else length
     mask = torch.arange(longest) < lengths[:, None]
@@ -273,7 +273,7 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -
 
 
 def vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Sixteen hex digits that differ between tokenizers that give different ids."""
+    """Return a hash of the tokenizer's vocabulary, 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
     for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
         digest.update(f"{index}:{token}\n".encode())

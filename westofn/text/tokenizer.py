@@ -1,4 +1,4 @@
-"""Tokenizers: trained here for models from scratch, loaded for pretrained ones."""
+"""Tokenizers: training for models from scratch, loading for pretrained models."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from westofn.hub import is_local
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
-# A word keeps the space before it, so that decoding gives the text back exactly.
+# A word includes the space before it, so that decoding restores the text exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
 
 def train_tokenizer(
     texts: Iterable[str], kind: Literal["words", "bytes"], vocabulary: int
 ) -> PreTrainedTokenizerFast:
-    """Train a tokenizer whose ids 0, 1, 2 are padding, end and unknown.
+    """Train a tokenizer with ids 0, 1, 2 for padding, end and unknown.
 
     Args:
-        texts: What it learns from, prompts and responses alike.
-        kind: `words` has one token a word (unknown words become `<unk>`); `bytes` is byte-level
-            BPE, which can spell any text.
-        vocabulary: The largest number of tokens, special ones included.
+        texts: Training texts, prompts and responses.
+        kind: `words` has one token per word (unknown words become `<unk>`); `bytes` is byte-level
+            BPE, which can encode any text.
+        vocabulary: Largest number of tokens, special tokens included.
     """
     trainer: trainers.Trainer
     if kind == "words":
@@ -60,15 +60,15 @@ def train_tokenizer(
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer that was saved beside a model of this project.
+    """Load the tokenizer of a model that this project saved.
 
-    AutoTokenizer would rebuild it by the model's family and corrupt a home-made one.
+    AutoTokenizer would rebuild it by the model's type, which corrupts tokenizers trained here.
     """
     if not (path / "tokenizer.json").is_file():
         raise ModelError(f"{path} has no tokenizer.json; rerun the stage that writes this model")
     try:
         tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(path)
-    except Exception as error:  # the tokenizers library raises nothing narrower
+    except Exception as error:  # the tokenizers library raises plain exceptions
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"{path}: tokenizer.json cannot be read ({reason}); rerun the stage that writes this "
@@ -78,9 +78,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def load_pretrained_tokenizer(name: str, key: str = "sft.model") -> PreTrainedTokenizerFast:
-    """The tokenizer of a pretrained model, by path or hub name; needs an end token.
+    """Load the tokenizer of a pretrained model with an end token.
 
-    One without a padding token pads with the end token: what is padding is said by masks alone.
+    A tokenizer without padding token gets the end token for padding, which masks mark anyway.
     """
     tokenizer = load_fast_tokenizer(name, key)
     if tokenizer.eos_token is None:
@@ -94,19 +94,19 @@ def load_pretrained_tokenizer(name: str, key: str = "sft.model") -> PreTrainedTo
 
 
 def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
-    """The tokenizer that belongs to a pretrained model, whatever special tokens it has.
+    """Load the tokenizer of a pretrained model, with any special tokens.
 
     Args:
         name: A folder, or a name on the hub.
-        key: The parameter that a message says to mend.
+        key: Name of the parameter in error messages.
 
     Raises:
-        ModelError: It cannot be found, reached or read, or it is not a fast tokenizer.
+        ModelError: The tokenizer cannot be found or read, or it is not a fast tokenizer.
     """
     local = is_local(name, key)
     folder = Path(name)
     if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-        # transformers would make up a vocabulary of a hundred tokens.
+        # transformers would create a vocabulary of about a hundred tokens.
         raise ModelError(
             f"tokenizer of {name!r} cannot be loaded: the folder has none of "
             f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
@@ -115,7 +115,7 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(
             name, use_fast=True, local_files_only=local, trust_remote_code=False
         )
-    except Exception as error:  # the tokenizers library raises nothing narrower
+    except Exception as error:  # the tokenizers library raises plain exceptions
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"tokenizer of {name!r} cannot be loaded: {reason}; give a folder with the model's "
@@ -127,27 +127,27 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of texts without special tokens; those that a text spells out stay text.
+    """Tokenize texts without special tokens; special tokens inside a text become plain text.
 
-    A "</s>" that somebody typed must not end a prompt. Most tokenizers split it when told to; a
-    unigram model (T5's, DeBERTa's) has special tokens among its pieces and would still find them.
+    A "</s>" in a text must not end a prompt. Most tokenizers split it with split_special_tokens. A
+    unigram model (T5, DeBERTa) has special tokens among its pieces and still finds them.
     """
     if not texts:
         return []
     rows = _split_ids(tokenizer, texts)
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    spelled = [index for index, row in enumerate(rows) if not special.isdisjoint(row)]
-    if not spelled:
+    with_special = [index for index, row in enumerate(rows) if not special.isdisjoint(row)]
+    if not with_special:
         return rows
-    # Between the first and the second character of each, as no piece begins in one part of a text
-    # and ends in another; `(?=…)` finds those that overlap.
+    # Cut the text after the first character of each special token and tokenize the parts, because a
+    # piece cannot span two parts; the lookahead `(?=…)` also finds overlapping tokens.
     tokens = tokenizer.convert_ids_to_tokens(sorted(special))
     start = re.compile(f"(?={'|'.join(map(re.escape, tokens))})")
-    for index in spelled:
+    for index in with_special:
         text = texts[index]
         cuts = [0, *(match.start() + 1 for match in start.finditer(text)), len(text)]
         parts = _split_ids(tokenizer, [text[a:b] for a, b in pairwise(cuts)])
-        # A normaliser may make one of other characters; nothing is left of those.
+        # A normaliser can produce special tokens from other characters; these are removed.
         rows[index] = [token for part in parts for token in part if token not in special]
     return rows
 
@@ -160,7 +160,7 @@ def _split_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Save, and check that what comes back gives the same ids."""
+    """Save the tokenizer and check that the loaded tokenizer gives the same ids."""
     tokenizer.save_pretrained(path)
     probe = tokenizer.decode(list(range(min(len(tokenizer), 512))), skip_special_tokens=True)
     before = tokenizer(probe, add_special_tokens=False).input_ids

@@ -1,4 +1,4 @@
-"""The moving average of a model's weights that validation sees and that is kept (ADR 15)."""
+"""Moving average of a model's weights; it is validated and saved (ADR 15)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class MovingAverage(nn.Module, Generic[Module]):
-    """An average that follows a model; frozen weights are the model's own, so LoRA's is small.
+    """Exponential moving average of a model's trained weights; frozen weights are shared.
 
     Attributes:
-        module: The average, to be used like the model; in no optimiser.
-        updates: How often it followed, a scalar.
+        module: Module with the averaged weights; it is not in an optimiser.
+        updates: Number of updates, a scalar.
     """
 
     module: Module
@@ -30,17 +30,17 @@ class MovingAverage(nn.Module, Generic[Module]):
 
     @torch.no_grad()
     def follow(self, model: Module) -> None:
-        """One step with a decay that warms up, min(decay, (1 + t) / (10 + t)); the first copies.
+        """Update the average with decay min(decay, (1 + t) / (10 + t)); the first update copies.
 
-        With a constant decay a checkpoint of the first 1 / (1 − decay) steps is mostly the start.
+        With a constant decay, the average of the first 1 / (1 − decay) steps is mostly the start.
         """
-        both = zip(self.module.parameters(), model.parameters(), strict=True)
-        apart = [(mine, its) for mine, its in both if mine is not its]
-        average: list[Tensor] = [mine for mine, _ in apart]
-        current: list[Tensor] = [its for _, its in apart]
-        if done := int(self.updates):
-            warm = (1 + done) / (10 + done)
-            torch._foreach_lerp_(average, current, 1 - min(self.decay, warm))
+        pairs = zip(self.module.parameters(), model.parameters(), strict=True)
+        trained = [(averaged, weight) for averaged, weight in pairs if averaged is not weight]
+        average: list[Tensor] = [averaged for averaged, _ in trained]
+        current: list[Tensor] = [weight for _, weight in trained]
+        if updates := int(self.updates):
+            warm_up_decay = (1 + updates) / (10 + updates)
+            torch._foreach_lerp_(average, current, 1 - min(self.decay, warm_up_decay))
         else:
             torch._foreach_copy_(average, current)
         self.updates += 1

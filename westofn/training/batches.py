@@ -1,4 +1,4 @@
-"""Which rows stand in which batch, decided before training from the seed alone."""
+"""Batch plans: the rows of every batch, computed from the seed before training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from westofn.core.seeds import derive_seed
 def plan_batches(
     sizes: tuple[int, ...], shares: tuple[int, ...], steps: int, seed: int
 ) -> np.ndarray:
-    """Row indices of every batch of a run over several data sets laid end to end.
+    """Plan the rows of every batch of a run over several concatenated data sets.
 
-    Each data set is walked in a new random order every time it is used up, so rows differ in how
-    often they are seen by one at most.
+    Each pass over a data set has a new random order, so the numbers of uses of two rows differ by
+    one at most.
 
     Args:
-        sizes: Rows of each data set.
-        shares: Rows of each in one batch; they add up to the batch size.
+        sizes: Number of rows of each data set.
+        shares: Number of rows of each data set in one batch; the sum is the batch size.
         steps: Number of batches.
-        seed: Decides the orders.
+        seed: Seed of the orders.
 
     Returns:
-        (steps, sum(shares)) indices into the concatenation of the data sets.
+        (steps, sum(shares)), indices into the concatenated data sets.
 
     >>> plan_batches((2, 3), (1, 1), steps=4, seed=0).shape
     (4, 2)
@@ -41,7 +41,7 @@ def plan_batches(
 
 
 def split_batch(batch_size: int, synthetic_fraction: float) -> tuple[int, int]:
-    """Human and synthetic rows of one batch; at least one of each.
+    """Return the numbers of human and synthetic rows in a batch, at least one each.
 
     >>> split_batch(32, 0.5)
     (16, 16)
@@ -57,7 +57,7 @@ def _endless(size: int, length: int, seed: int) -> np.ndarray:
 
 
 class PlannedSampler:
-    """A torch sampler that walks a plan; its length is the whole run's."""
+    """A torch sampler that yields the rows of a plan; its length is that of the run."""
 
     def __init__(self, plan: np.ndarray) -> None:
         self.indices = plan.reshape(-1).tolist()

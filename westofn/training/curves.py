@@ -24,7 +24,7 @@ def logged_steps(steps: int, every: int) -> list[int]:
     evaluations, a run that goes on from one logs what it would have logged without a break.
 
     Args:
-        steps: Of the whole run.
+        steps: Optimiser steps of the whole run.
         every: An evaluation so many steps, and one at the end.
 
     >>> logged_steps(5, 2), len(logged_steps(10000, 2000))

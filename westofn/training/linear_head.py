@@ -1,8 +1,8 @@
-"""A linear reward head on frozen features, with the covariance of the policy's samples as a prior.
+"""A linear reward head on frozen features, with the covariance of the policy's samples as prior.
 
-r(x, y) = w·φ(x, y) with w ~ N(0, s·Σ_π^p): φ is what the reward head of an untrained model reads,
-Σ_π the covariance of candidates around the mean of their pool. Penalty and power are chosen by the
-calibrated loss of validation pairs. docs/method.md has the equation.
+r(x, y) = w·φ(x, y) with w ~ N(0, s·Σ_π^p). φ is the input of an untrained model's reward head, and
+Σ_π is the covariance of candidates around the mean of their pool. The calibrated loss on validation
+pairs chooses penalty and power. docs/method.md has the equation.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ from westofn.training.preference import (
 from westofn.training.start import reward_start
 
 MOST_SAMPLES = 2**14
-"""Candidates that the covariance is taken of: features of 4096 numbers are then half a GiB."""
+"""Largest number of candidates for the covariance; 4096 features then take half a GiB."""
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """What a linear head needs beside its pairs.
+    """Configuration of a linear head.
 
     Attributes:
-        powers: The prior's powers p to try; (0,) is a plain ridge penalty.
+        powers: Powers p of the prior to try; (0,) is a plain ridge penalty.
         samples: Pools of the policy; only powers above 0 need them.
-        files: What they were read from.
+        files: Files from which the samples were read.
     """
 
     powers: tuple[float, ...] = (0.0,)
@@ -71,7 +71,7 @@ class LinearHead:
     def with_prior(
         cls, candidates: Path, prompts: pl.DataFrame, powers: tuple[float, ...] = POWERS
     ) -> LinearHead:
-        """With the covariance of the samples in a table candidates."""
+        """Return a head with the covariance prior of the samples in a table candidates."""
         pools = Pools.from_frames(CANDIDATES.read(candidates), prompts)
         return cls(powers, pools, [candidates])
 
@@ -83,7 +83,7 @@ class LinearHead:
         candidates: Path,
         prompts: pl.DataFrame,
     ) -> LinearHead | None:
-        """What `student_rm` asks for; None where a network learns."""
+        """Return the head of a student with this learner and prior power; None for a network."""
         if learner == "network":
             return None
         powers = POWERS if power == "validation" else (power,)
@@ -91,7 +91,7 @@ class LinearHead:
 
     @classmethod
     def of_reference(cls, learner: str) -> LinearHead | None:
-        """The student's learner without its prior; None where a network learns."""
+        """Return a head like the student's but without the prior; None for a network."""
         return None if learner == "network" else cls()
 
 
@@ -109,24 +109,24 @@ def linear_params(section: RewardModelParams, learner: str) -> RewardModelParams
 def train_linear_head(
     name: str, pairs: TrainingPairs, linear: LinearHead, recipe: Recipe, runtime: Runtime
 ) -> TrainedReward:
-    """Fit a pointwise head on the frozen weights from which a reward model would be trained.
+    """Fit a pointwise head on frozen features of the model in which reward models start.
 
     Features are divided by their standard deviation over the texts of human training and validation
-    pairs, and the head that is returned holds that division. Those that are constant there get no
-    weight. As of a trained network, the head is scaled to the validation pairs.
+    pairs; the returned head includes the division. Constant features get weight 0. Like a trained
+    network, the head is scaled by calibration on the validation pairs.
 
     Args:
-        name: The arm's name, for errors.
-        pairs: What it learns from; validation pairs choose penalty and power.
-        linear: Powers to try, and samples of the policy.
-        recipe: Where it starts; of its parameters the readout and the loss are read.
+        name: Name of the arm in error messages.
+        pairs: Training and validation pairs; validation pairs choose penalty and power.
+        linear: Configuration of the head: powers and samples.
+        recipe: Start model, and parameters, of which read-out and loss are used.
         runtime: Hardware settings.
 
     Raises:
-        ModelError: The start cannot be loaded, or its positions end before the limits.
-        ParameterError: The loss is no cross-entropy, to whose targets a head can be fitted.
-        TrainingError: A set has no pair that fits, a power lacks samples, all candidates of every
-            pool are alike, or a feature is not finite.
+        ModelError: The start model cannot be loaded, or the limits exceed its positions.
+        ParameterError: The loss is not a cross-entropy, so a linear head cannot be fitted to it.
+        TrainingError: A set has no pair within the limits, a power lacks samples, all candidates of
+            every pool have equal features, or a feature is not finite.
     """
     origin = reward_start(recipe.start, recipe.policy, "pointwise", recipe.seed, adapted=True)
     model = RewardModel(origin.model, "pointwise", 0, recipe.params.readout)
@@ -213,7 +213,7 @@ def _labelled(
 
 
 def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:
-    """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+    """Return at most `most` candidates: smaller pools, and fewer pools if necessary."""
     each = min(pools.n_candidates, max(2, most // len(pools.prompts)))
     return pools.head(max(1, most // each)).cut(each)
 
@@ -221,7 +221,7 @@ def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:
 def _roots(
     name: str, linear: LinearHead, reader: FeatureReader, scale: Tensor
 ) -> tuple[dict[float, Tensor], int]:
-    """Roots of the prior's covariance by power, and how many candidates they were taken of."""
+    """Return power -> root of the prior's covariance, and the number of candidates used."""
     identity = {0.0: torch.eye(len(scale), dtype=torch.float64)}
     if not any(linear.powers):
         return identity, 0
@@ -234,8 +234,8 @@ def _roots(
     covariance = within_pool_covariance(features * scale)
     if not float(covariance.trace()) > 0:
         raise TrainingError(
-            f"{name}: all candidates of every pool have the same features, so that they prefer no "
-            "direction; raise sample.temperature, or set student_rm.covariance_power to 0"
+            f"{name}: all candidates of every pool have equal features, so their covariance is "
+            "zero; raise sample.temperature, or set student_rm.covariance_power to 0"
         )
     roots = identity | prior_roots(covariance, [power for power in linear.powers if power])
     chosen = {power: roots[power] for power in linear.powers}
@@ -243,7 +243,7 @@ def _roots(
 
 
 def _differences(features: Tensor) -> Tensor:
-    """(pairs, 2, width) features of chosen and rejected -> their differences."""
+    """Return chosen minus rejected of features (pairs, 2, width)."""
     return features[:, 0] - features[:, 1]
 
 

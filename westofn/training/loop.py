@@ -58,7 +58,7 @@ class Job:
         evaluate: Returns validation metrics by name, without a prefix.
         best_by: The metric whose smallest value picks the checkpoint; None keeps the last.
         evaluations: How often to evaluate.
-        seed: Of dropout.
+        seed: Seed of dropout.
         scratch: Folder for checkpoints.
         after_step: Called after every optimiser step.
         constant: Names of weights that do not change; checkpoints do not hold them.

@@ -38,7 +38,7 @@ def watchers(runtime: Runtime, name: str, live: Path | None) -> list[TrainerCall
 
     Args:
         runtime: Its `report_to` and `run_name`.
-        name: Of the model.
+        name: Name of the model.
         live: Where DVCLive's files go; None writes none.
 
     Raises:
@@ -90,11 +90,11 @@ class Watch:
 
     Args:
         runtime: Hardware settings.
-        name: Of the model.
+        name: Name of the model.
         live: See `watchers`.
         scratch: Folder for what a reporter writes beside its reports.
         model: That learns; reporters read its configuration.
-        steps: Of the whole run.
+        steps: Optimiser steps of the whole run.
         on_cpu: Whether it computes there.
     """
 

@@ -55,7 +55,7 @@ def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
     Args:
         params: The section `sft`.
         texts: What a tokenizer from scratch learns from.
-        seed: Of random weights.
+        seed: Seed of the random weights.
     """
     mixed = params.precision == "bf16"
     if params.model != "scratch":
@@ -119,7 +119,7 @@ def train_sft(
         name="sft",
         module=module,
         rows=rows,
-        collate=lambda some: _collate(some, policy.encoder.pad_id),
+        collate=lambda rows: _collate(rows, policy.encoder.pad_id),
         plan=plan_batches(
             (len(rows),), (params.batch_size,), params.steps, derive_seed(seed, "sft")
         ),

@@ -1,4 +1,4 @@
-"""Where every reward model starts: the SFT policy, another pretrained model, or random weights."""
+"""The model in which reward models start: SFT policy, another pretrained model, or scratch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from westofn.text.encoding import Encoder
 
 @dataclass(frozen=True)
 class Start:
-    """What a reward model begins with.
+    """The model and encoder with which training of a reward model starts.
 
     Attributes:
-        model: The weights.
-        encoder: How it reads text.
-        precision: What it is trained and saved in: the policy's.
+        model: Model to train.
+        encoder: Encoder of the model.
+        precision: Precision of training and of the saved model: that of the policy.
     """
 
     model: PreTrainedModel
@@ -46,19 +46,20 @@ def reward_start(
     *,
     adapted: bool = False,
 ) -> Start:
-    """What `reward_start.model` names; equal for all arms of a run.
+    """Load or build the model of `reward_start.model`; it is equal for all arms of a run.
 
     Args:
-        params: The section `reward_start`.
-        policy: Folder of the SFT policy, whose limits of prompt and response, and use of a chat
-            template, hold for any start.
-        comparator: Its rows must have room; a joint row holds two responses.
-        seed: Of what is random: all of `scratch`, or the layers that a pretrained encoder lacks
-            between its last states and the head.
-        adapted: Whether adapters alone will learn: what is frozen is loaded in its own precision.
+        params: Section `reward_start`.
+        policy: Folder of the SFT policy. Its token limits and its use of a chat template apply to
+            every start model.
+        comparator: Comparator of the reward model; rows of the joint comparator have two responses.
+        seed: Seed of random weights: all weights of `scratch`, or the layers between the last
+            states and the head that a pretrained encoder lacks.
+        adapted: Whether only adapters are trained; frozen weights are loaded in the policy's
+            precision.
 
     Raises:
-        ModelError: The policy or the named model cannot be loaded, or its positions end too early.
+        ModelError: The policy or the start model cannot be loaded, or has too few positions.
     """
     responses = COMPARATORS[comparator].responses_a_row
     if params.model == "policy":

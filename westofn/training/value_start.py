@@ -1,6 +1,6 @@
-"""Whether ppo can make its value network of a reward model, known before anything is trained.
+"""Early check whether a reward model can initialise PPO's value network.
 
-It reads the policy's tokens one by one with the reward model's weights.
+The value network reads the policy's tokens from left to right with the reward model's weights.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from westofn.text.tokenizer import load_fast_tokenizer
 
 
 def require_value_start(start: str, policy: str) -> None:
-    """Refuse a `reward_start.model` that cannot follow the policy under ppo, by its files.
+    """Refuse a `reward_start.model` that cannot initialise ppo's value network.
 
-    Of a policy from scratch the tokenizer is not there yet; then the family alone is looked at.
+    If the policy starts from scratch, its tokenizer does not exist yet; then only the family is
+    checked.
 
     Args:
-        start: `reward_start.model`.
-        policy: `sft.model`.
+        start: Value of `reward_start.model`.
+        policy: Value of `sft.model`.
 
     Raises:
-        ModelError: The start is encoder-only or has another tokenizer than `sft.model`, or one of
-            them cannot be found or reached.
+        ModelError: The start model is encoder-only or has another tokenizer than `sft.model`, or
+            one of the models cannot be found.
     """
     if start in ("policy", "scratch"):
         return
@@ -32,31 +33,31 @@ def require_value_start(start: str, policy: str) -> None:
     if family_of(start, config, key) == "encoder":
         raise encoder_only(config.model_type)
     if policy != "scratch":
-        ours = vocabulary_digest(load_fast_tokenizer(policy, "sft.model"))
-        require_same_tokens(ours, vocabulary_digest(load_fast_tokenizer(start, key)))
+        policy_vocabulary = vocabulary_digest(load_fast_tokenizer(policy, "sft.model"))
+        require_same_tokens(policy_vocabulary, vocabulary_digest(load_fast_tokenizer(start, key)))
 
 
 def encoder_only(model_type: str) -> ModelError:
-    """What is wrong with an encoder."""
+    """Return the error for an encoder-only reward model."""
     return ModelError(
-        f"rlhf: the reward model is an encoder-only {model_type}, "
-        "of which ppo can make no value network: it needs one that reads from left to right; "
+        f"rlhf: the reward model is an encoder-only {model_type}, but ppo's value network must "
+        "read from left to right; "
         "set rlhf.algorithm to rloo, or reward_start.model to policy"
     )
 
 
-def require_same_tokens(ours: str, theirs: str) -> None:
-    """Refuse a reward model of another vocabulary than the policy's.
+def require_same_tokens(policy: str, reward_model: str) -> None:
+    """Refuse a reward model whose vocabulary differs from the policy's.
 
     Args:
-        ours: The policy's, see `encoding.vocabulary_digest`.
-        theirs: The reward model's.
+        policy: Hash of the policy's vocabulary, see `encoding.vocabulary_digest`.
+        reward_model: Hash of the reward model's vocabulary.
 
     Raises:
-        ModelError: They differ.
+        ModelError: The vocabularies differ.
     """
-    if ours != theirs:
+    if policy != reward_model:
         raise ModelError(
-            f"rlhf: the policy's vocabulary is {ours}, the reward model's {theirs}; ppo needs one: "
-            "set reward_start.model to policy, or rlhf.algorithm to rloo"
+            f"rlhf: the policy's vocabulary is {policy}, the reward model's is {reward_model}; ppo "
+            "needs equal ones: set reward_start.model to policy, or rlhf.algorithm to rloo"
         )

@@ -1,1 +1,1 @@
-"""Choice of settings by validation data alone; test metrics are neither computed nor read."""
+"""Choice of settings by validation data; test metrics are neither computed nor read."""

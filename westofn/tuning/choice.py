@@ -1,4 +1,4 @@
-"""Which setting is best on validation pairs, and what that is worth."""
+"""Ranking of filter settings by validation pairs, and the significance of the best one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from westofn.tuning.grid import KEEP_ALL, Setting
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting and the student that it gave.
+    """A setting and the metrics of its student.
 
     Attributes:
         setting: Thresholds of the filter.
         pairs_kept: Synthetic pairs that the filter kept.
-        accuracy: Of the student on human validation pairs.
-        loss: Its calibrated loss on them.
+        accuracy: Accuracy of the student on human validation pairs.
+        loss: Calibrated loss of the student on these pairs.
     """
 
     setting: Setting
@@ -28,17 +28,17 @@ class Trial:
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Best first: accuracy, then the loss, then the most pairs, then the smallest quantiles."""
+    """Sort trials: highest accuracy, lowest loss, most pairs kept, smallest quantiles."""
     return sorted(
         trials, key=lambda trial: (-trial.accuracy, trial.loss, -trial.pairs_kept, trial.setting)
     )
 
 
 def noise(first: float, second: float, pairs: int) -> float:
-    """Half-width of the 95 % interval of a difference of two accuracies on `pairs` pairs.
+    """Return the half-width of the 95 % interval of the difference of two accuracies.
 
-    The two are taken as independent. They are of the same pairs, on which students mostly agree,
-    so that this is rather too wide than too narrow.
+    It treats the accuracies as independent. They are measured on the same `pairs` pairs, on which
+    students mostly agree, so the interval is conservative.
 
     >>> round(noise(0.5, 0.5, 200), 3)  # 1.96 × sqrt(2 × 0.25 / 200)
     0.098
@@ -48,22 +48,22 @@ def noise(first: float, second: float, pairs: int) -> float:
 
 
 def reading(best_first: Sequence[Trial], pairs: int) -> str:
-    """One line: whether the winner is told apart from keeping all pairs.
+    """Return a sentence on whether the best setting differs from keeping all pairs.
 
     Args:
-        best_first: As `ranked` returns them; KEEP_ALL is among them.
-        pairs: Validation pairs.
+        best_first: Result of `ranked`, including KEEP_ALL.
+        pairs: Number of validation pairs.
     """
     winner = best_first[0]
     keep_all = next(trial for trial in best_first if trial.setting == KEEP_ALL)
     if winner is keep_all:
-        return "Keeping all pairs is best on validation: nothing speaks for a filter."
+        return "Keeping all pairs is best on validation: there is no evidence for a filter."
     gain = winner.accuracy - keep_all.accuracy
     half = noise(winner.accuracy, keep_all.accuracy, pairs)
-    against = f"{winner.setting}: {points(gain)} points against keeping all pairs"
+    comparison = f"{winner.setting}: {points(gain)} points against keeping all pairs"
     if gain <= half:
-        return f"{against}, within noise (±{percent(half)}): not told apart from it."
+        return f"{comparison}, within noise (±{percent(half)}): not significantly different."
     return (
-        f"{against}, outside the noise of one comparison (±{percent(half)}); the best of "
-        f"{len(best_first)} looks better than it is."
+        f"{comparison}, outside the noise of one comparison (±{percent(half)}); the best of "
+        f"{len(best_first)} settings is biased upwards."
     )

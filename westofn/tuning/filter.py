@@ -1,7 +1,7 @@
-"""Choice of the filter's thresholds, as in the paper: by the student's validation accuracy.
+"""Choice of the filter's thresholds by the student's validation accuracy, as in the paper.
 
-Every setting is an experiment up to the student and no further, so no test metric is computed. What
-is read of it is the student's card and the filter's account.
+Every setting is a DVC experiment that ends with the student, so no test metric is computed. The
+results come from the student's card and the filter's summary.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PREFERENCES = "data/prepared/preferences.parquet"
 
 @dataclass(frozen=True)
 class Tuned:
-    """All trials, best first, and what they were measured on.
+    """All trials, best first, and the size of the validation data.
 
     Attributes:
-        trials: Best first.
-        pairs: Human validation pairs that the student could read.
+        trials: Trials, best first.
+        pairs: Number of human validation pairs within the student's limits.
         about: Whether `pairs` is an estimate, see `validation_pairs`.
     """
 
@@ -41,31 +41,31 @@ class Tuned:
 
     @property
     def winner(self) -> Trial:
-        """The best one."""
+        """The best trial."""
         return self.trials[0]
 
     @property
     def reading(self) -> str:
-        """One line: whether the winner is told apart from keeping all pairs."""
+        """Sentence on whether the best setting differs from keeping all pairs."""
         return reading(self.trials, self.pairs)
 
 
 def try_settings(settings: Sequence[Setting], iteration: str, jobs: int, console: Console) -> Tuned:
     """Train a student for every setting.
 
-    The first runs alone: what all of them need comes from the cache afterwards, but for stages of
-    dvc.lock whose outputs a clone lacks (`dvc repro` or `dvc pull` first). The experiments are
-    removed when they were read, since metrics.json in them is the last commit's and says nothing of
-    them; DVC's cache keeps what they trained.
+    The first experiment runs alone, and the others take shared stages from the cache. Outputs of
+    dvc.lock that the clone lacks are an exception: run `dvc repro` or `dvc pull` first. The
+    experiments are removed after reading, because their metrics.json is that of the last commit;
+    DVC's cache keeps the trained models.
 
     Args:
-        settings: With the one that keeps all pairs.
-        iteration: Whose student, such as k1.
-        jobs: Experiments at a time.
-        console: Where progress goes.
+        settings: Settings to try, including KEEP_ALL.
+        iteration: Iteration of the student, such as k1.
+        jobs: Number of experiments at a time.
+        console: Console for progress.
 
     Raises:
-        ExperimentError: An experiment failed; the others' results are in the cache.
+        ExperimentError: An experiment failed; results of the others are in the cache.
     """
     experiments = {_name(setting, iteration): setting for setting in settings}
     todo = [
@@ -93,10 +93,10 @@ def try_settings(settings: Sequence[Setting], iteration: str, jobs: int, console
 
 
 def validation_pairs(rows: int, facts: Mapping[str, Any]) -> tuple[int, bool]:
-    """How many validation pairs the student could read, and whether that is an estimate.
+    """Return the number of validation pairs within the limits, and whether it is an estimate.
 
-    Pairs with too long a response are dropped. The card counts those of the training pairs alone;
-    the same share is taken of the validation pairs.
+    Pairs with a response that is too long are dropped. The card counts only dropped training pairs;
+    the estimate assumes the same share for validation pairs.
 
     >>> validation_pairs(600, {"human_pairs": 500, "human_dropped_too_long": 0})
     (600, False)
@@ -108,7 +108,7 @@ def validation_pairs(rows: int, facts: Mapping[str, Any]) -> tuple[int, bool]:
 
 
 def print_tuned(tuned: Tuned, console: Console) -> None:
-    """Print the trials as a table and what they say; fits 80 columns."""
+    """Print the trials as a table and the conclusion, in 80 columns."""
     console.print(tuned_table(tuned))
     about = "About " if tuned.about else ""
     basis = f"{about}{tuned.pairs:,} validation pairs, 95 % binomial intervals; one training seed."
@@ -117,7 +117,7 @@ def print_tuned(tuned: Tuned, console: Console) -> None:
 
 
 def tuned_table(tuned: Tuned) -> Table:
-    """A row a setting, best first."""
+    """Build a table with one row per setting, best first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("rank", "quantile", "likelihood\nquantile", "pairs\nkept"):
         table.add_column(head, justify="right")
@@ -151,12 +151,12 @@ def _trial(setting: Setting, facts: Mapping[str, Any], revision: str, iteration:
 
 
 def _facts(revision: str, path: str, key: str | None = None) -> dict[str, Any]:
-    """A JSON object of an experiment, or the one under a key of it."""
-    found = json.loads(read_output(revision, path))
+    """Read a JSON object of an experiment, or the object under one of its keys."""
+    facts = json.loads(read_output(revision, path))
     if key is not None:
-        found = found[key]
-    assert isinstance(found, dict)
-    return found
+        facts = facts[key]
+    assert isinstance(facts, dict)
+    return facts
 
 
 def _validation_rows(revision: str) -> int:

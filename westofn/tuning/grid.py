@@ -1,4 +1,4 @@
-"""The settings of the filter that are tried."""
+"""The grid of filter settings to try."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from westofn.errors import ParameterError
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """Thresholds of the filter, as in params.yaml; ordered by the first, then the second."""
+    """Thresholds of the filter, as in params.yaml; ordered lexicographically."""
 
     quantile: float
     likelihood_quantile: float
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Dotted key of params.yaml -> value."""
+        """Return dotted key of params.yaml -> value."""
         return {
             "filter.quantile": self.quantile,
             "filter.likelihood_quantile": self.likelihood_quantile,
@@ -31,22 +31,22 @@ KEEP_ALL = Setting(0.0, 0.0)
 
 
 def parse_quantiles(text: str, option: str) -> tuple[float, ...]:
-    """Comma-separated quantiles.
+    """Parse comma-separated quantiles.
 
     Args:
-        text: Such as `0,0.5,0.9`.
-        option: What to call it in a message.
+        text: Text such as `0,0.5,0.9`.
+        option: Name of the option in error messages.
 
     Raises:
-        ParameterError: Not a number, out of [0, 1), or the same one twice.
+        ParameterError: A value is not a number, lies outside [0, 1), or occurs twice.
 
     >>> parse_quantiles("0, 0.5,0.9", "--quantiles")
     (0.0, 0.5, 0.9)
     """
-    found: list[float] = []
+    quantiles: list[float] = []
     for part in text.split(","):
         try:
-            value = float(part) + 0.0  # no minus before zero
+            value = float(part) + 0.0  # converts -0 to 0
         except ValueError:
             raise ParameterError(
                 f"{option}: {part.strip()!r} in {text!r} is not a number; needs numbers with "
@@ -56,14 +56,14 @@ def parse_quantiles(text: str, option: str) -> tuple[float, ...]:
             raise ParameterError(
                 f"{option}: {part.strip()} is out of range, needs 0 ≤ quantile < 1 (0 keeps all)"
             )
-        if value in found:
+        if value in quantiles:
             raise ParameterError(f"{option}: {value:g} occurs twice in {text!r}; remove one")
-        found.append(value)
-    return tuple(found)
+        quantiles.append(value)
+    return tuple(quantiles)
 
 
 def grid(quantiles: tuple[float, ...], likelihood_quantiles: tuple[float, ...]) -> list[Setting]:
-    """All combinations, smallest first, and always the one that keeps all pairs.
+    """Return all combinations and KEEP_ALL, sorted.
 
     >>> [str(setting) for setting in grid((0.5,), (0.0,))]
     ['quantile 0, likelihood quantile 0', 'quantile 0.5, likelihood quantile 0']

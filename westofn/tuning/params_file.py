@@ -1,4 +1,4 @@
-"""New values in params.yaml; every other byte stays as it is."""
+"""Change values in params.yaml without changing any other byte."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _COMMENT = re.compile(r" +(?=#)")
 
 
 def set_values(path: Path, values: Mapping[str, float]) -> bool:
-    """Write values into a YAML file; returns whether that changes it.
+    """Write values into a YAML file; return whether the file changed.
 
     Args:
-        path: The file.
-        values: Dotted key -> value.
+        path: Path of the file.
+        values: Dotted key -> new value.
 
     Raises:
-        ParameterError: A key is not in the file or is no plain number there; nothing is written.
+        ParameterError: A key is missing or does not hold a plain number; nothing is written.
     """
     text = path.read_bytes().decode("utf-8")
     changed = with_values(text, values, str(path))
@@ -36,19 +36,19 @@ def set_values(path: Path, values: Mapping[str, float]) -> bool:
 
 
 def with_values(text: str, values: Mapping[str, float], where: str = "params.yaml") -> str:
-    r"""YAML text with other values of some keys; comments stay in their columns.
+    r"""Replace values in a YAML text; comments stay in their columns.
 
-    A value that is equal already stays as it is written. Dumping the loaded document would restyle
-    what is not in DVC's own style, so only the scalars themselves are replaced.
+    A value that is equal already is not rewritten. Only the scalars are replaced, because dumping
+    the document would change its style.
 
     Raises:
-        ParameterError: A key is not there or is no plain number.
+        ParameterError: A key is missing or does not hold a plain number.
 
     >>> with_values("a:\n  b: 0.0   # note\n", {"a.b": 0.25})
     'a:\n  b: 0.25  # note\n'
     """
     document = YAML().load(text)
-    spots = []
+    replacements = []
     for key, value in values.items():
         *sections, name = key.split(".")
         try:
@@ -56,19 +56,19 @@ def with_values(text: str, values: Mapping[str, float], where: str = "params.yam
             for part in sections:
                 section = section[part]
             if section[name] != value:
-                spots.append((*section.lc.value(name), value))
+                replacements.append((*section.lc.value(name), value))
             section[name] = value
         except (KeyError, TypeError, AttributeError):
             raise ParameterError(
-                f"{where}: there is no {key} to set; add it (git diff {where} shows what changed)"
+                f"{where}: key {key} is missing; add it (git diff {where} shows changes)"
             ) from None
     lines = text.splitlines(keepends=True)
-    for line, column, value in sorted(spots, reverse=True):  # earlier columns stay valid
+    for line, column, value in sorted(replacements, reverse=True):  # keeps earlier columns valid
         lines[line] = _replaced(lines[line], column, repr(value))
     changed = "".join(lines)
     if not _holds(changed, document):
         keys = " and ".join(values)
-        raise ParameterError(f"{where}: no plain number is at {keys}; set it by hand")
+        raise ParameterError(f"{where}: {keys} is not a plain number; set it by hand")
     return changed
 
 
@@ -80,9 +80,9 @@ def _holds(text: str, document: Any) -> bool:
 
 
 def _replaced(line: str, column: int, value: str) -> str:
-    """The scalar at a column replaced; a comment after it stays in its column if it can."""
-    found = _SCALAR.match(line, column)
-    end = found.end() if found else column
+    """Replace the scalar at a column; a comment after it stays in its column if possible."""
+    scalar = _SCALAR.match(line, column)
+    end = scalar.end() if scalar else column
     rest = line[end:]
     if gap := _COMMENT.match(rest):
         width = max(1, gap.end() + end - column - len(value))

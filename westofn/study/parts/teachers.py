@@ -75,7 +75,9 @@ def _comparators(lab: Lab) -> dict[ComparatorName, Ensemble]:
         )
         started = time.perf_counter()
         method = "tournament" if teacher.comparator.reads_pairs else "exact"
-        found = select(teacher, inputs.unlabeled, method=method, selector="west", seed=inputs.seed)
+        selection = select(
+            teacher, inputs.unlabeled, method=method, selector="west", seed=inputs.seed
+        )
         seconds = time.perf_counter() - started
         measured = lab.remembered(
             f"{comparator}-measured", partial(lab.measure, comparator, teacher)
@@ -86,10 +88,10 @@ def _comparators(lab: Lab) -> dict[ComparatorName, Ensemble]:
             if key in measured
         }
         facts |= {
-            "forward_passes_a_prompt": found.forward_passes // len(inputs.unlabeled.prompts),
+            "forward_passes_a_prompt": selection.forward_passes // len(inputs.unlabeled.prompts),
             "select_seconds": round(seconds, 3),
         }
-        pairs = from_selection(inputs.unlabeled, found.pairs)
+        pairs = from_selection(inputs.unlabeled, selection.pairs)
         lab.student(f"by_{comparator}", lab.labeled, pairs, note=facts)
     return teachers
 
@@ -112,8 +114,8 @@ def _ensembles(lab: Lab) -> None:
         for m, seed in enumerate(seeds)
     ]
     features = _features(members, inputs.unlabeled)
-    for name, some, weight in METHODS:
-        chosen = _select(features[:some], weight)
+    for name, members, weight in METHODS:
+        chosen = _select(features[:members], weight)
         lab.student(name, lab.labeled, from_selection(inputs.unlabeled, chosen))
     if not isinstance(inputs.judge, GoldJudge):
         return
@@ -121,8 +123,8 @@ def _ensembles(lab: Lab) -> None:
     features, gold = _features(members, deep), judge_pools(inputs.judge, deep)
     rows = np.arange(len(gold))
     for n in default_sizes(deep.n_candidates):
-        for name, some, weight in METHODS:
-            chosen = _select(features[:some, :, :n], weight)
+        for name, members, weight in METHODS:
+            chosen = _select(features[:members, :, :n], weight)
             best, worst = gold[rows, chosen.best.numpy()], gold[rows, chosen.worst.numpy()]
             lab.record(
                 "ensembles",

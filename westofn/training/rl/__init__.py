@@ -2,14 +2,14 @@
 
 | module | holds |
 |---|---|
-| tempered | the distribution that is sampled from and optimised |
-| processes | a batch divided among the processes of torchrun |
+| tempered | the policy at a temperature, which is sampled and optimised |
+| processes | division of a batch among the processes of torchrun |
 | rollout | one batch of responses with its rewards and log-probabilities |
-| networks | what is trained: policy and value network, each with its optimiser |
-| update | one batch's gradient steps |
-| probe | how far the policy is from its start |
-| checkpoint | what a killed run goes on from |
-| train | the run |
+| networks | the value network, and networks with their optimisers |
+| update | gradient steps on one batch |
+| probe | KL divergence of the policy from its start |
+| checkpoint | checkpoints to resume a killed run |
+| train | the training loop |
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Checkpoints: what a killed run goes on from, with the same result as if it had not been killed.
+"""Checkpoints of RL; a resumed run gives the same result as an uninterrupted run.
 
-RL draws no number from a generator with a state: samples and orders are keyed by seed and step, and
-dropout is off. So weights, optimisers and the records so far are all there is to keep.
+RL uses no random generator with a state: samples and orders depend on seed and step, and dropout is
+off. So a checkpoint holds only weights, optimisers and records.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Record = dict[str, float]
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        step: Batches learned from.
-        curve: One record an evaluation.
-        history: One record a batch.
+        step: Number of finished batches.
+        curve: One record per evaluation.
+        history: One record per batch.
     """
 
     step: int = 0
@@ -39,24 +39,24 @@ class State:
 
 
 def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
-    """Write `folder/step-N` under a temporary name, rename it, then drop the earlier one."""
+    """Write `folder/step-N` atomically, then remove the earlier checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     earlier = _finished(folder)
     final = folder / f"step-{state.step:08d}"
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".step-"))
     for learner in learners:
-        # What is frozen is there without a checkpoint.
+        # Frozen weights come from the start models.
         save_file(learned_weights(learner.network), temporary / f"{learner.name}.safetensors")
         torch.save(learner.optimiser.state_dict(), temporary / f"{learner.name}.optimiser.pt")
     records = {"curve": state.curve, "history": state.history}
     (temporary / "records.json").write_text(json.dumps(records), encoding="utf-8")
-    os.replace(temporary, final)  # noqa: PTH105 (a rename that may not copy)
+    os.replace(temporary, final)  # noqa: PTH105 (an atomic rename)
     for path in earlier:
         shutil.rmtree(path)
 
 
 def load_state(folder: Path, learners: Sequence[Learner]) -> State:
-    """Put the last checkpoint into the learners; a state at step 0 where there is none."""
+    """Load the last checkpoint into the learners; without one, return a state at step 0."""
     finished = _finished(folder)
     if not finished:
         return State()
@@ -66,7 +66,7 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
         with torch.no_grad():
             for name, weight in learned_weights(learner.network).items():
                 weight.copy_(saved[name])
-        # On the CPU: AdamW refuses step counts that lie on a GPU; the rest follows the weights.
+        # On the CPU: AdamW refuses step counts on a GPU; other state moves to the weights' device.
         path = last / f"{learner.name}.optimiser.pt"
         state = torch.load(path, map_location="cpu", weights_only=True)
         learner.optimiser.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What RL trains: the policy, and for PPO a value network of its own."""
+"""Networks that RL trains: the policy, and a separate value network for PPO."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from westofn.training.value_start import encoder_only, require_same_tokens
 
 
 class ValueNetwork(nn.Module):
-    """V(x, y_<t), the standardised reward to be expected, by a head on the decoder's state.
+    """Value function V(x, y_<t), the expected standardised reward: a head on the decoder's state.
 
-    A copy of the reward model, which already answers at a response's end, and needs to learn only
-    to look ahead (Stiennon et al. 2020, arXiv 2009.01325, section 3.4). Its weights are its own, so
-    that learning V leaves the policy alone.
+    It is initialised with a copy of the reward model, which already predicts the reward of complete
+    responses (Stiennon et al. 2020, arXiv 2009.01325, section 3.4). It shares no weights with the
+    policy.
     """
 
     def __init__(self, scorer: Scorer, lora: AdapterParams | None = None) -> None:
@@ -50,14 +50,14 @@ class ValueNetwork(nn.Module):
             self.head.bias.fill_(-scorer.reward_mean / scorer.reward_std)
 
     def forward(self, prompts: Padded, actions: Padded) -> Tensor:
-        """V of the state before every action.
+        """Compute V of the state before every action.
 
         Args:
-            prompts: (P, S).
-            actions: (P, K, T).
+            prompts: (P, S), token ids and mask.
+            actions: (P, K, T), token ids and mask.
 
         Returns:
-            (P, K, T) fp32; meaningless at padding.
+            (P, K, T) fp32, values; undefined at padding.
         """
         network = generator_of(self.backbone)
         with computing(self.head.weight.device, self.mixed):
@@ -71,23 +71,24 @@ class ValueNetwork(nn.Module):
 
 
 def _running_mean(hidden: Tensor) -> Tensor:
-    """Position t gets the mean of states 1 … t, as the reward model reads y_1 … y_t; 0 its own."""
-    read = hidden[:, :, 1:]
-    count = torch.arange(1, read.shape[2] + 1, device=hidden.device).view(1, 1, -1, 1)
-    return torch.cat([hidden[:, :, :1], read.cumsum(2) / count], dim=2)
+    """Return at position t > 0 the mean of states 1 … t, as in the read-out `mean` of y_1 … y_t."""
+    response_states = hidden[:, :, 1:]
+    count = torch.arange(1, response_states.shape[2] + 1, device=hidden.device).view(1, 1, -1, 1)
+    return torch.cat([hidden[:, :, :1], response_states.cumsum(2) / count], dim=2)
 
 
 def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> None:
-    """Refuse models that cannot be trained with each other.
+    """Refuse a policy and a reward model that RL cannot use together.
 
     Raises:
-        ModelError: The reward model is not pointwise; or, for ppo, encoder-only or of other tokens.
-        TrainingError: The reward model gives every response the same reward.
+        ModelError: The reward model is not pointwise; or, for ppo, it is encoder-only or has
+            another vocabulary.
+        TrainingError: The reward model gives all training responses the same reward.
     """
     scorer.require_pointwise("rlhf")
     if scorer.reward_std <= NO_SPREAD:
         raise TrainingError(
-            "rlhf: the reward model gives all its training pairs one reward, so there is "
+            "rlhf: the reward model gives all its training pairs the same reward, so there is "
             "nothing to learn from; raise reward.steps or reward.learning_rate"
         )
     if params.algorithm == "ppo":
@@ -95,20 +96,20 @@ def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> Non
 
 
 def _require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
-    """The value network reads the policy's tokens one by one with the reward model's weights."""
+    """Refuse a reward model that cannot initialise a value network over the policy's tokens."""
     if not isinstance(scorer.model.network, Generator):
         raise encoder_only(scorer.model.backbone.config.model_type)
     require_same_tokens(encoder.template.vocabulary, scorer.encoder.template.vocabulary)
 
 
 class Learner:
-    """A network with AdamW, linear warm-up, then a constant learning rate; dropout stays off.
+    """A network with AdamW, linear warm-up and a constant learning rate; dropout is off.
 
     Attributes:
-        network: The bare module.
-        module: The same, as accelerate wraps it for several processes.
-        recomputes: Whether blocks are computed again in the backward pass.
-        gradient_norm: Of the last step, before clipping.
+        network: The network.
+        module: The network, wrapped by accelerate for several processes.
+        recomputes: Whether gradient checkpointing is used.
+        gradient_norm: Norm of the last step's gradient before clipping.
     """
 
     def __init__(
@@ -125,8 +126,7 @@ class Learner:
         self.params, self.warmup_steps = params, warmup_steps
         self.gradient_norm = 0.0
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
-        # Several steps on one small batch: no weight decay, which would pull towards zero and not
-        # towards the start policy.
+        # No weight decay: it pulls towards zero and not towards the start policy.
         optimiser = torch.optim.AdamW(
             self.weights,
             params.learning_rate,
@@ -142,52 +142,52 @@ class Learner:
         self.module, self.optimiser = accelerator.prepare(network, optimiser)
 
     def warm_up(self, step: int) -> None:
-        """Set the learning rate of this network's `step`-th batch, counted from 0."""
+        """Set the learning rate for the network's batch number `step`, from 0."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step)
 
     def rate(self, step: int) -> float:
-        """The learning rate of this network's `step`-th batch, counted from 0."""
+        """Learning rate for batch number `step` of the network, from 0."""
         return self.params.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
     def descend(self, parts: Sequence[Callable[[], Tensor]], step: int) -> list[float]:
-        """One optimiser step on the sum of the losses of parts of a minibatch.
+        """Take one optimiser step on the sum of the losses of parts of a minibatch.
 
         Args:
-            parts: Each makes (1 + W,): a loss, then what to watch beside it, weighted such that the
-                sum over parts, averaged over processes, is the minibatch's.
-            step: Named in errors.
+            parts: Functions that return (1 + W,): a loss and W diagnostics, weighted so that the
+                sum over parts, averaged over processes, is the value for the minibatch.
+            step: Number of the step in error messages.
 
         Returns:
-            The minibatch's loss and what was watched.
+            Loss and diagnostics of the minibatch.
 
         Raises:
-            TrainingError: The loss or its gradient is not finite; the weights are as they were.
+            TrainingError: The loss or its gradient is not finite; the weights are unchanged.
         """
         total = torch.zeros((), device=self.accelerator.device)
-        self.module.train(self.recomputes)  # blocks ask for it; dropout is silent
-        for place, part in enumerate(parts):
-            last = place == len(parts) - 1
+        self.module.train(self.recomputes)  # recomputation needs training mode; dropout is 0
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 values = part()
                 self.accelerator.backward(values[0])
             total = total + values.detach()
         self.module.eval()
-        whole: list[float] = self.accelerator.reduce(total, "mean").tolist()
-        require_finite(f"{self.name} loss", whole[0], step)
+        means: list[float] = self.accelerator.reduce(total, "mean").tolist()
+        require_finite(f"{self.name} loss", means[0], step)
         norm = self.accelerator.clip_grad_norm_(self.weights, self.params.max_gradient_norm)
         self.gradient_norm = float(norm)
         require_finite(f"gradient norm of the {self.name} loss", self.gradient_norm, step)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        return whole
+        return means
 
 
 def require_finite(quantity: str, value: float, step: int) -> None:
-    """Refuse to go on from NaN or infinity."""
+    """Raise an error if a value is NaN or infinite."""
     if math.isfinite(value):
         return
     mend = "lower rlhf.learning_rate or raise rlhf.kl_weight in params.yaml"
     if step == 0:
-        mend += "; since nothing was learned yet, rather retrain the models that rlhf starts from"
+        mend += "; at step 0, retrain the models in which rlhf starts instead"
     raise TrainingError(f"rlhf: the {quantity} is {value} at step {step}; {mend}")

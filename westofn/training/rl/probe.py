@@ -1,4 +1,4 @@
-"""How far the policy is from its start, on the same prompts and draws at every evaluation."""
+"""KL divergence of the policy from its start, with the same prompts and seed each time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PROBE_PROMPTS = 64
 
 @torch.no_grad()
 def probe(crew: Crew, prompts: Prompts, seed: int) -> Record:
-    """Sample one response a prompt from π_T and compare the distributions along it.
+    """Sample one response per prompt from π_T and compare the token distributions.
 
     Args:
-        crew: The policy and its reference.
-        prompts: A fixed few.
-        seed: The same at every evaluation.
+        crew: Policy and reference.
+        prompts: A fixed set of prompts.
+        seed: Seed of the samples, equal at every evaluation.
 
     Returns:
-        kl: KL(π_T, π_T,start) of a whole response in nats. The sum over its positions of the exact
-            divergence of the next token, given what was drawn: unbiased, never negative up to
-            rounding, exactly 0 for equal weights.
-        entropy: Of the next token in nats, mean over positions.
-        length: Tokens of a response, the end token included.
+        kl: KL(π_T, π_T,start) of a response in nats: the sum over positions of the exact divergence
+            of the next token given the sampled prefix. It is unbiased, nonnegative up to
+            rounding, and 0 for equal weights.
+        entropy: Entropy of the next token in nats, mean over positions.
+        length: Mean number of tokens in a response, including the end token.
     """
     policy = crew.policy.policy
     encoder, device = policy.encoder, crew.accelerator.device
@@ -44,13 +44,13 @@ def probe(crew: Crew, prompts: Prompts, seed: int) -> Record:
     )
     padded = padded_prompts(encoder, prompts, device)
     divergence = entropy = 0.0
-    for some in chunks(range(len(prompts)), crew.chunk):
-        states, actions = take(padded, some), take(drawn, some)
-        now = crew.policy.log_distribution(states, actions)
+    for rows in chunks(range(len(prompts)), crew.chunk):
+        states, actions = take(padded, rows), take(drawn, rows)
+        current = crew.policy.log_distribution(states, actions)
         start = crew.reference.log_distribution(states, actions)
-        weight = now.exp() * actions.mask.unsqueeze(-1)
-        divergence += float((weight * (now - start)).sum())
-        entropy -= float((weight * now).sum())
+        weight = current.exp() * actions.mask.unsqueeze(-1)
+        divergence += float((weight * (current - start)).sum())
+        entropy -= float((weight * current).sum())
     return {
         "kl": divergence / len(prompts),
         "entropy": entropy / float(drawn.mask.sum()),

@@ -1,20 +1,20 @@
-"""How the processes that torchrun started divide a batch and put it together again."""
+"""Division of a batch among the processes of torchrun, and gathering of the results."""
 
 from __future__ import annotations
 
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from torch import Tensor
 
-__all__ = ["Accelerator", "everyones", "share_of"]
+__all__ = ["Accelerator", "gather_shares", "share_of"]
 
 
 def share_of(accelerator: Accelerator, count: int) -> range:
-    """The rows of this process among `count`, which is a multiple of the number of processes."""
+    """Return this process's rows of `count`, a multiple of the number of processes."""
     size = count // accelerator.num_processes
     return range(accelerator.process_index * size, (accelerator.process_index + 1) * size)
 
 
-def everyones(accelerator: Accelerator, own: Tensor) -> Tensor:
-    """The shares of all processes (count / processes, …) as one (count, …), in order."""
-    whole: Tensor = accelerator.gather(own.to(accelerator.device))
-    return whole
+def gather_shares(accelerator: Accelerator, share: Tensor) -> Tensor:
+    """Concatenate the shares (count / processes, …) of all processes in order, (count, …)."""
+    gathered: Tensor = accelerator.gather(share.to(accelerator.device))
+    return gathered

@@ -1,4 +1,4 @@
-"""One batch of experience: responses, their rewards, and their log-probabilities."""
+"""Rollouts: a batch of responses with rewards and log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from westofn.generation.hf import decode, sample
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
 from westofn.text.encoding import Encoder, Padded, pad
-from westofn.training.rl.processes import Accelerator, everyones, share_of
+from westofn.training.rl.processes import Accelerator, gather_shares, share_of
 from westofn.training.rl.tempered import TemperedPolicy, action_counts
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts to learn from, each with its id, which keys the randomness of its responses."""
+    """Prompts to learn from; the id of a prompt determines the random numbers of its responses."""
 
     ids: list[str]
     texts: list[str]
@@ -28,21 +28,21 @@ class Prompts:
         return len(self.ids)
 
     def take(self, rows: Sequence[int]) -> Prompts:
-        """Some of the prompts."""
+        """Return the prompts at the given rows."""
         return Prompts([self.ids[i] for i in rows], [self.texts[i] for i in rows])
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """K responses to each of P prompts; the same on every process.
+    """K responses to each of P prompts; equal on every process.
 
     Attributes:
-        prompts: (P, S).
-        actions: (P, K, T).
-        logprob: (P, K, T) log π_T when the responses were drawn, nats.
-        ref_logprob: (P, K, T) of the frozen start policy, nats.
-        reward: (P, K) standardised.
-        cut: Responses that reached the limit without an end token.
+        prompts: (P, S), token ids and mask.
+        actions: (P, K, T), token ids and mask of the responses.
+        logprob: (P, K, T), log π_T of the actions at sampling time, nats.
+        ref_logprob: (P, K, T), log-probability under the frozen start policy, nats.
+        reward: (P, K), standardised rewards.
+        cut: Number of responses that reached the token limit without an end token.
     """
 
     prompts: Padded
@@ -54,13 +54,21 @@ class Rollout:
 
     @property
     def kl(self) -> Tensor:
-        """(P, K, T) log π_T − log π_T,start: unbiased for the KL divergence, of either sign."""
+        """Estimate of the KL divergence per token, log π_T − log π_T,start, (P, K, T)."""
         return kl_per_token(self.logprob, self.ref_logprob)
 
 
 @dataclass(frozen=True)
 class Crew:
-    """Who makes a rollout, and how: `chunk` prompts go through a network at once."""
+    """Models and settings of a rollout.
+
+    Attributes:
+        policy: Policy in training.
+        reference: Frozen start policy.
+        scorer: Reward model.
+        accelerator: Accelerator of the processes.
+        chunk: Number of prompts per forward pass.
+    """
 
     policy: TemperedPolicy
     reference: TemperedPolicy
@@ -71,75 +79,75 @@ class Crew:
 
 @torch.no_grad()
 def roll_out(crew: Crew, prompts: Prompts, *, per_prompt: int, seed: int) -> Rollout:
-    """Sample, score, and look up log-probabilities; processes share the work and the result.
+    """Sample responses, score them, and compute log-probabilities, divided among processes.
 
-    A response that the limit cut is scored as it stands.
+    A response that reached the token limit is scored without change.
 
     Args:
-        crew: See Crew.
+        crew: Models and settings.
         prompts: P prompts, a multiple of the number of processes.
-        per_prompt: K.
-        seed: Of this batch's samples.
+        per_prompt: Number K of responses per prompt.
+        seed: Seed of the batch's samples.
     """
     accelerator, policy = crew.accelerator, crew.policy.policy
-    own = share_of(accelerator, len(prompts))
-    mine = prompts.take(own)
+    rows = share_of(accelerator, len(prompts))
+    share = prompts.take(rows)
     samples = sample(
         policy,
-        mine.texts,
-        mine.ids,
+        share.texts,
+        share.ids,
         indices=range(per_prompt),
         temperature=crew.policy.temperature,
         seed=seed,
     )
-    rewards = standardised_rewards(crew.scorer, mine.texts, decode(policy, samples))
+    rewards = standardised_rewards(crew.scorer, share.texts, decode(policy, samples))
     limit = policy.encoder.template.max_response_tokens
 
-    def whole(share: Tensor) -> Tensor:
-        return everyones(accelerator, share)
+    def gather(values: Tensor) -> Tensor:
+        return gather_shares(accelerator, values)
 
     states = padded_prompts(policy.encoder, prompts, accelerator.device)
-    actions = actions_of(whole(samples.ids[..., :limit]), whole(action_counts(samples, limit)))
+    actions = actions_of(gather(samples.ids[..., :limit]), gather(action_counts(samples, limit)))
     logprob, reference = (
-        whole(in_chunks(network, take(states, own), take(actions, own), crew.chunk))
+        gather(in_chunks(network, take(states, rows), take(actions, rows), crew.chunk))
         for network in (crew.policy, crew.reference)
     )
-    cut = int(whole((~samples.stopped).sum().reshape(1)).sum())
-    return Rollout(states, actions, logprob, reference, whole(rewards), cut)
+    cut = int(gather((~samples.stopped).sum().reshape(1)).sum())
+    return Rollout(states, actions, logprob, reference, gather(rewards), cut)
 
 
 def standardised_rewards(
     scorer: Scorer, prompts: Sequence[str], responses: Sequence[Sequence[str]]
 ) -> Tensor:
-    """(reward − mean) / standard deviation, both stored with the model; (P, K) on the CPU."""
+    """Standardise rewards by the mean and standard deviation in the card, (P, K) on the CPU."""
     raw = torch.stack(score_pools(scorer, prompts, responses))[..., 0]
     return (raw - scorer.reward_mean) / scorer.reward_std
 
 
 def padded_prompts(encoder: Encoder, prompts: Prompts, device: torch.device) -> Padded:
-    """(P, S) on the device."""
+    """Encode and pad prompts, (P, S) on the device."""
     rows = pad(encoder.prompts(prompts.texts), encoder.pad_id)
     return Padded(rows.ids.to(device), rows.mask.to(device))
 
 
 def actions_of(ids: Tensor, counts: Tensor) -> Padded:
-    """The first `counts` (P, K) tokens of ids (P, K, limit), without columns of padding only.
+    """Return the first `counts` (P, K) tokens of ids (P, K, limit), without empty columns.
 
-    Two columns stay even where every response is empty: the decoder reads all but the last.
+    At least two columns remain, because the decoder reads all columns except the last.
     """
     ids = ids[..., : max(2, int(counts.max()))]
     position = torch.arange(ids.shape[-1], device=ids.device)
     return Padded(ids, position < counts.unsqueeze(-1))
 
 
-def take(rows: Padded, some: Sequence[int]) -> Padded:
-    """Some of the rows."""
-    index = torch.tensor(some, device=rows.ids.device)
-    return Padded(rows.ids[index], rows.mask[index])
+def take(padded: Padded, rows: Sequence[int]) -> Padded:
+    """Return the given rows."""
+    index = torch.tensor(rows, device=padded.ids.device)
+    return Padded(padded.ids[index], padded.mask[index])
 
 
 def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive parts of at most `size` rows.
+    """Split rows into consecutive parts of at most `size`.
 
     >>> chunks(range(5), 2)
     [range(0, 2), range(2, 4), range(4, 5)]
@@ -148,6 +156,6 @@ def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 def in_chunks(network: nn.Module, prompts: Padded, actions: Padded, size: int) -> Tensor:
-    """The network's output for all prompts, a few at a time."""
+    """Return the network's output for all prompts, computed in chunks of `size` prompts."""
     parts = chunks(range(len(prompts.ids)), size)
-    return torch.cat([network(take(prompts, some), take(actions, some)) for some in parts])
+    return torch.cat([network(take(prompts, rows), take(actions, rows)) for rows in parts])

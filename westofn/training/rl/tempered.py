@@ -1,9 +1,9 @@
-"""π_T, the policy at a temperature: what responses are drawn from, and what RL optimises.
+"""π_T, the policy at temperature T, from which responses are sampled and which RL optimises.
 
-`sample` draws from softmax(logits / T) over the tokens that a text can hold, at most
-`max_response_tokens` times. The ratio, the KL penalty and the reference use exactly these
-probabilities, so that the gradient belongs to the policy that acted. A response is scored with its
-end token whether it was drawn or not, so an end token after the last allowed token is no action.
+`sample` draws from softmax(logits / T) over the allowed tokens, at most `max_response_tokens`
+times. The ratio, the KL penalty and the reference use the same probabilities, so that the gradient
+is that of the sampling policy. The reward model reads every response with an end token, drawn or
+not, so an end token after the last allowed token is not an action.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from westofn.generation.hf import Samples, never_drawn
 from westofn.models.policy import Policy
 from westofn.text.encoding import Padded
 
-_IMPOSSIBLE = -1e9  # a logit; finite, so that p log p is 0 and not NaN
+_IMPOSSIBLE = -1e9  # logit of forbidden tokens; finite, so that p log p is 0 and not NaN
 
 
 class TemperedPolicy(nn.Module):
-    """A policy's weights with π_T's log-probabilities as `forward`."""
+    """A policy whose `forward` computes log-probabilities under π_T."""
 
     def __init__(self, policy: Policy, temperature: float) -> None:
         super().__init__()
@@ -29,22 +29,22 @@ class TemperedPolicy(nn.Module):
         self._never = torch.tensor(never_drawn(policy), dtype=torch.long)
 
     def forward(self, prompts: Padded, actions: Padded) -> Tensor:
-        """The log-probability under π_T of every action.
+        """Compute the log-probability of every action under π_T.
 
         Args:
-            prompts: (P, S).
-            actions: (P, K, T), the drawn tokens, see `action_counts`.
+            prompts: (P, S), token ids and mask.
+            actions: (P, K, T), sampled tokens and mask, see `action_counts`.
 
         Returns:
-            (P, K, T) fp32 nats, 0 at padding.
+            (P, K, T) fp32, nats; 0 at padding.
         """
-        # Padding is no possible action; any possible one may stand in for it.
+        # Padding is a forbidden token, so any allowed token replaces it.
         ids = actions.ids.masked_fill(~actions.mask, self.policy.encoder.eos_id)
         chosen = chosen_logprobs(self._logits(prompts, ids), ids)
         return chosen.masked_fill(~actions.mask, 0.0)
 
     def log_distribution(self, prompts: Padded, actions: Padded) -> Tensor:
-        """The log-probability of every token at every position, (P, K, T, vocabulary)."""
+        """Compute the log-probability of every token at every position, (P, K, T, vocabulary)."""
         return self._logits(prompts, actions.ids).log_softmax(-1)
 
     def _logits(self, prompts: Padded, ids: Tensor) -> Tensor:
@@ -58,5 +58,5 @@ class TemperedPolicy(nn.Module):
 
 
 def action_counts(samples: Samples, limit: int) -> Tensor:
-    """Actions of each response, (P, K): its tokens, but not an end token after `limit` others."""
+    """Return the number of actions of each response, (P, K): its tokens, at most `limit`."""
     return samples.n_tokens.clamp_max(limit)
