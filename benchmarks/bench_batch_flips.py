@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import torch
 import typer
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import margins
 from westofn.core.selection import BestWorst, exact_best_worst
@@ -100,17 +100,16 @@ def main(
 ) -> None:
     """Print the rates of a model as it was saved, or of an fp32 one in both precisions."""
     device = set_up_torch()
-    rows = CANDIDATES.read(candidates).group_by("prompt_id", maintain_order=True)
-    pools = rows.agg(pl.col("response")).head(count)
-    texts = pools.join(PROMPTS.read(prompts), on="prompt_id", maintain_order="left")
+    pools = Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prompts)).head(count)
     scorer = load_reward_model(member_folders(rm)[0], device)
-    print(f"{pools.height} pools of {len(pools['response'][0])}, batches of 1 against 64, {device}")
+    size = f"{len(pools.prompts)} pools of {pools.n_candidates}"
+    print(f"{size}, batches of 1 against 64, {device}")
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     for precision in precisions:
         if precision == "fp32" and scorer.model.backbone.dtype == torch.bfloat16:
             continue
         scorer.model.finish(precision)
-        found = batch_flips(scorer, texts["prompt"].to_list(), pools["response"].to_list())
+        found = batch_flips(scorer, pools.prompts, pools.responses)
         print(
             f"{precision}: {found.pairs:.1%} of pairs differ; margins differ by at most "
             f"{found.largest:.2g}, their standard deviation is {found.spread:.2g}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.params.sft import SftParams

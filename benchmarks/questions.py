@@ -27,13 +27,14 @@ from torch import Tensor
 from benchmarks.map.features import PairFeatures, PoolFeatures, draw_labels, read_pairs
 from benchmarks.map.linear import Record, measure
 from benchmarks.map.worlds import World, one_thread
+from westofn.artifacts.pools import Pools
 from westofn.commands.run import run_app
 from westofn.core.intervals import mean_interval
 from westofn.core.linear_reward import fit_by_validation
 from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
+from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, GoldJudge
-from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.features import FeatureReader
 from westofn.params.whole import load_params
 
@@ -81,9 +82,9 @@ class Features:
 
         def pools_of(split: str) -> tuple[list[list[str]], PoolFeatures]:
             prompts = data.prompts.filter(pl.col("split") == split)
-            pool = Pool.from_frames(world.candidates(split, prompts, CANDIDATES), data.prompts)
-            features = reader.pools(pool.prompts, pool.responses) * human.scale
-            return pool.responses, PoolFeatures(features, judge_pool(judge, pool))
+            pools = Pools.from_frames(world.candidates(split, prompts, CANDIDATES), data.prompts)
+            features = reader.pools(pools.prompts, pools.responses) * human.scale
+            return pools.responses, PoolFeatures(features, judge_pools(judge, pools))
 
         responses, asked = pools_of("unlabeled")
         return cls(human, asked, responses, pools_of("test")[1], judge)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
@@ -37,6 +37,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         HumanData.read(prepared).held_out("autorater"),
         recipe,
         out,
+        live=LIVE,
     )
 
 

@@ -6,7 +6,7 @@ writes  data/loop/k0/rm
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params.base_rm import BaseRmParams
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
@@ -25,6 +25,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         HumanData.read(prepared).labeled_half(),
         recipe,
         out,
+        live=LIVE,
         members=params.members,
     )
 

@@ -19,6 +19,8 @@ from westofn.artifacts.atomic import refusal
 from westofn.errors import WestofnError
 
 RUNS = Path("runs")
+LIVE = Path("dvclive")
+"""Where training writes what can be followed live; see docs/training.md."""
 
 In = Annotated[Path, typer.Option(help="input, relative to the repository root")]
 Out = Annotated[Path, typer.Option(help="output, relative to the repository root")]

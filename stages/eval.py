@@ -22,6 +22,7 @@ from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pool_scores import POOL_SCORES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
@@ -49,7 +50,6 @@ def main(
     """Measure one reward model."""
     from westofn.evaluation.arms import evaluate_arm
     from westofn.evaluation.judges import load_judge
-    from westofn.evaluation.pools import Pool
     from westofn.evaluation.synthetic import SyntheticInputs, anchor_weight
     from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.models.policy import load_policy
@@ -69,7 +69,7 @@ def main(
             base=load_reward_models(base, device),
             anchor=load_anchor(base_rm, anchor_weight(pairs / "summary.json"), device),
             policy=load_policy(policy, device),
-            pool=Pool.from_frames(CANDIDATES.read(candidates), prompts),
+            pools=Pools.from_frames(CANDIDATES.read(candidates), prompts),
             pairs=PAIRS.read(pairs / "pairs.parquet"),
             nested=NESTED_PAIRS.read(pairs / "nested_pairs.parquet"),
             decisions=DECISIONS.read(synthetic / "decisions.parquet"),
@@ -79,7 +79,7 @@ def main(
         name,
         load_reward_models(rm, device),
         preferences=preferences.filter(pl.col("split") == "test"),
-        pool=Pool.from_frames(CANDIDATES.read(pool), prompts),
+        pools=Pools.from_frames(CANDIDATES.read(pool), prompts),
         judge=load_judge(world / "world.parquet", autorater, device),
         seed=load_seed(),
         synthetic=made_by,

@@ -11,6 +11,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.pairing.filters import filter_frames
@@ -22,8 +23,7 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
     """Keep the confident and likely pairs."""
     filtered = filter_frames(
         PAIRS.read(pairs / "pairs.parquet"),
-        CANDIDATES.read(candidates),
-        PROMPTS.read(prepared / "prompts.parquet"),
+        Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prepared / "prompts.parquet")),
         load_section(FilterParams),
     )
     PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")

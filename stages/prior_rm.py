@@ -9,7 +9,7 @@ What West-of-N is compared with: the same candidates, of which no pair is labell
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
@@ -31,6 +31,7 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
         human,
         recipe,
         out,
+        live=LIVE,
         linear=LinearHead.with_prior(candidates, human.prompts),
     )
 

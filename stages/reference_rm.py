@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
@@ -38,6 +38,7 @@ def main(
         human.labeled_half() if data == "hf50" else human,
         recipe,
         out,
+        live=LIVE,
         linear=LinearHead.of_reference(params.learner),
     )
 

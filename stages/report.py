@@ -1,7 +1,8 @@
 """Last, `report`: every evaluation -> metrics.json, plots, and one self-contained page.
 
 reads   data/prepared, data/eval/*, data/forecast, and of every iteration of `loop` its candidates,
-        pairs, synthetic preferences and RL curves
+        pairs, synthetic preferences and RL curves; the curves of all training, in data/loop,
+        data/reference and data/autorater
 writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/report.html
 """
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
 from westofn.params.file import load_section, load_seed
@@ -59,6 +59,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             evaluate=probe.curve_point(reference),
             scratch=folder,
             runtime=runtime,
+            live=LIVE,
         )
         found = probe.final(probe.measure(result.policy, "policy"), reference)
         found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
@@ -67,7 +68,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             write_records(result.history, metrics / "history.json")
             write_json(found, metrics / "metrics.json")
             canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
-            save_policy(result.policy, out, canaries, result.facts)
+            save_policy(result.policy, out, canaries, result.facts, result.training)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
     """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder."""
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
-    from westofn.generation.pool import Draw, sample_pool
+    from westofn.generation.sample_pools import Draw, sample_pool
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
 
@@ -60,20 +60,20 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
         How much of the pools was not used, by reason.
     """
     from westofn.execution.scratch import scratch
-    from westofn.generation.file import read_pools, score_pools
+    from westofn.generation.file import read_pools, score_candidates
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
 
     params, device = load_section(SampleParams), set_up_torch()
-    source, pools = prepared / "prompts.parquet", Path(params.path)
+    source, path = prepared / "prompts.parquet", Path(params.path)
     prompts = prompts_of(source, split)
     model = load_policy(policy, device)
-    found = read_pools(pools, prompts, params.n_candidates, model)
-    if unused := {what: count for what, count in found.counts.items() if count}:
-        typer.echo(f"sample: not used of {pools}: {unused}")
-    with scratch(name, [params.n_candidates, split], [source, policy, pools]) as folder:
-        CANDIDATES.write(score_pools(model, prompts, found, folder, name), out)
-    return found.counts
+    pools, counts = read_pools(path, prompts, params.n_candidates, model)
+    if unused := {reason: count for reason, count in counts.items() if count}:
+        typer.echo(f"sample: not used of {path}: {unused}")
+    with scratch(name, [params.n_candidates, split], [source, policy, path]) as folder:
+        CANDIDATES.write(score_candidates(model, pools, folder, name), out)
+    return counts
 
 
 def prompts_of(source: Path, split: str) -> pl.DataFrame:

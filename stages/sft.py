@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.sft import SFT
 from westofn.errors import DataError
 from westofn.params.file import load_section, load_seed
@@ -47,10 +47,11 @@ def main(prepared: In, out: Out) -> None:
             seed=seed,
             scratch=folder,
             runtime=runtime,
+            live=LIVE,
         )
         canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
         if is_first():
-            save_policy(result.policy, out, canaries, result.facts)
+            save_policy(result.policy, out, canaries, result.facts, result.curve)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ for the covariance prior of a linear head.
 
 from __future__ import annotations
 
-from stages.common import In, Out, run
+from stages.common import LIVE, In, Out, run
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
@@ -31,6 +31,7 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
         human,
         recipe,
         out,
+        live=LIVE,
         synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
         synthetic_fraction=params.synthetic_fraction,
         linear=LinearHead.of_student(

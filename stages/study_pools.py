@@ -21,10 +21,10 @@ def main(prepared: In, policy: In, out: Out) -> None:
     from westofn.artifacts.candidates import CANDIDATES
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
-    from westofn.generation.pool import Draw, sample_pool
+    from westofn.generation.sample_pools import Draw, sample_pool
     from westofn.models.policy import load_policy
     from westofn.runtime import set_up_torch
-    from westofn.study.pools import plan
+    from westofn.study.pool_plan import plan
     from westofn.training.arms import HumanData
 
     seed, sample, device = load_seed(), load_section(SampleParams), set_up_torch()

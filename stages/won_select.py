@@ -14,6 +14,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.prompts import PROMPTS
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
@@ -23,7 +24,7 @@ from westofn.params.won_select import WonSelectParams
 def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
     from westofn.models.ensemble import load_anchor, load_reward_models
-    from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
+    from westofn.pairing.frames import nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record
     from westofn.pairing.select import select
     from westofn.runtime import set_up_torch
@@ -31,17 +32,15 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     seed, params, device = load_seed(), load_section(WonSelectParams), set_up_torch()
     prompts = PROMPTS.read(prepared / "prompts.parquet")
     size = load_section(SampleParams).n_candidates
-    sampled = CANDIDATES.read(candidates)
-    pools = pools_from_frames(sampled, prompts, size)
+    pools = Pools.from_frames(CANDIDATES.read(candidates), prompts, size)
     base = load_reward_models(rm, device)
     health = None
     if rm != base_rm:
-        first = CANDIDATES.read(first_candidates)
+        first = Pools.from_frames(CANDIDATES.read(first_candidates), prompts, size)
         health = measure_round(
             base,
             load_reward_models(base_rm, device),
-            (pools, pools_from_frames(first, prompts, size)),
-            (sampled, first),
+            (pools, first),
             seed,
         )
         check_round(health, params.stop, out.parent.name)

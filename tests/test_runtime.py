@@ -11,6 +11,7 @@ from westofn.errors import ParameterError
 from westofn.runtime import Runtime, load_runtime, set_up_torch
 
 NAMES = ("WESTOFN_DEVICE", "WESTOFN_MICRO_BATCH", "OMP_NUM_THREADS")
+REPORTS = ("WESTOFN_REPORT_TO", "WESTOFN_RUN_NAME")
 SWITCH = "WESTOFN_GRADIENT_CHECKPOINTING"
 JUDGE = (
     "WESTOFN_JUDGE_URL",
@@ -22,7 +23,7 @@ JUDGE = (
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*NAMES, *JUDGE, SWITCH):
+    for name in (*NAMES, *JUDGE, *REPORTS, SWITCH):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -59,6 +60,17 @@ def test_the_judge_s_server_is_a_setting_of_the_machine(
     for name, value in zip(JUDGE, ("http://b/v1", "KEY_B", "3", "7"), strict=True):
         monkeypatch.setenv(name, value)
     assert load_runtime(path) == Runtime("", 0, 0, "http://b/v1", "KEY_B", 3, 7)
+
+
+def test_reports_are_a_setting_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text('report_to = ["tensorboard", "wandb"]\nrun_name = "seed 3"\n')
+    assert load_runtime(path) == Runtime(report_to=("tensorboard", "wandb"), run_name="seed 3")
+    monkeypatch.setenv("WESTOFN_REPORT_TO", "mlflow, trackio")
+    monkeypatch.setenv("WESTOFN_RUN_NAME", "b")
+    assert load_runtime(path) == Runtime(report_to=("mlflow", "trackio"), run_name="b")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +116,8 @@ def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.Mo
         ("threads = true", r"threads is True, needs a whole number"),
         ("threads = [2]", r"threads is \[2\], needs a whole number"),
         ("threads = ", r"is not valid TOML"),
+        ("report_to = 'wandb'", r"report_to is 'wandb', needs a list of names such as"),
+        ("report_to = [1]", r"report_to is \[1\], needs a list of names such as"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(content: str, message: str, tmp_path: Path) -> None:

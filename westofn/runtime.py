@@ -13,8 +13,11 @@ that moving to another machine does not invalidate a cache:
 | judge_key_variable | WESTOFN_JUDGE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
 | judge_workers | WESTOFN_JUDGE_WORKERS | requests to it at once | 8 |
 | judge_timeout | WESTOFN_JUDGE_TIMEOUT | seconds that one request may take | 60 |
+| report_to | WESTOFN_REPORT_TO | see docs/training.md, such as ["tensorboard"] | none |
+| run_name | WESTOFN_RUN_NAME | stands before the stage in the names of reported runs | none |
 
-The key itself is read from the environment only; a server of your own may need none.
+The key itself is read from the environment only; a server of your own may need none. In the
+environment, commas part the names of report_to.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ KEYS = (
     "judge_key_variable",
     "judge_workers",
     "judge_timeout",
+    "report_to",
+    "run_name",
 )
 
 
@@ -51,6 +56,8 @@ class Runtime:
     judge_workers: int = 0
     judge_timeout: int = 0
     gradient_checkpointing: bool = False
+    report_to: tuple[str, ...] = ()
+    run_name: str = ""
 
 
 def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
@@ -77,11 +84,23 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
         judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
         gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
+        report_to=_names("report_to", raw, path),
+        run_name=_text("run_name", raw),
     )
 
 
 def _text(key: str, raw: dict[str, object]) -> str:
     return os.environ.get(f"WESTOFN_{key.upper()}") or str(raw.get(key, ""))
+
+
+def _names(key: str, raw: dict[str, object], path: Path) -> tuple[str, ...]:
+    text = os.environ.get(f"WESTOFN_{key.upper()}")
+    value = text.split(",") if text else raw.get(key, [])
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return tuple(name.strip() for name in value)
+    raise ParameterError(
+        f'{path}: {key} is {value!r}, needs a list of names such as ["tensorboard"]'
+    )
 
 
 def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> int:

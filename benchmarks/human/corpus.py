@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +14,13 @@ from torch import Tensor
 from benchmarks.human.data import HumanTexts
 from benchmarks.human.settings import Task
 from benchmarks.kept import kept_candidates, kept_policy
+from westofn.artifacts.pools import Pools
 from westofn.core.seeds import derive_seed
-from westofn.generation.pool import Draw
+from westofn.generation.sample_pools import Draw
 from westofn.models.features import FeatureReader
 from westofn.models.policy import Policy, log_likelihood
 from westofn.params.network import Readout
 from westofn.params.sft import SftParams
-
-Pools = tuple[list[str], list[list[str]]]
-"""Prompts and the texts of each, equally many."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +128,8 @@ class Corpus:
             stored[split] = both[:, 0] - both[:, 1]
             if split == "train":
                 stored["scale"] = both.flatten(0, 1).std(0).clamp_min(1e-6)
-        stored["pools"] = reader.pools(*self.pools)
-        stored["test_pools"] = reader.pools(*self.test_pools)
+        stored["pools"] = reader.pools(self.pools.prompts, self.pools.responses)
+        stored["test_pools"] = reader.pools(self.test_pools.prompts, self.test_pools.responses)
         rows = [(prompt, [text]) for prompt, some in self.texts.stances.items() for text in some]
         texts = reader.pools([prompt for prompt, _ in rows], [pool for _, pool in rows])
         stored["stances"] = texts.view(-1, reader.width)
@@ -152,12 +149,12 @@ class Corpus:
 
     def _sampled(self, folder: Path, name: str, prompts: pl.DataFrame) -> Pools:
         if not prompts.height:
-            return [], []
+            return Pools([], [], [])
         draw = Draw(self.task.n_candidates, self.temperature, derive_seed(self.seed, "human", name))
         path = folder / f"{name}.parquet"
         description = f"{name} of seed {self.seed}"
         candidates = kept_candidates(path, self.policy, prompts, draw, description)
-        return _grouped(candidates, prompts)
+        return Pools.from_frames(candidates, prompts)
 
 
 def _both_sides(reader: FeatureReader, pairs: pl.DataFrame | None) -> Tensor:
@@ -166,14 +163,3 @@ def _both_sides(reader: FeatureReader, pairs: pl.DataFrame | None) -> Tensor:
         return torch.zeros(0, 2, reader.width, dtype=torch.float64)
     sides = zip(pairs["chosen"].to_list(), pairs["rejected"].to_list(), strict=True)
     return reader.pools(pairs["prompt"].to_list(), [list(pair) for pair in sides])
-
-
-def _grouped(candidates: pl.DataFrame, prompts: pl.DataFrame) -> Pools:
-    text_of = dict(prompts.select("prompt_id", "prompt").rows())
-    pools: dict[str, list[str]] = {}
-    ordered: Sequence[tuple[str, str]] = (
-        candidates.sort("prompt_id", "candidate_index").select("prompt_id", "response").rows()
-    )
-    for name, response in ordered:
-        pools.setdefault(text_of[name], []).append(response)
-    return list(pools), list(pools.values())

@@ -17,6 +17,7 @@ from benchmarks.human.settings import (
     prepare_of,
     task_files,
 )
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
@@ -40,7 +41,7 @@ class HumanTexts:
             too, which is false for the pairs of D_U's prompts: HF100 has them, HF50 has not. All
             are labeled where D_U has prompts of its own.
         unlabeled: Prompts of D_U (table prompts), for which the policy writes the pools.
-        pools: Pools of D_U that are human texts instead: prompts, and equally many texts of each.
+        pools: Pools of D_U that are human texts instead, equally many of each prompt.
         test_prompts: Prompts of best-of-n (table prompts).
         stances: Test prompt -> all of its human texts, in a task of kind `pools`.
         counts: Rows and prompts.
@@ -49,7 +50,7 @@ class HumanTexts:
     demonstrations: tuple[Examples, Examples]
     pairs: Mapping[str, pl.DataFrame]
     unlabeled: pl.DataFrame
-    pools: tuple[list[str], list[list[str]]] | None
+    pools: Pools | None
     test_prompts: pl.DataFrame
     stances: Mapping[str, list[str]]
     counts: dict[str, int]
@@ -168,19 +169,16 @@ def _flat(texts: Mapping[str, Sequence[str]]) -> Examples:
     return Examples([prompt for prompt, _ in rows], [text for _, text in rows])
 
 
-def _subsets(
-    texts: Mapping[str, Sequence[str]], size: int, seed: int
-) -> tuple[list[str], list[list[str]]]:
+def _subsets(texts: Mapping[str, Sequence[str]], size: int, seed: int) -> Pools:
     """SUBSETS_A_STANCE random pools of every stance that has enough texts."""
-    prompts: list[str] = []
-    pools: list[list[str]] = []
-    for prompt, some in texts.items():
-        chance = torch.Generator().manual_seed(derive_seed(seed, "human pools", prompt_id(prompt)))
-        for _ in range(SUBSETS_A_STANCE if len(some) >= size else 0):
-            order = torch.randperm(len(some), generator=chance)[:size].tolist()
-            prompts.append(prompt)
-            pools.append([some[index] for index in order])
-    return prompts, pools
+    rows: list[tuple[str, str, list[str]]] = []
+    for prompt, responses in texts.items():
+        name = prompt_id(prompt)
+        chance = torch.Generator().manual_seed(derive_seed(seed, "human pools", name))
+        for _ in range(SUBSETS_A_STANCE if len(responses) >= size else 0):
+            order = torch.randperm(len(responses), generator=chance)[:size].tolist()
+            rows.append((name, prompt, [responses[index] for index in order]))
+    return Pools.of_rows(rows)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:

@@ -110,7 +110,7 @@ def _best_random(pools: Tensor, scores: Tensor, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Judge:
+class LinearJudge:
     """A linear head on human pairs that no arm sees.
 
     Attributes:
@@ -120,7 +120,7 @@ class Judge:
     weights: Tensor
 
     @classmethod
-    def fit(cls, features: Features) -> Judge | None:
+    def fit(cls, features: Features) -> LinearJudge | None:
         """None where the task has no pairs for a judge."""
         if not len(features.autorater):
             return None
@@ -151,7 +151,7 @@ def measure_margins(margins: Tensor, features: Features) -> Record:
 
 
 def measure_arms(
-    arms: Mapping[str, LinearReward], features: Features, judge: Judge | None
+    arms: Mapping[str, LinearReward], features: Features, judge: LinearJudge | None
 ) -> dict[str, Record]:
     """What each arm's head is worth."""
     records: dict[str, Record] = {}

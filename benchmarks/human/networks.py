@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.human.corpus import Corpus, Features
 from benchmarks.human.data import PAIR_COLUMNS
-from benchmarks.human.linear import Judge, Labels, measure_margins
+from benchmarks.human.linear import Labels, LinearJudge, measure_margins
 from benchmarks.kept import trained_network
 from westofn.core.selection import exact_best_worst
 from westofn.evaluation.records import Record
@@ -43,7 +43,7 @@ class Recipe:
 
 
 def network_arms(
-    corpus: Corpus, features: Features, labels: Labels, recipe: Recipe, judge: Judge | None
+    corpus: Corpus, features: Features, labels: Labels, recipe: Recipe, judge: LinearJudge | None
 ) -> dict[str, Record]:
     """Train HF50, HF100, the teacher and its student, and measure all but the teacher.
 
@@ -105,24 +105,27 @@ def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
     """The pair of every pool of D_U of which a teacher of HF50 is surest."""
     base = arms.recipe.base
     teacher = arms.train("base", half, head=Head(base.comparator, base.planes), params=base)
-    prompts, pools = arms.corpus.pools
+    pools = arms.corpus.pools
     chosen: list[str] = []
     rejected: list[str] = []
-    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-        some = pools[start : start + PROMPTS_AT_ONCE]
-        pairs = exact_best_worst(
-            pool_margins(teacher, prompts[start : start + PROMPTS_AT_ONCE], some)
-        )
-        chosen += [pool[i] for pool, i in zip(some, pairs.best.tolist(), strict=True)]
-        rejected += [pool[i] for pool, i in zip(some, pairs.worst.tolist(), strict=True)]
-    return Preferences(prompts, chosen, rejected, [1.0] * len(prompts))
+    for start in range(0, len(pools.prompts), PROMPTS_AT_ONCE):
+        part = pools.responses[start : start + PROMPTS_AT_ONCE]
+        prompts = pools.prompts[start : start + PROMPTS_AT_ONCE]
+        pairs = exact_best_worst(pool_margins(teacher, prompts, part))
+        chosen += [pool[i] for pool, i in zip(part, pairs.best.tolist(), strict=True)]
+        rejected += [pool[i] for pool, i in zip(part, pairs.worst.tolist(), strict=True)]
+    return Preferences(pools.prompts, chosen, rejected, [1.0] * len(chosen))
 
 
-def _measure(scorer: Scorer, corpus: Corpus, features: Features, judge: Judge | None) -> Record:
+def _measure(
+    scorer: Scorer, corpus: Corpus, features: Features, judge: LinearJudge | None
+) -> Record:
     test = corpus.texts.pairs["test"]
     prompts, chosen, rejected = (test[name].to_list() for name in PAIR_COLUMNS)
     record = measure_margins(pair_margins(scorer, prompts, chosen, rejected), features)
     if judge is not None:
-        rewards = mean_rewards(Ensemble.of(scorer), *corpus.test_pools)
+        rewards = mean_rewards(
+            Ensemble.of(scorer), corpus.test_pools.prompts, corpus.test_pools.responses
+        )
         record["win_rate"] = judge.win_rate(features, rewards)
     return record

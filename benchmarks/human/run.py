@@ -23,8 +23,8 @@ from benchmarks.human.data import HumanTexts, conditions_of, read_texts
 from benchmarks.human.gold import Stance, label_correctness, stances_of
 from benchmarks.human.linear import (
     KAPPA_DRAWS,
-    Judge,
     Labels,
+    LinearJudge,
     draw_labels,
     fit_arms,
     measure_arms,
@@ -180,7 +180,7 @@ def _run_group(benchmark: Benchmark, tasks: Mapping[str, Task], seed: int) -> li
 def measure_task(name: str, model: str, corpus: Corpus, recipe: Recipe) -> Run:
     """All cells and baselines of one run."""
     features, task, texts = corpus.features(), corpus.task, corpus.texts
-    judge = Judge.fit(features)
+    judge = LinearJudge.fit(features)
     stances = stances_of(texts.stances, texts.pairs["test"])
     lab = _Measures(corpus, features, judge, stances, recipe)
     cells = [
@@ -197,7 +197,7 @@ def measure_task(name: str, model: str, corpus: Corpus, recipe: Recipe) -> Run:
 class _Measures:
     corpus: Corpus
     features: Features
-    judge: Judge | None
+    judge: LinearJudge | None
     stances: Sequence[Stance]
     recipe: Recipe
 

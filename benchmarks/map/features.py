@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.map.worlds import World
+from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import inverse_spread
+from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, GoldJudge
-from westofn.evaluation.pools import Pool, judge_pool
 from westofn.models.features import FeatureReader
 from westofn.sources.data import SourceData
 
@@ -69,20 +70,20 @@ def read_pairs(reader: FeatureReader, data: SourceData) -> PairFeatures:
     )
 
 
-def judged_pool(world: World, split: str, n_candidates: int) -> tuple[Pool, FloatArray]:
+def judged_pools(world: World, split: str, n_candidates: int) -> tuple[Pools, FloatArray]:
     """The world's candidates of D_U or of the test prompts, and gold's reward of each, (P, N)."""
     data = world.data(0.0, UNLABELED_FROM)
     prompts = data.prompts.filter(pl.col("split") == split)
-    pool = Pool.from_frames(world.candidates(split, prompts, n_candidates), data.prompts)
-    return pool, judge_pool(GoldJudge.from_frame(data.world), pool)
+    pools = Pools.from_frames(world.candidates(split, prompts, n_candidates), data.prompts)
+    return pools, judge_pools(GoldJudge.from_frame(data.world), pools)
 
 
-def read_pool(
+def read_pools(
     world: World, reader: FeatureReader, split: str, n_candidates: int, scale: Tensor
 ) -> PoolFeatures:
     """Scaled features of the candidates of a split."""
-    pool, gold = judged_pool(world, split, n_candidates)
-    return PoolFeatures(reader.pools(pool.prompts, pool.responses) * scale, gold)
+    pools, gold = judged_pools(world, split, n_candidates)
+    return PoolFeatures(reader.pools(pools.prompts, pools.responses) * scale, gold)
 
 
 def draw_labels(pairs: Tensor, count: int, seed: int) -> Tensor:

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from benchmarks.kept import trained_network
 from benchmarks.map.linear import Record, label_accuracy, measure_pool
+from westofn.artifacts.pools import Pools
 from westofn.core.metrics import accuracy
 from westofn.core.selection import BestWorst, exact_best_worst, top_bottom_pairs
 from westofn.evaluation.judges import FloatArray
-from westofn.evaluation.pools import Pool
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pair_margins, pool_margins, score_pools
-from westofn.pairing.select import Pools
 from westofn.params.reward import RewardModelParams
 from westofn.params.whole import Params
 from westofn.sources.data import SourceData
@@ -53,7 +52,7 @@ class Cell:
     labels: pl.DataFrame
     unlabeled: Pools
     unlabeled_gold: FloatArray
-    test: Pool
+    test: Pools
     test_gold: FloatArray
     seed: int
     scratch: Path

@@ -18,9 +18,9 @@ from rich.console import Console
 from benchmarks.map.features import (
     PoolFeatures,
     draw_labels,
-    judged_pool,
+    judged_pools,
     read_pairs,
-    read_pool,
+    read_pools,
 )
 from benchmarks.map.linear import differences_to, linear_arms
 from benchmarks.map.networks import ARMS, Cell, network_arms
@@ -45,7 +45,6 @@ from westofn.core.forecast import Forecast, forecast
 from westofn.core.forecast_terms import Option
 from westofn.core.seeds import derive_seed
 from westofn.models.features import FeatureReader
-from westofn.pairing.select import Pools
 from westofn.params.whole import Params, load_params
 
 N_CANDIDATES = 64
@@ -126,7 +125,9 @@ def map_params() -> Params:
 def _linear(world: World) -> list[Record]:
     reader = FeatureReader(world.policy.model, world.policy.encoder, "mean")
     ones = torch.ones(reader.width, dtype=torch.float64)
-    pools = [read_pool(world, reader, split, N_CANDIDATES, ones) for split in ("unlabeled", "test")]
+    pools = [
+        read_pools(world, reader, split, N_CANDIDATES, ones) for split in ("unlabeled", "test")
+    ]
     records = []
     for off in OFF_POLICYNESSES:
         pairs = read_pairs(reader, world.data(off, TRAIN_PAIRS))
@@ -188,8 +189,8 @@ def _forecast_record(foreseen: Forecast) -> Record:
 
 
 def _networks(world: World) -> list[Record]:
-    pool, gold = judged_pool(world, "unlabeled", N_CANDIDATES)
-    test, test_gold = judged_pool(world, "test", N_CANDIDATES)
+    pools, gold = judged_pools(world, "unlabeled", N_CANDIDATES)
+    test, test_gold = judged_pools(world, "test", N_CANDIDATES)
     records = []
     for place in (p for p in NETWORK_PLACES if p.alignment == world.alignment):
         half = place.labels // 2
@@ -199,7 +200,7 @@ def _networks(world: World) -> list[Record]:
             policy=world.policy_folder,
             data=data,
             labels=data.preferences.filter(pl.col("split") == "train").head(place.labels),
-            unlabeled=Pools(pool.prompt_ids[:half], pool.prompts[:half], pool.responses[:half]),
+            unlabeled=pools.head(half),
             unlabeled_gold=gold[:half],
             test=test,
             test_gold=test_gold,

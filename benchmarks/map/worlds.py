@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.kept import kept_candidates, kept_policy
 from westofn.core.seeds import derive_seed
-from westofn.generation.pool import Draw
+from westofn.generation.sample_pools import Draw
 from westofn.models.policy import Policy
 from westofn.params.whole import Params
 from westofn.sources.data import SourceData

@@ -78,6 +78,27 @@ def test_repro_writes_a_page_and_plots(clone: Clone) -> None:
     assert (clone.root / "data/plots/png/best_of_n.png").stat().st_size > 1000
 
 
+def test_dvc_draws_the_curves_of_every_model(clone: Clone) -> None:
+    for command in ("show", "diff"):
+        output = clone.run("dvc", "plots", command)
+        assert "failed to load" not in output
+        page = (clone.root / "dvc_plots/index.html").read_text(encoding="utf-8")
+        for model in ("k0/policy", "k0/rm", "k1/rm", "k1/policy"):
+            assert f"loop/{model}/curve.json" in page
+        for model in ("hf50", "hf100", "prior"):
+            assert f"reference/{model}/curve.json" in page
+        for title in ("Loss", "Accuracy", "Margin", "Reward in RL", "Gradient norm"):
+            assert f'"title": "{title}"' in page
+
+
+def test_what_is_written_live_is_a_metric_that_git_does_not_see(clone: Clone) -> None:
+    latest = json.loads((clone.root / "dvclive/latest/metrics.json").read_text())
+    assert latest["step"] > 0
+    assert latest["model"] in clone.run("dvc", "exp", "show", "--md")
+    assert "failed to load" not in clone.run("dvc", "metrics", "diff")
+    assert "dvclive" not in clone.run("git", "status", "--short")
+
+
 def test_synthetic_pairs_differ_from_human_ones_by_a_column_alone(clone: Clone) -> None:
     human = pl.read_parquet(clone.root / "data/prepared/preferences.parquet")
     synthetic = pl.read_parquet(clone.root / "data/loop/k1/synthetic/preferences.parquet")

@@ -10,8 +10,8 @@ import polars as pl
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
-from westofn.evaluation.pools import Pool
 from westofn.models.reward import RewardModel
 from westofn.networks.encoder_decoder import PromptStates
 from westofn.text.encoding import Padded
@@ -79,10 +79,10 @@ def candidate_frame(pools: dict[str, list[str]]) -> pl.DataFrame:
     )
 
 
-def pool_of(*values: Sequence[int]) -> Pool:
+def pool_of(*values: Sequence[int]) -> Pools:
     """Prompts p0, p1, ... whose candidates have these gold rewards."""
     pools = {f"p{row}": [text(value) for value in some] for row, some in enumerate(values)}
-    return Pool.from_frames(candidate_frame(pools), prompt_frame(list(pools)))
+    return Pools.from_frames(candidate_frame(pools), prompt_frame(list(pools)))
 
 
 def preference_frame(

@@ -10,8 +10,8 @@ from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.evaluation.arms import evaluate_arm
+from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import AutoraterJudge
-from westofn.evaluation.pools import judge_pool
 from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of, preference_frame, text
@@ -75,7 +75,7 @@ def evaluate(model, scorer, judge, **options):
         model,
         Ensemble.of(scorer),
         preferences=preferences(),
-        pool=pool_of(*VALUES),
+        pools=pool_of(*VALUES),
         judge=judge,
         seed=0,
         **options,
@@ -103,8 +103,8 @@ def test_a_pairwise_base_has_no_best_of_n_and_no_pool_scores(gold, untrained, co
 
 def test_rewards_that_the_judge_gave_before_change_nothing(gold, planted, monkeypatch):
     asked = evaluate("hf50", planted(1.0), gold)
-    rewards = judge_pool(gold, pool_of(*VALUES))
-    monkeypatch.setattr("westofn.evaluation.arms.judge_pool", None)  # it is not asked again
+    rewards = judge_pools(gold, pool_of(*VALUES))
+    monkeypatch.setattr("westofn.evaluation.arms.judge_pools", None)  # it is not asked again
     told = evaluate("hf50", planted(1.0), gold, judged=rewards)
     assert told.metrics == asked.metrics
     assert told.pool_scores.equals(asked.pool_scores)
@@ -117,7 +117,7 @@ def test_an_ensemble_is_measured_by_its_mean(gold, planted):
             "base",
             Ensemble.of(*members),
             preferences=preferences(),
-            pool=pool_of(*VALUES),
+            pools=pool_of(*VALUES),
             judge=gold,
             seed=0,
         )
@@ -199,7 +199,7 @@ def test_what_is_written_is_finite_and_the_same_at_the_second_run(
 def test_pools_in_which_all_candidates_tie_leave_on_policy_out(gold, planted):
     pool = pool_of([1, 1, 1], [2, 2, 2])
     found = evaluate_arm(
-        "hf50", Ensemble.of(planted(1.0)), preferences=preferences(), pool=pool, judge=gold, seed=0
+        "hf50", Ensemble.of(planted(1.0)), preferences=preferences(), pools=pool, judge=gold, seed=0
     )
     assert set(found.metrics) == ALL | POINTWISE | GOLD
     assert found.metrics["best_of_n_win_rate"] == 0.5

@@ -9,7 +9,7 @@ import pytest
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.core.best_of_n import best_of_n_kl
 from westofn.evaluation.best_of_n import evaluate_best_of_n, win_rates
-from westofn.evaluation.pools import judge_pool, score_pool
+from westofn.evaluation.candidate_rewards import judge_pools, model_rewards
 from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of
@@ -20,7 +20,12 @@ VALUES = [[0, 1, 2, 3], [5, 4, -1, 2], [-2, 7, 0, 4]]
 def evaluate(gold, scorer, judge="gold"):
     pool = pool_of(*VALUES)
     return evaluate_best_of_n(
-        "m", score_pool("m", Ensemble.of(scorer), pool), pool, judge_pool(gold, pool), judge, seed=0
+        "m",
+        model_rewards("m", Ensemble.of(scorer), pool),
+        pool,
+        judge_pools(gold, pool),
+        judge,
+        seed=0,
     )
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from westofn.artifacts.pair_scores import PAIR_SCORES
+from westofn.evaluation.candidate_rewards import judge_pools, model_rewards
 from westofn.evaluation.on_policy import evaluate_on_policy, on_policy_pairs
 from westofn.evaluation.pairs import score_pairs
-from westofn.evaluation.pools import judge_pool, score_pool
 from westofn.models.ensemble import Ensemble
 
 from .planted import pool_of, worth
@@ -16,7 +16,7 @@ POOL = [[0, 1, 2, 3], [5, 5, -1, 2], [-2, -2, -2, 4]]
 
 def test_pairs_stand_in_the_order_of_gold_and_ties_are_counted(gold):
     pool = pool_of(*POOL)
-    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
+    drawn = on_policy_pairs(pool, judge_pools(gold, pool), seed=0)
     # All 6 pairs of each pool of 4; one tie in p1, three in p2.
     assert drawn.ties == 1 + 3
     assert drawn.pairs.height == 3 * 6 - 4
@@ -26,10 +26,10 @@ def test_pairs_stand_in_the_order_of_gold_and_ties_are_counted(gold):
 
 def test_several_pairs_a_prompt_are_drawn_of_a_large_pool(gold):
     pool = pool_of(list(range(-8, 9)), list(range(-3, 14)))
-    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0, per_prompt=5)
+    drawn = on_policy_pairs(pool, judge_pools(gold, pool), seed=0, per_prompt=5)
     assert drawn.pairs["prompt_id"].value_counts().sort("prompt_id")["count"].to_list() == [5, 5]
-    again = on_policy_pairs(pool, judge_pool(gold, pool), seed=0, per_prompt=5)
-    other = on_policy_pairs(pool, judge_pool(gold, pool), seed=1, per_prompt=5)
+    again = on_policy_pairs(pool, judge_pools(gold, pool), seed=0, per_prompt=5)
+    other = on_policy_pairs(pool, judge_pools(gold, pool), seed=1, per_prompt=5)
     assert drawn.pairs.equals(again.pairs)
     assert not drawn.pairs.equals(other.pairs)
 
@@ -37,7 +37,7 @@ def test_several_pairs_a_prompt_are_drawn_of_a_large_pool(gold):
 @pytest.mark.parametrize(("scale", "accuracy"), [(1.0, 1.0), (0.0, 0.5), (-1.0, 0.0)])
 def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted, scale, accuracy):
     pool = pool_of(*POOL)
-    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
+    drawn = on_policy_pairs(pool, judge_pools(gold, pool), seed=0)
     scored = score_pairs("m", Ensemble.of(planted(scale)), drawn.pairs)
     found = evaluate_on_policy("m", scored, drawn, seed=0)
     keys = ("on_policy_accuracy", "on_policy_accuracy_low", "on_policy_accuracy_high")
@@ -49,8 +49,8 @@ def test_a_model_equal_to_gold_is_right_a_constant_one_half_right(gold, planted,
 
 def test_the_rewards_of_the_pool_are_those_of_the_pairs(gold, untrained):
     pool, scorer = pool_of(*POOL), untrained("pointwise")
-    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
-    by_pool = drawn.from_pool(score_pool("m", Ensemble.of(scorer), pool))
+    drawn = on_policy_pairs(pool, judge_pools(gold, pool), seed=0)
+    by_pool = drawn.from_pools(model_rewards("m", Ensemble.of(scorer), pool))
     by_pair = score_pairs("m", Ensemble.of(scorer), drawn.pairs)
     np.testing.assert_allclose(by_pool.margin, by_pair.margin, atol=1e-5)
     np.testing.assert_allclose(by_pool.reward_rejected, by_pair.reward_rejected, atol=1e-5)
@@ -59,5 +59,5 @@ def test_the_rewards_of_the_pool_are_those_of_the_pairs(gold, untrained):
 
 def test_pools_in_which_all_candidates_tie_have_no_pairs(gold):
     pool = pool_of([1, 1, 1], [2, 2, 2])
-    drawn = on_policy_pairs(pool, judge_pool(gold, pool), seed=0)
+    drawn = on_policy_pairs(pool, judge_pools(gold, pool), seed=0)
     assert (drawn.pairs.height, drawn.ties) == (0, 6)

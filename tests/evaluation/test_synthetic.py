@@ -14,7 +14,7 @@ from westofn.core.comparators import margins
 from westofn.core.selection import nested_best_worst
 from westofn.errors import DataError, ModelError
 from westofn.evaluation import synthetic
-from westofn.evaluation.synthetic import SyntheticInputs, compare_pool, evaluate_synthetic
+from westofn.evaluation.synthetic import SyntheticInputs, compare_pools, evaluate_synthetic
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import log_likelihood
 from westofn.models.scoring import pair_margins, score_pools
@@ -86,7 +86,7 @@ def west_of_n(base, policy, values=VALUES, dropped_by=None):
     return SyntheticInputs(
         base=Ensemble.of(base),
         policy=policy,
-        pool=pool,
+        pools=pool,
         pairs=selected(pool, indices[4], p_chosen[4]),
         nested=pl.concat([nested_of(pool, n, indices[n], p_chosen[n]) for n in found]),
         decisions=decisions(pool, dropped_by or [None] * len(values)),
@@ -188,13 +188,13 @@ def test_epsilon_is_measured_on_a_sample_of_prompts_where_there_are_many(
 def test_a_joint_base_is_measured_on_a_sample_of_pairs(gold, untrained, policy):
     values = [list(range(-4, 4))] * 3
     base, pool = untrained("joint"), pool_of(*values)
-    drawn, margin = compare_pool(Ensemble.of(base), pool, seed=0)
+    drawn, margin = compare_pools(Ensemble.of(base), pool, seed=0)
     assert margin.shape == (3, synthetic.JOINT_PAIRS_PER_PROMPT)
     assert (drawn.first < drawn.second).all()
     inputs = SyntheticInputs(
         base=Ensemble.of(base),
         policy=policy,
-        pool=pool,
+        pools=pool,
         pairs=selected(pool, [(7, 0), (0, 7), (6, 1)], [0.9, 0.8, 0.7]),
         nested=nested_of(pool, 8, [(7, 0), (0, 7), (6, 1)], [0.9, 0.8, 0.7]),
         decisions=decisions(pool, [None] * 3),
@@ -212,8 +212,8 @@ def test_an_ensembles_margins_of_a_pool_are_the_members_mean(comparator, untrain
     one, two = untrained(comparator), untrained(comparator)
     with torch.no_grad():
         two.model.head.weight.mul_(-0.5)
-    both = [compare_pool(Ensemble.of(member), pool, seed=0)[1] for member in (one, two)]
-    _, together = compare_pool(Ensemble.of(one, two), pool, seed=0)
+    both = [compare_pools(Ensemble.of(member), pool, seed=0)[1] for member in (one, two)]
+    _, together = compare_pools(Ensemble.of(one, two), pool, seed=0)
     assert abs(both[0] - both[1]).max() > 0.1
     assert together == pytest.approx((both[0] + both[1]) / 2, abs=1e-5)
 
@@ -223,7 +223,7 @@ def test_an_anchored_teachers_margins_are_the_weighted_mean(comparator, untraine
     pool = pool_of(*VALUES)
     student, base = untrained("pointwise"), untrained(comparator)
     anchor = Anchor(Ensemble.of(base), 0.25)
-    drawn, together = compare_pool(Ensemble.of(student), pool, 0, anchor)
+    drawn, together = compare_pools(Ensemble.of(student), pool, 0, anchor)
     pairs = [
         (pool.prompts[p], pool.responses[p][a], pool.responses[p][b])
         for p in range(len(pool.prompts))
@@ -297,10 +297,10 @@ def test_pairs_of_other_candidates_are_refused(planted, policy):
     inputs = west_of_n(planted(1.0), policy)
     strangers = inputs.pairs.with_columns(prompt_id="x" + pl.col("prompt_id"))
     decided = inputs.decisions.with_columns(prompt_id="x" + pl.col("prompt_id"))
-    with pytest.raises(DataError, match="pairs: prompt 'xp0' has no candidates"):
+    with pytest.raises(DataError, match="pairs: 3 of 3 pairs point to candidates"):
         evaluate_synthetic(replace(inputs, pairs=strangers, decisions=decided), None, seed=0)
     too_high = inputs.pairs.with_columns(chosen_index=pl.lit(9, dtype=pl.Int32))
-    with pytest.raises(DataError, match="chosen_index reaches 9, the pools have 4"):
+    with pytest.raises(DataError, match="pairs: 3 of 3 pairs point to candidates"):
         evaluate_synthetic(replace(inputs, pairs=too_high), None, seed=0)
 
 

@@ -320,7 +320,7 @@ def test_what_no_classifier_can_be_is_refused_with_what_to_set(tmp_path: Path) -
     for comparator, readout, needed in (
         ("embedding", "last", "comparator is embedding, .* set base_rm.comparator to pointwise"),
         ("joint", "last", "comparator is joint, .* set base_rm.comparator to pointwise"),
-        ("pointwise", "mean", r"read-out is mean, .* \(student_rm.readout, base_rm.readout\) to"),
+        ("pointwise", "mean", r"read-out is mean, .* set reward.readout to"),
     ):
         scorer = scorer_of("llama", "plain", comparator, readout)
         model = saved(scorer, tmp_path / f"{comparator}-{readout}")

@@ -14,7 +14,7 @@ from tests.small_models import PROMPTS
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.errors import DataError
 from westofn.generation import file as module
-from westofn.generation.file import read_pools, score_pools
+from westofn.generation.file import read_pools, score_candidates
 from westofn.models.policy import Policy, log_likelihood
 from westofn.sources.splits import prompt_id
 
@@ -47,9 +47,9 @@ def test_the_table_has_the_texts_and_the_one_scorers_likelihoods(
     small_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PROMPTS_A_SHARD", 2)
-    pools = read_pools(save(ROWS[::-1], tmp_path), FRAME, 3, small_policy)
+    pools, _ = read_pools(save(ROWS[::-1], tmp_path), FRAME, 3, small_policy)
     frame = CANDIDATES.validate(
-        score_pools(small_policy, FRAME, pools, tmp_path, "file"), "candidates"
+        score_candidates(small_policy, pools, tmp_path, "file"), "candidates"
     )
     text_of = dict(FRAME.select("prompt_id", "prompt").iter_rows())
     asked = [text_of[name] for name in frame["prompt_id"]]
@@ -66,9 +66,10 @@ def test_the_first_that_fit_are_taken_and_the_rest_counted(
     long = " ".join(["dog"] * (small_policy.encoder.template.max_response_tokens + 1))
     rows = [{"prompt": PROMPTS[0], "responses": [long, *RESPONSES]}, *ROWS[1:]]
     rows += [{"prompt": "nobody asked", "responses": ["x"]}]
-    found = read_pools(save(rows, tmp_path), FRAME, 2, small_policy)
-    assert found.pools[prompt_id(PROMPTS[0])] == RESPONSES[:2]
-    assert found.counts == {
+    pools, counts = read_pools(save(rows, tmp_path), FRAME, 2, small_policy)
+    assert pools.prompt_ids == sorted(FRAME["prompt_id"])
+    assert pools.responses == [RESPONSES[:2]] * len(PROMPTS)
+    assert counts == {
         "rows_other_prompts": 1,
         "responses_too_long": 1,
         "responses_surplus": len(PROMPTS),
@@ -88,7 +89,9 @@ def test_a_bare_question_is_the_prompt_that_is_a_dialogue_and_the_other_way_roun
     frame = FRAME.with_columns(prompt=pl.Series(dialogues))
     path = save(ROWS, tmp_path)
     expected = read_pools(path, FRAME, 3, small_policy)
-    assert read_pools(path, frame, 3, small_policy) == expected
+    by_question, counts = read_pools(path, frame, 3, small_policy)
+    assert (by_question.prompt_ids, counts) == (expected[0].prompt_ids, expected[1])
+    assert by_question.responses == expected[0].responses
     path = save(
         [{**row, "prompt": text} for row, text in zip(ROWS, dialogues, strict=True)], tmp_path
     )
@@ -101,8 +104,8 @@ def test_prompts_that_are_named_otherwise_are_known_by_their_texts(
     # As in the embedded world, whose names are numbers.
     names = [f"train-{row:06d}" for row in range(len(PROMPTS))]
     frame = FRAME.with_columns(prompt_id=pl.Series(names))
-    found = read_pools(save(ROWS, tmp_path), frame, 3, small_policy)
-    assert sorted(found.pools) == names
+    pools, _ = read_pools(save(ROWS, tmp_path), frame, 3, small_policy)
+    assert pools.prompt_ids == names
 
 
 def test_a_prompt_without_a_pool_is_named(small_policy: Policy, tmp_path: Path) -> None:

@@ -13,17 +13,18 @@ import torch
 from tests.small_models import PROMPTS, VOCABULARY, reward_params, sft_params, start_params
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.core.comparators import margins
 from westofn.core.selection import exact_best_worst
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.ensemble import Ensemble
 from westofn.models.policy import load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import score_pools
 from westofn.pairing.filters import filter_frames
-from westofn.pairing.frames import pairs_frame, pools_from_frames
+from westofn.pairing.frames import pairs_frame
 from westofn.pairing.select import select
 from westofn.params.comparator import ComparatorName
 from westofn.params.filter import FilterParams
@@ -78,14 +79,14 @@ def _chain(root: Path) -> dict[str, bytes]:
     policy = load_policy(root / "policy")
     candidates = sample_pool(policy, UNLABELED, draw, root / "scratch-sample", "sampling")
     CANDIDATES.write(candidates, root / "candidates.parquet")
-    pools = pools_from_frames(candidates, UNLABELED, 6)
+    pools = Pools.from_frames(candidates, UNLABELED, 6)
     selection = select(Ensemble.of(base), pools, method="exact", selector="west", seed=0)
     pairs = pairs_frame(pools, selection)
     PAIRS.write(pairs, root / "pairs.parquet")
     params = FilterParams(
         quantile=0.2, likelihood_quantile=0.05, likelihood_normalisation="per_token"
     )
-    filtered = filter_frames(pairs, candidates, UNLABELED, params)
+    filtered = filter_frames(pairs, pools, params)
     PREFERENCES.write(filtered.preferences("k1"), root / "preferences.parquet")
     train("student", Head("pointwise"), preferences_from(filtered.preferences("k1")))
     written = [root / name for name in ("policy", "base_rm", "student")]

@@ -10,6 +10,7 @@ import pytest
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.errors import DataError
 from westofn.pairing.filters import Filtered, filter_frames
@@ -58,7 +59,9 @@ def _filter(rows: list[Row], **settings: Any) -> Filtered:
     )
     prompts = pl.DataFrame({"prompt_id": names, "prompt": [f"post {name}" for name in names]})
     given = {"quantile": 0.0, "likelihood_quantile": 0.0, "likelihood_normalisation": "per_token"}
-    return filter_frames(pairs, candidates, prompts, FilterParams(**(given | settings)))
+    return filter_frames(
+        pairs, Pools.from_frames(candidates, prompts), FilterParams(**(given | settings))
+    )
 
 
 def _reasons(filtered: Filtered) -> list[str | None]:
@@ -185,4 +188,4 @@ def test_pairs_of_candidates_that_are_not_there_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"1 of 2 pairs point to candidates .*rerun sample and won_"
     ):
-        filter_frames(pairs, candidates, prompts, params)
+        filter_frames(pairs, Pools.from_frames(candidates, prompts), params)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import polars as pl
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.pairing.test_select import Scorers, _pools
 from tests.small_models import COMPARATORS
+from westofn.artifacts.pools import Pools
 from westofn.core.rounds import PoolHealth
 from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.rounds import check_round, measure_round
-from westofn.pairing.select import Pools
 from westofn.params.comparator import ComparatorName
 from westofn.params.won_select import StopParams
 
 LIMITS = StopParams(agreement=0.6, spread=0.25, distinct=0.1, length=2.0)
 
 
-def _candidates(tokens: list[int]) -> pl.DataFrame:
-    return pl.DataFrame({"n_tokens": tokens})
+def _of_length(pools: Pools, tokens: float) -> Pools:
+    """The same texts, every candidate of them of so many tokens."""
+    shape = (len(pools.prompts), pools.n_candidates)
+    return replace(pools, logprob=np.full(shape, -1.0), n_tokens=np.full(shape, tokens))
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
@@ -27,7 +31,8 @@ def test_a_model_agrees_with_itself_and_pools_are_as_spread_as_themselves(
     comparator: ComparatorName, scorers: Scorers
 ) -> None:
     pools, model = _pools(), Ensemble.of(scorers(comparator))
-    health = measure_round(model, model, (pools, pools), (_candidates([3]), _candidates([3])), 0)
+    pools = _of_length(pools, 3)
+    health = measure_round(model, model, (pools, pools), 0)
     assert health == PoolHealth(agreement=1.0, spread=1.0, distinct=1.0, length=1.0)
 
 
@@ -36,8 +41,7 @@ def test_pools_of_one_response_have_no_spread_and_the_length_is_relative(scorers
     alike = Pools(
         first.prompt_ids, first.prompts, [[pool[0]] * len(pool) for pool in first.responses]
     )
-    frames = _candidates([6, 8]), _candidates([2, 2])
-    health = measure_round(model, model, (alike, first), frames, 0)
+    health = measure_round(model, model, (_of_length(alike, 7), _of_length(first, 2)), 0)
     assert health == PoolHealth(agreement=0.5, spread=0.0, distinct=1 / 5, length=3.5)
 
 

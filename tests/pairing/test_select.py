@@ -13,19 +13,18 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, tiny_scorer
-from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pools import Pools
 from westofn.core.selection import SELECTORS
-from westofn.errors import DataError
 from westofn.models import scoring
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.encoder_decoder import PromptStates
 from westofn.pairing import select as module
-from westofn.pairing.frames import nested_frame, pairs_frame, pools_from_frames, summarise
-from westofn.pairing.select import Pools, Selection, select
+from westofn.pairing.frames import nested_frame, pairs_frame, summarise
+from westofn.pairing.select import Selection, select
 from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, Padded
 
@@ -358,66 +357,6 @@ def test_a_pessimistic_tournament_is_refused(scorers: Scorers) -> None:
             seed=0,
             pessimism=0.5,
         )
-
-
-def _candidates(pools: Pools) -> pl.DataFrame:
-    rows = [
-        (name, index, text)
-        for name, pool in zip(pools.prompt_ids, pools.responses, strict=True)
-        for index, text in enumerate(pool)
-    ]
-    return CANDIDATES.frame(
-        {
-            "prompt_id": [name for name, _, _ in rows],
-            "candidate_index": [index for _, index, _ in rows],
-            "response": [text for _, _, text in rows],
-            "logprob": [-1.0] * len(rows),
-            "n_tokens": [2] * len(rows),
-            "finish_reason": ["stop"] * len(rows),
-        }
-    )
-
-
-def _prompts(pools: Pools) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "prompt_id": pools.prompt_ids,
-            "prompt": pools.prompts,
-            "split": ["unlabeled"] * len(pools.prompts),
-        }
-    )
-
-
-def test_pools_come_back_from_their_frames_in_any_row_order() -> None:
-    pools = _pools()
-    shuffled = _candidates(pools).sample(fraction=1, shuffle=True, seed=4)
-    assert pools_from_frames(shuffled, _prompts(pools), SIZE) == pools
-
-
-def test_a_larger_pool_is_cut_to_its_first_n() -> None:
-    pools = _pools()
-    cut = pools_from_frames(_candidates(pools), _prompts(pools), 3)
-    assert cut.responses == [pool[:3] for pool in pools.responses]
-
-
-def test_fewer_candidates_than_n_are_refused() -> None:
-    pools = _pools()
-    with pytest.raises(DataError) as caught:
-        pools_from_frames(_candidates(pools), _prompts(pools), 6)
-    assert str(caught.value) == (
-        "won_select: prompt p0 has 5 candidates, needs 6 (sample.n_candidates), as have 4 prompts; "
-        "rerun sample"
-    )
-
-
-def test_candidates_of_unknown_prompts_are_refused() -> None:
-    pools = _pools()
-    with pytest.raises(DataError, match="1 prompts with candidates, first p2, are not in table"):
-        pools_from_frames(
-            _candidates(pools), _prompts(pools).filter(pl.col("prompt_id") != "p2"), 5
-        )
-    with pytest.raises(DataError, match="no prompt has candidates; rerun sample"):
-        pools_from_frames(_candidates(pools), _prompts(pools).head(0), 5)
 
 
 def _selected(scorers: Scorers, method: str = "exact") -> tuple[Pools, Selection]:

@@ -119,7 +119,9 @@ def definitions() -> tuple[dict[str, list[ast.AST]], dict[str, list[ast.AST]]]:
     """
     functions: dict[str, list[ast.AST]] = {}
     methods: dict[str, list[ast.AST]] = {}
-    files = [STUDY / f"{name}.py" for name in ("inputs", "lab", "synthetic", "verdicts", "pools")]
+    files = [
+        STUDY / f"{name}.py" for name in ("inputs", "lab", "synthetic", "verdicts", "pool_plan")
+    ]
     for file in [*files, *sorted((STUDY / "parts").glob("*.py"))]:
         for node in ast.parse(file.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name != "run":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.curve import write_curve
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
@@ -64,6 +65,7 @@ class Run:
         for name in ACCURACY:
             if name in ("base", "hf50", "hf100", "prior", *iterations):
                 self.evaluation(name)
+        write_curve([{"split": "train", "step": 1, "loss": 0.7}], data / "loop/k0/policy")
         for place, name in enumerate(iterations):
             self.selection(name)
             self.rl(name, place)

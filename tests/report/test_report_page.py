@@ -89,7 +89,7 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
         out = paths(run).page.parent
         files.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
         shutil.rmtree(out)
-    assert len(files[0]) == 1 + 1 + 5 + 5
+    assert len(files[0]) == 1 + 1 + 6 + 6
     assert files[0] == files[1]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from conftest import Run
 
+from westofn.artifacts.curve import write_curve
 from westofn.report.figures import build_figures, figure_png, figure_specs
 from westofn.report.plots import plot_records
 
@@ -20,6 +21,7 @@ def test_every_curve_becomes_flat_records_with_its_arm(run: Run) -> None:
         "reliability": 5 * 5,
         "length": 5 * 5,
         "rl": 41,
+        "training": 1,
     }
     assert all(isinstance(row["arm"], str) for rows in records.values() for row in rows)
 
@@ -73,6 +75,7 @@ def test_every_arm_has_one_colour_in_all_figures(run: Run) -> None:
     domains = {
         json.dumps(layer["encoding"]["color"]["scale"]["domain"])
         for figure in figures
+        if figure.key != "training"  # its colours are training and validation
         for spec in figure_specs(figure)
         for layer in spec["layer"]
         if "color" in layer["encoding"]
@@ -86,7 +89,7 @@ def test_specs_hold_no_background_and_fill_their_container(run: Run) -> None:
         for figure in build_figures(plot_records(run.inputs()), ARMS)
         for spec in figure_specs(figure)
     ]
-    assert len(specs) == 1 + 2 + 5 + 1 + 4
+    assert len(specs) == 1 + 2 + 5 + 1 + 4 + 1
     assert all(spec["width"] == "container" and "config" not in spec for spec in specs)
     assert all(spec["description"] for spec in specs)
 
@@ -96,3 +99,29 @@ def test_a_figure_is_drawn_as_png_without_a_network(run: Run) -> None:
     png = figure_png(figures[0])
     assert png.startswith(b"\x89PNG\r\n")
     assert int.from_bytes(png[16:20], "big") > 600  # width in pixels, at twice the scale
+
+
+def test_every_model_s_training_is_a_panel_and_runs_are_lines_of_their_own(run: Run) -> None:
+    steps = [("train", 1), ("train", 2), ("validation", 2)]
+    network = [{"run": r, "split": s, "step": i, "loss": 0.5} for r in (1, 2) for s, i in steps]
+    policy = [{"split": s, "step": i, "reward": 0.1 * i, "loss": 0.0} for s, i in steps]
+    for place, points in (("reference/hf50", network), ("loop/k1/policy", policy)):
+        write_curve(points, run.data / place)
+    records = plot_records(run.inputs())
+    rows = records["training"]
+    assert [row["arm"] for row in rows] == ["SFT policy"] + ["HF50"] * 6 + ["k1 policy"] * 3
+    figure = next(f for f in build_figures(records, ARMS) if f.key == "training")
+    assert [panel.title for panel in figure.panels] == ["SFT policy", "HF50", "k1 policy"]
+    _, first, second = (spec["layer"][0]["encoding"] for spec in figure_specs(figure))
+    assert first["y"]["field"] == "loss"
+    assert first["detail"] == [{"field": "run", "type": "nominal"}]
+    assert second["y"]["field"] == "reward"
+    assert figure_png(figure).startswith(b"\x89PNG")
+
+
+def test_the_panel_of_a_linear_head_counts_penalties(run: Run) -> None:
+    points = [{"power": p, "split": "validation", "step": 1, "loss": 0.6} for p in (0.0, 1.0)]
+    write_curve(points, run.data / "reference/prior")
+    figure = next(f for f in build_figures(plot_records(run.inputs()), ARMS) if f.key == "training")
+    _, spec = figure_specs(figure)
+    assert spec["layer"][0]["encoding"]["x"]["title"] == "penalties, from the largest"

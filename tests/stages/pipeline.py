@@ -26,7 +26,7 @@ from stages.common import run
 from tests.tiny import change, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
-UNTRACKED = (".scratch", "runs")
+UNTRACKED = (".scratch", "dvclive", "runs")
 
 
 @dataclass(frozen=True)

@@ -110,17 +110,17 @@ def test_a_file_where_a_folder_should_be_is_named(tiny: Tiny) -> None:
 
 
 def test_a_second_process_is_sent_away(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    from westofn.generation import pool
+    from westofn.generation import sample_pools
 
     second: list[Outcome] = []
-    sample_pool = pool.sample_pool
+    sample_pool = sample_pools.sample_pool
 
     def meanwhile(*args: object) -> object:
         if not second:
             second.append(tiny.call("sample@k1"))
         return sample_pool(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pool, "sample_pool", meanwhile)
+    monkeypatch.setattr(sample_pools, "sample_pool", meanwhile)
     before = tiny.files()
     assert tiny.call("sample@k1").code == 0
     assert second[0].code == 2

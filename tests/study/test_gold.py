@@ -13,13 +13,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "westofn" / "study" / "lab.py", *(ROOT / "westofn/study/parts").glob("[a-z]*.py")]
-FROM_GOLD = {"judge", "test_pool_judged", "judge_pool", "judged_pools", "gold_rewards", "GoldJudge"}
+FROM_GOLD = {"judge", "test_pools_judged", "judge_pools", "gold_rewards", "GoldJudge"}
 LABEL_OR_TRAIN = {
     "student", "train", "teacher", "train_reward_model", "train_linear_head",
     "train_rl", "train_sft", "Preferences",
     "Pairs", "from_selection", "judged", "contrasted", "flipped", "select", "select_pairs",
     "exact_best_worst", "nested_best_worst", "top_bottom_pairs", "random_pairs", "uncertain_pair",
-    "filter_pairs", "p_first", "of",
+    "filter_pairs", "filter_frames", "filtered", "selected", "chosen_by", "choose_pairs", "p_first",
+    "of",
 }  # fmt: skip
 MEASURE = {"note", "evaluate"}  # numbers of an arm; the curve that RL draws and does not read
 
@@ -77,14 +78,14 @@ def labels_by_gold(tree: ast.AST) -> list[str]:
 def test_no_part_labels_or_trains_by_gold(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     calls = [name_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert set(calls) & (LABEL_OR_TRAIN | {"score_pool"})
+    assert set(calls) & (LABEL_OR_TRAIN | {"model_rewards"})
     assert labels_by_gold(tree) == []
 
 
 def test_a_label_by_gold_would_be_found() -> None:
     code = """
 def run(lab):
-    rewards = judge_pool(lab.inputs.judge, pool)
+    rewards = judge_pools(lab.inputs.judge, pool)
     best, worst = rewards.argmax(1), rewards.argmin(1)
     lab.student("good", hf50, note={"gold": rewards.mean()})
     lab.student("bad", hf50, from_selection(pools, BestWorst(best, worst, p)))

@@ -21,14 +21,14 @@ def test_hf50_has_the_pairs_whose_prompts_are_not_sampled(inputs: StudyInputs) -
     assert set(inputs.unlabeled.prompt_ids) == {f"t{i}" for i in range(8, 12)}
     assert inputs.human.train.height == 12
     assert set(inputs.test["split"]) == {"test"}
-    assert not labeled & set(inputs.test_pool.prompt_ids)
+    assert not labeled & set(inputs.test_pools.prompt_ids)
 
 
 def test_pools_have_the_texts_of_their_prompts(inputs: StudyInputs) -> None:
     pools = inputs.unlabeled
     assert pools.prompts == [f"a post about {name}" for name in pools.prompt_ids]
     assert pools.n_candidates == 3
-    assert inputs.test_pool_judged.tolist() == [[1.0, -1.0, 2.0]] * 4
+    assert inputs.test_pools_judged.tolist() == [[1.0, -1.0, 2.0]] * 4
 
 
 def test_models_that_read_text_as_the_policy_does_share_an_encoder(inputs: StudyInputs) -> None:

@@ -74,7 +74,7 @@ def test_what_every_arm_is_measured_on_is_tokenised_once(lab: Lab, tokenised: li
     trained = Ensemble.of(lab.train("arm", lab.labeled).scorer)
     tokenised.clear()
     first = lab.measure("arm", trained)
-    test = {*lab.inputs.test["chosen"], *lab.inputs.test_pool.prompts}
+    test = {*lab.inputs.test["chosen"], *lab.inputs.test_pools.prompts}
     assert test <= {*tokenised}
     assert len(tokenised) == len({*tokenised})
     tokenised.clear()

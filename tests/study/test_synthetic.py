@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.evaluation.planted import CountingGold
+from westofn.artifacts.pools import Pools
 from westofn.core.selection import BestWorst, exact_best_worst
 from westofn.evaluation.judges import GoldJudge
-from westofn.pairing.select import Pools
 from westofn.study.synthetic import (
     Pairs,
     contrasted,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.evaluation.planted import CountingGold
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
 from westofn.evaluation.judges import AutoraterJudge, GoldJudge
-from westofn.pairing.select import Pools
 from westofn.study.verdicts import Verdicts, gold_rewards, judged_pairs
 
 GOLD = GoldJudge(CountingGold())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ def test_the_first_of_several_members_is_the_model_of_one(root: Path) -> None:
     one, two = _bytes(root / "k0/one"), _bytes(root / "k0/two")
     assert "card.json" in one
     assert two.pop("ensemble.json") == b'{"members": 2}\n'
+    own, both = json.loads(one["curve.json"]), json.loads(two.pop("curve.json"))
+    assert [point for point in both if point["member"] == 0] == [
+        {**point, "member": 0} for point in own
+    ]
+    assert len(both) == 2 * len(own)
+    assert own != [point | {"member": 0} for point in both if point["member"] == 1]
     first = {name: data for name, data in two.items() if name.startswith("member-0/")}
     second = {name: data for name, data in two.items() if name.startswith("member-1/")}
     assert first == {f"member-0/{name}": data for name, data in one.items()}

@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 from torch import Tensor
 
 from tests.small_models import reward_params, start_params, tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
-from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
+    PENALTIES,
     fit_by_validation,
     inverse_spread,
     prior_roots,
     within_pool_covariance,
 )
-from westofn.errors import DataError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.policy import load_policy, save_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
@@ -29,12 +29,13 @@ from westofn.models.scoring import pair_margins, score_rows
 from westofn.params.network import Readout
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
-from westofn.training.linear_head import LinearHead, Samples, train_linear_head
+from westofn.training.linear_head import LinearHead, bounded, train_linear_head
 from westofn.training.preference import Preferences, Recipe, TrainedReward, TrainingPairs
 
 CPU = Runtime(device="cpu")
 HUMAN, VALIDATION = planted_pairs(40, seed=1), planted_pairs(60, seed=2)
-POOLS = Samples(
+POOLS = Pools(
+    ["p0", "p1"],
     ["the cat sat", "a dog ran"],
     [[f"{a} {b}" for a in FILLERS[:4] for b in ("good", "bad")] for _ in range(2)],
 )
@@ -54,7 +55,7 @@ def train(
     synthetic: Preferences | None = None,
     fraction: float = 0.5,
     powers: tuple[float, ...] = (0.0,),
-    samples: Samples | None = POOLS,
+    samples: Pools | None = POOLS,
     readout: Readout = "mean",
     **loss: Any,
 ) -> TrainedReward:
@@ -189,40 +190,29 @@ class TestRefusals:
             train(policy, powers=(0.0, 1.0), samples=None)
 
     def test_pools_of_one_response(self, policy: Path) -> None:
-        same = Samples(["the cat sat"], [["so so"] * 4])
+        same = Pools(["p0"], ["the cat sat"], [["so so"] * 4])
         with pytest.raises(TrainingError, match=r"raise sample\.temperature"):
             train(policy, powers=(1.0,), samples=same)
 
 
 class TestSamples:
     def test_too_many_are_cut_to_fewer_a_pool_and_then_to_fewer_pools(self) -> None:
-        pools = Samples([f"p{i}" for i in range(50)], [[f"r{j}" for j in range(8)]] * 50)
-        whole, fewer, fewest = (pools.bounded(most) for most in (400, 199, 60))
+        names = [f"p{i}" for i in range(50)]
+        pools = Pools(names, names, [[f"r{j}" for j in range(8)] for _ in names])
+        whole, fewer, fewest = (bounded(pools, most) for most in (400, 199, 60))
         assert whole == pools
-        assert (len(fewer.prompts), len(fewer.responses[0])) == (50, 3)
-        assert (len(fewest.prompts), len(fewest.responses[0]), len(fewest)) == (30, 2, 60)
+        assert (len(fewer.prompts), fewer.n_candidates) == (50, 3)
+        assert (len(fewest.prompts), fewest.n_candidates) == (30, 2)
         assert fewer.responses[0] == ["r0", "r1", "r2"]
 
-    def test_pools_are_read_in_order_with_the_texts_of_their_prompts(self, tmp_path: Path) -> None:
-        rows = [(name, i) for name in ("b", "a") for i in (1, 0)]
-        self.write(tmp_path, rows)
-        prompts = pl.DataFrame({"prompt_id": ["a", "b", "c"], "prompt": ["A", "B", "C"]})
-        found = Samples.read(tmp_path / "candidates.parquet", prompts)
-        assert found == Samples(["A", "B"], [["a0", "a1"], ["b0", "b1"]])
 
-    def test_a_candidate_of_an_unknown_prompt_is_refused(self, tmp_path: Path) -> None:
-        self.write(tmp_path, [(name, i) for name in "abc" for i in (0, 1)])
-        prompts = pl.DataFrame({"prompt_id": ["a", "c"], "prompt": ["A", "C"]})
-        with pytest.raises(DataError, match=r"4 of 6 candidates .* rerun prepare and sample"):
-            Samples.read(tmp_path / "candidates.parquet", prompts)
-
-    def write(self, folder: Path, rows: list[tuple[str, int]]) -> None:
-        columns = {
-            "prompt_id": [name for name, _ in rows],
-            "candidate_index": [index for _, index in rows],
-            "response": [f"{name}{index}" for name, index in rows],
-            "logprob": [-1.0] * len(rows),
-            "n_tokens": [2] * len(rows),
-            "finish_reason": ["stop"] * len(rows),
-        }
-        CANDIDATES.write(CANDIDATES.frame(columns), folder / "candidates.parquet")
+def test_the_curve_is_the_loss_of_every_penalty_a_course_a_power(policy: Path) -> None:
+    trained = train(policy, powers=(0.0, 1.0))
+    count = len(PENALTIES)
+    assert [point["power"] for point in trained.curve] == [0.0] * count + [1.0] * count
+    assert [point["step"] for point in trained.curve] == [*range(1, count + 1)] * 2
+    penalties = [point["penalty"] for point in trained.curve[:count]]
+    assert penalties == sorted(PENALTIES, reverse=True)
+    best = min(trained.curve, key=lambda point: point["loss"])
+    assert best["power"] == trained.facts["covariance_power"]
+    assert best["penalty"] == pytest.approx(float(trained.facts["penalty"]), rel=1e-3)

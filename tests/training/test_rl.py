@@ -129,6 +129,29 @@ def test_the_curve_starts_at_zero_divergence_and_ends_at_the_last_step(
     assert evaluation_steps(5, 50) == [0, 1, 2, 3, 4, 5]
 
 
+def test_the_model_s_own_curve_is_of_batches_and_evaluations_without_a_judge(
+    policy: Policy, scorer: Scorer, tmp_path: Path
+) -> None:
+    def evaluate(now: Policy) -> dict[str, float]:
+        return {"reward": 0.5, "gold": 9.0, "win_rate": 1.0}
+
+    params = _with(steps=4, value_warmup_steps=2, warmup_fraction=0.75, evaluations=3)
+    result = _train(policy, scorer, tmp_path, params, evaluate=evaluate)
+    batches = [point for point in result.training if point["split"] == "train"]
+    measured = [point for point in result.training if point["split"] == "validation"]
+    assert [point["step"] for point in batches] == [1, 2, 3, 4]
+    assert [point["reward"] for point in batches] == [row["reward"] for row in result.history]
+    # The policy is frozen for two batches, then warms up over 3: 1 / 3 and 2 / 3 of the rate.
+    rates = [point.get("learning_rate") for point in batches]
+    assert rates[:2] == [None, None]
+    assert rates[2:] == pytest.approx([params.learning_rate / 3, params.learning_rate * 2 / 3])
+    assert ["loss" in point for point in batches] == [False, False, True, True]
+    assert ["grad_norm" in point for point in batches] == [False, False, True, True]
+    assert all(point["value_grad_norm"] > 0 for point in batches)
+    assert [point["step"] for point in measured] == [0, 2, 4]
+    assert not {"gold", "win_rate"} & {key for point in result.training for key in point}
+
+
 def test_a_large_kl_weight_keeps_the_policy_near_its_start(
     policy: Policy, scorer: Scorer, tmp_path: Path
 ) -> None:
@@ -219,6 +242,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     resumed = _train(policy, scorer, tmp_path / "part", params)
     assert _equal(_weights(resumed.policy), _weights(whole.policy))
     assert (resumed.curve, resumed.history) == (whole.curve, whole.history)
+    assert resumed.training == whole.training
 
     def refuse(now: Policy) -> dict[str, float]:
         raise AssertionError("a finished run has nothing left to measure")

@@ -8,7 +8,8 @@ ridge penalty. docs/theory.md derives why training on West-of-N pairs has a simi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,14 @@ MOST_DIRECTIONS = 512
 """Fits of wider features are restricted to this many directions, see `directions_of`."""
 
 
+class Fit(NamedTuple):
+    """A penalty and a power that were tried, and the calibrated loss on validation pairs."""
+
+    power: float
+    penalty: float
+    validation_loss: float
+
+
 @dataclass(frozen=True)
 class LinearReward:
     """A linear reward and the hyperparameters of its fit.
@@ -38,12 +47,14 @@ class LinearReward:
         penalty: Ridge penalty λ of the fit.
         power: Power p of the prior Σ^p.
         validation_loss: Calibrated loss on the validation pairs; it chose penalty and power.
+        tried: Every fit in order: powers as given, penalties from the largest.
     """
 
     weights: Tensor
     penalty: float
     power: float
     validation_loss: float
+    tried: tuple[Fit, ...] = ()
 
 
 def fit_logistic(differences: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:
@@ -227,14 +238,16 @@ def fit_by_validation(
     weighting = torch.ones(len(x)) if shares is None else shares
     lams = torch.tensor(sorted(penalties, reverse=True), dtype=torch.float64)
     best: LinearReward | None = None
+    tried: list[Fit] = []
     for power, root in roots.items():
         fitted = _fit_few_directions(x @ root, weighting, lams) @ root.T
         losses = calibrated_losses(fitted @ validation.double().T).tolist()
+        tried += [Fit(power, lam, loss) for lam, loss in zip(lams.tolist(), losses, strict=True)]
         for penalty, weights, loss in zip(lams.tolist(), fitted, losses, strict=True):
             if best is None or loss < best.validation_loss:
                 best = LinearReward(weights, penalty, power, loss)
     assert best is not None
-    return best
+    return replace(best, tried=tuple(tried))
 
 
 def _fit_few_directions(rows: Tensor, shares: Tensor, penalties: Tensor) -> Tensor:

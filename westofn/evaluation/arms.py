@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from westofn.artifacts.pool_scores import POOL_SCORES
+from westofn.artifacts.pools import Pools
 from westofn.evaluation.best_of_n import evaluate_best_of_n
-from westofn.evaluation.judges import FloatArray, GoldJudge, Judge
+from westofn.evaluation.candidate_rewards import judge_pools, model_rewards
+from westofn.evaluation.held_out import evaluate_preferences
+from westofn.evaluation.judges import FloatArray, GoldJudge, RewardJudge
 from westofn.evaluation.on_policy import OnPolicyPairs, evaluate_on_policy, on_policy_pairs
 from westofn.evaluation.pairs import score_pairs
-from westofn.evaluation.pools import Pool, judge_pool, score_pool
-from westofn.evaluation.preferences import evaluate_preferences
 from westofn.evaluation.records import Record
 from westofn.evaluation.synthetic import SyntheticInputs, evaluate_synthetic
 from westofn.models.ensemble import Ensemble
@@ -42,13 +43,13 @@ def evaluate_arm(
     ensemble: Ensemble,
     *,
     preferences: pl.DataFrame,
-    pool: Pool,
-    judge: Judge,
+    pools: Pools,
+    judge: RewardJudge,
     seed: int,
     judged: FloatArray | None = None,
     synthetic: SyntheticInputs | None = None,
 ) -> ArmEvaluation:
-    """Measure one model on all that there is to measure it on.
+    """Measure one model by every measure that applies to it.
 
     Held-out preferences always; on-policy pairs where the judge is gold; best-of-n where the model
     is pointwise; the synthetic pairs where `synthetic` is given. `judge` in the metrics names the
@@ -58,10 +59,10 @@ def evaluate_arm(
         model: The arm's name, such as hf50 or k1.
         ensemble: The model, or several read as one by their mean.
         preferences: Table PREFERENCES; the rows with split test are read.
-        pool: The SFT policy's candidates on test prompts.
+        pools: The SFT policy's candidates on test prompts.
         judge: The independent judge.
         seed: The run's seed. Draws and resamples do not depend on the model.
-        judged: (P, N) the judge's rewards of `pool`, where several models are measured on it.
+        judged: (P, N) the judge's rewards of `pools`, where several models are measured on it.
         synthetic: The iteration's synthetic pairs.
 
     Raises:
@@ -77,14 +78,14 @@ def evaluate_arm(
         pool_scores=POOL_SCORES.empty(),
         by_prompt=held_out.by_prompt,
     )
-    judged = judge_pool(judge, pool) if judged is None else judged
-    rewards = score_pool(model, ensemble, pool) if ensemble.comparator.gives_rewards else None
+    judged = judge_pools(judge, pools) if judged is None else judged
+    rewards = model_rewards(model, ensemble, pools) if ensemble.comparator.gives_rewards else None
     if judge.name == "gold":
-        drawn = on_policy_pairs(pool, judged, seed=seed)
+        drawn = on_policy_pairs(pools, judged, seed=seed)
         if drawn.pairs.height:
             result = _with_on_policy(result, model, ensemble, rewards, drawn, seed)
     if rewards is not None:
-        best = evaluate_best_of_n(model, rewards, pool, judged, judge.name, seed=seed)
+        best = evaluate_best_of_n(model, rewards, pools, judged, judge.name, seed=seed)
         result = replace(
             result,
             metrics=result.metrics | best.metrics,
@@ -104,21 +105,21 @@ def _with_on_policy(
     seed: int,
 ) -> ArmEvaluation:
     scored = (
-        score_pairs(model, ensemble, drawn.pairs) if rewards is None else drawn.from_pool(rewards)
+        score_pairs(model, ensemble, drawn.pairs) if rewards is None else drawn.from_pools(rewards)
     )
-    found = evaluate_on_policy(model, scored, drawn, seed=seed)
+    measured = evaluate_on_policy(model, scored, drawn, seed=seed)
     return replace(
         so_far,
-        metrics=so_far.metrics | found.metrics,
-        pair_scores=pl.concat([so_far.pair_scores, found.scores]),
-        by_prompt=pl.concat([so_far.by_prompt, found.by_prompt]),
+        metrics=so_far.metrics | measured.metrics,
+        pair_scores=pl.concat([so_far.pair_scores, measured.scores]),
+        by_prompt=pl.concat([so_far.by_prompt, measured.by_prompt]),
     )
 
 
 def _with_synthetic(
-    so_far: ArmEvaluation, synthetic: SyntheticInputs, judge: Judge, seed: int
+    so_far: ArmEvaluation, synthetic: SyntheticInputs, judge: RewardJudge, seed: int
 ) -> ArmEvaluation:
     gold = judge if isinstance(judge, GoldJudge) else None
-    found = evaluate_synthetic(synthetic, gold, seed=seed)
-    curves = {"label_accuracy": found.label_accuracy} if found.label_accuracy else {}
-    return replace(so_far, metrics=so_far.metrics | found.metrics, curves=so_far.curves | curves)
+    measured = evaluate_synthetic(synthetic, gold, seed=seed)
+    curves = {"label_accuracy": measured.label_accuracy} if measured.label_accuracy else {}
+    return replace(so_far, metrics=so_far.metrics | measured.metrics, curves=so_far.curves | curves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from westofn.artifacts.pools import Pools
 from westofn.errors import DataError, ModelError
 from westofn.evaluation.forecasting import ForecastTexts, Reader, bounded, reader_of_run
 from westofn.models.card import CARD
@@ -18,7 +19,6 @@ from westofn.sources.pool_files import pools_of
 from westofn.sources.reading import files_of, rows_of
 from westofn.sources.registry import SOURCES
 from westofn.sources.splits import hash_order
-from westofn.training.linear_head import Samples
 from westofn.training.preference import Preferences
 
 VALIDATION_SHARE = 1 / 3
@@ -80,20 +80,19 @@ def reader_of_model(
     return Reader(FeatureReader(backbone, encoder, readout), encoder)
 
 
-def _read_samples(path: Path) -> Samples:
+def _read_samples(path: Path) -> Pools:
     """Rows of prompt and responses; every pool is cut to the size of the smallest."""
-    pools = [
-        pool
+    pools = Pools.of_rows(
+        (name, prompt, responses)
         for file in files_of(path, "--responses")
-        for pool in pools_of(rows_of(file), {}, {})
-        if len(pool.responses) > 1
-    ]
-    if not pools or any(not pool.prompt for pool in pools):
+        for name, prompt, responses in pools_of(rows_of(file), {}, {}).rows()
+        if len(responses) > 1
+    )
+    if not pools.prompts or not all(pools.prompts):
         raise DataError(
             f"--responses: {path} needs rows with a prompt and at least two responses each"
         )
-    size = min(len(pool.responses) for pool in pools)
-    return Samples([pool.prompt for pool in pools], [pool.responses[:size] for pool in pools])
+    return pools.cut(pools.n_candidates)
 
 
 def _preferences(pairs: Sequence[Pair]) -> Preferences:

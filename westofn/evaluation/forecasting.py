@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.core.forecast import Forecast, Gain, forecast
 from westofn.core.forecast_terms import (
     CALIBRATION,
@@ -36,7 +38,6 @@ from westofn.params.network import Readout
 from westofn.params.reward_start import RewardStartParams
 from westofn.text.encoding import Encoder
 from westofn.training.arms import HumanData, preferences_from
-from westofn.training.linear_head import Samples
 from westofn.training.preference import Preferences, fitting_pairs
 from westofn.training.start import reward_start
 
@@ -61,13 +62,13 @@ class ForecastTexts:
     Attributes:
         labeled: Human pairs one has.
         validation: Human pairs that choose penalties and the prior's power.
-        samples: The policy's responses.
+        samples: Pools of the policy.
         counts: What was read and what was left out.
     """
 
     labeled: Preferences
     validation: Preferences
-    samples: Samples
+    samples: Pools
     counts: Mapping[str, int]
 
 
@@ -77,22 +78,19 @@ def texts_of_run(prepared: Path, candidates: Path) -> ForecastTexts:
     return bounded(
         preferences_from(human.labeled_half().train),
         preferences_from(human.validation),
-        Samples.read(candidates, human.prompts),
+        Pools.from_frames(CANDIDATES.read(candidates), human.prompts),
     )
 
 
-def bounded(labeled: Preferences, validation: Preferences, samples: Samples) -> ForecastTexts:
+def bounded(labeled: Preferences, validation: Preferences, samples: Pools) -> ForecastTexts:
     """At most MOST_PAIRS, MOST_PROMPTS and MOST_SAMPLES of what there is."""
-    kept = Samples(
-        samples.prompts[:MOST_PROMPTS],
-        [pool[:MOST_SAMPLES] for pool in samples.responses[:MOST_PROMPTS]],
-    )
+    kept = samples.head(MOST_PROMPTS).cut(MOST_SAMPLES)
     few = [_first(pairs, MOST_PAIRS) for pairs in (labeled, validation)]
     counts = {
         "labeled_pairs": len(few[0]),
         "validation_pairs": len(few[1]),
         "prompts_with_samples": len(kept.prompts),
-        "samples_a_prompt": len(kept.responses[0]),
+        "samples_a_prompt": kept.n_candidates,
         "pairs_not_read": len(labeled) + len(validation) - len(few[0]) - len(few[1]),
         "prompts_not_read": len(samples.prompts) - len(kept.prompts),
     }

@@ -1,8 +1,8 @@
-"""Who says which response is better: the gold annotator of the embedded world, or an autorater.
+"""Judges of single responses: the gold annotator of the embedded world, or an autorater.
 
-Best-of-n and RL need an opinion that is independent of the reward model that they optimise. The
-embedded world knows the truth; on other data the paper's autorater stands in for it: a reward model
-trained on preferences that no other model sees (arXiv 2401.12086, section 4).
+Best-of-n and RL are measured by rewards that do not come from the model that they optimise. The
+embedded world has gold rewards; on other data the paper's autorater takes their place: a reward
+model trained on preferences that no other model sees (arXiv 2401.12086, section 4).
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ JudgeName = Literal["gold", "autorater"]
 _GOLD_DIGITS = 9  # responses of equal worth must tie, in whatever order their terms were added
 
 
-class Judge(Protocol):
-    """An opinion on responses that no evaluated model has learned from."""
+class RewardJudge(Protocol):
+    """Gives rewards to responses, independently of the models that are evaluated.
+
+    `westofn.judging` has the other kind: a PreferenceJudge compares two responses, to label pairs.
+    """
 
     @property
     def name(self) -> JudgeName:
-        """What metrics call the judge."""
+        """The judge's name in metrics."""
 
     def rewards(
         self, prompt_ids: Sequence[str], prompts: Sequence[str], responses: Sequence[str]
@@ -130,7 +133,7 @@ def sigmoid(margins: FloatArray) -> FloatArray:
 
 
 def margins(
-    judge: Judge,
+    judge: RewardJudge,
     prompt_ids: Sequence[str],
     prompts: Sequence[str],
     first: Sequence[str],
@@ -143,7 +146,7 @@ def margins(
     return difference
 
 
-def load_judge(world: Path, autorater: Path, device: str) -> Judge:
+def load_judge(world: Path, autorater: Path, device: str) -> RewardJudge:
     """Gold where the world has facts, else the autorater.
 
     Args:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core import metrics
 from westofn.core.seeds import derive_seed
 from westofn.evaluation.by_prompt import by_prompt
+from westofn.evaluation.candidate_rewards import draw_pairs
 from westofn.evaluation.judges import FloatArray
 from westofn.evaluation.pairs import PairRewards, pair_scores
-from westofn.evaluation.pools import IndexArray, Pool, draw_pairs
 from westofn.evaluation.records import Record, with_interval
 
 PAIRS_PER_PROMPT = 8
@@ -28,7 +29,7 @@ class OnPolicyPairs:
 
     Attributes:
         pairs: Columns pair_id, prompt_id, prompt, chosen, rejected.
-        row: (pairs,), the pool's row of each pair's prompt.
+        row: (pairs,), the row in the pools of each pair's prompt.
         chosen: (pairs,), candidate_index of the chosen response.
         rejected: (pairs,), candidate_index of the rejected one.
         ties: Drawn pairs that were left out, for gold has no preference.
@@ -40,8 +41,8 @@ class OnPolicyPairs:
     rejected: IndexArray
     ties: int
 
-    def from_pool(self, rewards: FloatArray) -> PairRewards:
-        """What a pointwise model says, from its rewards (P, N) of the pool."""
+    def from_pools(self, rewards: FloatArray) -> PairRewards:
+        """What a pointwise model says, from its rewards (P, N) of the pools."""
         chosen, rejected = rewards[self.row, self.chosen], rewards[self.row, self.rejected]
         return PairRewards(chosen - rejected, chosen, rejected)
 
@@ -62,7 +63,7 @@ class OnPolicyEvaluation:
 
 
 def on_policy_pairs(
-    pool: Pool, gold: FloatArray, *, seed: int, per_prompt: int = PAIRS_PER_PROMPT
+    pools: Pools, gold: FloatArray, *, seed: int, per_prompt: int = PAIRS_PER_PROMPT
 ) -> OnPolicyPairs:
     """Draw pairs of every prompt's pool and label them by the sign of the gold difference.
 
@@ -70,12 +71,12 @@ def on_policy_pairs(
     only, so all models see the same pairs.
 
     Args:
-        pool: P prompts with N candidates.
-        gold: (P, N) gold rewards, see `judge_pool`.
+        pools: P prompts with N candidates.
+        gold: (P, N) gold rewards, see `judge_pools`.
         seed: The run's seed.
         per_prompt: Pairs drawn a prompt, before ties are left out.
     """
-    drawn = draw_pairs(pool, per_prompt, seed, "on_policy")
+    drawn = draw_pairs(pools, per_prompt, seed, "on_policy")
     sign = np.sign(drawn.difference(gold))
     row, column = np.nonzero(sign)
     first_wins = sign[row, column] > 0
@@ -83,11 +84,11 @@ def on_policy_pairs(
     chosen, rejected = np.where(first_wins, first, second), np.where(first_wins, second, first)
     rows = [
         (
-            f"{pool.prompt_ids[p]}-{a}-{b}",
-            pool.prompt_ids[p],
-            pool.prompts[p],
-            pool.responses[p][a],
-            pool.responses[p][b],
+            f"{pools.prompt_ids[p]}-{a}-{b}",
+            pools.prompt_ids[p],
+            pools.prompts[p],
+            pools.responses[p][a],
+            pools.responses[p][b],
         )
         for p, a, b in zip(row, chosen, rejected, strict=True)
     ]
@@ -103,7 +104,7 @@ def evaluate_on_policy(
 
     Args:
         model: Its name in the table of scores.
-        scored: The model's answers, from `score_pairs` or `OnPolicyPairs.from_pool`.
+        scored: The model's answers, from `score_pairs` or `OnPolicyPairs.from_pools`.
         drawn: The pairs, at least one.
         seed: The run's seed; every model is resampled alike.
     """

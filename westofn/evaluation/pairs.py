@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from westofn.artifacts.pair_scores import PAIR_SCORES
+from westofn.evaluation.candidate_rewards import require_finite
 from westofn.evaluation.judges import FloatArray, sigmoid
-from westofn.evaluation.pools import require_finite
 from westofn.models.ensemble import Ensemble, mean_pair_margins, mean_rewards
 
 

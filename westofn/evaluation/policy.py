@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
-from westofn.evaluation.judges import Judge
+from westofn.evaluation.judges import RewardJudge
 from westofn.evaluation.records import Record, with_interval
 from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy
@@ -44,13 +44,13 @@ class PolicyProbe:
         prompts: Rows of table prompts (test prompts).
         scorer: The pointwise reward model that RL optimises.
         judge: The gold annotator, or the autorater.
-        temperature: Of sampling.
+        temperature: At which responses are sampled.
         seed: The run's seed.
     """
 
     prompts: pl.DataFrame
     scorer: Scorer
-    judge: Judge
+    judge: RewardJudge
     temperature: float
     seed: int
 
@@ -97,10 +97,10 @@ class PolicyProbe:
 
     def final(self, now: Measured, sft: Measured) -> Record:
         """The flat metrics of a trained policy against the SFT policy, with intervals."""
-        found = with_interval(
+        record = with_interval(
             "rl_win_rate", bootstrap_interval(wins(now.judged, sft.judged), seed=self.seed)
         )
-        found |= {
+        record |= {
             "rl_reward": float(now.reward.mean()),
             "sft_reward": float(sft.reward.mean()),
             "rl_length": now.length,
@@ -108,11 +108,11 @@ class PolicyProbe:
             "judge": self.judge.name,
         }
         if self.judge.name == "gold":
-            found |= with_interval(
+            record |= with_interval(
                 "rl_gold", bootstrap_interval(now.judged.mean(axis=1), seed=self.seed)
             )
-            found["sft_gold"] = float(sft.judged.mean())
-        return found
+            record["sft_gold"] = float(sft.judged.mean())
+        return record
 
 
 def wins(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

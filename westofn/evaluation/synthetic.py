@@ -1,7 +1,7 @@
-"""Synthetic pairs: are their labels right, does the bound hold, are they in distribution.
+"""Synthetic pairs: correctness of their labels, the bound, and their likelihood under the policy.
 
-Label correctness and ε need the gold annotator, so the embedded world; likelihoods need the policy
-that sampled the candidates.
+Label correctness and ε need the gold annotator, which only the embedded world has; likelihoods need
+the policy that sampled the candidates.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from torch import Tensor
 
 from westofn.artifacts.decisions import REASONS
 from westofn.artifacts.json_file import read_json
+from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core.bound import Epsilon, epsilon, pair_bound
 from westofn.core.metrics import bootstrap_interval, correctness
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
-from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
-from westofn.evaluation.pools import (
-    IndexArray,
-    Pool,
+from westofn.evaluation.candidate_rewards import (
     PoolPairs,
     draw_pairs,
-    judge_pool,
+    judge_pools,
     require_finite,
 )
+from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
 from westofn.evaluation.records import Record, with_interval
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import Policy, log_likelihood
@@ -50,12 +49,12 @@ _PROMPTS_A_BLOCK = 64
 
 @dataclass(frozen=True)
 class SyntheticInputs:
-    """One iteration's pairs and where they come from.
+    """One iteration's pairs, with the models and tables that they were made from.
 
     Attributes:
         base: The model, or the models, that labelled them.
         policy: The policy that sampled the candidates.
-        pool: The candidates of D_U.
+        pools: The candidates of D_U.
         pairs: Table PAIRS.
         nested: Table NESTED_PAIRS.
         decisions: Table DECISIONS.
@@ -65,7 +64,7 @@ class SyntheticInputs:
 
     base: Ensemble
     policy: Policy
-    pool: Pool
+    pools: Pools
     pairs: pl.DataFrame
     nested: pl.DataFrame
     decisions: pl.DataFrame
@@ -142,12 +141,12 @@ def evaluate_labels(
         kept: bool, the rows of `inputs.pairs` that the filter kept.
         seed: The run's seed.
     """
-    rewards = judge_pool(gold, inputs.pool)
-    selected = _labels(inputs.pairs, inputs.pool, rewards, gold, "pairs")
-    nested = _labels(inputs.nested, inputs.pool, rewards, gold, "nested_pairs")
-    some = _some_prompts(inputs.pool, seed)
-    drawn, margin = compare_pool(inputs.base, inputs.pool.take(some), seed, inputs.anchor)
-    gold_margin = drawn.difference(rewards[some])
+    rewards = judge_pools(gold, inputs.pools)
+    selected = _labels(inputs.pairs, inputs.pools, rewards, gold, "pairs")
+    nested = _labels(inputs.nested, inputs.pools, rewards, gold, "nested_pairs")
+    measured = _random_prompts(inputs.pools, seed)
+    drawn, margin = compare_pools(inputs.base, inputs.pools.take(measured), seed, inputs.anchor)
+    gold_margin = drawn.difference(rewards[measured])
     gap = epsilon(sigmoid(margin).ravel(), gold.p_from_margins(gold_margin).ravel())
     sup = max(gap.sup, selected.largest_gap, nested.largest_gap)
     bootstrap = derive_seed(seed, "eval", "labels")
@@ -176,8 +175,8 @@ def evaluate_labels(
     return SyntheticEvaluation(metrics, curve)
 
 
-def compare_pool(
-    base: Ensemble, pool: Pool, seed: int, anchor: Anchor | None = None
+def compare_pools(
+    base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None = None
 ) -> tuple[PoolPairs, FloatArray]:
     """The base model's margins of pool pairs, first over second; of several models the mean.
 
@@ -195,32 +194,32 @@ def compare_pool(
     if any(model.comparator.reads_pairs for model in models):
         per_prompt = JOINT_PAIRS_PER_PROMPT
     else:
-        per_prompt = max(1, MAX_COMPARISONS // len(pool.prompt_ids))
-    drawn = draw_pairs(pool, per_prompt, seed, "epsilon")
-    margins = _margins(base, pool, drawn)
+        per_prompt = max(1, MAX_COMPARISONS // len(pools.prompt_ids))
+    drawn = draw_pairs(pools, per_prompt, seed, "epsilon")
+    margins = _margins(base, pools, drawn)
     if anchor:
-        margins = anchor.beside(margins, _margins(anchor.model, pool, drawn))
+        margins = anchor.beside(margins, _margins(anchor.model, pools, drawn))
     margin = margins.double().numpy()
     require_finite("base", "pool pairs", margin)
     return drawn, margin
 
 
-def _some_prompts(pool: Pool, seed: int) -> IndexArray:
+def _random_prompts(pools: Pools, seed: int) -> IndexArray:
     """Rows of at most MAX_PROMPTS random prompts, ascending."""
-    count = len(pool.prompt_ids)
+    count = len(pools.prompt_ids)
     if count <= MAX_PROMPTS:
         return np.arange(count)
     rng = np.random.default_rng(derive_seed(seed, "epsilon", "prompts"))
     return np.sort(rng.choice(count, MAX_PROMPTS, replace=False))
 
 
-def _margins(ensemble: Ensemble, pool: Pool, drawn: PoolPairs) -> Tensor:
+def _margins(ensemble: Ensemble, pools: Pools, drawn: PoolPairs) -> Tensor:
     """(P, K) fp32, the mean over members."""
-    return torch.stack([_member_margins(m, pool, drawn) for m in ensemble.members]).mean(0)
+    return torch.stack([_member_margins(m, pools, drawn) for m in ensemble.members]).mean(0)
 
 
-def _member_margins(member: Scorer, pool: Pool, drawn: PoolPairs) -> Tensor:
-    compare = member.comparator.compare(TextPools(member, pool.prompts, pool.responses))
+def _member_margins(member: Scorer, pools: Pools, drawn: PoolPairs) -> Tensor:
+    compare = member.comparator.compare(TextPools(member, pools.prompts, pools.responses))
     first, second = torch.tensor(drawn.first), torch.tensor(drawn.second)
     prompts = torch.arange(len(first))[:, None].expand_as(first)
     blocks = [
@@ -248,23 +247,13 @@ class _Labels:
 
 
 def _labels(
-    frame: pl.DataFrame, pool: Pool, rewards: FloatArray, gold: GoldJudge, table: str
+    frame: pl.DataFrame, pools: Pools, rewards: FloatArray, gold: GoldJudge, table: str
 ) -> _Labels:
-    rows = pool.rows_of(frame["prompt_id"].to_list(), table)
-    chosen, rejected = (_indices(frame, side, pool, table) for side in ("chosen", "rejected"))
+    rows = pools.rows_of(frame, table)
+    chosen, rejected = (pools.indices_of(frame, side, table) for side in ("chosen", "rejected"))
     margin = rewards[rows, chosen] - rewards[rows, rejected]
     p_model = frame["p_chosen"].to_numpy().astype(np.float64)
     return _Labels(correctness(margin), p_model, gold.p_from_margins(margin))
-
-
-def _indices(frame: pl.DataFrame, side: str, pool: Pool, table: str) -> IndexArray:
-    indices = frame[f"{side}_index"].to_numpy().astype(np.int64)
-    if indices.max() >= pool.n_candidates:
-        raise DataError(
-            f"{table}: {side}_index reaches {indices.max()}, the pools have {pool.n_candidates} "
-            "candidates; both must come from one run of sample: rerun won_select"
-        )
-    return indices
 
 
 def _bounds(key: str, labels: _Labels, sup: float, gap: Epsilon) -> Record:
@@ -305,10 +294,10 @@ def _kept_by(decisions: pl.DataFrame) -> Record:
 
 
 def _likelihoods(inputs: SyntheticInputs, seed: int) -> Record:
-    pool, pairs = inputs.pool, inputs.pairs
-    rows = pool.rows_of(pairs["prompt_id"].to_list(), "pairs")
+    pools, pairs = inputs.pools, inputs.pairs
+    rows = pools.rows_of(pairs, "pairs")
     synthetic = {
-        side: pool.logprob_per_token[rows, _indices(pairs, side, pool, "pairs")]
+        side: pools.logprob_per_token[rows, pools.indices_of(pairs, side, "pairs")]
         for side in ("chosen", "rejected")
     }
     return {

@@ -63,8 +63,7 @@ def require_classifier(scorer: Scorer, model: Path) -> None:
     if scorer.model.readout != "last":
         raise ModelError(
             f"{model}: read-out is {scorer.model.readout}, a classifier of transformers reads the "
-            "last token alone; set the stage's readout (student_rm.readout, base_rm.readout) to "
-            "last and rerun"
+            "last token alone; set reward.readout to last and rerun"
         )
 
 

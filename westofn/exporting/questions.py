@@ -21,6 +21,7 @@ import torch
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.linear_reward import inverse_spread
@@ -151,13 +152,13 @@ class _Inputs:
     Attributes:
         human: D_L (table preferences).
         validation: Human pairs that choose the penalty.
-        pools: prompt_id, prompt, responses: prompts of D_U with their candidates.
+        pools: The candidates of prompts of D_U.
         asked: (prompt_id, both responses) of every human pair.
     """
 
     human: pl.DataFrame
     validation: pl.DataFrame
-    pools: pl.DataFrame
+    pools: Pools
     asked: frozenset[tuple[str, frozenset[str]]]
 
     @classmethod
@@ -165,19 +166,14 @@ class _Inputs:
         preferences = PREFERENCES.read(data / "prepared" / "preferences.parquet")
         prompts = PROMPTS.read(data / "prepared" / "prompts.parquet")
         unlabeled = prompts.filter(pl.col("split") == "unlabeled")
-        pools = (
-            CANDIDATES.read(candidates)
-            .sort("prompt_id", "candidate_index")
-            .group_by("prompt_id", maintain_order=True)
-            .agg(pl.col("response").alias("responses"))
-            .join(unlabeled, on="prompt_id", maintain_order="left")
-        )
-        drawn = hash_order(pools["prompt_id"].to_list(), seed, "questions")[:most]
+        pools = Pools.from_frames(CANDIDATES.read(candidates), unlabeled)
+        drawn = set(hash_order(pools.prompt_ids, seed, "questions")[:most])
+        rows = [row for row, name in enumerate(pools.prompt_ids) if name in drawn]
         pairs = preferences.select("prompt_id", "chosen", "rejected").iter_rows()
         return cls(
             human=labeled_half(preferences, prompts),
             validation=preferences.filter(pl.col("split") == "validation"),
-            pools=pools.filter(pl.col("prompt_id").is_in(drawn)),
+            pools=pools.take(rows),
             asked=frozenset((name, frozenset(both)) for name, *both in pairs),
         )
 
@@ -201,7 +197,7 @@ def _choose(read: _Inputs, params: Params, data: Path, count: int, a_prompt: int
     reader = FeatureReader(model, start.encoder, params.student_rm.readout)
     human, validation = _both(reader, read.human), _both(reader, read.validation)
     scale = inverse_spread(human.flatten(0, 1))
-    prompts, responses = read.pools["prompt"].to_list(), read.pools["responses"].to_list()
+    prompts, responses = read.pools.prompts, read.pools.responses
     pools = reader.pools(prompts, responses) * scale
     pairs = _pairs(read, NUMBERS_AT_ONCE // reader.width, params.seed)
     if not len(pairs.prompts):
@@ -238,11 +234,9 @@ def _both(reader: FeatureReader, pairs: pl.DataFrame) -> torch.Tensor:
 def _pairs(read: _Inputs, most: int, seed: int) -> CandidatePairs:
     """Random pairs of different candidates that nobody has labelled; `most` of all together."""
     rng = np.random.default_rng(derive_seed(seed, "questions", "pairs"))
-    share = min(PAIRS_A_PROMPT, max(1, most // max(1, read.pools.height)))
+    share = min(PAIRS_A_PROMPT, max(1, most // max(1, len(read.pools.prompts))))
     rows: list[tuple[int, int, int]] = []
-    for row, (name, responses) in enumerate(
-        read.pools.select("prompt_id", "responses").iter_rows()
-    ):
+    for row, (name, _, responses) in enumerate(read.pools.rows()):
         places: dict[str, int] = {}
         for place, response in enumerate(responses):
             if response.strip():
@@ -302,7 +296,7 @@ def _body(about: _About) -> list[str]:
             [
                 ("questions", len(about.questions)),
                 ("human pairs that the heads learned from", about.read.human.height),
-                ("prompts of D_U that were looked at", about.read.pools.height),
+                ("prompts of D_U that were looked at", len(about.read.pools.prompts)),
             ],
         ),
         "## Back into the data",

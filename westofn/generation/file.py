@@ -7,90 +7,82 @@ likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
-from westofn.generation.pool import PROMPTS_A_SHARD
+from westofn.generation.sample_pools import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
-from westofn.sources.pool_files import NOT_USED, Pool, pools_of
+from westofn.sources.pool_files import NOT_USED, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
 from westofn.sources.splits import prompt_id
 
 
-@dataclass(frozen=True)
-class FilePools:
-    """N responses for every prompt, and what was not used.
-
-    Attributes:
-        pools: responses by prompt_id, in the order of the file.
-        counts: what was not used, by the reasons of NOT_USED.
-    """
-
-    pools: Mapping[str, Sequence[str]]
-    counts: dict[str, int]
-
-
 def read_pools(
     path: Path, prompts: pl.DataFrame, n_candidates: int, policy: Policy, key: str = "sample.path"
-) -> FilePools:
-    """Read the pools of some prompts; of each the first N responses that fit are taken.
+) -> tuple[Pools, dict[str, int]]:
+    """Read the pools of prompts; of each the first N responses that fit are taken.
 
     Args:
         path: a file, or a folder of files.
         prompts: rows of table prompts.
         n_candidates: N.
-        policy: tells which responses fit: one is never cut, so a longer one is left out.
+        policy: its limit of tokens decides which responses fit; longer ones are left out, not cut.
         key: the parameter that a message says to mend.
+
+    Returns:
+        The pools sorted by prompt_id, and counts of what was not used, by the reasons of NOT_USED.
 
     Raises:
         DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
     """
-    wanted = set(prompts["prompt_id"])
     # By their texts too, since the embedded world's names are no hashes of them.
     name_of = {
-        prompt_id(asked): name for name, asked in prompts.select("prompt_id", "prompt").iter_rows()
+        prompt_id(prompt): name
+        for name, prompt in prompts.select("prompt_id", "prompt").iter_rows()
     }
-    pools: dict[str, list[str]] = {}
-    counts = Counter(dict.fromkeys(NOT_USED, 0))
-    for pool in pools_of(_rows(path, key), name_of, {}):
-        if pool.prompt_id in wanted:
-            pools[pool.prompt_id] = _fitting(pool, n_candidates, policy, counts)
-        else:
+    place_of: dict[str, str] = {}
+    pools = pools_of(_rows(path, key), name_of, place_of)
+    wanted = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
+    names, counts = {name for name, _ in wanted}, Counter(dict.fromkeys(NOT_USED, 0))
+    fitting: dict[str, list[str]] = {}
+    for name, _, responses in pools.rows():
+        if name not in names:
             counts["rows_other_prompts"] += 1
-    for name, prompt in prompts.sort("prompt_id").select("prompt_id", "prompt").iter_rows():
-        if name not in pools:
-            raise DataError(
-                f"{path}: {len(wanted - set(pools))} of {len(wanted)} prompts have no pool, first "
-                f"{name} ({show(prompt)}); needs one each: generate for all of D_U "
-                f"(data/prepared/prompts.parquet, split unlabeled), or set sample.engine to local"
-            )
-    return FilePools(pools, dict(counts))
+            continue
+        fitting[name] = _fitting(place_of[name], name, responses, n_candidates, policy)
+        counts["responses_too_long"] += len(responses) - len(fitting[name])
+        counts["responses_surplus"] += len(fitting[name]) - n_candidates
+    if missing := [(name, prompt) for name, prompt in wanted if name not in fitting]:
+        name, prompt = missing[0]
+        raise DataError(
+            f"{path}: {len(missing)} of {len(wanted)} prompts have no pool, first "
+            f"{name} ({show(prompt)}); needs one each: generate for all of D_U "
+            f"(data/prepared/prompts.parquet, split unlabeled), or set sample.engine to local"
+        )
+    read = Pools.of_rows((name, prompt, fitting[name]) for name, prompt in wanted)
+    return read.cut(n_candidates), dict(counts)
 
 
-def score_pools(
-    policy: Policy, prompts: pl.DataFrame, pools: FilePools, folder: Path, description: str
-) -> pl.DataFrame:
+def score_candidates(policy: Policy, pools: Pools, folder: Path, description: str) -> pl.DataFrame:
     """Table candidates: the pools with their log-likelihoods.
 
     Args:
         policy: scores.
-        prompts: rows of table prompts.
-        pools: of exactly these prompts.
-        folder: scratch folder of exactly this work; shards found there are kept.
+        pools: sorted by prompt_id.
+        folder: scratch folder that belongs to this work alone; its finished shards are used.
         description: shown beside the progress bar.
     """
-    rows = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
     return run_shards(
-        rows,
-        lambda some: _scored(policy, some, pools.pools),
+        list(pools.rows()),
+        lambda rows: _scored(policy, Pools.of_rows(rows)),
         table=CANDIDATES,
         folder=folder,
         size=PROMPTS_A_SHARD,
@@ -103,44 +95,39 @@ def _rows(path: Path, key: str) -> Iterator[Row]:
         yield from rows_of(file)
 
 
-def _fitting(pool: Pool, n_candidates: int, policy: Policy, counts: Counter[str]) -> list[str]:
-    name, given = pool.prompt_id, pool.responses
-    fitting = [one for one, fits in zip(given, policy.encoder.fits(given), strict=True) if fits]
-    too_long = len(given) - len(fitting)
+def _fitting(
+    where: str, name: str, responses: list[str], n_candidates: int, policy: Policy
+) -> list[str]:
+    """The responses to one prompt that the policy's encoder need not cut, at least N."""
+    all_fit = policy.encoder.fits(responses)
+    fitting = [response for response, fits in zip(responses, all_fit, strict=True) if fits]
     if len(fitting) < n_candidates:
         raise DataError(
-            f"{pool.where}: prompt {name} has {len(given)} responses, {too_long} of them longer "
-            f"than {policy.encoder.template.max_response_tokens} tokens; needs {n_candidates} that "
+            f"{where}: prompt {name} has {len(responses)} responses, "
+            f"{len(responses) - len(fitting)} of them longer than "
+            f"{policy.encoder.template.max_response_tokens} tokens; needs {n_candidates} that "
             f"fit: give more, or lower sample.n_candidates"
         )
-    counts["responses_too_long"] += too_long
-    counts["responses_surplus"] += len(fitting) - n_candidates
-    return fitting[:n_candidates]
+    return fitting
 
 
-def _scored(
-    policy: Policy, rows: Sequence[tuple[str, str]], pools: Mapping[str, Sequence[str]]
-) -> pl.DataFrame:
-    entries = [
-        (name, prompt, index, response)
-        for name, prompt in rows
-        for index, response in enumerate(pools[name])
-    ]
+def _scored(policy: Policy, pools: Pools) -> pl.DataFrame:
+    rows = list(zip(*pools.flat(), strict=True))
 
-    def scores(some: Sequence[tuple[str, str, int, str]]) -> list[tuple[float, int]]:
-        found = log_likelihood(policy, [row[1] for row in some], [row[3] for row in some])
-        return list(zip(found.logprob.tolist(), found.n_tokens.tolist(), strict=True))
+    def scores(part: Sequence[tuple[str, str, str]]) -> list[tuple[float, int]]:
+        scored = log_likelihood(policy, [row[1] for row in part], [row[2] for row in part])
+        return list(zip(scored.logprob.tolist(), scored.n_tokens.tolist(), strict=True))
 
-    found = in_halves(entries, scores)
+    scored = in_halves(rows, scores)
     return pl.DataFrame(
         {
-            "prompt_id": [row[0] for row in entries],
-            "candidate_index": [row[2] for row in entries],
-            "response": [row[3] for row in entries],
+            "prompt_id": [row[0] for row in rows],
+            "candidate_index": [i for pool in pools.responses for i in range(len(pool))],
+            "response": [row[2] for row in rows],
             # A certain token's log-probability may round to just above zero.
-            "logprob": [min(logprob, 0.0) for logprob, _ in found],
-            "n_tokens": [n_tokens for _, n_tokens in found],
-            "finish_reason": ["stop"] * len(entries),
+            "logprob": [min(logprob, 0.0) for logprob, _ in scored],
+            "n_tokens": [n_tokens for _, n_tokens in scored],
+            "finish_reason": ["stop"] * len(rows),
         },
         schema=CANDIDATES.columns,
     )

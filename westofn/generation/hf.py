@@ -57,7 +57,7 @@ def sample(
         policy: The policy.
         prompts: P prompts.
         prompt_ids: Their ids, which key the randomness.
-        indices: Candidate indices, e.g. range(64); candidate 5 is the same whoever its neighbours.
+        indices: Candidate indices, e.g. range(64); candidate 5 does not depend on the others.
         temperature: Divides the logits for drawing; log-likelihoods stay at temperature 1.
         seed: The run's seed.
     """

@@ -19,7 +19,10 @@ _STEPS = 2.0**24  # Float32 holds every multiple of 2⁻²⁴ in [0, 1], and so 
 
 
 class PreferenceJudge(Protocol):
-    """Says which of two responses to a prompt is better, in the order in which they are shown."""
+    """Compares two responses to a prompt in the order in which they are shown, to label pairs.
+
+    `westofn.evaluation` has the other kind: a RewardJudge gives rewards to single responses.
+    """
 
     @property
     def name(self) -> str:

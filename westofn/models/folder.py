@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast
 
+from westofn.artifacts.curve import write_curve
 from westofn.models.card import Canary, Card, check_template
 from westofn.text.encoding import NO_CHAT, Encoder, Family, Layout
 from westofn.text.tokenizer import load_tokenizer, save_tokenizer
@@ -27,8 +28,9 @@ def write_model(
     canaries: Sequence[tuple[str, str]],
     answer: Answer,
     write_weights: Callable[[Path], None],
+    curve: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write weights, tokenizer and card; the folder appears only when it is whole.
+    """Write weights, tokenizer, card and curve; the folder appears only when it is whole.
 
     Args:
         folder: Where to; an earlier model there is replaced.
@@ -37,6 +39,7 @@ def write_model(
         canaries: (prompt, response) inputs, at least one.
         answer: Computes the canaries' outputs.
         write_weights: Writes configuration and weights into a folder.
+        curve: What its training measured on the way; without it no such file is written.
     """
     prompts, responses = (list(column) for column in zip(*canaries, strict=True))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +50,8 @@ def write_model(
         outputs = answer(prompts, responses)
         answered = [Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)]
         replace(card, canaries=answered).write(temporary)
+        if curve:
+            write_curve(curve, temporary)
         put(temporary, folder)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,8 +125,9 @@ def save_policy(
     folder: Path,
     canaries: Sequence[tuple[str, str]],
     training: dict[str, float | int | str],
+    curve: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write model, tokenizer and card; the folder appears only when it is whole."""
+    """Write model, tokenizer, card and curve; the folder appears only when it is whole."""
     write_model(
         folder,
         Card(
@@ -139,6 +141,7 @@ def save_policy(
         canaries=canaries,
         answer=partial(_answer, policy),
         write_weights=policy.model.save_pretrained,
+        curve=curve,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,8 +30,9 @@ def save_reward_model(
     folder: Path,
     canaries: Sequence[tuple[str, str]],
     training: dict[str, float | int | str],
+    curve: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write backbone, head, tokenizer and card; the folder appears only when it is whole."""
+    """Write backbone, head, tokenizer, card and curve; the folder appears only when it is whole."""
     model = scorer.model
 
     def write_weights(place: Path) -> None:
@@ -56,6 +58,7 @@ def save_reward_model(
         canaries=canaries,
         answer=partial(_answer, scorer),
         write_weights=write_weights,
+        curve=curve,
     )
 
 

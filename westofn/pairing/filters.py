@@ -1,12 +1,16 @@
-"""The filter on frames: every pair is kept, or dropped for a counted reason."""
+"""The filter of pairs: every pair is kept, or dropped for a counted reason."""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from westofn.artifacts.pools import FloatArray, IndexArray, Pools
 from westofn.core.filtering import FilterResult, filter_pairs, normalise_logprob
 from westofn.errors import DataError
 from westofn.params.filter import FilterParams
+
+SIDES = ("chosen", "rejected")
 
 
 class Filtered:
@@ -45,7 +49,7 @@ class Filtered:
         dropped = dict(zip(counts["dropped_by"], counts["count"], strict=True))
         kept = int(self._joined["dropped_by"].is_null().sum())
         if kept + sum(dropped.values()) != self._joined.height:
-            raise AssertionError("filter lost count of its rows")
+            raise AssertionError("filter: rows in are not rows out and dropped")
         summary: dict[str, object] = {
             "pairs_selected": self._joined.height,
             "pairs_kept": kept,
@@ -58,66 +62,68 @@ class Filtered:
         return summary
 
 
-def filter_frames(
-    pairs: pl.DataFrame, candidates: pl.DataFrame, prompts: pl.DataFrame, params: FilterParams
-) -> Filtered:
+def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Filtered:
     """Decide on every pair.
 
     Pairs with an empty response or two equal ones go first; the quantiles are of the others.
 
+    Args:
+        pairs: With columns prompt_id, chosen_index, rejected_index, p_chosen.
+        pools: The candidates that the pairs point to, with log-likelihoods.
+        params: The quantiles.
+
     Raises:
-        DataError: No pair is left for the student.
+        DataError: A pair points to a candidate that is not there, or no pair is left.
     """
-    pool = candidates.select("prompt_id", "candidate_index", "response", "logprob", "n_tokens")
-    joined = pairs.join(
-        prompts.select("prompt_id", "prompt"), on="prompt_id", how="inner", maintain_order="left"
+    rows = pools.rows_of(pairs, "filter")
+    indices = {side: pools.indices_of(pairs, side, "filter") for side in SIDES}
+    chosen, rejected = (
+        [pools.responses[row][index] for row, index in zip(rows, indices[side], strict=True)]
+        for side in SIDES
     )
-    for side in ("chosen", "rejected"):
-        joined = joined.join(
-            pool.rename({"response": side, "logprob": f"{side}_lp", "n_tokens": f"{side}_n"}),
-            left_on=("prompt_id", f"{side}_index"),
-            right_on=("prompt_id", "candidate_index"),
-            how="inner",
-            maintain_order="left",
-        )
-    if joined.height != pairs.height:
-        raise DataError(
-            f"filter: {pairs.height - joined.height} of {pairs.height} pairs point to candidates "
-            "or prompts that are not there; rerun sample and won_select"
-        )
-    reasons = joined.select(
-        pl.when(
-            (pl.col("chosen").str.strip_chars() == "")
-            | (pl.col("rejected").str.strip_chars() == "")
-        )
-        .then(pl.lit("empty_response"))
-        .when(pl.col("chosen") == pl.col("rejected"))
-        .then(pl.lit("identical"))
-        .alias("reason")
-    )["reason"].cast(pl.String)
-    usable = reasons.is_null()
-    result = None
+    joined = pairs.with_columns(
+        pl.Series("prompt", [pools.prompts[row] for row in rows], dtype=pl.String),
+        pl.Series("chosen", chosen, dtype=pl.String),
+        pl.Series("rejected", rejected, dtype=pl.String),
+    )
+    reasons = pl.Series(list(map(unusable, chosen, rejected)), dtype=pl.String)
+    usable, result = reasons.is_null().to_numpy(), None
     if usable.any():
-        some = joined.filter(usable)
-        chosen, rejected = (
-            normalise_logprob(
-                some[f"{side}_lp"].to_numpy(),
-                some[f"{side}_n"].to_numpy(),
-                params.likelihood_normalisation,
-            )
-            for side in ("chosen", "rejected")
+        chosen_loglik, rejected_loglik = (
+            _likelihoods(pools, rows[usable], indices[side][usable], params) for side in SIDES
         )
         result = filter_pairs(
-            some["p_chosen"].to_numpy(),
-            chosen,
-            rejected,
+            pairs["p_chosen"].to_numpy()[usable],
+            chosen_loglik,
+            rejected_loglik,
             params.quantile,
             params.likelihood_quantile,
         )
-        reasons = reasons.scatter(usable.arg_true(), list(result.dropped_by))
+        reasons = reasons.scatter(np.flatnonzero(usable), list(result.dropped_by))
     if not reasons.is_null().any():
         counts = dict(reasons.value_counts().iter_rows())
         raise DataError(
             f"filter: all {pairs.height} pairs are dropped ({counts}); lower a quantile"
         )
     return Filtered(joined, reasons, result)
+
+
+def unusable(chosen: str, rejected: str) -> str | None:
+    """Why two responses can be no pair, whatever a model thinks of them; None if they can.
+
+    >>> unusable("good", " "), unusable("good", "good"), unusable("good", "bad")
+    ('empty_response', 'identical', None)
+    """
+    if not chosen.strip() or not rejected.strip():
+        return "empty_response"
+    return "identical" if chosen == rejected else None
+
+
+def _likelihoods(
+    pools: Pools, rows: IndexArray, indices: IndexArray, params: FilterParams
+) -> FloatArray:
+    """Log-likelihoods of candidates, (pairs,), as the filter compares them."""
+    logprob, n_tokens = pools.likelihoods
+    return normalise_logprob(
+        logprob[rows, indices], n_tokens[rows, indices], params.likelihood_normalisation
+    )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
+from westofn.artifacts.pools import Pools
 from westofn.core.rounds import PoolHealth, agreement, distinct_share, faults, spread_ratio
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.errors import RoundError
 from westofn.models.ensemble import Ensemble, mean_pair_margins
-from westofn.pairing.select import Pools
 from westofn.params.won_select import StopParams
 
 MAX_PROMPTS = 256
@@ -25,9 +24,9 @@ def check_round(health: PoolHealth, params: StopParams, name: str) -> None:
     """Stop a round whose pools lie beyond a limit.
 
     Args:
-        health: Of the round's pools.
+        health: Measures of the round's pools.
         params: The limits; 0 switches a check off.
-        name: Of the round, such as k2.
+        name: The round, such as k2.
 
     Raises:
         RoundError: The round must not go on.
@@ -43,7 +42,6 @@ def measure_round(
     student: Ensemble,
     base: Ensemble,
     pools: tuple[Pools, Pools],
-    candidates: tuple[pl.DataFrame, pl.DataFrame],
     seed: int,
 ) -> PoolHealth:
     """Measure a later round's pools against those of round 1.
@@ -51,13 +49,12 @@ def measure_round(
     Args:
         student: The previous round's.
         base: The first round's base model.
-        pools: Of this round, and of round 1.
-        candidates: Table candidates of both.
-        seed: Of the random pairs.
+        pools: The pools of this round and those of round 1, with n_tokens.
+        seed: Draws the random pairs.
     """
     now, first = (_random_pairs(of_round, seed) for of_round in pools)
     margins = mean_pair_margins(student, *now)
-    length, before = (float(np.mean(frame["n_tokens"].to_numpy())) for frame in candidates)
+    length, before = (float(np.mean(of_round.likelihoods[1])) for of_round in pools)
     return PoolHealth(
         agreement=agreement(margins, mean_pair_margins(base, *now)),
         spread=spread_ratio(margins, mean_pair_margins(student, *first)),

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from westofn.artifacts.pools import Pools
 from westofn.core.comparators import Compare, lower_confidence_margins, mean_margin
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
     BestWorst,
+    Selector,
     default_sizes,
     nested_best_worst,
     select_pairs,
@@ -25,20 +27,6 @@ from westofn.pairing.selectors import selector_of
 
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22
-
-
-@dataclass(frozen=True)
-class Pools:
-    """N candidates for each prompt, in the order of their indices."""
-
-    prompt_ids: list[str]
-    prompts: list[str]
-    responses: list[list[str]]
-
-    @property
-    def n_candidates(self) -> int:
-        """N."""
-        return len(self.responses[0])
 
 
 @dataclass(frozen=True)
@@ -96,19 +84,19 @@ def select(
     count = pools.n_candidates
     members = len(base.members) + (len(anchor.model.members) if anchor else 0)
     step = max(1, MARGINS_AT_ONCE // (members * count**2))
-    draws = _draws(seed, pools.prompt_ids, 2)
     choose = selector_of(selector)
     parts, nested, stds = [], [], []
     for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
         stop = start + step
         block = pools.prompts[start:stop], pools.responses[start:stop]
+        prompt_ids = pools.prompt_ids[start:stop]
         member_margins = _members_margins(base, *block)
         if anchor:
             member_margins = anchor.beside(
                 member_margins.mean(0), _members_margins(anchor.model, *block)
             )
         margins = lower_confidence_margins(member_margins, pessimism)
-        parts.append(select_pairs(margins, choose, draws[start:stop]))
+        parts.append(choose_pairs(margins, prompt_ids, choose, seed))
         nested.append(nested_best_worst(margins, default_sizes(count)))
         stds.append(mean_margin(margins).std(-1, correction=0))
     return Selection(
@@ -117,6 +105,20 @@ def select(
         pool_std=torch.cat(stds),
         forward_passes=_passes(base, pools, count * (count - 1) // 2, anchor),
     )
+
+
+def choose_pairs(
+    margins: Tensor, prompt_ids: Sequence[str], selector: str | Selector, seed: int
+) -> BestWorst:
+    """Choose a pair of every pool by margins that are known already.
+
+    Args:
+        margins: (P, N, N) of every ordered pair of candidates.
+        prompt_ids: P names; with the seed they key the random selectors.
+        selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or a function.
+        seed: The run's seed.
+    """
+    return select_pairs(margins, selector, _draws(seed, prompt_ids, 2))
 
 
 def _members_margins(

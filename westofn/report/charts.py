@@ -142,6 +142,24 @@ def rl(records: Records, arms: Sequence[str], key: str, title: str) -> alt.Layer
     )
 
 
+def training(records: Records, key: str, x_title: str, y_title: str) -> alt.LayerChart:
+    """`key` over the steps of one model's training; a member's runs are lines of their own."""
+    import altair as alt
+
+    x = alt.X("step:Q", title=x_title)
+    y = alt.Y(f"{key}:Q", title=y_title, scale=marks.free())
+    splits = ["train", "validation"]
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=2.5)
+    colour = alt.Color("split:N", scale=alt.Scale(domain=splits), legend=legend)
+    courses = [name for name in ("member", "run", "power") if name in records[0]]
+    line = marks.chart(records).mark_line(point=alt.OverlayMarkDef(size=14), strokeWidth=1.5)
+    return marks.layer(
+        line.encode(
+            x, y, colour, detail=[f"{name}:N" for name in courses], tooltip=marks.tips(records)
+        )
+    )
+
+
 def _side_by_side(records: Records) -> Records:
     """Length bins with `shown_at`: the arms' bars of one bin stand beside each other."""
     centres = sorted({row["length_difference"] for row in records})

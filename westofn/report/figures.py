@@ -103,6 +103,7 @@ def build_figures(records: dict[str, Records], arms: Sequence[str]) -> list[Figu
         "reliability": _reliability,
         "length": _length,
         "rl": _rl,
+        "training": _training,
     }
     return [build(records[key], arms) for key, build in builders.items()]
 
@@ -244,3 +245,30 @@ def _rl(records: Records, arms: Sequence[str]) -> Figure:
         panels=panels,
         why_absent="" if panels else NOT_MEASURED,
     )
+
+
+def _training(records: Records, arms: Sequence[str]) -> Figure:
+    panels = tuple(
+        _training_panel(arm, [row for row in records if row["arm"] == arm])
+        for arm in marks.arms_of(records)
+    )
+    return Figure(
+        key="training",
+        title="Training of every model",
+        reading=(
+            "Losses in nats, of a policy's reward in standard deviations; means since the point "
+            "before. Validation is the same measure on data that training does not see, of the "
+            "weights that would be kept. A line is a run from the common start; their weights are "
+            "averaged. A linear head takes no steps: its lines are powers of the prior, from the "
+            "largest penalty to the smallest."
+        ),
+        panels=panels,
+        why_absent="" if panels else NOT_MEASURED,
+    )
+
+
+def _training_panel(arm: str, rows: Records) -> Panel:
+    key = "reward" if any("reward" in row for row in rows) else "loss"
+    x = "penalties, from the largest" if "power" in rows[0] else "optimiser steps"
+    drawn = [row for row in rows if key in row]
+    return Panel(arm, charts.training(drawn, key, x, key), height=170)

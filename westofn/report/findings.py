@@ -58,6 +58,7 @@ def findings(inputs: ReportInputs, records: dict[str, Records]) -> dict[str, lis
         "reliability": [_calibration(inputs, records["reliability"])],
         "length": [_longest(inputs), _by_length(inputs)],
         "rl": [_rl(inputs, name) for name in inputs.iterations],
+        "training": [],
     }
     return {key: [text for text in of_figure if text] for key, of_figure in texts.items()}
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.curve import read_curve
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.pairs import PAIRS
@@ -82,6 +83,8 @@ class ReportInputs:
         students: The same of every iteration's student.
         seed: The seed of the run: there is one, and the page says so.
         forecast: `forecast/forecast.json`: κ, gains to expect, advice.
+        training: Points of the curve of every model's training by the model's name in the report;
+            a model without a curve is absent.
     """
 
     arms: Mapping[str, Arm]
@@ -92,6 +95,7 @@ class ReportInputs:
     students: Mapping[str, Mapping[str, str]]
     seed: int
     forecast: Record
+    training: Mapping[str, Sequence[Record]] = field(default_factory=dict)
 
     @property
     def order(self) -> list[str]:
@@ -137,7 +141,19 @@ def read_inputs(
         students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
         forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
+        training=_read_training(data, iterations),
     )
+
+
+def _read_training(data: Path, iterations: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The curves of all models in the order in which they are trained."""
+    folders = {"SFT policy": data / "loop" / "k0" / "policy", BASE: data / "loop" / "k0" / "rm"}
+    folders |= {name: data / "reference" / name for name in (*HUMAN_ARMS, PRIOR)}
+    folders |= {name: data / "loop" / name / "rm" for name in iterations}
+    folders |= {f"{name} policy": data / "loop" / name / "policy" for name in iterations}
+    folders["autorater"] = data / "autorater"
+    curves = {name: read_curve(folder) for name, folder in folders.items()}
+    return {name: curve for name, curve in curves.items() if curve}
 
 
 def _read_arm(evaluations: Path, name: str, seed: int) -> Arm:

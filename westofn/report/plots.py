@@ -27,6 +27,7 @@ BEST_OF_N_KEYS = (
 )
 RL_KEYS = ("step", "reward", "gold", "kl", "length", "win_rate", "entropy")
 SFT_KEYS = ("sft_reward", "sft_gold")
+TRAINING_KEYS = ("split", "step", "member", "run", "power", "loss", "accuracy", "reward")
 BASELINE_KEYS = ("longest_accuracy", "shortest_accuracy")
 
 Records = list[dict[str, Any]]
@@ -45,9 +46,9 @@ def plot_records(inputs: ReportInputs) -> dict[str, Records]:
     """The records of every plot; an empty list where nothing was measured.
 
     Returns:
-        Records by plot (`label_accuracy`, `best_of_n`, `reliability`, `length`, `rl`); each has
-        the short name of its `arm`; floats are rounded to 6 digits. `low` and `high` of
-        reliability and length are Wilson's 95 % interval of the bin.
+        Records by plot (`label_accuracy`, `best_of_n`, `reliability`, `length`, `rl`, `training`);
+        each has the short name of its `arm`, or of its model; floats are rounded to 6 digits.
+        `low` and `high` of reliability and length are Wilson's 95 % interval of the bin.
     """
     records = {
         "label_accuracy": _label_accuracy(inputs),
@@ -55,6 +56,7 @@ def plot_records(inputs: ReportInputs) -> dict[str, Records]:
         "reliability": _by_arm(inputs, "reliability", _reliability),
         "length": _length(inputs),
         "rl": _rl(inputs),
+        "training": _training(inputs),
     }
     return {name: [_rounded(record) for record in rows] for name, rows in records.items()}
 
@@ -116,6 +118,14 @@ def _rl(inputs: ReportInputs) -> Records:
         {"arm": arm_name(name), **_keep(record, RL_KEYS), **_keep(iteration.rl_metrics, SFT_KEYS)}
         for name, iteration in inputs.iterations.items()
         for record in having(iteration.rl_curve, "step")
+    ]
+
+
+def _training(inputs: ReportInputs) -> Records:
+    return [
+        {"arm": arm_name(name), **_keep(point, TRAINING_KEYS)}
+        for name, curve in inputs.training.items()
+        for point in having(curve, "split", "step")
     ]
 
 

@@ -168,10 +168,10 @@ def _other_than_preferences(
 
 
 def _pools(file: Path, rows: Iterable[Row], pool_locations: dict[str, str]) -> FileReport:
-    pools = [(pool.prompt, len(pool.responses)) for pool in pools_of(rows, {}, pool_locations)]
-    sizes = [size for _, size in pools]
+    pools = pools_of(rows, {}, pool_locations)
+    sizes = [len(responses) for responses in pools.responses]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
-    return FileReport(str(file), POOLS, counts, {"prompt": [prompt for prompt, _ in pools]})
+    return FileReport(str(file), POOLS, counts, {"prompt": pools.prompts})
 
 
 def _plain(

@@ -5,9 +5,9 @@ Other columns are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
+from westofn.artifacts.pools import Pools
 from westofn.errors import DataError
 from westofn.sources.formats.ratings import prompt_text
 from westofn.sources.formats.rows import column, listed, text
@@ -22,27 +22,8 @@ _NEEDS = "prompt (or prompt_id) and responses, a list of texts"
 _SCORES = {"scores", "ratings"}
 
 
-@dataclass(frozen=True)
-class Pool:
-    """All responses to one prompt.
-
-    Attributes:
-        where: location of the row.
-        prompt_id: id of the prompt.
-        prompt: text of the prompt; "" if the row has none.
-        responses: texts in the order of the row.
-    """
-
-    where: str
-    prompt_id: str
-    prompt: str
-    responses: list[str]
-
-
-def pools_of(
-    rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]
-) -> Iterator[Pool]:
-    """Read pools, one row per prompt.
+def pools_of(rows: Iterable[Row], name_of: Mapping[str, str], place_of: dict[str, str]) -> Pools:
+    """Read pools, one row per prompt; the text of a prompt is "" where its row has none.
 
     Args:
         rows: rows of one or more files.
@@ -52,23 +33,28 @@ def pools_of(
     Raises:
         DataError: a column is missing or has another type, or a prompt has two pools.
     """
-    for row in rows:
-        prompt = prompt_text(row) if row.values.get("prompt") is not None else ""
-        if "prompt_id" in row.values:
-            name = text(row.values["prompt_id"], "prompt_id", row.where)
-        else:
-            column(row, ("prompt",), _NEEDS)
-            name = prompt_id(prompt_text(row))
-        name = name_of.get(name, name)
-        if (earlier := place_of.setdefault(name, row.where)) != row.where:
-            raise DataError(
-                f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row per "
-                f"prompt: put its responses into one list"
-            )
-        column(row, (RESPONSES,), _NEEDS)
-        entries = listed(row.values[RESPONSES], RESPONSES, row.where)
-        responses = [text(entry, RESPONSES, row.where) for entry in entries]
-        yield Pool(row.where, name, prompt, responses)
+    return Pools.of_rows(_pool(row, name_of, place_of) for row in rows)
+
+
+def _pool(
+    row: Row, name_of: Mapping[str, str], place_of: dict[str, str]
+) -> tuple[str, str, list[str]]:
+    """prompt_id, prompt and responses of a row."""
+    prompt = prompt_text(row) if row.values.get("prompt") is not None else ""
+    if "prompt_id" in row.values:
+        name = text(row.values["prompt_id"], "prompt_id", row.where)
+    else:
+        column(row, ("prompt",), _NEEDS)
+        name = prompt_id(prompt_text(row))
+    name = name_of.get(name, name)
+    if (earlier := place_of.setdefault(name, row.where)) != row.where:
+        raise DataError(
+            f"{row.where}: prompt {name} also has a pool at {earlier}; needs one row per prompt: "
+            f"put its responses into one list"
+        )
+    column(row, (RESPONSES,), _NEEDS)
+    entries = listed(row.values[RESPONSES], RESPONSES, row.where)
+    return name, prompt, [text(entry, RESPONSES, row.where) for entry in entries]
 
 
 def is_pool(row: Row) -> bool:

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.core.selection import exact_best_worst
-from westofn.evaluation.judges import FloatArray, Judge, load_judge
-from westofn.evaluation.pools import Pool, judge_pool
+from westofn.artifacts.pools import Pools
+from westofn.core.selection import BestWorst, exact_best_worst
+from westofn.evaluation.candidate_rewards import judge_pools
+from westofn.evaluation.judges import FloatArray, RewardJudge, load_judge
 from westofn.models.card import read_card
 from westofn.models.ensemble import Ensemble, load_reward_models
 from westofn.models.folder import load_encoder
 from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pool_margins
-from westofn.pairing.frames import pools_from_frames
-from westofn.pairing.select import Pools
+from westofn.pairing.select import choose_pairs
 from westofn.params.whole import Params
-from westofn.study.pools import PLAIN, deep_size, labeled_prompts
+from westofn.study.pool_plan import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
 from westofn.text.encoding import Encoder
 from westofn.training.arms import HumanData
@@ -77,7 +77,15 @@ class StudyInputs:
     @property
     def west(self) -> Pairs:
         """The West-of-N pairs of the base model."""
-        return from_selection(self.unlabeled, exact_best_worst(self.base_margins))
+        return self.selected("west")
+
+    def selected(self, selector: str) -> Pairs:
+        """The pairs that `won_select` chooses with this selector, by the mean of the members."""
+        return from_selection(self.unlabeled, self.chosen_by(selector))
+
+    def chosen_by(self, selector: str) -> BestWorst:
+        """(P,) candidates of `unlabeled` that `won_select` chooses with this selector."""
+        return choose_pairs(self.base_margins, self.unlabeled.prompt_ids, selector, self.seed)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -107,7 +115,7 @@ class StudyInputs:
         return self.human.preferences.filter(pl.col("split") == "test")
 
     @cached_property
-    def judge(self) -> Judge:
+    def judge(self) -> RewardJudge:
         """The gold annotator, or the autorater."""
         return load_judge(
             self.data / "world" / "world.parquet", self.data / "autorater", self.device
@@ -117,18 +125,18 @@ class StudyInputs:
     def unlabeled(self) -> Pools:
         """The pools of D_U that the main pipeline sampled for k1."""
         candidates = CANDIDATES.read(self.data / "loop" / "k1" / "candidates.parquet")
-        return pools_from_frames(candidates, self.human.prompts, self.params.sample.n_candidates)
+        return Pools.from_frames(candidates, self.human.prompts, self.params.sample.n_candidates)
 
     @cached_property
-    def test_pool(self) -> Pool:
+    def test_pools(self) -> Pools:
         """The pools of the test prompts that every reward model is measured on."""
         candidates = CANDIDATES.read(self.data / "eval_pool" / "candidates.parquet")
-        return Pool.from_frames(candidates, self.human.prompts)
+        return Pools.from_frames(candidates, self.human.prompts)
 
     @cached_property
-    def test_pool_judged(self) -> FloatArray:
-        """(P, N) the judge's rewards of `test_pool`."""
-        return judge_pool(self.judge, self.test_pool)
+    def test_pools_judged(self) -> FloatArray:
+        """(P, N) the judge's rewards of `test_pools`."""
+        return judge_pools(self.judge, self.test_pools)
 
     @property
     def verdicts(self) -> Path:
@@ -147,9 +155,9 @@ class StudyInputs:
         return self._pools("deep_unlabeled", self.human.prompts, size)
 
     @cached_property
-    def deep_test(self) -> Pool:
+    def deep_test(self) -> Pools:
         """Pools of some test prompts with more candidates."""
-        return Pool.from_frames(CANDIDATES.read(self.file("deep_test")), self.human.prompts)
+        return Pools.from_frames(CANDIDATES.read(self.file("deep_test")), self.human.prompts)
 
     def contrast(self, side: str, half: str) -> Pools:
         """One sample a prompt under a contrast prompt; the prompts are shown without the affix.
@@ -175,7 +183,7 @@ class StudyInputs:
         return self.data / "study" / "pools" / f"{name}.parquet"
 
     def _pools(self, name: str, prompts: pl.DataFrame, n_candidates: int) -> Pools:
-        return pools_from_frames(CANDIDATES.read(self.file(name)), prompts, n_candidates)
+        return Pools.from_frames(CANDIDATES.read(self.file(name)), prompts, n_candidates)
 
 
 def west_of_n(base: Ensemble, pools: Pools) -> Pairs:

@@ -25,7 +25,7 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, Samples, linear_params, train_linear_head
+from westofn.training.linear_head import LinearHead, linear_params, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
@@ -164,8 +164,7 @@ class Lab:
             head,
         )
         if learner == "linear_head":
-            pools = inputs.unlabeled if any(powers) else None
-            samples = None if pools is None else Samples(pools.prompts, pools.responses)
+            samples = inputs.unlabeled if any(powers) else None
             recipe = replace(recipe, params=linear_params(section, section.learner))
             linear = LinearHead(powers, samples)
             trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
@@ -189,10 +188,10 @@ class Lab:
             name,
             model,
             preferences=inputs.test,
-            pool=inputs.test_pool,
+            pools=inputs.test_pools,
             judge=inputs.judge,
             seed=inputs.seed,
-            judged=inputs.test_pool_judged,
+            judged=inputs.test_pools_judged,
         )
         return {key: value for key, value in measured.metrics.items() if not isinstance(value, str)}
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from westofn.artifacts.pools import Pools
 from westofn.core.metrics import correctness
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import BestWorst
-from westofn.evaluation.judges import Judge, margins
-from westofn.pairing.select import Pools
+from westofn.evaluation.judges import RewardJudge, margins
+from westofn.pairing.filters import unusable
 from westofn.training.preference import Preferences
 
 
@@ -47,7 +48,7 @@ class Pairs:
         new = replace(old, p_chosen=self.p_model.tolist())
         return Pairs(self.prompt_ids, new, self.p_model)
 
-    def label_accuracy(self, judge: Judge) -> float:
+    def label_accuracy(self, judge: RewardJudge) -> float:
         """Share of the pairs whose order is also the judge's, ties half."""
         rows = self.preferences
         margin = margins(judge, self.prompt_ids, rows.prompts, rows.chosen, rows.rejected)
@@ -70,8 +71,7 @@ def from_selection(pools: Pools, chosen: BestWorst) -> Pairs:
         )
         for a, b, p in zip(firsts, seconds, probabilities, strict=True)
     ]
-    kept = [row for row in rows if row[1].strip() and row[2].strip() and row[1] != row[2]]
-    return _pairs(pools, kept)
+    return _pairs(pools, [row for row in rows if unusable(row[1], row[2]) is None])
 
 
 def judged(pools: Pools, p_first: NDArray[np.float64]) -> Pairs:
@@ -84,7 +84,7 @@ def judged(pools: Pools, p_first: NDArray[np.float64]) -> Pairs:
     rows = []
     for row, p in enumerate(p_first.tolist()):
         first, second = pools.responses[row][:2]
-        if first.strip() and second.strip() and first != second:
+        if unusable(first, second) is None:
             rows.append((row, first, second, p) if p >= 0.5 else (row, second, first, 1.0 - p))
     return _pairs(pools, rows)
 
@@ -102,7 +102,7 @@ def contrasted(pools: Pools, positive: Pools, negative: Pools) -> Pairs:
     rows = [
         (row, good[0], bad[0], 1.0)
         for row, (good, bad) in enumerate(zip(positive.responses, negative.responses, strict=True))
-        if good[0].strip() and bad[0].strip() and good[0] != bad[0]
+        if unusable(good[0], bad[0]) is None
     ]
     return _pairs(pools, rows)
 
@@ -110,7 +110,7 @@ def contrasted(pools: Pools, positive: Pools, negative: Pools) -> Pairs:
 def side_by_side(pools: Pools, positive: Pools, negative: Pools) -> Pools:
     """Pools of two: the positive and the negative sample of each prompt."""
     both = zip(positive.responses, negative.responses, strict=True)
-    return replace(pools, responses=[[good[0], bad[0]] for good, bad in both])
+    return Pools(pools.prompt_ids, pools.prompts, [[good[0], bad[0]] for good, bad in both])
 
 
 def _pairs(pools: Pools, rows: list[tuple[int, str, str, float]]) -> Pairs:

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from westofn.artifacts.pools import Pools
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
-from westofn.evaluation.judges import FloatArray, GoldJudge, Judge, margins
+from westofn.evaluation.judges import FloatArray, GoldJudge, RewardJudge, margins
 from westofn.evaluation.records import Record
 from westofn.judging.protocol import position_flip_rate
-from westofn.pairing.select import Pools
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import side_by_side
 
@@ -55,7 +55,7 @@ class Verdicts:
         mean: NDArray[np.float64] = (forward + backward) / 2
         return mean
 
-    def facts(self, judge: Judge, sets: Mapping[str, Pools]) -> list[Record]:
+    def facts(self, judge: RewardJudge, sets: Mapping[str, Pools]) -> list[Record]:
         """What the judge said of each set: position flips, and agreement with gold if it is known.
 
         Shares of the pairs that were judged: two equal texts are none. Ties are half.
@@ -65,7 +65,7 @@ class Verdicts:
             differ = [row for row, pool in enumerate(pools.responses) if pool[0] != pool[1]]
             if not differ:
                 continue
-            kept = _take(pools, differ)
+            kept = pools.take(differ)
             forward, backward = self._of(kept)
             record: Record = {
                 "set": name,
@@ -84,7 +84,7 @@ class Verdicts:
 
     def _of(self, pools: Pools) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         forward, backward = [], []
-        for name, responses in zip(pools.prompt_ids, pools.responses, strict=True):
+        for name, _, responses in pools.rows():
             first, second = responses[:2]
             if first == second:
                 forward.append(0.5)
@@ -101,14 +101,6 @@ class Verdicts:
         return np.array(forward), np.array(backward)
 
 
-def _take(pools: Pools, rows: Sequence[int]) -> Pools:
-    return Pools(
-        [pools.prompt_ids[row] for row in rows],
-        [pools.prompts[row] for row in rows],
-        [pools.responses[row] for row in rows],
-    )
-
-
 def _wins(p: NDArray[np.float64]) -> float:
     """Share of probabilities above one half, ties half."""
     return float(((np.sign(p - 0.5) + 1) / 2).mean())
@@ -119,9 +111,7 @@ def judged_pairs(sets: Mapping[str, Pools]) -> pl.DataFrame:
     rows = [
         (name, prompt, *responses[:2])
         for pools in sets.values()
-        for name, prompt, responses in zip(
-            pools.prompt_ids, pools.prompts, pools.responses, strict=True
-        )
+        for name, prompt, responses in pools.rows()
         if responses[0] != responses[1]
     ]
     columns = ("prompt_id", "prompt", "first", "second")
@@ -139,7 +129,7 @@ def pairs_to_judge(inputs: StudyInputs) -> dict[str, Pools]:
     }
 
 
-def gold_rewards(judge: Judge) -> Callable[[Sequence[str], Sequence[str]], FloatArray] | None:
+def gold_rewards(judge: RewardJudge) -> Callable[[Sequence[str], Sequence[str]], FloatArray] | None:
     """Gold rewards of responses for the simulated judge; None where there is no gold annotator."""
     if not isinstance(judge, GoldJudge):
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from westofn.artifacts.curve import read_curve, write_curve
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import COMPARATORS
@@ -77,6 +78,7 @@ def train_arm(
     synthetic_fraction: float = 0.5,
     members: int = 1,
     linear: LinearHead | None = None,
+    live: Path | None = None,
 ) -> None:
     """Train an arm and save it.
 
@@ -93,6 +95,7 @@ def train_arm(
         members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
         linear: Fit a linear head on frozen features instead of training a network; of the recipe's
             parameters it reads the readout and the loss.
+        live: Where DVCLive's files go while a network trains; None writes none.
 
     Raises:
         ParameterError: There is no such loss, or a linear head cannot be fitted to it.
@@ -121,10 +124,10 @@ def train_arm(
         trained = (
             train_linear_head(member, pairs, linear, own, runtime)
             if linear
-            else train_reward_model(member, pairs, own, checkpoints, runtime)
+            else train_reward_model(member, pairs, own, checkpoints, runtime, live)
         )
         if is_first():
-            save_reward_model(trained.scorer, place, canaries, trained.facts)
+            save_reward_model(trained.scorer, place, canaries, trained.facts, trained.curve)
 
     settings = _settings(human, recipe, synthetic, synthetic_fraction, members, linear)
     files = [*human.files, *_files(recipe), *(linear.files if linear else [])]
@@ -182,6 +185,9 @@ def _train_members(
     if not is_first():
         return
     write_ensemble(finished, members)
+    curves = [read_curve(member_folder(finished, index)) for index in range(members)]
+    rows = [{"member": index, **row} for index, curve in enumerate(curves) for row in curve]
+    write_curve(rows, finished)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         copy = Path(temporary) / out.name

@@ -17,8 +17,11 @@ import torch
 from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.curve import Point
+from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
     POWERS,
+    LinearReward,
     balanced_shares,
     fit_by_validation,
     inverse_spread,
@@ -26,7 +29,7 @@ from westofn.core.linear_reward import (
     with_soft_labels,
     within_pool_covariance,
 )
-from westofn.errors import DataError, TrainingError
+from westofn.errors import TrainingError
 from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
@@ -51,63 +54,17 @@ MOST_SAMPLES = 2**14
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Pools of the policy's samples.
-
-    Attributes:
-        prompts: P prompts.
-        responses: Their pools, at least two candidates each and equally many.
-    """
-
-    prompts: list[str]
-    responses: list[list[str]]
-
-    @classmethod
-    def read(cls, candidates: Path, prompts: pl.DataFrame) -> Samples:
-        """The pools of a table candidates.
-
-        Args:
-            candidates: The file.
-            prompts: Table prompts.
-
-        Raises:
-            DataError: The table has no row, or a prompt is unknown.
-        """
-        table = CANDIDATES.read(candidates).sort("prompt_id", "candidate_index")
-        joined = table.join(prompts, on="prompt_id", how="inner", maintain_order="left")
-        if not joined.height or joined.height != table.height:
-            raise DataError(
-                f"{candidates}: {joined.height} of {table.height} candidates have a prompt of "
-                "table prompts, needs all of them and at least one; rerun prepare and sample"
-            )
-        pools = joined.group_by("prompt_id", maintain_order=True).agg(
-            pl.col("prompt").first(), "response"
-        )
-        return cls(pools["prompt"].to_list(), pools["response"].to_list())
-
-    def bounded(self, most: int = MOST_SAMPLES) -> Samples:
-        """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
-        each = min(len(self.responses[0]), max(2, most // len(self.prompts)))
-        pools = max(1, most // each)
-        return Samples(self.prompts[:pools], [pool[:each] for pool in self.responses[:pools]])
-
-    def __len__(self) -> int:
-        """Candidates."""
-        return sum(map(len, self.responses))
-
-
-@dataclass(frozen=True)
 class LinearHead:
     """What a linear head needs beside its pairs.
 
     Attributes:
         powers: The prior's powers p to try; (0,) is a plain ridge penalty.
-        samples: The policy's samples; only powers above 0 need them.
+        samples: Pools of the policy; only powers above 0 need them.
         files: What they were read from.
     """
 
     powers: tuple[float, ...] = (0.0,)
-    samples: Samples | None = None
+    samples: Pools | None = None
     files: list[Path] = field(default_factory=list)
 
     @classmethod
@@ -115,7 +72,8 @@ class LinearHead:
         cls, candidates: Path, prompts: pl.DataFrame, powers: tuple[float, ...] = POWERS
     ) -> LinearHead:
         """With the covariance of the samples in a table candidates."""
-        return cls(powers, Samples.read(candidates, prompts), [candidates])
+        pools = Pools.from_frames(CANDIDATES.read(candidates), prompts)
+        return cls(powers, pools, [candidates])
 
     @classmethod
     def of_student(
@@ -202,7 +160,22 @@ def train_linear_head(
         "covariance_candidates": samples,
         "penalty": float(f"{fitted.penalty:.4g}"),
     }
-    return TrainedReward(scorer, facts | calibration | start_facts(recipe))
+    return TrainedReward(scorer, facts | calibration | start_facts(recipe), _curve(fitted))
+
+
+def _curve(fitted: LinearReward) -> list[Point]:
+    """The calibrated validation loss of every penalty, from the largest; a power is a course."""
+    penalties = sorted({fit.penalty for fit in fitted.tried}, reverse=True)
+    return [
+        {
+            "power": fit.power,
+            "split": "validation",
+            "step": penalties.index(fit.penalty) + 1,
+            "loss": fit.validation_loss,
+            "penalty": fit.penalty,
+        }
+        for fit in fitted.tried
+    ]
 
 
 @dataclass(frozen=True)
@@ -239,6 +212,12 @@ def _labelled(
     )
 
 
+def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:
+    """At most so many candidates: fewer of every pool, and two of fewer pools if need be."""
+    each = min(pools.n_candidates, max(2, most // len(pools.prompts)))
+    return pools.head(max(1, most // each)).cut(each)
+
+
 def _roots(
     name: str, linear: LinearHead, reader: FeatureReader, scale: Tensor
 ) -> tuple[dict[float, Tensor], int]:
@@ -250,16 +229,17 @@ def _roots(
         raise TrainingError(
             f"{name}: a covariance prior needs samples of the policy; give candidates, or power 0"
         )
-    samples = linear.samples.bounded()
-    pools = _finite(name, reader.pools(samples.prompts, samples.responses), "candidates")
-    covariance = within_pool_covariance(pools * scale)
+    samples = bounded(linear.samples)
+    features = _finite(name, reader.pools(samples.prompts, samples.responses), "candidates")
+    covariance = within_pool_covariance(features * scale)
     if not float(covariance.trace()) > 0:
         raise TrainingError(
             f"{name}: all candidates of every pool have the same features, so that they prefer no "
             "direction; raise sample.temperature, or set student_rm.covariance_power to 0"
         )
     roots = identity | prior_roots(covariance, [power for power in linear.powers if power])
-    return {power: roots[power] for power in linear.powers}, len(samples)
+    chosen = {power: roots[power] for power in linear.powers}
+    return chosen, sum(map(len, samples.responses))
 
 
 def _differences(features: Tensor) -> Tensor:

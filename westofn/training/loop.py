@@ -29,12 +29,15 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from westofn.artifacts.curve import Point
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
 from westofn.params.optimiser import OptimiserParams
 from westofn.runtime import Runtime
 from westofn.training.batches import PlannedSampler
+from westofn.training.curves import curve_of, logged_steps
+from westofn.training.reports import finish, run_name, watchers
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 """The names that transformers has for them."""
@@ -46,7 +49,8 @@ class Job:
 
     Attributes:
         name: Shown in errors.
-        module: Its forward takes a collated batch as keywords and returns {"loss": scalar, …}.
+        module: Its forward takes a collated batch as keywords and returns {"loss": scalar} and
+            perhaps measures by name, (rows,) each, whose means the curve shows.
         rows: The training set; `plan` indexes it.
         collate: Rows to a batch of tensors.
         plan: (steps, batch_size) indices.
@@ -58,6 +62,7 @@ class Job:
         scratch: Folder for checkpoints.
         after_step: Called after every optimiser step.
         constant: Names of weights that do not change; checkpoints do not hold them.
+        live: Where DVCLive's files go while it runs; None writes none.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Job:
     scratch: Path
     after_step: Callable[[], None] = lambda: None
     constant: frozenset[str] = frozenset()
+    live: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,14 @@ class History:
     Attributes:
         evaluations: One row an evaluation: step and the validation metrics.
         best_step: The step of the checkpoint that the module now holds.
+        curve: Records of training and validation, see `curve_of`. Loss, accuracy and margin of
+            training are means since the record before; learning rate and gradient norm (before
+            clipping) are those of the step.
     """
 
     evaluations: list[dict[str, float]]
     best_step: int
+    curve: list[Point]
 
 
 def run(job: Job, runtime: Runtime) -> History:
@@ -93,7 +103,8 @@ def run(job: Job, runtime: Runtime) -> History:
 
     Raises:
         TrainingError: The loss is not finite.
-        ParameterError: The batch cannot be divided as the runtime asks.
+        ParameterError: The batch cannot be divided as the runtime asks, or it reports to what
+            cannot be used.
     """
     steps, evaluations = job.optimiser.steps, min(job.evaluations, job.optimiser.steps)
     every = -(-steps // evaluations)
@@ -104,7 +115,12 @@ def run(job: Job, runtime: Runtime) -> History:
         train_dataset=_Rows(job.rows),
         eval_dataset=_Rows([]),  # asked for by transformers; `evaluate` does not read it
         data_collator=job.collate,
-        callbacks=[_StopOnNan(job.name), _AfterStep(job.after_step)],
+        callbacks=[
+            _StopOnNan(job.name),
+            _AfterStep(job.after_step),
+            _LogAt(frozenset(logged_steps(steps, every))),
+            *watchers(runtime, job.name, job.live),
+        ],
     )
     if is_first():
         trainer.add_callback(_Progress(job.name, steps))
@@ -113,13 +129,14 @@ def run(job: Job, runtime: Runtime) -> History:
     with trainer.args.main_process_first(local=False):  # it removes what a kill cut short
         last = _last_checkpoint(job.scratch)
     trainer.train(resume_from_checkpoint=last)
+    finish(runtime)
     rows = [
         {key.removeprefix("eval_"): value for key, value in row.items()}
         for row in trainer.state.log_history
         if any(key.startswith("eval_") for key in row)
     ]
     best = trainer.state.best_global_step if job.best_by else None
-    return History(rows, best or steps)
+    return History(rows, best or steps, curve_of(trainer.state.log_history))
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -166,9 +183,10 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         load_best_model_at_end=job.best_by is not None,
         metric_for_best_model=f"eval_{job.best_by}" if job.best_by else None,
         greater_is_better=False if job.best_by else None,
-        logging_steps=every,
+        logging_strategy="no",  # `_LogAt` says when
         logging_nan_inf_filter=False,
-        report_to=[],
+        report_to=[],  # `watchers` are given as callbacks
+        run_name=run_name(runtime, job.name),
         remove_unused_columns=False,
         label_names=[],
         use_cpu=device == "cpu",
@@ -199,9 +217,32 @@ class _Trainer(Trainer):
     def __init__(self, *, job: Job, **options: Any) -> None:
         super().__init__(**options)
         self.job = job
+        self._measured: dict[str, torch.Tensor] = {}
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
         return PlannedSampler(self.job.plan)  # type: ignore[return-value]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        for name in outputs.keys() - {"loss"}:
+            values = outputs[name].detach().float()
+            total = torch.stack([values.sum(), torch.ones_like(values).sum()])
+            self._measured[name] = self._measured.get(name, 0) + total
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name in sorted(self._measured):
+                total, rows = self.accelerator.reduce(self._measured[name], "sum").tolist()
+                logs[name] = total / rows
+            self._measured = {}
+        super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         self.job.module.eval()
@@ -249,6 +290,16 @@ class _StopOnNan(TrainerCallback):
                 f"{self.name}: the loss is {loss} at step {state.global_step}; lower its "
                 "learning_rate in params.yaml"
             )
+
+
+class _LogAt(TrainerCallback):
+    """Has the loss logged after these steps."""
+
+    def __init__(self, steps: frozenset[int]) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log = state.global_step in self.steps
 
 
 class _AfterStep(TrainerCallback):

@@ -7,7 +7,7 @@ two code paths.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from westofn.artifacts.curve import Point
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.comparators import Comparator
 from westofn.core.losses import Loss, centering_penalty
@@ -85,10 +86,11 @@ class Preferences:
 
 @dataclass(frozen=True)
 class TrainedReward:
-    """A trained reward model, and facts for its card and metrics."""
+    """A trained reward model, facts for its card and metrics, and the curve of its training."""
 
     scorer: Scorer
     facts: Facts
+    curve: list[Point] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,12 @@ class Recipe:
 
 
 def train_reward_model(
-    name: str, pairs: TrainingPairs, recipe: Recipe, scratch: Path, runtime: Runtime
+    name: str,
+    pairs: TrainingPairs,
+    recipe: Recipe,
+    scratch: Path,
+    runtime: Runtime,
+    live: Path | None = None,
 ) -> TrainedReward:
     """Train a reward model from a policy's weights, or from where `reward_start` says.
 
@@ -154,6 +161,7 @@ def train_reward_model(
         recipe: How it learns.
         scratch: Folder for checkpoints.
         runtime: Hardware settings.
+        live: Where DVCLive's files go; None writes none.
 
     Raises:
         ModelError: The start cannot be loaded, or its positions end before the limits.
@@ -162,13 +170,12 @@ def train_reward_model(
     """
     prepared = _prepare(name, pairs, recipe)
     adapters = facts_of(prepared.start, recipe.params.lora)
-    runs = [_run(prepared, index, scratch, runtime) for index in range(recipe.params.runs)]
+    runs = [_run(prepared, index, scratch, runtime, live) for index in range(recipe.params.runs)]
     model = _merge(prepared, runs)
     margins = _validation_margins(prepared, model)
     scorer, calibration = calibrated(model, prepared.encoder, margins, prepared.human)
-    return TrainedReward(
-        scorer, _facts(prepared, runs) | calibration | adapters | start_facts(recipe)
-    )
+    facts = _facts(prepared, runs) | calibration | adapters | start_facts(recipe)
+    return TrainedReward(scorer, facts, [point for finished in runs for point in finished.curve])
 
 
 @dataclass(frozen=True)
@@ -281,33 +288,44 @@ def _validation_margins(prepared: _Prepared, model: RewardModel) -> Tensor:
 
 
 class _Run(NamedTuple):
-    """What one run kept: its weights on the CPU, where they were, and the step that was best."""
+    """What one run kept: weights on the CPU, where they were, its best step, its curve."""
 
     weights: dict[str, Tensor]
     device: torch.device
     best_step: int
+    curve: list[Point]
 
 
-def _run(prepared: _Prepared, index: int, scratch: Path, runtime: Runtime) -> _Run:
+def _run(
+    prepared: _Prepared, index: int, scratch: Path, runtime: Runtime, live: Path | None
+) -> _Run:
     """Train a copy of the common start."""
     params = prepared.recipe.params
     module = _PreferenceLoss(copy_sharing_frozen(prepared.start), prepared.loss, params)
-    job = _job(prepared, module, index, scratch)
+    job = replace(_job(prepared, module, index, scratch), live=live)
     with recomputing(module.model.backbone, runtime.gradient_checkpointing):
         history = run(job, runtime)
     kept = module.kept.state_dict()
     names = prepared.learned if params.lora.rank else kept
-    return _Run({key: kept[key].cpu() for key in names}, module.kept.device, history.best_step)
+    weights = {key: kept[key].cpu() for key in names}
+    curve = [{"run": index + 1, **point} for point in history.curve]
+    return _Run(weights, module.kept.device, history.best_step, curve)
 
 
 def _job(prepared: _Prepared, module: _PreferenceLoss, index: int, scratch: Path) -> Job:
     """A run as the training loop takes it."""
     name, recipe = prepared.name, prepared.recipe
     params, comparator = recipe.params, module.model.comparator
+    labels = torch.tensor(prepared.validation.labels(prepared.loss))
 
     def evaluate() -> dict[str, float]:
         margins = _validation_margins(prepared, module.kept)
-        return {"calibrated_loss": calibrated_loss(margins), "accuracy": accuracy(margins.numpy())}
+        return {
+            "calibrated_loss": calibrated_loss(margins),
+            "accuracy": accuracy(margins.numpy()),
+            "loss": float(module.loss.function(margins, labels, module.settings)),
+            "margin": float(margins.mean()),
+        }
 
     return Job(
         name=name if params.runs == 1 else f"{name} {index + 1}/{params.runs}",
@@ -446,7 +464,8 @@ class _PreferenceLoss(nn.Module):
         loss = self.loss.function(margin, p_chosen, self.settings)
         if self.centering:
             loss = loss + self.centering * centering_penalty(outputs[:, 0, 0], outputs[:, 1, 0])
-        return {"loss": loss}
+        right = (margin.detach().sign() + 1) / 2  # ties count half
+        return {"loss": loss, "margin": margin.detach(), "accuracy": right}
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
@@ -41,10 +42,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class SftResult:
-    """The trained policy, and facts for its card and metrics."""
+    """The trained policy, facts for its card and metrics, and the curve of its training."""
 
     policy: Policy
     facts: dict[str, float | int | str]
+    curve: list[Point] = field(default_factory=list)
 
 
 def build_policy(params: SftParams, texts: Sequence[str], seed: int) -> Policy:
@@ -88,8 +90,11 @@ def train_sft(
     seed: int,
     scratch: Path,
     runtime: Runtime,
+    live: Path | None = None,
 ) -> SftResult:
     """Train a policy; the last weights are kept, the validation loss is reported.
+
+    Losses are means over tokens, in nats. `live` is where DVCLive's files go.
 
     Raises:
         TrainingError: No example fits `max_response_tokens`, or the loss is not finite.
@@ -107,7 +112,7 @@ def train_sft(
     def evaluate() -> dict[str, float]:
         likelihood = log_likelihood(policy, shown.prompts, shown.responses)
         tokens = float(likelihood.n_tokens.sum())
-        return {"loss_per_token": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
+        return {"loss": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
 
     module, adapted = _Likelihood(policy), bool(params.lora.rank)
     job = Job(
@@ -125,6 +130,7 @@ def train_sft(
         seed=derive_seed(seed, "sft", "dropout"),
         scratch=scratch,
         constant=frozen_names(module, policy.model) if adapted else frozenset(),
+        live=live,
     )
     with recomputing(policy.model, runtime.gradient_checkpointing):
         history = run(job, runtime)
@@ -139,10 +145,10 @@ def train_sft(
         "train_examples": len(rows),
         "dropped_too_long": dropped,
         "steps": params.steps,
-        "validation_loss_per_token": round(last["loss_per_token"], 4),
+        "validation_loss_per_token": round(last["loss"], 4),
         **adapters,
     }
-    return SftResult(policy, facts)
+    return SftResult(policy, facts, history.curve)
 
 
 class _Likelihood(nn.Module):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from westofn.core.linear_reward import POWERS
 from westofn.core.seeds import derive_seed
-from westofn.core.selection import select_pairs, top_bottom_pairs
+from westofn.core.selection import top_bottom_pairs
 from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
-from westofn.study.synthetic import contrasted, from_selection, judged, selector_draws, side_by_side
+from westofn.study.synthetic import contrasted, from_selection, judged, side_by_side
 from westofn.study.verdicts import Verdicts
 from westofn.training.arms import preferences_from
 
@@ -26,9 +26,7 @@ def run(lab: Lab) -> None:
     lab.student("hf50", hf50)
     lab.student("hf100", hf100)
     pools = inputs.unlabeled
-    margins = inputs.base_margins
-    draws = selector_draws(inputs.seed, pools.prompt_ids, 2)
-    west = from_selection(pools, select_pairs(margins, "west"))
+    west = inputs.west
     lab.student("west", hf50, west)
     if not linear:  # a linear head has no training noise
         lab.student("hf50_again", hf50, seed=again)
@@ -36,9 +34,9 @@ def run(lab: Lab) -> None:
         lab.student("west_again", hf50, west, seed=again)
     others = {"self_training": "random_pair", "best_random": "best_random"}
     for name, selector in others.items():
-        lab.student(name, hf50, from_selection(pools, select_pairs(margins, selector, draws)))
+        lab.student(name, hf50, inputs.selected(selector))
     many = min(16, pools.n_candidates // 2)
-    several = from_selection(pools, top_bottom_pairs(margins, many))
+    several = from_selection(pools, top_bottom_pairs(inputs.base_margins, many))
     lab.student(f"top_bottom{many}", hf50, several)
     verdicts = Verdicts.read(inputs.verdicts)
     ai = judged(pools, verdicts.p_first(pools))

@@ -6,11 +6,12 @@ test prompts, and the references and the round's student compare its responses.
 
 from __future__ import annotations
 
+from westofn.artifacts.pools import Pools
 from westofn.core.seeds import derive_seed
+from westofn.evaluation.candidate_rewards import judge_pools, model_rewards
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.on_policy import evaluate_on_policy, on_policy_pairs
-from westofn.evaluation.pools import Pool, judge_pool, score_pool
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import load_policy
 from westofn.study.lab import Lab
@@ -37,17 +38,17 @@ def run(lab: Lab, iteration: str) -> None:
         lab.subfolder("pool"),
         f"policy {iteration}",
     )
-    pool = Pool.from_frames(candidates, inputs.human.prompts)
-    judged = judge_pool(inputs.judge, pool)
-    drawn = on_policy_pairs(pool, judged, seed=inputs.seed)
+    pools = Pools.from_frames(candidates, inputs.human.prompts)
+    judged = judge_pools(inputs.judge, pools)
+    drawn = on_policy_pairs(pools, judged, seed=inputs.seed)
     models = {
         "hf50": inputs.data / "reference" / "hf50",
         "hf100": inputs.data / "reference" / "hf100",
         iteration: folder / "rm",
     }
     for name, path in models.items():
-        rewards = score_pool(name, load_reward_models(path, inputs.device), pool)
-        measured = evaluate_on_policy(name, drawn.from_pool(rewards), drawn, seed=inputs.seed)
+        rewards = model_rewards(name, load_reward_models(path, inputs.device), pools)
+        measured = evaluate_on_policy(name, drawn.from_pools(rewards), drawn, seed=inputs.seed)
         lab.record(
             "policy_pools",
             policy=iteration,

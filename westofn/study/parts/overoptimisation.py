@@ -15,8 +15,8 @@ from westofn.core.best_of_n import best_of_n, best_of_n_kl
 from westofn.core.overoptimisation import GaoForm, empirical_peak, fit_overoptimisation
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import default_sizes
+from westofn.evaluation.candidate_rewards import judge_pools, model_rewards
 from westofn.evaluation.policy import PolicyProbe
-from westofn.evaluation.pools import judge_pool, score_pool
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
@@ -31,12 +31,12 @@ def run(lab: Lab) -> None:
     """Both ways of optimising, for each student."""
     inputs = lab.inputs
     pool = inputs.deep_test
-    judged = judge_pool(inputs.judge, pool)
+    judged = judge_pools(inputs.judge, pool)
     sizes = [1, *default_sizes(pool.n_candidates)]
     for name, folder in STUDENTS.items():
         scorer = load_reward_model(inputs.data / folder, inputs.device)
         rewards = (
-            score_pool(name, Ensemble.of(scorer), pool) - scorer.reward_mean
+            model_rewards(name, Ensemble.of(scorer), pool) - scorer.reward_mean
         ) / scorer.reward_std
         proxy = best_of_n(rewards, rewards, sizes).mean(axis=0)
         gold = best_of_n(rewards, judged, sizes).mean(axis=0)

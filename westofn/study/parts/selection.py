@@ -6,29 +6,27 @@ pools are nested: N = 8 is the first eight of the same 64.
 
 from __future__ import annotations
 
-import numpy as np
+import polars as pl
 
-from westofn.artifacts.candidates import CANDIDATES
-from westofn.core.filtering import filter_pairs
 from westofn.core.selection import (
-    BestWorst,
     default_sizes,
-    exact_best_worst,
     nested_best_worst,
     random_pairs,
-    select_pairs,
     top_bottom_pairs,
     uncertain_pair,
 )
-from westofn.pairing.select import Pools
+from westofn.pairing.filters import filter_frames
+from westofn.pairing.frames import pair_indices
+from westofn.params.filter import FilterParams
 from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
-from westofn.study.synthetic import from_selection, selector_draws
+from westofn.study.synthetic import Pairs, from_selection, selector_draws
 
 SELECTORS = ("best_median", "best_below", "quartiles")
 PAIRS_A_PROMPT = (4, 16)
 CONFIDENCES = (0.75, 0.9)
-FILTERS = ((0.25, None), (0.5, None), (0.75, None), (None, 0.25), (None, 0.5), (0.25, 0.25))
+FILTERS = ((0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (0.0, 0.25), (0.0, 0.5), (0.25, 0.25))
+"""Quantiles of confidence and of likelihood."""
 FRACTIONS = (0.25, 0.75)
 
 
@@ -37,12 +35,11 @@ def run(lab: Lab) -> None:
     inputs, hf50 = lab.inputs, lab.labeled
     pools = inputs.unlabeled
     margins = inputs.base_margins
-    west = exact_best_worst(margins)
-    pairs = from_selection(pools, west)
+    pairs = inputs.west
     for n, chosen in nested_best_worst(margins, default_sizes(pools.n_candidates)).items():
         lab.student(f"n{n}", hf50, from_selection(pools, chosen), note={"n": n})
     for selector in SELECTORS:
-        lab.student(selector, hf50, from_selection(pools, select_pairs(margins, selector)))
+        lab.student(selector, hf50, inputs.selected(selector))
     for p in CONFIDENCES:
         lab.student(
             f"confidence{round(100 * p)}", hf50, from_selection(pools, uncertain_pair(margins, p))
@@ -56,37 +53,25 @@ def run(lab: Lab) -> None:
     lab.student(f"random{many}", hf50, random)
     lab.student(f"distil{many}", hf50, random.soft())
     for confidence, likelihood in FILTERS:
-        kept = _kept(inputs, pools, west, confidence, likelihood)
         name = "filter" + "".join(
             f"_{letter}{round(100 * q)}"
             for letter, q in (("c", confidence), ("l", likelihood))
             if q
         )
-        lab.student(name, hf50, pairs.of(kept))
+        lab.student(name, hf50, filtered(inputs, confidence, likelihood))
     lab.student("soft", hf50, pairs.soft())
     for fraction in FRACTIONS:
         lab.student(f"mix{round(100 * fraction)}", hf50, pairs, fraction=fraction)
     lab.student("synthetic_only", pairs.preferences)
 
 
-def _kept(
-    inputs: StudyInputs,
-    pools: Pools,
-    west: BestWorst,
-    confidence: float | None,
-    likelihood: float | None,
-) -> set[str]:
-    """The prompts whose pair the filter keeps; likelihood is per token."""
-    candidates = CANDIDATES.read(inputs.data / "loop" / "k1" / "candidates.parquet")
-    candidates = candidates.sort("prompt_id", "candidate_index")
-    per_token = (candidates["logprob"] / candidates["n_tokens"]).to_numpy()
-    table = per_token.reshape(len(pools.prompt_ids), -1)
-    rows = np.arange(len(table))
-    result = filter_pairs(
-        west.p_best.double().numpy(),
-        table[rows, west.best.numpy()],
-        table[rows, west.worst.numpy()],
-        confidence,
-        likelihood,
+def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs:
+    """The West-of-N pairs that the stage `filter` keeps with these quantiles; 0 keeps all."""
+    params = FilterParams(
+        quantile=confidence,
+        likelihood_quantile=likelihood,
+        likelihood_normalisation=inputs.params.filter.likelihood_normalisation,
     )
-    return {pools.prompt_ids[row] for row in np.flatnonzero(result.kept)}
+    pairs = pair_indices(inputs.unlabeled, inputs.chosen_by("west"))
+    decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
+    return inputs.west.of(set(decisions.filter(pl.col("kept"))["prompt_id"]))

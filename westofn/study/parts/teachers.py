@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core.agreement import agreement_with_exact, cyclic_triads
 from westofn.core.bound import pair_bound
 from westofn.core.comparators import COMPARATORS, lower_confidence_margins, margins
@@ -23,13 +24,13 @@ from westofn.core.metrics import correctness
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import BestWorst, default_sizes, exact_best_worst, nested_best_worst
 from westofn.core.tournament import tournament_best_worst
+from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
-from westofn.evaluation.pools import IndexArray
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
-from westofn.pairing.select import Pools, select
+from westofn.pairing.select import select
 from westofn.params.comparator import ComparatorName
 from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
@@ -117,7 +118,7 @@ def _ensembles(lab: Lab) -> None:
     if not isinstance(inputs.judge, GoldJudge):
         return
     deep = inputs.deep_unlabeled
-    features, gold = _features(members, deep), judged_pools(inputs.judge, deep)
+    features, gold = _features(members, deep), judge_pools(inputs.judge, deep)
     rows = np.arange(len(gold))
     for n in default_sizes(deep.n_candidates):
         for name, some, weight in METHODS:
@@ -155,12 +156,7 @@ def _tournaments(lab: Lab, joint: Ensemble) -> None:
     """How far an elimination tournament stays from the exact argmax, and cycles."""
     inputs = lab.inputs
     pools = inputs.unlabeled
-    few = replace(
-        pools,
-        prompt_ids=pools.prompt_ids[:JOINT_POOLS],
-        prompts=pools.prompts[:JOINT_POOLS],
-        responses=[pool[:JOINT_N] for pool in pools.responses[:JOINT_POOLS]],
-    )
+    few = pools.head(JOINT_POOLS).cut(JOINT_N)
     base = inputs.params.base_rm
     for name, all_margins in (
         (base.comparator, inputs.base_margins),
@@ -188,7 +184,7 @@ def _theorem(lab: Lab) -> None:
     pools = inputs.unlabeled
     gold = inputs.judge
     assert isinstance(gold, GoldJudge)
-    rewards = judged_pools(gold, pools)
+    rewards = judge_pools(gold, pools)
     base = inputs.base_margins
     upper = torch.triu_indices(pools.n_candidates, pools.n_candidates, 1)
     model = base[:, upper[0], upper[1]].double().numpy()
@@ -231,11 +227,3 @@ def equal_bins(values: FloatArray, count: int) -> list[IndexArray]:
     """
     order = np.argsort(values, kind="stable")
     return [rows for rows in np.array_split(order, count) if len(rows)]
-
-
-def judged_pools(gold: GoldJudge, pools: Pools) -> FloatArray:
-    """(P, N) gold rewards of pools."""
-    count = pools.n_candidates
-    ids = [name for name in pools.prompt_ids for _ in range(count)]
-    texts = [response for pool in pools.responses for response in pool]
-    return gold.rewards(ids, ids, texts).reshape(-1, count)

@@ -88,7 +88,7 @@ def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> Non
     if scorer.reward_std <= NO_SPREAD:
         raise TrainingError(
             "rlhf: the reward model gives all its training pairs one reward, so there is "
-            "nothing to learn from; raise student_rm.steps or student_rm.learning_rate"
+            "nothing to learn from; raise reward.steps or reward.learning_rate"
         )
     if params.algorithm == "ppo":
         _require_same_tokens(policy.encoder, scorer)
@@ -108,6 +108,7 @@ class Learner:
         network: The bare module.
         module: The same, as accelerate wraps it for several processes.
         recomputes: Whether blocks are computed again in the backward pass.
+        gradient_norm: Of the last step, before clipping.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Learner:
     ) -> None:
         self.name, self.network, self.accelerator = name, network, accelerator
         self.params, self.warmup_steps = params, warmup_steps
+        self.gradient_norm = 0.0
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         # Several steps on one small batch: no weight decay, which would pull towards zero and not
         # towards the start policy.
@@ -141,9 +143,12 @@ class Learner:
 
     def warm_up(self, step: int) -> None:
         """Set the learning rate of this network's `step`-th batch, counted from 0."""
-        share = min(1.0, (step + 1) / max(1, self.warmup_steps))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.params.learning_rate * share
+            group["lr"] = self.rate(step)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of this network's `step`-th batch, counted from 0."""
+        return self.params.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
     def descend(self, parts: Sequence[Callable[[], Tensor]], step: int) -> list[float]:
         """One optimiser step on the sum of the losses of parts of a minibatch.
@@ -171,7 +176,8 @@ class Learner:
         whole: list[float] = self.accelerator.reduce(total, "mean").tolist()
         require_finite(f"{self.name} loss", whole[0], step)
         norm = self.accelerator.clip_grad_norm_(self.weights, self.params.max_gradient_norm)
-        require_finite(f"gradient norm of the {self.name} loss", float(norm), step)
+        self.gradient_norm = float(norm)
+        require_finite(f"gradient norm of the {self.name} loss", self.gradient_norm, step)
         self.optimiser.step()
         self.optimiser.zero_grad()
         return whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from rich.progress import Progress, TaskID
 from transformers import PreTrainedModel
 
+from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.processes import is_first
@@ -25,6 +26,8 @@ from westofn.params.network import Precision
 from westofn.params.rlhf import RlhfParams
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
+from westofn.training.curves import EVALUATED, curve_of, logged_steps
+from westofn.training.reports import Watch
 from westofn.training.rl.checkpoint import Record, State, load_state, save_state
 from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_learnable
 from westofn.training.rl.probe import PROBE_PROMPTS, probe
@@ -40,6 +43,9 @@ from westofn.training.rl.update import (
 )
 
 Evaluate = Callable[[Policy], dict[str, float]]
+VALIDATED = ("reward", "kl", "entropy", "length")
+"""What the model's own curve keeps of an evaluation: nothing that a judge says of the policy."""
+LOGGED_AS = {"policy_loss": "loss"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,9 @@ class RlResult:
         curve: One record an evaluation, step 0 and the last included: step, kl, entropy, length
             (see `probe`), and what `evaluate` returned.
         history: One record a batch: step, reward (mean, standardised), kl (of a response, nats),
-            length, cut (responses that the limit cut), clip_fraction, approx_kl, policy_loss; under
-            ppo value_loss and explained_variance.
+            length, cut (responses that the limit cut), learning_rate, clip_fraction, approx_kl,
+            policy_loss, grad_norm; under ppo value_loss, value_grad_norm and explained_variance.
+        training: The curve for the model's folder: of both, at most a hundred points of batches.
         facts: For the card and metrics.
     """
 
@@ -60,6 +67,7 @@ class RlResult:
     curve: list[Record]
     history: list[Record]
     facts: dict[str, float | int | str]
+    training: list[Point]
 
 
 def train_rl(
@@ -72,6 +80,7 @@ def train_rl(
     evaluate: Evaluate,
     scratch: Path,
     runtime: Runtime,
+    live: Path | None = None,
 ) -> RlResult:
     """Train a policy to raise a reward without leaving the start policy far behind.
 
@@ -91,29 +100,38 @@ def train_rl(
             and whatever else the curve shall show.
         scratch: Folder for the checkpoints of this run alone.
         runtime: Hardware settings; `micro_batch` counts responses.
+        live: Where DVCLive's files go; None writes none.
 
     Raises:
         ModelError: The reward model is not pointwise, or reads other tokens than the policy (ppo).
-        ParameterError: The batch cannot be divided among the processes.
+        ParameterError: The batch cannot be divided among the processes, or the run reports to what
+            cannot be used.
         TrainingError: Too few prompts, or a reward, log-probability, loss or gradient that is not
             finite.
     """
     run = _Run.set_up(policy, scorer, prompts, params, seed, runtime)
     points = evaluation_steps(params.steps, params.evaluations)
     state = load_state(scratch, run.learners)
+    watch = run.watch(runtime, live, scratch)
+    watch.begin(run.logs(state))
     with run.bar() as progress:
         task = progress.add_task("rlhf", total=params.steps, completed=state.step)
         while True:
             if state.step in points and len(state.curve) <= points.index(state.step):
                 state = run.evaluate(state, evaluate)
                 run.keep(state, scratch)
+                watch.follow(run.logs(state))
                 _tell(progress, state)
             if state.step == params.steps:
                 break
             state = run.advance(state)
             _show(progress, task, state)
+            if state.step in run.logged:
+                watch.follow(run.logs(state))
+    watch.end()
     facts = run.facts(state)
-    return RlResult(run.finished(precision_of(policy.model)), state.curve, state.history, facts)
+    policy = run.finished(precision_of(policy.model))
+    return RlResult(policy, state.curve, state.history, facts, curve_of(run.logs(state)))
 
 
 def evaluation_steps(steps: int, evaluations: int) -> list[int]:
@@ -214,6 +232,8 @@ class _Run:
             targets = ppo_targets(rollout, values, params)
             record["explained_variance"] = explained_variance(targets)
         policy = self.policy if step >= frozen else None
+        if policy is not None:
+            record["learning_rate"] = policy.rate(step - frozen)
         record |= update(
             Learners(policy, self.value, params, self.crew.chunk),
             rollout,
@@ -241,6 +261,37 @@ class _Run:
         if accelerator.is_main_process:
             save_state(scratch, state, self.learners)
         accelerator.wait_for_everyone()
+
+    @property
+    def logged(self) -> list[int]:
+        """The steps at which a curve has a point of the batches since the point before."""
+        return logged_steps(self.params.steps, self.params.steps)
+
+    def logs(self, state: State) -> list[Record]:
+        """What transformers' Trainer would have logged of a run that is so far."""
+        points = {int(point["step"]): point for point in state.curve}
+        logs, before = [], 0
+        for step in sorted({*self.logged, *points}):
+            if before < step <= state.step:
+                logs.append({"step": step, **_mean_batch(state.history[before:step])})
+                before = step
+            if step in points:
+                validated = {key: points[step][key] for key in VALIDATED if key in points[step]}
+                logs.append({"step": step} | {EVALUATED + key: x for key, x in validated.items()})
+        return logs
+
+    def watch(self, runtime: Runtime, live: Path | None, scratch: Path) -> Watch:
+        """What shows the run to others."""
+        accelerator = self.crew.accelerator
+        return Watch(
+            runtime,
+            "rlhf",
+            live,
+            scratch=scratch,
+            model=self.trained.model,
+            steps=self.params.steps,
+            on_cpu=accelerator.device.type == "cpu",
+        )
 
     def bar(self) -> Progress:
         """The progress bar, shown by one process."""
@@ -312,6 +363,16 @@ def _check_sizes(prompts: int, per_batch: int, params: RlhfParams, processes: in
             f"rlhf: a minibatch of {per_batch // params.minibatches} prompts cannot be shared by "
             f"{processes} processes; change rlhf.batch_size or rlhf.minibatches, or start fewer"
         )
+
+
+def _mean_batch(batches: Sequence[Record]) -> Record:
+    """Means over the batches that have a quantity."""
+    names = dict.fromkeys(name for batch in batches for name in batch if name != "step")
+    means = {}
+    for name in names:
+        values = [batch[name] for batch in batches if name in batch]
+        means[LOGGED_AS.get(name, name)] = sum(values) / len(values)
+    return means
 
 
 def _describe(rollout: Rollout) -> Record:

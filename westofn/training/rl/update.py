@@ -105,7 +105,8 @@ def update(
         step: Named in errors.
 
     Returns:
-        Means over the steps: policy_loss, clip_fraction, approx_kl; value_loss.
+        Means over the steps: policy_loss, clip_fraction, approx_kl, grad_norm; value_loss,
+        value_grad_norm. Gradient norms are those before clipping.
     """
     params, rows = learners.params, []
     for epoch in range(params.epochs):
@@ -143,9 +144,11 @@ def _gradient_step(
         parts = _parts(learners.policy, rollout, targets, rows, learners.chunk, policy_loss)
         names = ("policy_loss", "clip_fraction", "approx_kl")
         watched |= zip(names, learners.policy.descend(parts, step), strict=True)
+        watched["grad_norm"] = learners.policy.gradient_norm
     if learners.value is not None:
         parts = _parts(learners.value, rollout, targets, rows, learners.chunk, squared_error)
         watched["value_loss"] = learners.value.descend(parts, step)[0]
+        watched["value_grad_norm"] = learners.value.gradient_norm
     return watched
 
 

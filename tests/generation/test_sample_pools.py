@@ -12,9 +12,9 @@ import torch
 
 from tests.small_models import PROMPTS
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.generation import pool as module
+from westofn.generation import sample_pools as module
 from westofn.generation.hf import Samples, decode, sample
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy
 
 DRAW = Draw(n_candidates=6, temperature=0.8, seed=11)

@@ -13,7 +13,7 @@ from westofn.core import metrics
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
 from westofn.evaluation.by_prompt import by_prompt
-from westofn.evaluation.judges import FloatArray, Judge, margins
+from westofn.evaluation.judges import FloatArray, RewardJudge, margins
 from westofn.evaluation.pairs import PairRewards, pair_scores, score_pairs
 from westofn.evaluation.records import Record, measured, with_interval
 from westofn.models.ensemble import Ensemble
@@ -44,7 +44,7 @@ class PreferenceEvaluation:
 
 
 def evaluate_preferences(
-    model: str, ensemble: Ensemble, pairs: pl.DataFrame, judge: Judge, *, seed: int
+    model: str, ensemble: Ensemble, pairs: pl.DataFrame, judge: RewardJudge, *, seed: int
 ) -> PreferenceEvaluation:
     """Measure accuracy, calibration and length bias on labelled pairs, by any comparator.
 
@@ -105,7 +105,7 @@ def evaluate_preferences(
     )
 
 
-def _high_confidence(pairs: pl.DataFrame, scored: PairRewards, judge: Judge) -> Record:
+def _high_confidence(pairs: pl.DataFrame, scored: PairRewards, judge: RewardJudge) -> Record:
     by, sure = _sure_pairs(pairs, judge)
     if not sure.any():
         return {}
@@ -116,7 +116,7 @@ def _high_confidence(pairs: pl.DataFrame, scored: PairRewards, judge: Judge) -> 
     }
 
 
-def _sure_pairs(pairs: pl.DataFrame, judge: Judge) -> tuple[str, NDArray[np.bool_]]:
+def _sure_pairs(pairs: pl.DataFrame, judge: RewardJudge) -> tuple[str, NDArray[np.bool_]]:
     """Who says so, and bool (pairs,)."""
     annotated = pairs["p_chosen"]
     if judge.name != "gold" and annotated.null_count() < pairs.height:

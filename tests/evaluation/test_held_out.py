@@ -6,8 +6,8 @@ import pytest
 
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.errors import DataError, ModelError
+from westofn.evaluation.held_out import evaluate_preferences
 from westofn.evaluation.judges import AutoraterJudge
-from westofn.evaluation.preferences import evaluate_preferences
 from westofn.models.ensemble import Ensemble
 
 from .planted import preference_frame, text

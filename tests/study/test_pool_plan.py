@@ -8,12 +8,12 @@ import polars as pl
 
 from tests.evaluation.planted import preference_frame
 from westofn.core.seeds import derive_seed
-from westofn.generation.pool import Draw, sample_pool
+from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy
 from westofn.params.sample import SampleParams
 from westofn.params.study import StudyParams
 from westofn.params.whole import Params, load_params
-from westofn.study.pools import Wanted, deep_size, plan, with_affix
+from westofn.study.pool_plan import Wanted, deep_size, plan, with_affix
 from westofn.training.arms import HumanData
 
 PARAMS: Params = load_params(Path(__file__).parents[2] / "params.yaml")

@@ -34,14 +34,14 @@ def sample_pool(
     Args:
         policy: The policy.
         prompts: Rows of table prompts.
-        draw: See Draw.
-        folder: Scratch folder of exactly this work; shards found there are kept.
+        draw: Candidates a prompt, temperature and seed.
+        folder: Scratch folder that belongs to this work alone; its finished shards are used.
         description: Shown beside the progress bar.
     """
     rows = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
     frame = run_shards(
         rows,
-        lambda some: _shard(policy, some, draw),
+        lambda group: _shard(policy, group, draw),
         table=CANDIDATES,
         folder=folder,
         size=PROMPTS_A_SHARD,
@@ -56,8 +56,8 @@ def _shard(policy: Policy, rows: Sequence[tuple[str, str]], draw: Draw) -> pl.Da
     """Candidates of a few prompts; out of memory: fewer candidates at once, then fewer prompts."""
     frames = in_halves(
         rows,
-        lambda some: in_halves(
-            range(draw.n_candidates), lambda indices: [_rows(policy, some, indices, draw)]
+        lambda group: in_halves(
+            range(draw.n_candidates), lambda indices: [_rows(policy, group, indices, draw)]
         ),
     )
     return pl.concat(frames)
