@@ -122,6 +122,15 @@ def test_equal_inputs_give_equal_bytes(stage: str, made: Tiny, tiny: Tiny) -> No
     assert tiny.files() == made.files()
 
 
+def test_a_plugin_is_code_of_the_parameter_that_names_it(tiny: Tiny) -> None:
+    tiny.change({"won_select": {"selector": "example:best_second_worst"}})
+    before = tiny.files()
+    tiny.succeed("code")
+    changed = {path for path, digest in tiny.files().items() if digest != before[path]}
+    assert changed == {"data/code/won_select.selector.json"}
+    assert "plugins/example.py" in summary(tiny, "data/code/won_select.selector.json")
+
+
 def test_no_stage_leaves_scratch_behind(made: Tiny) -> None:
     assert not [path for path in (made / ".scratch").rglob("*") if path.is_file()]
 
