@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
 from westofn.params.network import Precision
 
@@ -68,6 +67,8 @@ class Card:
     @property
     def gives_rewards(self) -> bool:
         """Whether the model gives a reward to one response, and not only margins to pairs."""
+        from westofn.core.comparators import COMPARATORS  # imports torch, which the report spares
+
         comparator = COMPARATORS.get(self.comparator or "")
         return comparator is not None and comparator.gives_rewards
 
