@@ -114,8 +114,8 @@ def _ensembles(lab: Lab) -> None:
         for m, seed in enumerate(seeds)
     ]
     features = _features(members, inputs.unlabeled)
-    for name, members, weight in METHODS:
-        chosen = _select(features[:members], weight)
+    for name, count, weight in METHODS:
+        chosen = _select(features[:count], weight)
         lab.student(name, lab.labeled, from_selection(inputs.unlabeled, chosen))
     if not isinstance(inputs.judge, GoldJudge):
         return
@@ -123,8 +123,8 @@ def _ensembles(lab: Lab) -> None:
     features, gold = _features(members, deep), judge_pools(inputs.judge, deep)
     rows = np.arange(len(gold))
     for n in default_sizes(deep.n_candidates):
-        for name, members, weight in METHODS:
-            chosen = _select(features[:members, :, :n], weight)
+        for name, count, weight in METHODS:
+            chosen = _select(features[:count, :, :n], weight)
             best, worst = gold[rows, chosen.best.numpy()], gold[rows, chosen.worst.numpy()]
             lab.record(
                 "ensembles",
