@@ -53,8 +53,8 @@ def test_the_five_lines_of_the_card_load_and_compare(
     (block,) = re.findall(r"```python\n(.*?)```", card(Path("student")), re.DOTALL)
     *lines, last = block.strip().splitlines()
     assert len(lines) == 3
-    names = ("prompt", "response", "another", "one")
-    values: dict[str, Any] = dict(zip(names, (PROMPTS[0], *RESPONSES[:3]), strict=True))
+    names = ("prompt", "first", "second")
+    values: dict[str, Any] = dict(zip(names, (PROMPTS[0], *RESPONSES[:2]), strict=True))
     exec("\n".join(lines), values)
     found = eval(last, values)
     assert found.isfinite().all()
