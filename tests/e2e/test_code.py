@@ -134,3 +134,50 @@ def test_a_fresh_clone_fetches_what_a_change_of_code_needs(clone: Clone) -> None
     changed = Clone(clone.root.parent / "changed")
     add_code(changed, "westofn/core/filtering.py", "ADDED = 1")
     assert ran(changed.run("dvc", "repro", "--pull")) == {"code", "filter", "student_rm"}
+
+
+LOSS = """
+from westofn.core.losses import Loss
+
+
+def _hinge(margin, p_chosen, settings):
+    return (settings.loss_margin - margin).clamp_min(0).mean()
+
+
+added = Loss(_hinge)
+"""
+SELECTOR = """
+def added(margins, uniforms):
+    first = margins.new_zeros(len(margins)).long()
+    return first, first + margins.shape[-1] - 1
+"""
+
+
+def set_parameter(clone: Clone, section: str, key: str, value: str) -> None:
+    yaml, path = YAML(), clone.root / "params.yaml"
+    params = yaml.load(path.read_text(encoding="utf-8"))
+    params[section][key] = value
+    with path.open("w", encoding="utf-8") as handle:
+        yaml.dump(params, handle)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "reruns"),
+    [
+        ("won_select", "selector", SELECTOR, {"won_select", "filter", "student_rm"}),
+        ("student_rm", "loss", LOSS, {"student_rm"}),
+    ],
+)
+def test_a_plugin_of_a_few_lines_reruns_nothing_above_the_stage_that_names_it(
+    section: str, key: str, text: str, reruns: set[str], clone: Clone
+) -> None:
+    assert len(text.splitlines()) < 30
+    plugin = clone.root / "plugins" / f"own_{key}.py"
+    plugin.write_text(text, encoding="utf-8")
+    assert ran(clone.run("dvc", "repro")) == {"code"}  # no parameter names it yet
+    set_parameter(clone, section, key, f"own_{key}:added")
+    assert ran(clone.run("dvc", "repro")) == {"code"} | reruns
+    plugin.write_text(f"{text}CHANGED = 1\n", encoding="utf-8")
+    assert ran(clone.run("dvc", "repro")) == {"code"} | reruns
+    plugin.write_text(f"# A comment.\n{text}CHANGED = 1\n", encoding="utf-8")
+    assert ran(clone.run("dvc", "repro")) == {"code"}
