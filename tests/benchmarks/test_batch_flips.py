@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.bench_batch_flips import batch_flips
 from tests.small_families import GENERATORS, tiny_model
 from tests.small_models import PROMPTS, VOCABULARY
+from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
 from westofn.models.reward import RewardModel, Scorer
 from westofn.networks.families import FAMILY_OF
@@ -66,13 +67,13 @@ class _Alone(RewardModel):
 def test_pairs_that_depend_on_the_batch_are_found(small_encoder: Encoder) -> None:
     scorer = _scorer("t5", small_encoder)
     scorer.model.__class__ = _Alone
-    scorer.model.planes = 0
+    scorer.model.comparator = COMPARATORS["pointwise"]
     scorer.model.head = torch.nn.Linear(16, 1, bias=False)
     assert batch_flips(scorer, PROMPTS, _pools()).pairs == 1.0
 
 
 def test_a_model_that_scores_pairs_is_refused(small_encoder: Encoder) -> None:
     scorer = _scorer("t5", small_encoder)
-    scorer.model.comparator = "joint"
+    scorer.model.comparator = COMPARATORS["joint"]
     with pytest.raises(ModelError, match="scores pairs"):
         batch_flips(replace(scorer), PROMPTS, _pools())

@@ -36,7 +36,7 @@ def saved(small_encoder: Encoder, tmp_path: Path) -> Path:
 
 def test_members_come_back_in_their_order(saved: Path, small_encoder: Encoder) -> None:
     loaded = load_reward_models(saved)
-    assert (loaded.comparator, len(loaded.members)) == ("pointwise", 2)
+    assert (loaded.comparator.name, len(loaded.members)) == ("pointwise", 2)
     for index, member in enumerate(loaded.members):
         expected = tiny_scorer(small_encoder, "pointwise", seed=index).model.state_dict()
         found = member.model.state_dict()

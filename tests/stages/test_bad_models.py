@@ -261,7 +261,7 @@ class TestPretrained:
         torch.save(weights, tiny / "t5" / "pytorch_model.bin")
         (tiny / "t5" / "model.safetensors").unlink()
         tiny.change({"sft": {"model": "t5"}})
-        tiny.fail("sft", "weights of 't5' cannot be loaded", "model.safetensors", "whole folder")
+        tiny.fail("sft", "weights of 't5' cannot be loaded", "model.safetensors", "complete folder")
 
     @pytest.mark.parametrize("known", [False, True])
     def test_code_in_a_folder_is_never_run(self, known: bool, tiny: Tiny) -> None:

@@ -17,6 +17,7 @@ from westofn.execution.code_digest import digests_of_stages
 MODEL = (
     "card.json",
     "config.json",
+    "curve.json",
     "generation_config.json",
     "model.safetensors",
     "tokenizer.json",
@@ -30,7 +31,7 @@ EVALUATION = (
     "pool_scores.parquet",
     "prompt_measures.parquet",
 )
-PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl")
+PLOTS = ("best_of_n", "label_accuracy", "length", "reliability", "rl", "training")
 
 WRITES: dict[str, dict[str, tuple[str, ...]]] = {
     "code": {

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, VOCABULARY, texts, tiny_policy
+from westofn.core.losses import LOSSES
 from westofn.errors import ModelError
 from westofn.models.card import Card, check_template
 from westofn.models.policy import Policy, load_policy, save_policy
@@ -230,7 +231,7 @@ def test_every_stage_encodes_a_pair_as_the_same_ids(
         assert rows == [(expected[0][i], expected[1][i]) for i in fitting]
         assert dropped == len(responses) - len(fitting)
         pairs = preference.Preferences(prompts, responses, responses, [1.0] * len(prompts))
-        encoded = preference._encode(encoder, pairs)
+        encoded = preference._encode(encoder, pairs, LOSSES["bradley_terry"])
         assert [(row.prompt, row.chosen) for row in encoded] == list(zip(*expected, strict=True))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.small_models import OPTIMISER
 from westofn.artifacts.curve import COLUMNS, CURVE, Point, read_curve, write_curve
 from westofn.errors import DataError
 from westofn.params.optimiser import OptimiserParams
@@ -46,8 +47,15 @@ def slope_job(folder: Path, *, steps: int = 6, evaluations: int = 2, kill_at: in
         rows=[1.0, 2.0, 3.0, 4.0],
         collate=lambda rows: {"x": torch.tensor(rows)},
         plan=np.arange(2 * steps).reshape(steps, 2) % 4,
-        optimiser=OptimiserParams(
-            steps=steps, batch_size=2, learning_rate=0.5, warmup_fraction=0.0, weight_decay=0.0
+        optimiser=OptimiserParams.model_validate(
+            {
+                **OPTIMISER,
+                "steps": steps,
+                "batch_size": 2,
+                "learning_rate": 0.5,
+                "warmup_fraction": 0.0,
+                "weight_decay": 0.0,
+            }
         ),
         evaluate=evaluate,
         best_by=None,

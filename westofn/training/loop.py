@@ -276,7 +276,7 @@ class _Trainer(Trainer):
 
 
 class _StopOnNan(TrainerCallback):
-    """Ends a run whose loss is not finite, before it overwrites a good checkpoint."""
+    """Ends a run whose loss or gradient is not finite, before it overwrites a good checkpoint."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -284,12 +284,13 @@ class _StopOnNan(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(float(loss)):
-            raise TrainingError(
-                f"{self.name}: the loss is {loss} at step {state.global_step}; lower its "
-                "learning_rate in params.yaml"
-            )
+        for key, title in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
+            value = (logs or {}).get(key, 0.0)
+            if not math.isfinite(float(value)):
+                raise TrainingError(
+                    f"{self.name}: the {title} is {value} at step {state.global_step}; lower its "
+                    "learning_rate in params.yaml"
+                )
 
 
 class _LogAt(TrainerCallback):
