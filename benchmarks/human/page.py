@@ -134,7 +134,9 @@ def human_data_page(runs: Sequence[Run]) -> str:
         models=", ".join("from scratch" if model == SCRATCH else model for model in models),
         draws=next(iter(TASKS.values())).draws,
         counts=_counts(by_task),
-        tasks="\n\n".join(_task(TASKS[name], found) for (name, _), found in by_task.items()),
+        tasks="\n\n".join(
+            _task(TASKS[name], task_runs, len(seeds)) for (name, _), task_runs in by_task.items()
+        ),
     )
 
 
@@ -293,13 +295,14 @@ def _counts(by_task: Mapping[tuple[str, str], Sequence[Run]]) -> str:
     return "\n".join([line(["task", *titles]), rule(1, len(titles)), *rows])
 
 
-def _task(task: Task, runs: Sequence[Run]) -> str:
+def _task(task: Task, runs: Sequence[Run], seeds: int) -> str:
     model = "" if runs[0].model == SCRATCH else f", {runs[0].model}"
+    fewer = f"Only {len(runs)} of {seeds} seeds have been run." if len(runs) < seeds else ""
     cells = list(enumerate(runs[0].cells))
     whole = [(place, cell) for place, cell in cells if cell.condition == ALL]
     some = [(place, cell) for place, cell in cells if cell.condition != ALL]
     titles = {place: f"{cell.pairs[0]:,} pairs" for place, cell in whole}
-    blocks = [f"## {task.title}{model}", _directions(runs, titles)]
+    blocks = [f"## {task.title}{model}", fewer, _directions(runs, titles)]
     blocks += [_heads(runs, titles, "accuracy", with_baselines=True), _readings(runs, titles)]
     blocks += [_heads(runs, titles, "near_accuracy", with_baselines=True)]
     blocks += [_heads(runs, titles, "win_rate", with_baselines=False)]

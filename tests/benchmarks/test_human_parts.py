@@ -174,6 +174,12 @@ class TestPage:
         assert "One seed tells no arm from another" in " ".join(page.split())
         assert "no result" in " ".join(page.split())
 
+    def test_a_task_with_fewer_seeds_says_so(self) -> None:
+        other = [run(seed, 0.01, 0.02, 0.5, "hh-harmless") for seed in (0, 1)]
+        page = human_data_page([run(0, 0.01, 0.02, 0.5), *other])
+        assert "## HH, helpful\n\nOnly 1 of 2 seeds have been run.\n" in page
+        assert page.count("seeds have been run") == 1
+
     def test_models_have_sections_of_their_own(self) -> None:
         first = run(0, 0.01, 0.02, 0.5)
         other = Run(**{**vars(first), "model": "models/small"})
