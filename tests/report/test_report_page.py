@@ -208,7 +208,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert seen["descending"] == "0.988"
     assert seen["ascending"] == "0.013"
     assert seen["sort"] == "ascending"
-    assert seen["figures"] == 1 + 2 + 5 + 1 + 4
+    assert seen["figures"] == 1 + 2 + 5 + 1 + 4 + 1
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container
