@@ -109,10 +109,10 @@ def main(
         if precision == "fp32" and scorer.model.backbone.dtype == torch.bfloat16:
             continue
         scorer.model.finish(precision)
-        found = batch_flips(scorer, pools.prompts, pools.responses)
+        flips = batch_flips(scorer, pools.prompts, pools.responses)
         print(
-            f"{precision}: {found.pairs:.1%} of pairs differ; margins differ by at most "
-            f"{found.largest:.2g}, their standard deviation is {found.spread:.2g}"
+            f"{precision}: {flips.pairs:.1%} of pairs differ; margins differ by at most "
+            f"{flips.largest:.2g}, their standard deviation is {flips.spread:.2g}"
         )
 
 

@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.e2e.conftest import Clone
+from tests.tiny import change
 
 # The tests go on from one another, in their order and in one clone.
 pytestmark = pytest.mark.e2e
@@ -153,14 +154,6 @@ def added(margins, uniforms):
 """
 
 
-def set_parameter(clone: Clone, section: str, key: str, value: str) -> None:
-    yaml, path = YAML(), clone.root / "params.yaml"
-    params = yaml.load(path.read_text(encoding="utf-8"))
-    params[section][key] = value
-    with path.open("w", encoding="utf-8") as handle:
-        yaml.dump(params, handle)
-
-
 @pytest.mark.parametrize(
     ("section", "key", "text", "reruns"),
     [
@@ -175,7 +168,7 @@ def test_a_plugin_of_a_few_lines_reruns_nothing_above_the_stage_that_names_it(
     plugin = clone.root / "plugins" / f"own_{key}.py"
     plugin.write_text(text, encoding="utf-8")
     assert ran(clone.run("dvc", "repro")) == {"code"}  # no parameter names it yet
-    set_parameter(clone, section, key, f"own_{key}:added")
+    change(clone.root / "params.yaml", {section: {key: f"own_{key}:added"}})
     assert ran(clone.run("dvc", "repro")) == {"code"} | reruns
     plugin.write_text(f"{text}CHANGED = 1\n", encoding="utf-8")
     assert ran(clone.run("dvc", "repro")) == {"code"} | reruns

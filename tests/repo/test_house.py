@@ -361,11 +361,11 @@ def test_a_stage_declares_the_parameters_that_it_reads(name: str) -> None:
 def sources_of(key: str) -> set[str]:
     """Keys of shared sections from which the value at a key may come."""
     name, *inner = key.split(".")
-    found = set()
+    sources = set()
     for section, field in SECTIONS[name].defaults if name in SECTIONS else ():
         if not inner or inner[0] in (section.model_fields if not field else [field]):
-            found.add(".".join([section.key, *(inner[1:] if field else inner)]))
-    return found
+            sources.add(".".join([section.key, *(inner[1:] if field else inner)]))
+    return sources
 
 
 def test_what_a_section_takes_from_others_is_found() -> None:

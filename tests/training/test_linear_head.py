@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.small_models import reward_params, start_params, tiny_policy
+from tests.small_models import reward_params, start_params
 from tests.training.planted import FILLERS, planted_pairs
 from westofn.artifacts.pools import Pools
 from westofn.core.linear_reward import (
@@ -23,12 +23,11 @@ from westofn.core.linear_reward import (
 )
 from westofn.errors import TrainingError
 from westofn.models.features import FeatureReader
-from westofn.models.policy import load_policy, save_policy
+from westofn.models.policy import load_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params.network import Readout
 from westofn.runtime import Runtime
-from westofn.text.encoding import Encoder
 from westofn.training.linear_head import LinearHead, bounded, train_linear_head
 from westofn.training.preference import Preferences, Recipe, TrainedReward, TrainingPairs
 
@@ -39,13 +38,6 @@ POOLS = Pools(
     ["the cat sat", "a dog ran"],
     [[f"{a} {b}" for a in FILLERS[:4] for b in ("good", "bad")] for _ in range(2)],
 )
-
-
-@pytest.fixture(scope="module")
-def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    save_policy(tiny_policy(small_encoder, seed=4), folder, [("the cat", "so")], {})
-    return folder
 
 
 def train(

@@ -10,14 +10,12 @@ import polars as pl
 import pytest
 import torch
 
-from tests.small_models import reward_params, start_params, tiny_policy
+from tests.small_models import reward_params, start_params
 from tests.training.planted import planted_pairs
 from westofn.core.losses import LOSSES
 from westofn.errors import ParameterError
-from westofn.models.policy import save_policy
 from westofn.models.scoring import pair_margins
 from westofn.runtime import Runtime
-from westofn.text.encoding import Encoder
 from westofn.training.arms import preferences_from
 from westofn.training.linear_head import LinearHead, train_linear_head
 from westofn.training.losses import loss_of
@@ -31,13 +29,6 @@ from westofn.training.preference import (
 
 CPU = Runtime(device="cpu")
 LEARN = {"steps": 30, "batch_size": 32, "learning_rate": 8e-3}
-
-
-@pytest.fixture(scope="module")
-def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    save_policy(tiny_policy(small_encoder, seed=4), folder, [("the cat", "so")], {})
-    return folder
 
 
 def _train(policy: Path, folder: Path, confidence: float, **changes: Any) -> TrainedReward:

@@ -16,7 +16,6 @@ from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.losses import LOSSES
 from westofn.errors import TrainingError
-from westofn.models.policy import save_policy
 from westofn.models.reward import RewardModel
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
@@ -37,13 +36,6 @@ from westofn.training.preference import (
 
 CPU = Runtime(device="cpu")
 RECOMPUTES = Runtime(device="cpu", gradient_checkpointing=True)
-
-
-@pytest.fixture(scope="module")
-def policy(small_encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    save_policy(tiny_policy(small_encoder, seed=4), folder, [("the cat", "so")], {})
-    return folder
 
 
 def _train(
