@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from stages.common import Out, run
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
@@ -26,10 +28,13 @@ def main(out: Out, world: Out) -> None:
     data = _load(params, load_seed())
     if params.answers == "file":
         data = add_answers(data, Path(params.answers_path))
+    console = Console(stderr=True)
+    for line in data.warnings:
+        console.print(f"prepare: warning: {line}", markup=False, highlight=False, soft_wrap=True)
     SFT.write(data.sft, out / "sft.parquet")
     PREFERENCES.write(data.preferences, out / "preferences.parquet")
     PROMPTS.write(data.prompts, out / "prompts.parquet")
-    write_json(data.counts, out / "counts.json")
+    write_json({**data.counts, "unread_columns": list(data.unread)}, out / "counts.json")
     WORLD.write(data.world, world / "world.parquet")
 
 

@@ -250,8 +250,15 @@ class TestStudy:
         Path("results.md").unlink()
         Path("study.html").unlink()
         Path("README.md").write_text(made[2].replace("| HF50 |", "| edited |"))
+        Path("docs").mkdir()
+        Path("docs/data.md").write_text(
+            "a\n<!-- known sets -->\nthe table before\n<!-- /known sets -->\nb\n"
+        )
         assert run(monkeypatch, "pages", *self.OUT[:4]) == 0
         assert [Path(name).read_text() for name in names] == made
+        data = Path("docs/data.md").read_text()
+        assert "| PKU-SafeRLHF | PKU-Alignment/PKU-SafeRLHF<br>" in data
+        assert "the table before" not in data
 
     def test_a_readme_without_the_block_is_refused_before_anything_runs(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -5,14 +5,14 @@
 | summary | prints the result table and the path of the report |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | validates an artifact and prints its table and first rows |
-| inspect FILE | reports on your data: format, dropped rows, lengths, duplicates, leakage |
+| inspect FILE | reports on your data: set, form, mapping, dropped rows, lengths, leakage |
 | forecast | forecasts the gain of West-of-N from human pairs and samples, without training |
 | score FILE | adds rewards or margins of a saved model to JSONL rows of a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a TRL format, with a dataset card |
 | export rm DIR | exports a reward model with a model card |
 | export questions DIR | chooses the most informative pairs and writes a page to label them |
 | study | runs the pipeline and the study over several seeds; writes study.json and its pages |
-| pages | rewrites the study's pages from study.json: docs/results.md, README's block, HTML |
+| pages | rewrites docs/results.md, README's block and HTML from study.json; known sets |
 | tune filter | chooses the filter's quantiles by validation accuracy |
 | preset NAME | writes params.yaml for the paper's data or your own data; lists presets |
 """
@@ -35,6 +35,8 @@ from westofn.commands.run import run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
+    from westofn.sources.inspecting import Inspection
+    from westofn.sources.token_lengths import TokenLengths
     from westofn.study.records import Study
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -80,19 +82,65 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
 @app.command()
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="files or folders, before prepare")],
-    source: Annotated[str, typer.Option(help="formats: files, hh, tldr or ultrafeedback")] = (
-        "files"
-    ),
+    kind: Annotated[
+        Literal["preferences", "demonstrations", "prompts", "pools"],
+        typer.Option(help="what the files hold; others are reported, with exit code 2"),
+    ] = "preferences",
+    source: Annotated[str, typer.Option(help="value of prepare.source for these files")] = "files",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set", help="prepare.columns.NAME=PATH or prepare.bad_rows=drop"),
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, help="rows to show of each file")] = 3,
     limit: Annotated[int, typer.Option(min=0, help="rows to read of each file; 0: all")] = 0,
+    tokenizer: Annotated[
+        str, typer.Option(help="folder or name; adds lengths in tokens and what limits drop")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
 ) -> None:
-    """Report the recognised format and the content of your data."""
-    from westofn.sources.inspecting import inspect_files, print_inspection
+    """Report the recognised form or set, the mapping and the content of your data."""
+    import json
+
+    from westofn.sources.column_settings import given_by
+    from westofn.sources.inspect_report import print_inspection, to_json
+    from westofn.sources.inspecting import Asked, check_kind, inspect_files
     from westofn.sources.registry import SOURCES
 
     if source not in SOURCES:
         raise ParameterError(f"--source: {source!r} is none of {', '.join(SOURCES)}")
-    print_inspection(inspect_files(files, source, limit), rows, Console())
+    asked = Asked(kind, source, *given_by(settings or []), limit, rows)
+    inspection = inspect_files(files, asked)
+    tokens = _token_lengths(inspection, tokenizer) if tokenizer else {}
+    if as_json:
+        typer.echo(json.dumps(to_json(inspection, tokens), indent=2, ensure_ascii=False))
+    else:
+        print_inspection(inspection, tokens, Console())
+    check_kind(inspection, kind)
+
+
+def _token_lengths(inspection: Inspection, name: str) -> dict[str, TokenLengths]:
+    """Measure the files of an inspection with a tokenizer, a folder or a name on the hub."""
+    from westofn.models.card import CARD
+    from westofn.params.file import PARAMS_FILE
+    from westofn.params.whole import load_params
+    from westofn.sources.token_lengths import LIMITS, token_lengths
+    from westofn.text.tokenizer import load_fast_tokenizer, load_tokenizer, plain_ids
+
+    of_this_project = (Path(name) / CARD).is_file()
+    tokenizer = (
+        load_tokenizer(Path(name)) if of_this_project else load_fast_tokenizer(name, "--tokenizer")
+    )
+    limits = [(limit, limit) for limit in LIMITS]
+    if PARAMS_FILE.is_file():
+        sft = load_params().sft
+        limits.append((sft.max_prompt_tokens, sft.max_response_tokens))
+    return {
+        file.name: token_lengths(
+            file.texts, lambda texts: [len(ids) for ids in plain_ids(tokenizer, texts)], limits
+        )
+        for file in inspection.files
+        if file.texts["prompt"]
+    }
 
 
 @app.command()
@@ -254,11 +302,20 @@ def pages(
     readme: Annotated[Path, typer.Option(help="file whose results block is written")] = Path(
         "README.md"
     ),
+    data: Annotated[Path, typer.Option(help="file whose table of known sets is written")] = Path(
+        "docs/data.md"
+    ),
 ) -> None:
-    """Rewrite the results page, the page of figures and README's results block."""
+    """Rewrite the results page, the page of figures, README's results and the known sets."""
+    from westofn.artifacts.atomic import write_bytes
+    from westofn.sources.known_page import END, START, known_sets_table
+    from westofn.study.pages.readme import with_block
     from westofn.study.records import read_study
 
-    _write_pages(read_study(study), page, html, readme, [])
+    written = [data] if data.is_file() else []
+    for path in written:
+        write_bytes(with_block(path, known_sets_table(), START, END).encode(), path)
+    _write_pages(read_study(study), page, html, readme, written)
 
 
 def _write_pages(study: Study, page: Path, html: Path, readme: Path, written: list[Path]) -> None:

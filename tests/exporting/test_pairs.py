@@ -91,7 +91,6 @@ def test_conversations_have_turns_and_the_texts_as_they_are(
 @pytest.mark.parametrize(
     "prompt",
     [
-        "Human: Why?\n\nAssistant:",
         "Before.\n\nHuman: Why?\n\nAssistant:",
         "\n\nHuman: Why?\n\nAssistant: Because",
         "\n\nAssistant:",

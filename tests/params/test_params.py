@@ -16,6 +16,7 @@ from westofn.errors import ParameterError
 from westofn.params.comparator import ComparatorName
 from westofn.params.whole import Params, load_params
 from westofn.params.won_select import SCORE_SELECTORS
+from westofn.sources.columns import Columns
 
 REPOSITORY = Path(__file__).parents[2] / "params.yaml"
 MISSING = object()
@@ -359,3 +360,30 @@ def test_adapters_need_pretrained_weights(section: str, changed: Change) -> None
         f"{section}.lora.rank is 4 and reward_start.model is scratch, whose random weights have to "
         f"learn; set {section}.lora.rank to 0, or reward_start.model to policy or a pretrained one"
     )
+
+
+def test_columns_are_a_mapping_of_one_form(tmp_path: Path) -> None:
+    yaml = YAML()
+    document = yaml.load(REPOSITORY.read_text("utf-8"))
+    columns = document["prepare"]["columns"]
+    assert load_params(REPOSITORY).prepare.columns.mapping is None
+    path = tmp_path / "params.yaml"
+    columns |= {"response_a": "a", "response_b": "b", "label": "which", "label_a": 1, "label_b": 0}
+    yaml.dump(document, path)
+    mapping = load_params(path).prepare.columns.mapping
+    assert mapping == Columns(
+        response_a="a", response_b="b", label="which", label_a="1", label_b="0"
+    )
+    columns["label_a"] = True
+    yaml.dump(document, path)
+    assert load_params(path).prepare.columns.label_a == "true"
+    for changes, needed in (
+        ({"label_b": "none"}, "labelled pairs need response_a, response_b, label, label_a"),
+        ({"chosen": "c"}, "names pairs and labelled pairs; needs one of"),
+        ({"order": "up"}, "prepare.columns.order is 'up', needs 'higher' or 'lower'"),
+    ):
+        document["prepare"]["columns"] = {**columns, **changes}
+        yaml.dump(document, path)
+        with pytest.raises(ParameterError) as caught:
+            load_params(path)
+        assert needed in str(caught.value)

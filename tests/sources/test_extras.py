@@ -126,7 +126,7 @@ class TestDemonstrations:
         ("row", "needed"),
         [
             ({"prompt": "a", "complation": "b"}, "did you mean complation?"),
-            ({"messages": [{"role": "user", "content": "a"}]}, "end with role user"),
+            ({"messages": [{"role": "user", "content": "a"}]}, "ends with role user"),
             ({"messages": []}, "messages is empty"),
             ({"prompt": "a", "completion": None}, "column completion is a null"),
         ],

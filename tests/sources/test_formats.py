@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 
 from westofn.errors import DataError
-from westofn.sources.collect import Collected, collect_pairs, parts_of
-from westofn.sources.registry import SOURCES
+from westofn.sources.collect import Collected, Reading, collect_pairs, parts_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "data.md"
@@ -29,9 +28,11 @@ def save(rows: Sequence[object], path: Path) -> Path:
     return path
 
 
-def read(path: Path, source: str = "files", seed: int = 0) -> Collected:
+def read(path: Path, source: str = "files", **how: object) -> Collected:
     return collect_pairs(
-        parts_of(path, 0, "prepare.path"), SOURCES[source](), subsets=(), seed=seed, where=path
+        parts_of(path, 0, "prepare.path", keep_faulty=how.get("bad_rows") == "drop"),
+        Reading(source, **how),  # type: ignore[arg-type]
+        path,
     )
 
 
@@ -98,14 +99,15 @@ class TestTexts:
         [
             ("Q: hi there\ngood", "Q: hi there\ngreat", "Q: hi there"),
             ("Question\ngood", "Question\ngreat", "Question"),
-            ("  Question\n\tgood one", "  Question\n\tgreat", "  Question"),
+            ("  Question\n\tgood one", "  Question\n\tgreat", "Question"),
             ("Question\ngood", "Question\nbad", "Question"),
         ],
     )
     def test_any_white_space_ends_a_word_of_an_implicit_prompt(
         self, chosen: str, rejected: str, prompt: str, tmp_path: Path
     ) -> None:
-        expected = (prompt, *(side.removeprefix(prompt).strip() for side in (chosen, rejected)))
+        responses = (side.strip().removeprefix(prompt).strip() for side in (chosen, rejected))
+        expected = (prompt, *responses)
         assert only([{"chosen": chosen, "rejected": rejected}], tmp_path) == expected
 
     def test_texts_that_share_no_word_are_dropped(self, tmp_path: Path) -> None:
@@ -119,9 +121,14 @@ class TestTexts:
         rows = [{"chosen": "The sky is blue.", "rejected": "The sky is green."}]
         assert refusal(rows, tmp_path, "hh").startswith(":1: column prompt is missing")
 
-    def test_messages_written_as_text_are_refused(self, tmp_path: Path) -> None:
-        rows = [{"chosen": json.dumps(USER + CHOSEN), "rejected": str(USER + REJECTED)}]
-        assert "is a list of messages written as text" in refusal(rows, tmp_path)
+    def test_messages_as_json_text_are_read_and_in_other_notations_refused(
+        self, tmp_path: Path
+    ) -> None:
+        chosen, rejected = json.dumps(USER + CHOSEN), json.dumps({"messages": USER + REJECTED})
+        read_pair = only([{"chosen": chosen, "rejected": rejected}], tmp_path)
+        assert read_pair == (DIALOGUE, "Hello.", "No.")
+        rows = [{"chosen": chosen, "rejected": str(USER + REJECTED)}]
+        assert "is a list of messages in Python's notation" in refusal(rows, tmp_path)
 
 
 class TestConversations:
@@ -149,7 +156,7 @@ class TestConversations:
         (pair,) = found.pairs
         assert (pair.prompt, pair.chosen, pair.rejected) == (DIALOGUE, "Hello.", "No.")
         assert pair.label_source == "ai_judge"
-        assert dropped(found) == {"dropped_equal_scores": 1}
+        assert dropped(found) == {"dropped_tie": 1}
 
     def test_sides_of_different_dialogues_are_dropped(self, tmp_path: Path) -> None:
         good = {"prompt": USER, "chosen": CHOSEN, "rejected": REJECTED}
@@ -165,13 +172,20 @@ class TestConversations:
             ({"chosen": [], "rejected": REJECTED}, "end with roles none, assistant"),
             (
                 {"chosen": [{"role": "tool", "content": "x"}], "rejected": REJECTED},
-                "role 'tool'; supported: system, user, assistant",
+                "has a message with role tool, a tool call",
             ),
             (
-                {"chosen": [{"from": "gpt", "value": "x"}], "rejected": REJECTED},
-                "entry of 'from, value', needs messages with role and content",
+                {"chosen": [{"speaker": "gpt", "text": "x"}], "rejected": REJECTED},
+                "entry of 'speaker, text', needs messages with role and content",
             ),
-            ({"chosen": CHOSEN, "rejected": "No."}, "column rejected is a str"),
+            (
+                {"prompt": USER, "chosen": [{"role": "cat", "content": "x"}], "rejected": REJECTED},
+                "role 'cat'; supported: system, developer, user",
+            ),
+            (
+                {"prompt": USER, "chosen": CHOSEN, "rejected": "No."},
+                "column rejected is a text and the other side a dialogue",
+            ),
             (
                 {
                     "chosen": USER + CHOSEN,
@@ -179,7 +193,7 @@ class TestConversations:
                     "score_chosen": 1,
                     "score_rejected": 2,
                 },
-                "score_chosen 1 is below score_rejected 2",
+                "score_chosen 1 is worse than score_rejected 2",
             ),
         ],
     )
@@ -221,28 +235,22 @@ class TestRatings:
             {"prompt": "s", "responses": ["a", " a "], "scores": [2, 1]},
         ]
         found = collect(rows, tmp_path)
-        assert dropped(found) == {"dropped_equal_scores": 1, "dropped_one_response": 1}
+        assert dropped(found) == {"dropped_tie": 1, "dropped_one_response": 1}
 
     def test_rated_rows_in_any_order_give_the_same_pair(self, tmp_path: Path) -> None:
         rows = [
             {"prompt": "Name it", "response": "a", "score": 1, "subset": "y"},
-            {"prompt": "name  it", "response": "b", "score": 3, "subset": "x"},
-            {"prompt": "NAME IT", "response": "c", "score": 2, "subset": "z"},
+            {"prompt": "Name it ", "response": "b", "score": 3, "subset": "x"},
+            {"prompt": "\nName it", "response": "c", "score": 2, "subset": "z"},
             {"prompt": "other", "response": "a", "score": 1, "subset": "z"},
             {"prompt": "other", "response": "b", "score": 2, "subset": "z"},
         ]
         expected = None
         for order in permutations(rows):
             file = save(order, tmp_path / "rows.jsonl")
-            found = collect_pairs(
-                parts_of(file, 0, "prepare.path"),
-                SOURCES["files"](),
-                subsets=("x",),
-                seed=0,
-                where=file,
-            )
+            found = read(file, subsets=("x",))
             (pair,) = found.pairs
-            assert (pair.prompt, pair.subset) == ("NAME IT", "x")
+            assert (pair.prompt, pair.subset) == ("Name it", "x")
             expected = expected or found
             assert found == expected
 
@@ -250,12 +258,12 @@ class TestRatings:
         rows = [
             {"prompt": "q", "response": "a", "score": 1},
             {"prompt": "r", "response": "c", "score": 1},
-            {"prompt": "Q ", "response": "b", "score": 2},
+            {"prompt": "q ", "response": "b", "score": 2},
             {"prompt": "r", "response": "d", "score": 0},
         ]
         found = collect(rows, tmp_path)
         assert {(p.prompt, p.chosen, p.rejected) for p in found.pairs} == {
-            ("Q ", "b", "a"),
+            ("q", "b", "a"),
             ("r", "c", "d"),
         }
         counts = found.counts
@@ -271,10 +279,9 @@ class TestRatings:
             ({"prompt": "q", "responses": ["a"], "scores": [1, 2]}, "1 responses and 2 scores"),
             ({"prompt": "q", "responses": ["a", 2], "scores": [1, 2]}, "responses is a int"),
             ({"prompt": "q", "responses": ["a", "b"], "scores": [1, "x"]}, "scores is a str"),
-            ({"prompt": "q", "responses": ["a", "b"], "scores": [1, None]}, "scores is a null"),
             (
                 {"prompt": "q", "responses": ["a", "b"], "score": [1, 2]},
-                "column scores or ratings is missing (did you mean score?)",
+                "fit no form of preferences",
             ),
             ({"prompt": "q", "response": "a", "score": "high"}, "score is a str ('high')"),
         ],
@@ -303,8 +310,8 @@ class TestUltraFeedback:
                     "principle": "helpfulness",
                     "response": f"of {model}",
                     "critique": "…",
-                    "overall_score": score,
-                    "fine-grained_score": 4.0,
+                    "overall_score": 5.0,
+                    "fine-grained_score": score,
                 }
                 for model, score in scores.items()
             ],
@@ -312,21 +319,16 @@ class TestUltraFeedback:
             "incorrect_answers": ["None"],
         }
 
-    def test_the_best_by_overall_score_against_another(self, tmp_path: Path) -> None:
-        found = collect([self.row(a=7.5, b=8.5, c=2.0, d=8.0)], tmp_path, "ultrafeedback")
+    def test_the_best_by_the_mean_of_aspects_against_another(self, tmp_path: Path) -> None:
+        found = collect([self.row(a=3.75, b=4.25, c=1.0, d=4.0)], tmp_path, "ultrafeedback")
         (pair,) = found.pairs
-        assert (pair.prompt, pair.chosen) == (DIALOGUE, "of b")
+        assert (pair.prompt, pair.chosen) == ("Hi", "of b")
         assert pair.rejected in ("of a", "of c", "of d")
-        assert (pair.subset, pair.label_source) == ("evol_instruct", "ai_judge")
+        assert pair.label_source == "ai_judge"
 
     def test_completions_without_a_score_are_left_out(self, tmp_path: Path) -> None:
         row = self.row(a="N/A", b=None, c=1.0, d=2.0)
-        assert only([row], tmp_path) == (DIALOGUE, "of d", "of c")
-
-    def test_a_missing_score_column_is_named(self, tmp_path: Path) -> None:
-        row = self.row(a=1.0)
-        row["completions"] = [{"response": "x", "overal_score": 1}]
-        assert "overall_score is missing (did you mean overal_score?)" in refusal([row], tmp_path)
+        assert only([row], tmp_path) == ("Hi", "of d", "of c")
 
 
 class TestTldr:
@@ -371,7 +373,7 @@ class TestTldr:
     def test_articles_are_dropped(self, tmp_path: Path) -> None:
         article = self.row(post=None, title="News", subreddit=None, site="cnn", article="Long.")
         found = collect([self.row(), article], tmp_path, "tldr")
-        assert dropped(found) == {"dropped_no_reddit_post": 1}
+        assert dropped(found) == {"dropped_empty_prompt": 1}
 
     @pytest.mark.parametrize(
         ("row", "needed"),
@@ -392,16 +394,11 @@ class TestRecognition:
     def test_a_misspelt_column_is_named_with_the_nearest_form(self, tmp_path: Path) -> None:
         rows = [{"prompt": "a", "chosen": "b", "rejeted": "c"}]
         text = refusal(rows, tmp_path)
-        assert text.startswith(
-            ":1: found columns 'prompt, chosen, rejeted', which fit no preference"
+        assert text == (
+            ":1: columns 'prompt, chosen, rejeted' fit no form of preferences; the nearest is "
+            "“pairs”, which needs rejected (did you mean rejeted?): rename the columns, or name "
+            "them in prepare.columns (docs/data.md)"
         )
-        assert "the nearest is “texts”, which needs rejected (did you mean rejeted?)" in text
-        assert "docs/data.md" in text
-
-    def test_a_form_that_a_source_does_not_read_is_refused(self, tmp_path: Path) -> None:
-        rows = [{"prompt": "a", "responses": ["b", "c"], "scores": [1, 2]}]
-        assert "column chosen is missing" in refusal(rows, tmp_path, "hh")
-        assert "fit no preference format" in refusal(rows, tmp_path, "ultrafeedback")
 
     def test_files_of_several_forms_are_read_together(self, tmp_path: Path) -> None:
         save([{"prompt": "a", "chosen": "b", "rejected": "c"}], tmp_path / "one.jsonl")

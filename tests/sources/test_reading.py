@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from westofn.errors import DataError
@@ -39,8 +40,23 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text(QUOTED, encoding="utf-8")
     (tmp_path / "e.csv").write_text(QUOTED.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
     pl.DataFrame(ROWS).write_parquet(tmp_path / "f.parquet")
+    (tmp_path / "g.json").write_text(json.dumps(ROWS, indent=2))
+    (tmp_path / "h.jsonl").write_text(json.dumps(ROWS))
+    (tmp_path / "i.json.gz").write_bytes(gzip.compress(json.dumps({"data": ROWS}).encode()))
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+    (tmp_path / "j.json").write_text(json.dumps({"version": 1, "train": ROWS}, indent=1))
+    (tmp_path / "k.json").write_text(json.dumps(columns, indent=1))
+    with pa.output_stream(str(tmp_path / "l.jsonl.zst"), compression="zstd") as stream:
+        stream.write(lines)
+    (tmp_path / "m.csv.gz").write_bytes(gzip.compress(QUOTED.encode()))
+    (tmp_path / "n.tsv").write_text(QUOTED.replace(",", "\t").replace("a\t b", "a, b"))
+    semicolons = QUOTED.replace(",", ";").replace("a; b", "a, b")
+    (tmp_path / "o.csv").write_text(semicolons)
+    (tmp_path / "p.csv").write_text(f"sep=;\n{semicolons}")
+    index = QUOTED.replace("prompt", ",prompt").replace('"a, b', '0,"a, b').replace("ü", "1,ü")
+    (tmp_path / "q.csv").write_text(index)
     files = files_of(tmp_path, "prepare.path")
-    assert len(files) == 6
+    assert len(files) == 17
     for file in files:
         found = values(file)
         found[0]["rejected"] = str(found[0]["rejected"]).replace("\r", "")
@@ -102,6 +118,18 @@ def test_a_file_is_not_held_in_memory(tmp_path: Path) -> None:
         assert peak < len(lines) / 2, file
 
 
+def test_nan_in_an_array_is_a_missing_cell(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text('[\n {"instruction": "a", "input": NaN},\n {"instruction": "b"}\n]')
+    assert [dict(row.values) for row in rows_of(file)] == [
+        {"instruction": "a", "input": None},
+        {"instruction": "b"},
+    ]
+    file.write_text('[\n {"score": Infinity}\n]')
+    with pytest.raises(DataError, match="not JSON"):
+        list(rows_of(file))
+
+
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path, constant: str) -> None:
     path = tmp_path / "x.jsonl"
@@ -115,3 +143,46 @@ def test_a_blank_line_with_a_byte_order_mark_is_blank(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'\xef\xbb\xbf\n{"prompt": "a"}\n')
     assert [row.where for row in rows_of(path)] == [f"{path}:2"]
+
+
+def test_a_malformed_row_can_be_kept_with_its_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"n": 1}\n{"n": \n[2]\n{"n": 3}\n')
+    (tmp_path / "b.csv").write_text("n\n1\n2,2\n3\n")
+    (tmp_path / "c.jsonl").write_text('{"n": \n{"n": 1}\n')
+    rows = {
+        name: list(rows_of(tmp_path / name, keep_faulty=True))
+        for name in ("a.jsonl", "b.csv", "c.jsonl")
+    }
+    assert [bool(row.fault) for row in rows["a.jsonl"]] == [False, True, True, False]
+    assert [bool(row.fault) for row in rows["b.csv"]] == [False, True, False]
+    assert [bool(row.fault) for row in rows["c.jsonl"]] == [True, False]
+    assert "a.jsonl:2: not JSON" in str(rows["a.jsonl"][1].fault)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".csv.gz", ".jsonl.zst"])
+def test_a_truncated_stream_is_refused(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"x{suffix}"
+    content = b"prompt\n" + b"".join(b'"%d"\n' % (number * 7919) for number in range(5000))
+    if "json" in suffix:
+        content = b"".join(b'{"prompt": "%d"}\n' % (number * 7919) for number in range(5000))
+    with pa.output_stream(str(file), compression="zstd" if "zst" in suffix else "gzip") as stream:
+        stream.write(content)
+    file.write_bytes(file.read_bytes()[:-9])
+    assert "copy the file again" in refusal(file)
+
+
+def test_a_missing_value_of_csv_is_null_unless_told_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("a,b\nNaN,nan\n")
+    assert values(file) == [{"a": None, "b": None}]
+    assert [dict(r.values) for r in rows_of(file, nan_is_missing=False)] == [
+        {"a": "NaN", "b": "nan"}
+    ]
+
+
+def test_an_array_of_other_things_is_refused_with_its_row(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text('[{"a": 1}, 2]')
+    assert refusal(file) == (
+        ": row 2: an array entry is a int, needs objects: mend or remove the entry"
+    )

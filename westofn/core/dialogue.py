@@ -27,7 +27,8 @@ HUMAN, ASSISTANT = MARKERS["user"], MARKERS["assistant"]
 
 _ROLES: dict[str, Role] = {"System": "system", "Human": "user", "Assistant": "assistant"}
 _MARKER = re.compile(r"\n\n(System|Human|Assistant):")
-_OPENS = re.compile(r"(?i:System|Human|Assistant):")
+# Leading blank lines can be missing. "System:" or "Assistant:" alone can begin any text.
+_OPENS = re.compile(r"Human:|(?:System|Assistant):(?s:.*)\n\nHuman:")
 _TO_ESCAPE = re.compile(r"\n\n(\\*(?:System|Human|Assistant):)")
 _ESCAPED = re.compile(r"\n\n\\(\\*(?:System|Human|Assistant):)")
 
@@ -53,7 +54,10 @@ def to_text(messages: Sequence[Message]) -> str:
 
 
 def to_messages(text: str) -> list[Message]:
-    r"""Split a prompt into messages. Text that does not begin with a marker is one user message.
+    r"""Split a prompt into messages. Text that is no dialogue is one user message.
+
+    A dialogue begins with a marker. The blank lines before its first marker, and white space after
+    its last one, may be missing or added, as in files that were stripped.
 
     Args:
         text: output of `to_text`, a text of HH, or any other prompt.
@@ -63,11 +67,17 @@ def to_messages(text: str) -> list[Message]:
 
     >>> [m.role for m in to_messages("\n\nSystem: Be kind.\n\nHuman: Hi\n\nAssistant:")]
     ['system', 'user']
+    >>> to_messages("Human: Hi\n\nAssistant: ")
+    [Message(role='user', content='Hi')]
     >>> to_messages("TITLE: a\nTL;DR:")
     [Message(role='user', content='TITLE: a\nTL;DR:')]
     """
     if not _MARKER.match(text):
-        return [Message("user", text)]
+        if not is_dialogue(text):
+            return [Message("user", text)]
+        text = f"\n\n{text.strip()}"
+    if text.rstrip().endswith(ASSISTANT):
+        text = text.rstrip()
     _, *parts = _MARKER.split(text.removesuffix(ASSISTANT))
     names, contents = parts[::2], parts[1::2]
     return [
@@ -76,22 +86,43 @@ def to_messages(text: str) -> list[Message]:
     ]
 
 
+def is_dialogue(text: str) -> bool:
+    """Return whether a text is a dialogue with markers, with or without its leading blank lines."""
+    return bool(_MARKER.match(text) or _OPENS.match(text.strip()))
+
+
+def normalised(messages: Sequence[Message]) -> list[Message]:
+    r"""Return messages with line ends `\n`, without white space at the edges or empty systems."""
+    stripped = [Message(m.role, clean(m.content)) for m in messages]
+    return [m for m in stripped if m.content or m.role != "system"]
+
+
+def clean(text: str) -> str:
+    r"""Return a text with line ends `\n` and without white space at its edges."""
+    return _line_feeds(text).strip()
+
+
 def canonical(prompt: str) -> str:
     r"""Return the canonical text of a prompt, so that equivalent prompts compare equal.
 
-    Plain text becomes a dialogue with one user turn. Surrounding white space and the case of the
-    markers are ignored, so a dialogue without its leading blank lines is still recognised.
+    Plain text becomes a dialogue with one user turn. Line ends, white space at the edges of
+    messages, and empty system messages do not matter.
 
     >>> canonical("Hi")
     '\n\nHuman: Hi\n\nAssistant:'
     >>> canonical("Human: Hi\n\nAssistant: ") == canonical("Hi")
     True
     """
-    stripped = prompt.strip()
-    if not _OPENS.match(stripped):
-        return to_text([Message("user", stripped)])
-    dialogue = f"\n\n{stripped}"
-    return dialogue if dialogue.lower().endswith(ASSISTANT.lower()) else dialogue + ASSISTANT
+    return to_text(dialogue_of(prompt))
+
+
+def dialogue_of(text: str) -> list[Message]:
+    """Split a text from outside into normalised messages, see `to_messages` and `normalised`."""
+    return normalised(to_messages(_line_feeds(text)))
+
+
+def _line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def opening(prompt: str) -> str:

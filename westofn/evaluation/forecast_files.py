@@ -13,11 +13,10 @@ from westofn.models.features import FeatureReader
 from westofn.networks.pretrained import load_pretrained
 from westofn.params.network import Readout
 from westofn.params.reward_start import RewardStartParams
-from westofn.sources.collect import collect_pairs, parts_of
+from westofn.sources.collect import Reading, collect_pairs, parts_of
 from westofn.sources.formats.rows import Pair
 from westofn.sources.pool_files import pools_of
 from westofn.sources.reading import files_of, rows_of
-from westofn.sources.registry import SOURCES
 from westofn.sources.splits import hash_order
 from westofn.training.preference import Preferences
 
@@ -39,9 +38,7 @@ def texts_of_files(preferences: Path, responses: Path, seed: int) -> ForecastTex
         DataError: A file or row cannot be read, or too little is left.
     """
     parts = parts_of(preferences, 0, "--preferences")
-    collected = collect_pairs(
-        parts, SOURCES["files"](), subsets=(), seed=seed, where=preferences
-    ).pairs
+    collected = collect_pairs(parts, Reading(seed=seed), preferences).pairs
     prompts = hash_order({pair.prompt_id for pair in collected}, seed, "forecast validation")
     held_out = set(prompts[: max(1, round(VALIDATION_SHARE * len(prompts)))])
     labeled = [pair for pair in collected if pair.prompt_id not in held_out]

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from westofn.errors import ParameterError
 from westofn.params.base import EXAMPLES, Count, Positive, Section, Share
+from westofn.sources.columns import Columns
+
+
+def _as_text(value: object) -> object:
+    """Return a number or truth value, as YAML and command lines read `1` or `true`, as text."""
+    return str(value).lower() if isinstance(value, bool | int | float) else value
+
+
+ColumnPath = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 
 
 class WorldParams(Section):
@@ -83,8 +93,67 @@ class HubParams(Section):
         return self
 
 
+class ColumnsParams(Section):
+    """Mapping of columns to read; `none` stands for what is not there, see `Columns`.
+
+    If all are none, the columns are recognised by their names.
+    """
+
+    prompt: ColumnPath
+    system: ColumnPath
+    history: ColumnPath
+    context: ColumnPath
+    input: ColumnPath
+    chosen: ColumnPath
+    rejected: ColumnPath
+    chosen_score: ColumnPath
+    rejected_score: ColumnPath
+    response_a: ColumnPath
+    response_b: ColumnPath
+    label: ColumnPath
+    label_a: ColumnPath
+    label_b: ColumnPath
+    label_tie: ColumnPath
+    score_a: ColumnPath
+    score_b: ColumnPath
+    response: ColumnPath
+    score: ColumnPath
+    responses: ColumnPath
+    scores: ColumnPath
+    order: Literal["higher", "lower"]
+    subset: ColumnPath
+    id: ColumnPath
+
+    @property
+    def mapping(self) -> Columns | None:
+        """The mapping; None if no column is named.
+
+        Raises:
+            ParameterError: the columns have no form, or several, see `Columns.form`.
+        """
+        named = {name: value for name, value in self if value != "none"}
+        if set(named) == {"order"}:
+            return None
+        columns = Columns(**named)
+        assert columns.form
+        return columns
+
+    @model_validator(mode="after")
+    def _has_a_form(self) -> Self:
+        try:
+            assert self.mapping is None or self.mapping.form
+        except ParameterError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
 class PrepareParams(Section):
-    """Where preferences, demonstrations and prompts come from."""
+    """Where preferences, demonstrations and prompts come from.
+
+    Attributes:
+        bad_rows: Whether a row that cannot be read is an error, or is dropped and counted.
+        bad_rows_limit: Largest share of rows that may be dropped as bad.
+    """
 
     key: ClassVar[str] = "prepare"
 
@@ -96,6 +165,9 @@ class PrepareParams(Section):
     unlabeled_path: str
     answers: Literal["none", "file"]
     answers_path: str
+    columns: ColumnsParams
+    bad_rows: Literal["refuse", "drop"]
+    bad_rows_limit: Share
     hub: HubParams
     world: WorldParams
     files: FilesParams

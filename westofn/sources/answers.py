@@ -19,7 +19,15 @@ from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.sources.collect import parts_of
 from westofn.sources.data import ANSWERS, SourceData
-from westofn.sources.formats.rows import ALWAYS, Pair, column, pair_or_reason, text
+from westofn.sources.formats.rows import (
+    EMPTY_PROMPT,
+    EMPTY_RESPONSE,
+    IDENTICAL,
+    Pair,
+    column,
+    pair_or_reason,
+    text,
+)
 from westofn.sources.reading import Row
 from westofn.sources.splits import normalise, stable_id
 
@@ -33,7 +41,16 @@ _HELD_OUT, _UNKNOWN, _DUPLICATE = (
     "dropped_unknown_prompt",
     "dropped_duplicate",
 )
-_REASONS = (_TIE, _SKIP, *ALWAYS, _HELD_OUT, _UNKNOWN, _DUPLICATE)
+_REASONS = (
+    _TIE,
+    _SKIP,
+    EMPTY_PROMPT,
+    EMPTY_RESPONSE,
+    IDENTICAL,
+    _HELD_OUT,
+    _UNKNOWN,
+    _DUPLICATE,
+)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Literal
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
+from westofn.sources.columns import Columns
 from westofn.sources.formats.demonstrations import Demonstration, demonstration, prompt_of
-from westofn.sources.formats.ratings import MERGED
-from westofn.sources.formats.rows import ALWAYS, Format, Pair
+from westofn.sources.formats.mapped import Mapped
+from westofn.sources.formats.recognise import HEAD, recognise
+from westofn.sources.formats.rows import (
+    EMPTY_PROMPT,
+    EMPTY_RESPONSE,
+    EMPTY_TURN,
+    IDENTICAL,
+    MERGED,
+    SIDES_DIFFER,
+    TIE,
+    Pair,
+)
+from westofn.sources.known_sets import WARNINGS
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
 
 OTHER_SUBSET = "dropped_other_subset"
 DUPLICATE = "dropped_duplicate_pair"
+BAD_ROW = "dropped_bad_row"
+CONTRADICTING = "contradicting_pairs"
+_REASONS = (
+    OTHER_SUBSET,
+    EMPTY_PROMPT,
+    EMPTY_RESPONSE,
+    EMPTY_TURN,
+    IDENTICAL,
+    TIE,
+    SIDES_DIFFER,
+    DUPLICATE,
+)
+"""Reasons that are counted even where they are 0."""
+_SHOWN_FAULTS = 3
 
 
 @dataclass(frozen=True)
@@ -33,137 +62,255 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How rows are read.
+
+    Attributes:
+        source: value of `prepare.source`, see `recognise`.
+        columns: the mapping of columns; None: it is recognised, file by file.
+        subsets: subsets to keep; empty: all.
+        seed: seed of the random choices among rated responses.
+        bad_rows: whether a row that cannot be read is an error, or is dropped and counted.
+        bad_rows_limit: largest share of rows that may be dropped as bad.
+    """
+
+    source: str = "files"
+    columns: Columns | None = None
+    subsets: Sequence[str] = ()
+    seed: int = 0
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+    bad_rows_limit: float = 0.1
+
+
+@dataclass(frozen=True)
 class Collected:
     """Pairs collected from the rows of a source.
 
     Attributes:
         pairs: distinct pairs, in an order that does not depend on the order of rows.
         counts: row counts; rows_in = rows_out + all dropped_* + merged_with_another_row.
-        formats: names of the formats of the files.
+        formats: names of the forms or known data sets of the files.
+        mappings: the mapping of each part, in the order of the parts.
+        unread: columns that no mapping reads, sorted.
+        warnings: what a person should look at, one line each.
     """
 
     pairs: list[Pair]
     counts: dict[str, int]
     formats: tuple[str, ...]
+    mappings: tuple[Columns, ...] = ()
+    unread: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def parts_of(path: Path, limit: int, key: str) -> Iterator[Part]:
+def parts_of(path: Path, limit: int, key: str, *, keep_faulty: bool = False) -> Iterator[Part]:
     """Yield the files at a path; the name of a subfolder is the subset of its files.
 
     Args:
         path: a file or folder.
         limit: largest number of rows to read from each file; 0: all.
         key: name of the parameter in error messages.
+        keep_faulty: see `rows_of`.
     """
     for file in files_of(path, key):
-        yield Part(folder_of(file, path), rows_of(file, limit))
+        yield Part(folder_of(file, path), rows_of(file, limit, keep_faulty=keep_faulty))
 
 
-def collect_pairs(
-    parts: Iterable[Part],
-    formats: Sequence[Format],
-    *,
-    subsets: Sequence[str],
-    seed: int,
-    where: Path | str,
-) -> Collected:
+def collect_pairs(parts: Iterable[Part], reading: Reading, where: Path | str) -> Collected:
     """Read preference pairs; rows without a usable pair are dropped and counted.
 
     Args:
-        parts: files or splits; the first row of each determines its format.
-        formats: allowed formats, the most specific first.
-        subsets: subsets to keep; empty: all.
-        seed: seed of the random choices of some formats.
+        parts: files or splits; the first rows of each determine its form.
+        reading: how rows are read.
         where: name of the data in error messages.
 
     Raises:
-        DataError: a row has no allowed format or cannot be read, a subset does not exist, or no
-            pair is left.
+        DataError: a row has no known form or cannot be read, a subset does not exist, or no pair
+            is left.
     """
-    pairs: list[Pair] = []
-    formats_used: dict[str, Format] = {}
-    counts: Counter[str] = Counter(rows_in=0)
-    id_locations: dict[str, str] = {}
-    subsets_seen: set[str] = set()
+    collector = _Collector(reading)
     for part in parts:
-        first = next(part.rows, None)
-        if first is None:
-            continue
-        row_format = recognise(first, formats)
-        formats_used[row_format.name] = row_format
-        for row, row_subset, result in row_format.outcomes(chain([first], part.rows), seed):
-            counts["rows_in"] += 1
+        collector.add(part)
+    _check_subsets(reading.subsets, collector.subsets_seen, where)
+    return collector.collected(where)
+
+
+class _Collector:
+    """Pairs and counts of the parts so far."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.pairs: list[Pair] = []
+        self.counts: Counter[str] = Counter(rows_in=0)
+        self.subsets_seen: set[str] = set()
+        self.formats: set[str] = set()
+        self.mappings: list[Columns] = []
+        self.unread: set[str] = set()
+        self.faults: list[str] = []
+        self._id_locations: dict[str, str] = {}
+        self._ids_repeat = False
+
+    def add(self, part: Part) -> None:
+        """Read the rows of a part."""
+        head = list(islice(part.rows, HEAD))
+        if not head:
+            return
+        reading = self.reading
+        mapped = recognise(head, reading.source, reading.columns)
+        self.formats.add(mapped.name)
+        self.mappings.append(mapped.columns)
+        rows = self._noting_unread(chain(head, part.rows), mapped.columns.keys | mapped.also_read)
+        for row, row_subset, result in mapped.outcomes(rows, reading.seed):
+            self.counts["rows_in"] += 1
             subset = row_subset or part.subset
-            subsets_seen.add(subset)
-            if subsets and subset not in subsets:
-                counts[OTHER_SUBSET] += 1
+            if isinstance(result, DataError):
+                self._add_fault(result)
+                continue
+            self.subsets_seen.add(subset)
+            if reading.subsets and subset not in reading.subsets:
+                self.counts[OTHER_SUBSET] += 1
             elif isinstance(result, str):
-                counts[result] += 1
+                self.counts[result] += 1
             else:
-                _check_id(result, row, id_locations)
-                pairs.append(replace(result, subset=subset, label_source=row_format.label_source))
-    _check_subsets(subsets, subsets_seen, where)
-    unique = _distinct(pairs)
-    counts[DUPLICATE] = len(pairs) - len(unique)
-    reasons = {reason for row_format in formats_used.values() for reason in row_format.drops}
-    zero_counts = dict.fromkeys((OTHER_SUBSET, *sorted(reasons), *ALWAYS, DUPLICATE), 0)
-    rows_in = counts.pop("rows_in")
-    all_counts = {"rows_in": rows_in, **zero_counts, **counts, "rows_out": len(unique)}
-    dropped = {name: n for name, n in all_counts.items() if name.startswith("dropped_")}
-    assert all_counts["rows_in"] == len(unique) + sum(dropped.values()) + all_counts.get(MERGED, 0)
-    if not unique:
-        drop_counts = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
-        raise DataError(
-            f"{where}: no usable pair in {all_counts['rows_in']} rows ({drop_counts}); needs rows "
-            f"with two different, non-empty responses to one prompt"
+                self._check_id(result, row, mapped)
+                pair = replace(result, subset=subset, label_source=mapped.label_source)
+                self.pairs.append(pair)
+        self.counts.update(mapped.counts)
+
+    def _noting_unread(self, rows: Iterable[Row], keys: Set[str]) -> Iterator[Row]:
+        for row in rows:
+            self.unread |= row.values.keys() - keys
+            yield row
+
+    def _add_fault(self, fault: DataError) -> None:
+        if self.reading.bad_rows == "refuse":
+            raise DataError(f"{fault}; or set prepare.bad_rows to drop")
+        self.counts[BAD_ROW] += 1
+        if len(self.faults) < _SHOWN_FAULTS:
+            self.faults.append(str(fault))
+
+    def _check_id(self, pair: Pair, row: Row, mapped: Mapped) -> None:
+        if not pair.given_id:
+            return
+        earlier = self._id_locations.setdefault(pair.given_id, row.where)
+        if earlier == row.where:
+            return
+        if mapped.is_given:
+            raise DataError(
+                f"{row.where}: id {show(pair.given_id)} is also at {earlier}; needs unique ids: "
+                f"mend the ids, or set prepare.columns.id to none"
+            )
+        self._ids_repeat = True
+
+    def collected(self, where: Path | str) -> Collected:
+        """Return the distinct pairs of all parts.
+
+        Raises:
+            DataError: no pair is left, or too many rows are bad.
+        """
+        pairs = self.pairs
+        if self._ids_repeat:  # they number something else, such as the questions of a subset
+            pairs = [replace(pair, given_id="") for pair in pairs]
+        unique = _distinct(pairs)
+        counts = self.counts
+        counts[DUPLICATE] = len(pairs) - len(unique)
+        rows_in = counts.pop("rows_in")
+        dropped = dict.fromkeys(_REASONS, 0)
+        dropped |= {name: count for name, count in counts.items() if name.startswith("dropped_")}
+        assert rows_in == len(unique) + sum(dropped.values()) + counts[MERGED]
+        bad = dropped.get(BAD_ROW, 0)
+        if bad > self.reading.bad_rows_limit * rows_in:
+            raise DataError(
+                f"{where}: {bad} of {rows_in} rows cannot be read, more than the share "
+                f"{self.reading.bad_rows_limit:g} of prepare.bad_rows_limit; the first: "
+                f"{self.faults[0]}"
+            )
+        if not unique:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count)
+            raise DataError(
+                f"{where}: no usable pair in {rows_in} rows ({reasons}); needs rows with two "
+                f"different, non-empty responses to one prompt"
+            )
+        contradicting = _contradicting(unique)
+        others = {name: count for name, count in counts.items() if name not in dropped and count}
+        others[CONTRADICTING] = len(contradicting)
+        warnings = [*_fault_lines(bad, self.faults), *_contradiction_lines(contradicting)]
+        warnings += [f"{counts[name]} {text}" for name, text in WARNINGS.items() if counts[name]]
+        oddities = odd_texts(unique)
+        warnings += [f"{count} pairs {_ODDITIES[name]}" for name, count in oddities.items()]
+        return Collected(
+            unique,
+            {"rows_in": rows_in, **dropped, **others, **oddities, "rows_out": len(unique)},
+            tuple(sorted(self.formats)),
+            tuple(self.mappings),
+            tuple(sorted(self.unread)),
+            tuple(warnings),
         )
-    return Collected(unique, all_counts, tuple(sorted(formats_used)))
 
 
-def recognise(row: Row, formats: Sequence[Format]) -> Format:
-    """Return the format of a row.
-
-    Raises:
-        DataError: no format fits the row's columns; the message names the nearest format.
-    """
-    with_columns = [candidate for candidate in formats if not _missing(row, candidate)]
-    with_types = [candidate for candidate in with_columns if candidate.fits(row.values)]
-    if matches := with_types or with_columns:
-        return matches[0]
-    if len(formats) == 1:
-        return formats[0]  # its reader reports the missing columns
-    nearest = min(reversed(formats), key=lambda candidate: _distance(row, candidate))
-    missing = [" or ".join(names) + _near(row, names) for names in _missing(row, nearest)]
-    raise DataError(
-        f"{row.where}: found columns {show(', '.join(row.values))}, which fit no preference "
-        f"format; the nearest is “{nearest.name}”, which needs {', '.join(missing)}: rename the "
-        f"columns, or see docs/data.md"
-    )
+_ODDITIES = {
+    "warned_template_tokens": "have a chat template's tokens such as <|im_start|>, [INST] or </s> "
+    "spelt out in their texts: the model would read them twice",
+    "warned_missing_texts": "have a side that is NaN, None or null as a text",
+    "warned_indices": "have two bare numbers or labels as sides: are they indices of responses in "
+    "other columns?",
+    "warned_json_texts": "have a side that is a JSON object or list as a text",
+}
+_TEMPLATE = re.compile(
+    r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|user|assistant|system|end)\|>"
+    r"|\[/?INST\]|</?s>|<(?:start|end)_of_turn>|<<SYS>>"
+)
+_MISSING = {"nan", "none", "null", "<na>", "n/a"}
+_INDEX = re.compile(r"\d{1,2}|[ab]|(?:response|answer|model|output)[ _]?(?:\d|[ab])", re.I)
 
 
-def _missing(row: Row, form: Format) -> list[tuple[str, ...]]:
-    return [names for names in form.columns if not any(name in row.values for name in names)]
-
-
-def _near(row: Row, names: Sequence[str]) -> str:
-    return next(filter(None, (did_you_mean(name, list(row.values)) for name in names)), "")
-
-
-def _distance(row: Row, form: Format) -> float:
-    """Share of a format's columns that are missing; misspelt columns count half."""
-    missing = _missing(row, form)
-    return sum(0.5 if _near(row, names) else 1.0 for names in missing) / len(form.columns)
-
-
-def _check_id(pair: Pair, row: Row, id_locations: dict[str, str]) -> None:
-    if (
-        pair.given_id
-        and (earlier := id_locations.setdefault(pair.given_id, row.where)) != row.where
-    ):
-        raise DataError(
-            f"{row.where}: id {show(row.values['id'])} is also at {earlier}; needs unique ids: "
-            f"mend or remove the id column"
+def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
+    """Count pairs whose texts look like the mistake of a program; a key of `_ODDITIES` each."""
+    counts: Counter[str] = Counter()
+    for pair in pairs:
+        sides = (pair.chosen, pair.rejected)
+        counts["warned_template_tokens"] += any(
+            _TEMPLATE.search(text) for text in (pair.prompt, *sides)
         )
+        counts["warned_missing_texts"] += any(side.lower() in _MISSING for side in sides)
+        counts["warned_indices"] += all(_INDEX.fullmatch(side) for side in sides)
+        counts["warned_json_texts"] += any(_is_json(side) for side in sides)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _is_json(side: str) -> bool:
+    if not (side[0] in "[{" and side[-1] in "]}"):
+        return False
+    try:
+        json.loads(side)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _contradicting(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs that are also there in the other order, one of each two."""
+    orders = {(pair.prompt_id, pair.chosen, pair.rejected) for pair in pairs}
+    return [
+        pair
+        for pair in pairs
+        if pair.chosen < pair.rejected and (pair.prompt_id, pair.rejected, pair.chosen) in orders
+    ]
+
+
+def _contradiction_lines(pairs: Sequence[Pair]) -> list[str]:
+    if not pairs:
+        return []
+    return [
+        f"{len(pairs)} pairs are there in both orders, the first for the prompt "
+        f"{show(pairs[0].prompt)}: both are kept"
+    ]
+
+
+def _fault_lines(count: int, faults: Sequence[str]) -> list[str]:
+    if not count:
+        return []
+    return [f"{count} bad rows are dropped; the first {len(faults)}:", *faults]
 
 
 def _check_subsets(wanted: Sequence[str], seen: set[str], where: Path | str) -> None:

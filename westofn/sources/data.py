@@ -30,6 +30,8 @@ class SourceData:
         prompts: D_U (split unlabeled) and the test prompts (table prompts).
         world: facts for the gold annotator (table world); 0 rows without a gold annotator.
         counts: numbers of rows and prompts.
+        unread: columns of the preferences that are not read.
+        warnings: what a person should look at, one line each.
     """
 
     sft: pl.DataFrame
@@ -37,6 +39,8 @@ class SourceData:
     prompts: pl.DataFrame
     world: pl.DataFrame
     counts: dict[str, int]
+    unread: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def validated(

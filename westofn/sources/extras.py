@@ -28,7 +28,7 @@ from westofn.sources.splits import (
     stable_id,
 )
 
-_SFT_DROPS = ("empty", "duplicate", "held_out")
+_SFT_DROPS = ("empty", "undesired", "duplicate", "held_out")
 _PROMPT_DROPS = ("empty", "duplicate", "held_out", "in_preferences")
 
 
@@ -134,6 +134,9 @@ def demonstrations_frame(
     for example in sorted(demonstrations, key=lambda item: (item.prompt, item.response)):
         if not example.prompt.strip() or not example.response.strip():
             dropped["empty"] += 1
+            continue
+        if not example.is_desired:
+            dropped["undesired"] += 1
             continue
         name = prompt_id(example.prompt)
         group = groups.group_of[name]

@@ -1,4 +1,4 @@
-"""Report the content of a file of preferences, demonstrations, prompts or pools.
+"""Report the content of files of preferences, demonstrations, prompts or pools.
 
 The files are read by the code of `prepare` and `sample`, so errors of these stages appear here too.
 Only the check for responses that are too long for the policy is left to `sample`.
@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import Literal
 
 from westofn.core.dialogue import opening
 from westofn.errors import DataError
-from westofn.sources.collect import Part, collect_pairs, recognise
+from westofn.sources.collect import Part, Reading, collect_pairs
+from westofn.sources.column_settings import BadRows
+from westofn.sources.columns import Columns
 from westofn.sources.formats.demonstrations import demonstration, prompt_of
+from westofn.sources.formats.mapped import Mapped
+from westofn.sources.formats.recognise import HEAD, head_of, recognise
+from westofn.sources.formats.rows import Pair
+from westofn.sources.known_sets import KnownSet, recognise_set
 from westofn.sources.pool_files import is_pool, pools_of
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
-from westofn.sources.registry import SOURCES
 from westofn.sources.splits import fold, group_prompts, prompt_id
+from westofn.sources.suggesting import Suggestion, suggest
+
+Kind = Literal["preferences", "demonstrations", "prompts", "pools"]
 
 POOLS, DEMONSTRATIONS, PROMPTS = "pools of responses", "demonstrations", "prompts"
+UNKNOWN = "no known form"
 LENGTH_BIAS = 0.6
 """Share of pairs whose chosen response is the longer one, from which a warning is printed."""
-
-_SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,33 @@ class FileReport:
 
     Attributes:
         name: path of the file.
-        form: name of the recognised format.
+        kind: what the file holds; None if it has no known form.
+        form: name of the form.
         counts: rows_in, rows_out and the number of dropped rows by reason.
         texts: column (prompt, and chosen and rejected or response) -> texts, one per row.
         note: why the file does not hold preferences; "" if it does.
         subsets: subset -> number of pairs; "" for pairs without a subset.
+        rows: the file's first rows as they are read: prompt, chosen and rejected, or response.
+        known: the known set; None for other files.
+        mapping: the mapping that reads the file; None if columns alone do not say it.
+        unread: columns that are not read.
+        warnings: what a person should look at.
+        suggestion: a mapping that may fit a file without preferences.
     """
 
     name: str
+    kind: Kind | None
     form: str
     counts: Mapping[str, int]
     texts: Mapping[str, Sequence[str]]
     note: str = ""
     subsets: Mapping[str, int] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, str]] = ()
+    known: KnownSet | None = None
+    mapping: Columns | None = None
+    unread: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    suggestion: Suggestion | None = None
 
 
 @dataclass(frozen=True)
@@ -78,24 +97,39 @@ class Inspection:
     longer_chosen: float | None = None
 
 
-def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
+@dataclass(frozen=True)
+class Asked:
+    """How files are inspected.
+
+    Attributes:
+        kind: what the files should hold.
+        source: value of `prepare.source`.
+        columns: mapping of the columns; None: it is recognised.
+        bad_rows: value of `prepare.bad_rows`.
+        limit: largest number of rows to read from each file; 0: all.
+        rows: number of first rows to report of each file.
+    """
+
+    kind: Kind = "preferences"
+    source: str = "files"
+    columns: Columns | None = None
+    bad_rows: BadRows = "refuse"
+    limit: int = 0
+    rows: int = 3
+
+
+def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
     """Read files and report their formats, counts, lengths and shared prompts.
 
-    Args:
-        paths: files and folders.
-        source: key of SOURCES; determines the allowed formats.
-        limit: largest number of rows to read from each file; 0: all.
-
     Raises:
-        DataError: a file or row cannot be read, or has no known format.
+        DataError: a file or row cannot be read. A file without preferences is reported.
     """
     files: list[FileReport] = []
     for path in paths:
-        pool_locations: dict[
-            str, str
-        ] = {}  # per path, because `sample` reads the pools of one path
+        # Per path, because `sample` reads the pools of one path.
+        pool_locations: dict[str, str] = {}
         files += [
-            _report(file, folder_of(file, path), source, limit, pool_locations)
+            _report(file, folder_of(file, path), asked, pool_locations)
             for file in files_of(path, "the path")
         ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
@@ -121,77 +155,143 @@ def inspect_files(paths: Sequence[Path], source: str, limit: int) -> Inspection:
     )
 
 
-def _report(
-    file: Path, folder: str, source: str, limit: int, pool_locations: dict[str, str]
-) -> FileReport:
-    rows = rows_of(file, limit)
-    first = next(rows)
-    all_rows = chain([first], rows)
-    if is_pool(first):
+def check_kind(inspection: Inspection, kind: Kind) -> None:
+    """Refuse files that hold something else than what was asked for.
+
+    Raises:
+        DataError: a file is of another kind.
+    """
+    others = [file for file in inspection.files if file.kind != kind]
+    if not others:
+        return
+    first = others[0]
+    more = f" (and {len(others) - 1} more files)" if len(others) > 1 else ""
+    held = f"holds {first.form}" if first.kind else "has no known form"
+    mend = f", or ask with --kind {first.kind}" if first.kind else ""
+    raise DataError(
+        f"{first.name}: {held}{more}, needs {kind}: give another file, or a mapping by "
+        f"-S prepare.columns.…{mend}"
+    )
+
+
+def _report(file: Path, folder: str, asked: Asked, pool_locations: dict[str, str]) -> FileReport:
+    rows = rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")
+    head = list(islice(rows, HEAD))
+    all_rows = chain(head, rows)
+    if asked.kind == "pools":
         return _pools(file, all_rows, pool_locations)
+    if asked.kind in _PLAIN:
+        form, read = _PLAIN[asked.kind]
+        return _plain(file, asked.kind, form, all_rows, read, asked.rows)
     try:
-        recognise(first, SOURCES[source]())
-    except DataError as error:
-        if source != "files":
+        mapped = recognise(head, asked.source, asked.columns)
+    except DataError as refusal:
+        if asked.source != "files":
             raise
-        return _other_than_preferences(file, first, all_rows, error)
-    collected = collect_pairs(
-        [Part(folder, iter(all_rows))], SOURCES[source](), subsets=(), seed=0, where=str(file)
-    )
-    texts = {
-        name: [getattr(pair, name) for pair in collected.pairs]
-        for name in ("prompt", "chosen", "rejected")
-    }
-    subsets = Counter(pair.subset for pair in collected.pairs)
-    return FileReport(
-        str(file), ", ".join(collected.formats), collected.counts, texts, subsets=subsets
-    )
+        if is_pool(head[0]):
+            return _pools(file, all_rows, pool_locations)
+        return _other_than_preferences(file, head, all_rows, refusal, asked.rows)
+    known = recognise_set(head_of(head).values) if asked.columns is None else None
+    return _preferences(file, folder, asked, all_rows, mapped, known)
 
 
-def _other_than_preferences(
-    file: Path, first: Row, rows: Iterable[Row], refusal: DataError
+def _preferences(
+    file: Path,
+    folder: str,
+    asked: Asked,
+    rows: Iterator[Row],
+    mapped: Mapped,
+    known: KnownSet | None,
 ) -> FileReport:
-    readers: dict[str, Callable[[Row], dict[str, str]]] = {
-        DEMONSTRATIONS: lambda row: {
+    reading = Reading(asked.source, asked.columns, bad_rows=asked.bad_rows)
+    collected = collect_pairs([Part(folder, rows)], reading, str(file))
+    pairs = collected.pairs
+    columns = ("prompt", "chosen", "rejected")
+    return FileReport(
+        str(file),
+        "preferences",
+        mapped.columns.form if known or asked.columns else mapped.name,
+        collected.counts,
+        {name: [getattr(pair, name) for pair in pairs] for name in columns},
+        subsets=Counter(pair.subset for pair in pairs),
+        rows=[
+            {name: getattr(pair, name) for name in columns}
+            for pair in islice(_first_pairs(file, asked, mapped), asked.rows)
+        ],
+        known=known,
+        mapping=None if known and known.expand else mapped.columns,
+        unread=collected.unread,
+        warnings=collected.warnings,
+    )
+
+
+def _first_pairs(file: Path, asked: Asked, mapped: Mapped) -> Iterator[Pair]:
+    """Yield the pairs of a file in the order of its rows; `collect_pairs` sorts them."""
+    rows = rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")
+    for outcome in mapped.outcomes(rows, Reading().seed):
+        if isinstance(outcome.result, Pair):
+            yield outcome.result
+
+
+_PLAIN: dict[Kind, tuple[str, Callable[[Row], dict[str, str]]]] = {
+    "demonstrations": (
+        DEMONSTRATIONS,
+        lambda row: {
             "prompt": (example := demonstration(row)).prompt,
             "response": example.response,
         },
-        PROMPTS: lambda row: {"prompt": prompt_of(row)},
-    }
-    for form, read in readers.items():
+    ),
+    "prompts": (PROMPTS, lambda row: {"prompt": prompt_of(row)}),
+}
+
+
+def _other_than_preferences(
+    file: Path, head: Sequence[Row], rows: Iterable[Row], refusal: DataError, shown: int
+) -> FileReport:
+    suggestion = suggest(head_of(head).rows)
+    note = f"not preferences: {refusal}"
+    for kind, (form, read) in _PLAIN.items():
         try:
-            read(first)
+            read(head[0])
         except DataError:
             continue
-        return _plain(file, form, rows, read, f"not preferences: {refusal}")
-    raise refusal
+        return _plain(file, kind, form, rows, read, shown, note=note, suggestion=suggestion)
+    counts = {"rows_in": sum(1 for _ in rows)}
+    return FileReport(str(file), None, UNKNOWN, counts, {"prompt": []}, note, suggestion=suggestion)
 
 
 def _pools(file: Path, rows: Iterable[Row], pool_locations: dict[str, str]) -> FileReport:
     pools = pools_of(rows, {}, pool_locations)
     sizes = [len(responses) for responses in pools.responses]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
-    return FileReport(str(file), POOLS, counts, {"prompt": pools.prompts})
+    return FileReport(str(file), "pools", POOLS, counts, {"prompt": pools.prompts})
 
 
 def _plain(
     file: Path,
+    kind: Kind,
     form: str,
     rows: Iterable[Row],
     read: Callable[[Row], dict[str, str]],
+    shown: int,
+    *,
     note: str = "",
+    suggestion: Suggestion | None = None,
 ) -> FileReport:
-    texts: dict[str, list[str]] = {}
-    count = 0
-    for row in rows:
-        count += 1
-        for name, text in read(row).items():
-            texts.setdefault(name, []).append(text)
-    blank = sum(
-        any(not text.strip() for text in entry) for entry in zip(*texts.values(), strict=True)
+    entries = [read(row) for row in rows]
+    blank = sum(any(not text.strip() for text in entry.values()) for entry in entries)
+    texts = {name: [entry[name] for entry in entries] for name in entries[0]}
+    counts = {"rows_in": len(entries), "blank": blank, "rows_out": len(entries) - blank}
+    return FileReport(
+        str(file),
+        kind,
+        form,
+        counts,
+        texts,
+        note,
+        rows=entries[:shown],
+        suggestion=suggestion,
     )
-    counts = {"rows_in": count, "blank": blank, "rows_out": count - blank}
-    return FileReport(str(file), form, counts, texts, note)
 
 
 def _longer_chosen(files: Sequence[FileReport]) -> float | None:
@@ -200,41 +300,16 @@ def _longer_chosen(files: Sequence[FileReport]) -> float | None:
         for file in files
         if "chosen" in file.texts
         for chosen, rejected in zip(
-            map(_words, file.texts["chosen"]), map(_words, file.texts["rejected"]), strict=True
+            map(words_in, file.texts["chosen"]), map(words_in, file.texts["rejected"]), strict=True
         )
         if chosen != rejected
     ]
     return statistics.fmean(differ) if differ else None
 
 
-def _words(text: str) -> int:
+def words_in(text: str) -> int:
+    """Return the number of words of a text."""
     return len(text.split())
-
-
-def print_inspection(inspection: Inspection, rows: int, console: Console) -> None:
-    """Print the reports and some rows of each file."""
-    for file in inspection.files:
-        console.print(
-            f"{file.name}: {file.form}", style="bold", markup=False, highlight=False, soft_wrap=True
-        )
-        if file.note:
-            console.print(file.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        console.print(_counts(file))
-        if named_subsets := {name: count for name, count in sorted(file.subsets.items()) if name}:
-            shown = ", ".join(f"{name} {count:,}" for name, count in named_subsets.items())
-            console.print(f"  subsets: {shown}", markup=False, highlight=False, soft_wrap=True)
-        console.print(_lengths(file))
-        count = len(file.texts["prompt"])
-        for index in (number * count // rows for number in range(min(rows, count))):
-            for name, texts in file.texts.items():
-                shown = _shortened(texts[index])
-                console.print(
-                    f"  {name:>8}  {shown}", markup=False, highlight=False, soft_wrap=True
-                )
-            console.print()
-    console.print(_together(inspection))
-    for line in warnings_of(inspection):
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def warnings_of(inspection: Inspection) -> list[str]:
@@ -251,40 +326,3 @@ def warnings_of(inspection: Inspection) -> list[str]:
             f"accuracies with the accuracy of the longest response, which eval reports"
         )
     return lines
-
-
-def _counts(file: FileReport) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, count in file.counts.items():
-        if count or not name.startswith("dropped_"):
-            table.add_row(f"  {name}", f"{count:,}")
-    return table
-
-
-def _lengths(file: FileReport) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in ("  words", "median", "95 %", "longest"):
-        table.add_column(head, justify="left" if head == "  words" else "right")
-    for name, texts in file.texts.items():
-        lengths = sorted(map(_words, texts)) or [0]
-        high = lengths[min(len(lengths) - 1, int(0.95 * len(lengths)))]
-        table.add_row(
-            f"  {name}", f"{statistics.median(lengths):g}", f"{high:,}", f"{lengths[-1]:,}"
-        )
-    return table
-
-
-def _together(inspection: Inspection) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("distinct prompts", f"{inspection.prompts:,}")
-    table.add_row("rows that repeat a prompt", f"{inspection.repeated:,}")
-    table.add_row("prompts joined as near duplicates", f"{inspection.near_joined:,}")
-    table.add_row("prompts joined as turns of one dialogue", f"{inspection.openings_joined:,}")
-    if inspection.longer_chosen is not None:
-        table.add_row("the longer response is chosen", f"{inspection.longer_chosen:.1%}")
-    return table
-
-
-def _shortened(text: str) -> str:
-    line = repr(text)
-    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"

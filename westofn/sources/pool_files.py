@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from westofn.artifacts.pools import Pools
 from westofn.errors import DataError
-from westofn.sources.formats.ratings import prompt_text
+from westofn.sources.formats.demonstrations import prompt_of
 from westofn.sources.formats.rows import column, listed, text
 from westofn.sources.reading import Row
 from westofn.sources.splits import prompt_id
@@ -40,12 +40,12 @@ def _pool(
     row: Row, name_of: Mapping[str, str], place_of: dict[str, str]
 ) -> tuple[str, str, list[str]]:
     """prompt_id, prompt and responses of a row."""
-    prompt = prompt_text(row) if row.values.get("prompt") is not None else ""
+    prompt = prompt_of(row) if row.values.get("prompt") is not None else ""
     if "prompt_id" in row.values:
         name = text(row.values["prompt_id"], "prompt_id", row.where)
     else:
         column(row, ("prompt",), _NEEDS)
-        name = prompt_id(prompt_text(row))
+        name = prompt_id(prompt_of(row))
     name = name_of.get(name, name)
     if (earlier := place_of.setdefault(name, row.where)) != row.where:
         raise DataError(

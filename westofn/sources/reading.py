@@ -1,12 +1,14 @@
 """Read raw rows of files lazily; each row has its location (file, and line or row).
 
-Supported are JSONL (also gzipped), CSV, Parquet, folders of these, and folders that `datasets`
-wrote. The meaning of columns is defined in `westofn/sources/formats/`.
+Supported are JSON lines, JSON arrays, CSV with commas, semicolons or tabs, Parquet, folders of
+these, and folders that `datasets` wrote; text files may be compressed with gzip or zstd. The
+meaning of columns is defined in `westofn/sources/formats/`.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,22 +16,51 @@ from typing import NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.json_lines import json_lines, opened, unreadable
+from westofn.sources.json_lines import json_rows, opened, reading
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
+_COMPRESSIONS = ("", ".gz", ".zst")
+_JSON, _DELIMITED = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
+SUFFIXES = (
+    *(name + packed for name in (*_JSON, *_DELIMITED) for packed in _COMPRESSIONS),
+    ".parquet",
+)
+SUPPORTED = f"{', '.join((*_JSON, *_DELIMITED))} (also with .gz or .zst), or .parquet"
 
 _ROWS_AT_ONCE = 1024
 _MAX_CELL = 2**31 - 1
+_DELIMITERS = (",", ";", "\t")
+_NOT_A_NUMBER = ("NaN", "nan")
+"""Texts that pandas and other programs write to CSV files for a missing value."""
 # Files without rows that `datasets` and the hub write.
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 _NO_ROWS = (_SAVED, _SAVED_SPLITS, "dataset_info.json", "dataset_infos.json")
 
 
 class Row(NamedTuple):
-    """A raw row and its location in error messages, such as `pairs.jsonl:17`."""
+    """A raw row and its location in error messages, such as `pairs.jsonl:17`.
+
+    Attributes:
+        where: location.
+        values: column -> value.
+        fault: why the row cannot be read; its values are then empty.
+    """
 
     where: str
     values: Mapping[str, object]
+    fault: DataError | None = None
+
+
+class _Faulty(NamedTuple):
+    """How a reader treats rows: whether faulty ones are yielded, and which cells are missing."""
+
+    keep: bool = False
+    nan_is_missing: bool = True
+
+    def row(self, where: str, error: DataError) -> Row:
+        """Return a row with a fault, or raise it."""
+        if not self.keep:
+            raise error from None
+        return Row(where, {}, error)
 
 
 def files_of(path: Path, key: str) -> list[Path]:
@@ -46,7 +77,7 @@ def files_of(path: Path, key: str) -> list[Path]:
     """
     if path.is_file():
         if not path.name.endswith(SUFFIXES):
-            raise DataError(f"{path}: needs a name that ends with {', '.join(SUFFIXES)}")
+            raise DataError(f"{path}: needs a name that ends with {SUPPORTED}")
         return [path]
     if not path.is_dir():
         raise DataError(
@@ -65,7 +96,7 @@ def files_of(path: Path, key: str) -> list[Path]:
     )
     if files := sorted([*plain, *saved]):
         return files
-    raise DataError(f"{path}: the folder has no file that ends with {', '.join(SUFFIXES)}")
+    raise DataError(f"{path}: the folder has no file that ends with {SUPPORTED}")
 
 
 def folder_of(file: Path, path: Path) -> str:
@@ -74,44 +105,58 @@ def folder_of(file: Path, path: Path) -> str:
     return "" if folder == "." else folder
 
 
-def rows_of(file: Path, limit: int = 0) -> Iterator[Row]:
-    """Yield the rows of one file from `files_of`, at most `limit` (0: all).
+def rows_of(
+    file: Path, limit: int = 0, *, keep_faulty: bool = False, nan_is_missing: bool = True
+) -> Iterator[Row]:
+    """Yield the rows of one file from `files_of`.
+
+    Args:
+        file: a file, or a folder that `datasets` saved.
+        limit: largest number of rows; 0: all.
+        keep_faulty: yield a row that is malformed, with its fault, instead of raising the fault.
+        nan_is_missing: whether a cell `NaN` or `nan` of a CSV file is null.
 
     Raises:
         DataError: the file or a row cannot be read, or there are no rows.
     """
     count = 0
-    for row in itertools.islice(_reader(file), limit or None):
+    faulty = _Faulty(keep_faulty, nan_is_missing)
+    for row in itertools.islice(_reader(file, faulty), limit or None):
         count += 1
         yield row
     if count == 0:
         raise DataError(f"{file}: the file has no rows; needs at least 1: copy it again")
 
 
-def _reader(file: Path) -> Iterator[Row]:
+def _reader(file: Path, faulty: _Faulty) -> Iterator[Row]:
     if file.is_dir():
         return _saved_rows(file)
     if file.suffix == ".parquet":
         return _parquet_rows(file)
-    return _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+    plain = file.with_suffix("") if file.suffix in _COMPRESSIONS[1:] else file
+    return _delimited_rows(file, faulty) if plain.suffix in _DELIMITED else _json_rows(file, faulty)
 
 
-def _json_rows(file: Path) -> Iterator[Row]:
-    try:
-        with opened(file) as handle:
-            for line in json_lines(handle, str(file)):
-                yield Row(line.where, line.values)
-    except OSError as error:
-        raise unreadable(f"{file}:1", error) from None
+def _json_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
+    with reading(str(file)), opened(file) as handle:
+        for line in json_rows(handle, str(file), keep_faulty=faulty.keep):
+            yield Row(line.where, line.values, line.fault)
 
 
-def _csv_rows(file: Path) -> Iterator[Row]:
+def _delimited_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
     csv.field_size_limit(_MAX_CELL)  # a dialogue can exceed the default of 128 KiB
     start = 1
+    missing = _NOT_A_NUMBER if faulty.nan_is_missing else ()
     try:
-        with file.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            names = next(reader, [])
+        with (
+            reading(str(file)),
+            opened(file) as handle,
+            io.TextIOWrapper(handle, "utf-8-sig", newline="") as content,
+        ):
+            lines, delimiter = _delimited(content)
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            if not (names := next(reader, [])):
+                return
             _check_header(names, file)
             start = reader.line_num + 1
             for cells in reader:
@@ -119,11 +164,14 @@ def _csv_rows(file: Path) -> Iterator[Row]:
                 if not cells:
                     continue
                 if len(cells) != len(names):
-                    raise DataError(
+                    error = DataError(
                         f"{where}: the row has {len(cells)} cells, needs {len(names)} "
                         f"({show(', '.join(names))}); put texts with commas in double quotes"
                     )
-                yield Row(where, dict(zip(names, cells, strict=True)))
+                    yield faulty.row(where, error)
+                    continue
+                named = zip(names, cells, strict=True)
+                yield Row(where, {n: None if c in missing else c for n, c in named if n})
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file}:{start}: byte {show(error.object[error.start : error.start + 1])} is not "
@@ -134,12 +182,23 @@ def _csv_rows(file: Path) -> Iterator[Row]:
             f"{file}:{start}: not CSV ({error}); quote texts with double quotes, and double the "
             f"quotes in them"
         ) from None
-    except OSError as error:
-        raise unreadable(f"{file}:{start}", error) from None
+
+
+def _delimited(lines: io.TextIOWrapper) -> tuple[Iterator[str], str]:
+    """Return the lines and the delimiter, the one that the header has most often."""
+    first = next(lines, "")
+    declared = first.rstrip("\r\n").removeprefix("sep=")  # as spreadsheets write it
+    if declared in _DELIMITERS:
+        return lines, declared
+    outside = "".join(first.split('"')[::2])
+    delimiter = max(_DELIMITERS, key=outside.count)
+    return itertools.chain([first], lines), delimiter
 
 
 def _check_header(names: list[str], file: Path) -> None:
-    if not all(names) or len(set(names)) < len(names):
+    # pandas writes its index as a first column without a name.
+    named = names[1:] if names and not names[0] else names
+    if not named or not all(named) or len(set(named)) < len(named):
         raise DataError(
             f"{file}:1: the header is {show(', '.join(names))}; needs distinct names, none empty"
         )

@@ -1,14 +1,16 @@
-"""Sources of human data by name: the formats of each source, and loading."""
+"""Load the human data of a source: read preferences and extras, and assemble the frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from westofn.params.prepare import FilesParams, PrepareParams
+from westofn.params.prepare import PrepareParams
 from westofn.sources.assemble import assemble
 from westofn.sources.collect import (
     Part,
+    Reading,
     collect_demonstrations,
     collect_pairs,
     collect_prompts,
@@ -16,35 +18,17 @@ from westofn.sources.collect import (
 )
 from westofn.sources.data import SourceData
 from westofn.sources.extras import Extras
-from westofn.sources.formats.conversations import Conversations
-from westofn.sources.formats.ratings import RatedLists, RatedRows
-from westofn.sources.formats.rows import Format
-from westofn.sources.formats.texts import Texts
-from westofn.sources.formats.tldr import Comparisons
-from westofn.sources.formats.ultrafeedback import UltraFeedback
 from westofn.sources.hub_rows import hub_rows
 
-SOURCES: dict[str, Callable[[], Sequence[Format]]] = {
-    "tldr": lambda: (Comparisons(), Texts(dialogues_only=False)),
-    "hh": lambda: (Texts(dialogues_only=True),),
-    "ultrafeedback": lambda: (UltraFeedback(), Conversations("ai_judge")),
-    "files": lambda: (
-        Comparisons(),
-        UltraFeedback(),
-        RatedLists(),
-        RatedRows(),
-        Conversations(),
-        Texts(dialogues_only=False),
-    ),
-}
-"""Value of `prepare.source` -> allowed formats, the most specific first."""
+SOURCES = ("tldr", "hh", "ultrafeedback", "files")
+"""Values of `prepare.source` that read files or the hub, see `recognise`."""
 
 
 def load_preferences(params: PrepareParams, seed: int) -> SourceData:
     """Read preferences, and demonstrations and prompts if they are in other files.
 
     Args:
-        params: section prepare; its source is a key of SOURCES.
+        params: section prepare; its source is one of SOURCES.
         seed: seed of the splits, of D_U, and of random choices among rated responses.
 
     Raises:
@@ -58,29 +42,33 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
         () if params.unlabeled == "half" else collect_prompts(Path(params.unlabeled_path), limit),
         params.unlabeled != "file",
     )
-    return _load(params.source, _parts(params), params.files, seed, where, extras)
+    reading = Reading(
+        params.source,
+        params.columns.mapping,
+        params.files.subsets,
+        seed,
+        params.bad_rows,
+        params.bad_rows_limit,
+    )
+    collected = collect_pairs(_parts(params), reading, where)
+    data = assemble(
+        collected.pairs,
+        params.source,
+        params.files,
+        seed,
+        counts=collected.counts,
+        where=where,
+        extras=extras,
+    )
+    return replace(data, unread=collected.unread, warnings=collected.warnings)
 
 
 def _parts(params: PrepareParams) -> Iterator[Part]:
+    keep_faulty = params.bad_rows == "drop"
     if params.hub.name == "none":
-        yield from parts_of(Path(params.path), params.files.limit, "prepare.path")
+        path = Path(params.path)
+        yield from parts_of(path, params.files.limit, "prepare.path", keep_faulty=keep_faulty)
         return
     subset = "" if params.hub.folder == "none" else params.hub.folder
     for _, rows in hub_rows(params.hub, params.files.limit):
         yield Part(subset, rows)
-
-
-def _load(
-    source: str,
-    parts: Iterator[Part],
-    params: FilesParams,
-    seed: int,
-    where: str,
-    extras: Extras,
-) -> SourceData:
-    collected = collect_pairs(
-        parts, SOURCES[source](), subsets=params.subsets, seed=seed, where=where
-    )
-    return assemble(
-        collected.pairs, source, params, seed, counts=collected.counts, where=where, extras=extras
-    )

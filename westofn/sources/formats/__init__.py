@@ -1,5 +1,6 @@
-"""Formats of preferences, demonstrations and prompts, one module for each format.
+"""Meaning of rows: preferences, demonstrations and prompts.
 
-Preference formats: `texts`, `conversations`, `ratings`, `ultrafeedback`, `tldr`. A format converts
-each row to one outcome: a canonical pair, or the reason to drop the row.
+`recognise` finds the mapping of a file's columns, `mapped` reads rows by a mapping, `turns` reads
+the value of a cell, and `joining` joins a prompt and its responses to one dialogue. A row becomes
+one outcome: a canonical pair, the reason to drop the row, or why it cannot be read.
 """

@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from westofn.core.dialogue import Message, to_text
+from westofn.core.dialogue import Message
 from westofn.errors import DataError
-from westofn.sources.formats.conversations import messages
-from westofn.sources.formats.ratings import prompt_text
+from westofn.sources.columns import Columns
+from westofn.sources.formats.joining import join_response
+from westofn.sources.formats.mapped import read_prompt, text_of
+from westofn.sources.formats.recognise import with_prompt_columns
 from westofn.sources.formats.rows import column, text
 from westofn.sources.formats.tldr import POST_COLUMNS, post_prompt
+from westofn.sources.formats.turns import Turns, check_no_tools, messages_of, turns_of
 from westofn.sources.reading import Row
 
-RESPONSES = ("completion", "response", "label", "output")
+RESPONSES = ("completion", "response", "output", "answer", "label")
+_DIALOGUES = ("messages", "conversations", "conversation")
 
 _NEEDS = (
     "prompt (or instruction) and completion, messages, or subreddit, title, post and summary "
@@ -29,10 +33,17 @@ _NEEDS_PROMPT = "prompt, instruction, messages, or subreddit, title and post (se
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt and the response that the policy learns; either can be blank."""
+    """A prompt and the response that the policy learns; either can be blank.
+
+    Attributes:
+        prompt: text of the prompt.
+        response: the response.
+        is_desired: whether people liked the response; false in rows of KTO with label false.
+    """
 
     prompt: str
     response: str
+    is_desired: bool = True
 
 
 def demonstration(row: Row) -> Demonstration:
@@ -41,29 +52,26 @@ def demonstration(row: Row) -> Demonstration:
     Raises:
         DataError: the row has no known format.
     """
+    check_no_tools(row.values, "", row.where)
     if {*POST_COLUMNS, "summary"} <= set(row.values):
         summary = text(row.values["summary"], "summary", row.where)
         return Demonstration(post_prompt(row, row.values), summary.strip())
-    if "messages" in row.values:
-        *before, last = _dialogue(row)
+    is_desired = row.values.get("label") is not False
+    responses = [name for name in RESPONSES if not isinstance(row.values.get(name), bool)]
+    name = next((name for name in responses if name in row.values), None)
+    if name is None and (dialogues := _dialogues(row)):
+        *before, last = _dialogue(row, dialogues[0])
         if last.role != "assistant":
             raise DataError(
-                f"{row.where}: messages end with role {last.role}, need an assistant message at "
-                f"the end: mend or remove the row"
+                f"{row.where}: {dialogues[0]} ends with role {last.role}, needs an assistant "
+                f"message at the end: mend or remove the row"
             )
-        return Demonstration(_text_of(before), last.content.strip())
-    column(row, ("prompt", "instruction"), _NEEDS)
-    name = column(row, RESPONSES, _NEEDS)
-    value = row.values[name]
-    if isinstance(value, list):
-        completion = messages(value, name, row.where)
-        if len(completion) != 1 or completion[0].role != "assistant":
-            raise DataError(
-                f"{row.where}: column {name} has {len(completion)} messages, needs one assistant "
-                f"message: put earlier turns into prompt"
-            )
-        value = completion[0].content
-    return Demonstration(prompt_of(row), text(value, name, row.where).strip())
+        return Demonstration(_text_of(before, row), last.content, is_desired)
+    name = name or column(row, responses, _NEEDS)
+    prompt = _prompt(row, Columns(response=name), _NEEDS)
+    side = turns_of(row.values[name], name, row.where)
+    context, response = join_response(prompt, side, name, row.where)
+    return Demonstration(_text_of(context, row), response, is_desired)
 
 
 def prompt_of(row: Row) -> str:
@@ -72,29 +80,38 @@ def prompt_of(row: Row) -> str:
     Raises:
         DataError: the row has no known format.
     """
-    if set(POST_COLUMNS) <= set(row.values):
-        return post_prompt(row, row.values)
-    if "prompt" in row.values:
-        return prompt_text(row)
-    if "instruction" in row.values:
-        instruction = text(row.values["instruction"], "instruction", row.where)
-        return _text_of([Message("user", instruction)])
-    if "messages" in row.values:
-        turns = _dialogue(row)
-        return _text_of(turns[:-1] if turns[-1].role == "assistant" else turns)
+    check_no_tools(row.values, "", row.where)
     info = row.values.get("info")
-    if isinstance(info, Mapping):
-        return post_prompt(row, info)
-    column(row, ("prompt",), _NEEDS_PROMPT)
-    raise AssertionError("a row without prompt passed")
+    post = info if isinstance(info, Mapping) else row.values
+    if set(POST_COLUMNS) <= set(post):
+        return post_prompt(row, post)
+    if "prompt" not in row.values and (dialogues := _dialogues(row)):
+        turns = _dialogue(row, dialogues[0])
+        return _text_of(turns[:-1] if turns[-1].role == "assistant" else turns, row)
+    return _text_of(_prompt(row, Columns(), _NEEDS_PROMPT), row)
 
 
-def _dialogue(row: Row) -> list[Message]:
-    turns = messages(row.values["messages"], "messages", row.where)
+def _prompt(row: Row, responses: Columns, needs: str) -> Turns:
+    columns = with_prompt_columns(responses, row.values)
+    if columns.prompt:
+        prompt = read_prompt(columns, row)
+        assert prompt is not None
+        return prompt
+    column(row, ("prompt",), needs)
+    raise DataError(f"{row.where}: column prompt is neither text nor messages; needs {needs}")
+
+
+def _dialogues(row: Row) -> list[str]:
+    return [name for name in _DIALOGUES if row.values.get(name) is not None]
+
+
+def _dialogue(row: Row, name: str) -> list[Message]:
+    turns = messages_of(row.values[name], name, row.where)
     if not turns:
-        raise DataError(f"{row.where}: messages is empty, needs at least one: remove the row")
+        raise DataError(f"{row.where}: {name} is empty, needs at least one: remove the row")
     return turns
 
 
-def _text_of(turns: list[Message]) -> str:
-    return to_text(turns) if any(turn.content.strip() for turn in turns) else ""
+def _text_of(turns: Turns, row: Row) -> str:
+    """Return the text of a prompt; "" if one of its turns is empty."""
+    return text_of(turns, row.where) or ""

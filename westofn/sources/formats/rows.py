@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -19,9 +18,12 @@ from westofn.sources.splits import normalise, prompt_id, stable_id
 EMPTY_PROMPT = "dropped_empty_prompt"
 EMPTY_RESPONSE = "dropped_empty_response"
 IDENTICAL = "dropped_identical_responses"
-EQUAL_SCORES = "dropped_equal_scores"
 SIDES_DIFFER = "dropped_sides_differ_before_last_turn"
-ALWAYS = (EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL)
+EMPTY_TURN = "dropped_empty_turn"
+NO_SHARED_PROMPT = "dropped_no_shared_prompt"
+TIE = "dropped_tie"
+ONE_RESPONSE = "dropped_one_response"
+MERGED = "merged_with_another_row"
 
 
 @dataclass(frozen=True)
@@ -58,35 +60,11 @@ class Pair:
 
 
 class Outcome(NamedTuple):
-    """Result of one row: a pair, or the reason to drop the row."""
+    """Result of one row: a pair, the reason to drop the row, or why the row cannot be read."""
 
     row: Row
     subset: str
-    result: Pair | str
-
-
-class Format(ABC):
-    """A format of preferences.
-
-    Attributes:
-        name: name of the format, shown by `inspect`.
-        columns: required columns; each entry lists the names that a column can have.
-        drops: reasons to drop rows, in addition to ALWAYS.
-        label_source: who labelled the pairs.
-    """
-
-    name: str
-    columns: Sequence[tuple[str, ...]]
-    drops: Sequence[str]
-    label_source: str = "human"
-
-    @abstractmethod
-    def fits(self, row: Mapping[str, object]) -> bool:
-        """Return whether the types of a row with the required columns match this format."""
-
-    @abstractmethod
-    def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """Yield one outcome per row; `seed` is the seed of random choices."""
+    result: Pair | str | DataError
 
 
 def pair_or_reason(
@@ -120,7 +98,7 @@ def column(row: Row, names: Sequence[str], needs: str) -> str:
             return name
     near = next(filter(None, (did_you_mean(name, list(row.values)) for name in names)), "")
     raise DataError(
-        f"{row.where}: column {' or '.join(names)} is missing{near}; found "
+        f"{row.where}: column {' or '.join(names)} is missing{near}; the row has "
         f"{show(', '.join(row.values))}, needs {needs}: rename the columns"
     )
 
@@ -179,32 +157,6 @@ def listed(value: object, name: str, where: str) -> list[object]:
             f"mend or remove the row"
         )
     return value
-
-
-def subset_of(row: Row) -> str:
-    """Return the row's subset; "" if it has none.
-
-    Raises:
-        DataError: the subset is not text.
-    """
-    value = row.values.get("subset")
-    return "" if value is None else text(value, "subset", row.where)
-
-
-def id_of(row: Row) -> str:
-    """Return the row's id; "" without a column `id`.
-
-    Raises:
-        DataError: the id is neither text nor a whole number.
-    """
-    if "id" not in row.values:
-        return ""
-    given = row.values["id"]
-    if not isinstance(given, str | int) or isinstance(given, bool) or given == "":
-        raise DataError(f"{row.where}: column id is {show(given)}, needs text or a whole number")
-    if not encodable(str(given)):
-        raise DataError(f"{row.where}: column id holds half a surrogate pair: mend the id")
-    return str(given)
 
 
 def encodable(value: str) -> bool:

@@ -11,44 +11,40 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.formats.rows import (
-    Format,
-    Outcome,
-    Pair,
-    column,
-    listed,
-    number,
-    pair_or_reason,
-    text,
-)
+from westofn.sources.formats.rows import column, number, text
 from westofn.sources.reading import Row
 
-NO_POST = "dropped_no_reddit_post"
 POST_COLUMNS = ("subreddit", "title", "post")
+PROMPT = "post_as_prompt"
+"""Column that `with_prompts` adds."""
 
 _NEEDS = "info (subreddit, title, post), summaries (two with text), choice (0 or 1)"
 _LOWEST, _SURE, _HIGHEST = 1, 8, 9
 
 
-class Comparisons(Format):
-    """Rows of OpenAI's comparisons; the column `batch` is the subset."""
+def with_prompts(rows: Iterable[Row]) -> Iterator[Row]:
+    """Add the prompt to each comparison; it is blank in rows about news articles."""
+    for row in rows:
+        try:
+            values = {**row.values, PROMPT: _prompt(row)} if not row.fault else row.values
+            yield Row(row.where, values, row.fault)
+        except DataError as error:
+            yield Row(row.where, row.values, error)
 
-    name = "TL;DR comparisons"
-    columns = (("info",), ("summaries",), ("choice",))
-    drops = (NO_POST,)
 
-    def fits(self, row: Mapping[str, object]) -> bool:
-        """Return whether the post is an object."""
-        return isinstance(row["info"], Mapping)
-
-    def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
-        """Yield one outcome per row."""
-        for row in rows:
-            for name in ("info", "summaries", "choice"):
-                column(row, (name,), _NEEDS)
-            batch = row.values.get("batch")
-            subset = "" if batch is None else text(batch, "batch", row.where)
-            yield Outcome(row, subset, _pair(row, subset))
+def _prompt(row: Row) -> str:
+    for name in ("info", "summaries", "choice"):
+        column(row, (name,), _NEEDS)
+    info, summaries, choice = (row.values[name] for name in ("info", "summaries", "choice"))
+    if not isinstance(info, Mapping):
+        raise DataError(f"{row.where}: column info is {show(info)}, needs an object; {_NEEDS}")
+    if not isinstance(summaries, list) or len(summaries) != 2 or choice not in (0, 1):
+        count = len(summaries) if isinstance(summaries, list) else 0
+        raise DataError(
+            f"{row.where}: {count} summaries and choice {show(choice)}; needs two and 0 or 1: mend "
+            f"or remove the row"
+        )
+    return "" if info.get("post") is None else post_prompt(row, info)
 
 
 def post_prompt(row: Row, values: Mapping[str, object]) -> str:
@@ -77,41 +73,20 @@ def p_of_confidence(confidence: float) -> float:
     return 0.5 + 0.3 * (confidence - _LOWEST) / (_SURE - _LOWEST)
 
 
-def _pair(row: Row, subset: str) -> Pair | str:
-    info = row.values["info"]
-    if not isinstance(info, Mapping):
-        raise DataError(f"{row.where}: column info is {show(info)}, needs an object; {_NEEDS}")
-    if info.get("post") is None:
-        return NO_POST
-    summaries = [
-        text(entry.get("text") if isinstance(entry, Mapping) else entry, "summaries", row.where)
-        for entry in listed(row.values["summaries"], "summaries", row.where)
-    ]
-    choice = row.values["choice"]
-    if len(summaries) != 2 or choice not in (0, 1):
-        raise DataError(
-            f"{row.where}: {len(summaries)} summaries and choice {show(choice)}; needs two and 0 "
-            f"or 1: mend or remove the row"
-        )
-    better = int(choice == 1)
-    return pair_or_reason(
-        post_prompt(row, info),
-        summaries[better],
-        summaries[1 - better],
-        subset=subset,
-        p_chosen=_confidence(row),
-    )
+def confidence(row: Row) -> float | None:
+    """Return the annotator's probability of the choice; None if the row has no confidence.
 
-
-def _confidence(row: Row) -> float | None:
+    Raises:
+        DataError: the confidence is not between 1 and 9.
+    """
     extra = row.values.get("extra")
     stated = extra.get("confidence") if isinstance(extra, Mapping) else None
     if stated is None:
         return None
-    confidence = number(stated, "extra.confidence", row.where)
-    if not _LOWEST <= confidence <= _HIGHEST:
+    value = number(stated, "extra.confidence", row.where)
+    if not _LOWEST <= value <= _HIGHEST:
         raise DataError(
-            f"{row.where}: extra.confidence is {confidence:g}, needs {_LOWEST} to {_HIGHEST}: "
+            f"{row.where}: extra.confidence is {value:g}, needs {_LOWEST} to {_HIGHEST}: "
             f"mend or remove the row"
         )
-    return p_of_confidence(confidence)
+    return p_of_confidence(value)

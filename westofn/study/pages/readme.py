@@ -64,20 +64,20 @@ def results_block(study: Study, default: Mapping[str, float], figure: str = "") 
     ).rstrip("\n")
 
 
-def with_block(readme: Path, block: str) -> str:
-    """README with another block of results.
+def with_block(page: Path, block: str, start: str = START, end: str = END) -> str:
+    """Return a page, by default README with its results, with another block between two markers.
 
     Raises:
         DataError: The file is missing, or the markers do not stand in it once and in order.
     """
     try:
-        text = readme.read_text(encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"{readme}: no such file; needs one with {START} and {END}") from None
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(END) < text.index(START):
-        raise DataError(f"{readme}: needs one {START} and after it one {END}; put them back")
-    before, after = text[: text.index(START)], text[text.index(END) :]
-    return f"{before}{START}\n{block}\n{after}"
+        raise DataError(f"{page}: no such file; needs one with {start} and {end}") from None
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
+        raise DataError(f"{page}: needs one {start} and after it one {end}; put them back")
+    before, after = text[: text.index(start)], text[text.index(end) :]
+    return f"{before}{start}\n{block}\n{after}"
 
 
 def _mean_and_gain(row: Row, metric: str) -> str:

@@ -1,0 +1,442 @@
+"""Rows as people have them: read rightly, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from westofn.core.dialogue import to_messages
+from westofn.errors import DataError
+from westofn.sources.collect import Collected, Reading, collect_pairs, parts_of
+from westofn.sources.columns import Columns
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "door"
+
+BIRD = "Which bird swims?"
+CHOSEN, REJECTED = "The penguin swims well.", "The robin swims well."
+SYSTEM = "You answer briefly."
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def read(path: Path, **how: object) -> Collected:
+    parts = parts_of(path, 0, "prepare.path", keep_faulty=how.get("bad_rows") == "drop")
+    return collect_pairs(parts, Reading(**how), path)  # type: ignore[arg-type]
+
+
+def collect(rows: Sequence[object], tmp_path: Path, **how: object) -> Collected:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read(path, **how)
+
+
+def turns(prompt: str) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in to_messages(prompt)]
+
+
+def only(row: object, tmp_path: Path, **how: object) -> tuple[list[tuple[str, str]], str, str]:
+    (pair,) = collect([row], tmp_path, **how).pairs
+    return turns(pair.prompt), pair.chosen, pair.rejected
+
+
+def refusal(rows: Sequence[object], tmp_path: Path, **how: object) -> str:
+    with pytest.raises(DataError) as caught:
+        collect(rows, tmp_path, **how)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+SIDES = {"chosen": CHOSEN, "rejected": REJECTED}
+LISTS = {"chosen": [assistant(CHOSEN)], "rejected": [assistant(REJECTED)]}
+WHOLE = {
+    "chosen": [user(BIRD), assistant(CHOSEN)],
+    "rejected": [user(BIRD), assistant(REJECTED)],
+}
+SHAREGPT = {
+    "conversations": [{"from": "human", "value": BIRD}],
+    "chosen": {"from": "gpt", "value": CHOSEN},
+    "rejected": {"from": "gpt", "value": REJECTED},
+}
+HH = f"\n\nHuman: {BIRD}\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": BIRD, **SIDES},
+        {"question": BIRD, **SIDES},
+        {"instruction": f" {BIRD}\r\n", **SIDES},
+        {"query": BIRD, "answer_chosen": CHOSEN, "answer_rejected": REJECTED},
+        {"prompt": BIRD, "preferred_response": CHOSEN, "dispreferred_response": REJECTED},
+        {"prompt": HH, **SIDES},
+        {"prompt": HH.strip(), **SIDES},
+        {"prompt": f"{HH} ", **SIDES},
+        {"prompt": HH, "chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}"},
+        {"chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}\n"},
+        {"prompt": BIRD, "chosen": f"{BIRD} {CHOSEN}", "rejected": f"{BIRD}\n{REJECTED}"},
+        {"prompt": [user(BIRD)], **LISTS},
+        {"prompt": [user(BIRD)], **SIDES},
+        {"messages": [user(BIRD)], **LISTS},
+        {"prompt": [user(BIRD)], **WHOLE},
+        {"prompt": BIRD, **WHOLE},
+        {"prompt": f"<|im_start|>user\n{BIRD}<|im_end|>\n<|im_start|>assistant\n", **WHOLE},
+        {**WHOLE, "tools": "[]", "images": []},
+        {"prompt": [{"role": "system", "content": " "}, user(BIRD)], **LISTS},
+        SHAREGPT,
+        {"chosen": json.dumps({"messages": WHOLE["chosen"]}), "rejected": WHOLE["rejected"]},
+        {"prompt": BIRD, "response_a": REJECTED, "response_b": CHOSEN, "winner": "b"},
+        {"prompt": BIRD, "response_a": REJECTED, "response_b": CHOSEN, "winner": "response_b"},
+        {"prompt": BIRD, "response_1": REJECTED, "response_2": CHOSEN, "preference": 2},
+        {"prompt": BIRD, "answer_0": REJECTED, "answer_1": CHOSEN, "label": 1.0},
+        {"prompt": BIRD, "answer_0": CHOSEN, "answer_1": REJECTED, "score_0": 1, "score_1": -1},
+        {"prompt": BIRD, "responses": [REJECTED, CHOSEN], "ranks": [2, 1]},
+        {
+            "prompt": BIRD,
+            "answers": [{"answer": REJECTED, "rank": 2}, {"answer": CHOSEN, "rank": 1}],
+        },
+        {"prompt": BIRD, "chosen": [CHOSEN], "rejected": [REJECTED]},
+        {"prompt": {"role": "user", "content": [{"type": "text", "text": BIRD}]}, **LISTS},
+    ],
+)
+def test_every_form_of_the_pair_is_the_same_pair(row: dict[str, object], tmp_path: Path) -> None:
+    assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": SYSTEM, "question": BIRD, **SIDES},
+        {"system_prompt": SYSTEM, "prompt": [user(BIRD)], **LISTS},
+        {"prompt": [{"role": "system", "content": SYSTEM}, user(BIRD)], **LISTS},
+        {"prompt": [{"role": "developer", "content": SYSTEM}, user(BIRD)], **WHOLE},
+        {"prompt": f"\n\nSystem: {SYSTEM}{HH}", **SIDES},
+        {
+            "prompt": [user(BIRD)],
+            "chosen": [{"role": "system", "content": SYSTEM}, *WHOLE["chosen"]],
+            "rejected": [{"role": "system", "content": SYSTEM}, *WHOLE["rejected"]],
+        },
+        {"system": SYSTEM, **WHOLE},
+        {"system": SYSTEM, **SHAREGPT},
+    ],
+)
+def test_a_system_message_is_kept(row: dict[str, object], tmp_path: Path) -> None:
+    assert only(row, tmp_path) == ([("system", SYSTEM), ("user", BIRD)], CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "prompt": "Hi.",
+            "chosen": [assistant("Hello!"), *WHOLE["chosen"]],
+            "rejected": [assistant("Hello!"), *WHOLE["rejected"]],
+        },
+        {"instruction": BIRD, "history": [["Hi.", "Hello!"]], **SIDES},
+        {"prompt": BIRD, "history": [user("Hi."), assistant("Hello!")], **SIDES},
+        {"prompt": [user("Hi."), assistant("Hello!")], **WHOLE},
+        {
+            "prompt": "\n\nHuman: Hi.\n\nAssistant:",
+            "chosen": f" Hello!{HH} {CHOSEN}",
+            "rejected": f" Hello!{HH} {REJECTED}",
+        },
+    ],
+)
+def test_earlier_turns_are_kept(row: dict[str, object], tmp_path: Path) -> None:
+    context = [("user", "Hi."), ("assistant", "Hello!"), ("user", BIRD)]
+    assert only(row, tmp_path) == (context, CHOSEN, REJECTED)
+
+
+def test_input_and_context_belong_to_the_prompt(tmp_path: Path) -> None:
+    alpaca = {"instruction": "Answer.", "input": BIRD, **SIDES}
+    assert only(alpaca, tmp_path)[0] == [("user", f"Answer.\n{BIRD}")]
+    with_context = {"question": BIRD, "context": "Penguins swim.", **SIDES}
+    assert only(with_context, tmp_path)[0] == [("user", f"Penguins swim.\n\n{BIRD}")]
+    assert only({**alpaca, "input": ""}, tmp_path)[0] == [("user", "Answer.")]
+
+
+@pytest.mark.parametrize(
+    ("row", "needed"),
+    [
+        ({"note_text": BIRD, **SIDES}, "set prepare.columns.prompt=note_text"),
+        ({"note_text": BIRD, **LISTS}, "set prepare.columns.prompt=note_text"),
+        ({"prompt": "Be a pirate.", **WHOLE}, "set prepare.columns.system to its column"),
+        ({"prompt": [user(BIRD), assistant("Well,")], **LISTS}, "within an assistant turn"),
+        ({"prompt": BIRD, "tools": [{"name": "f"}], **SIDES}, "column tools has tools"),
+        ({"prompt": BIRD, "tools": '[{"name": "f"}]', **SIDES}, "column tools has tools"),
+        ({"prompt": BIRD, "images": ["a.png"], **SIDES}, "column images"),
+        ({"prompt": BIRD, "audio": {"path": "a.wav"}, **SIDES}, "column audio"),
+        (
+            {"prompt": [{"role": "user", "content": [{"type": "image_url"}]}], **LISTS},
+            "part of type 'image_url'",
+        ),
+        (
+            {"prompt": [user(BIRD), {"role": "tool", "content": "x"}], **LISTS},
+            "message with role tool",
+        ),
+        (
+            {
+                "prompt": [user(BIRD), {**assistant(""), "tool_calls": [{"id": "x"}]}],
+                "chosen": LISTS["chosen"],
+                "rejected": LISTS["rejected"],
+            },
+            "message with tool_calls",
+        ),
+        ({"prompt": BIRD, "chosen": None, "rejected": REJECTED}, "fit no form"),
+        (
+            {"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "label": 0},
+            "do not say whether response_a or response_b is better",
+        ),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED}, "have no label"),
+        ({"prompt": BIRD, **SIDES, "score_chosen": 1, "score_rejected": 2}, "is worse than"),
+        ({"prompt": BIRD, **SIDES, "rating-chosen": 1, "rating-rejected": 2}, "is worse than"),
+    ],
+)
+def test_what_cannot_be_read_rightly_is_refused(
+    row: dict[str, object], needed: str, tmp_path: Path
+) -> None:
+    assert needed in refusal([row], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [
+        ("score_chosen", "score_rejected"),
+        ("chosen_score", "rejected_score"),
+        ("chosen-rating", "rejected-rating"),
+        ("rating_chosen", "rating_rejected"),
+        ("chosen_avg_rating", "rejected_avg_rating"),
+        ("votes_chosen", "votes_rejected"),
+    ],
+)
+@pytest.mark.parametrize("sides", [{"prompt": BIRD, **SIDES}, WHOLE, {"prompt": BIRD, **WHOLE}])
+def test_equal_ratings_are_ties_in_every_spelling(
+    chosen: str, rejected: str, sides: Mapping[str, object], tmp_path: Path
+) -> None:
+    rows = [
+        {**sides, chosen: 5, rejected: 5.0},
+        {**sides, chosen: "5", rejected: "4"},
+        {**sides, chosen: None, rejected: None},
+    ]
+    counts = collect(rows, tmp_path).counts
+    assert (counts["dropped_tie"], counts["rows_out"]) == (1, 1)
+    assert counts["dropped_duplicate_pair"] == 1
+
+
+def test_a_bad_row_is_refused_or_dropped_within_the_limit(tmp_path: Path) -> None:
+    good = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(18)]
+    bad: list[object] = [{**good[0], "rejected": None}, {**good[1], "prompt": 3}]
+    assert ":1: column rejected is a null" in refusal([bad[0], *good], tmp_path)
+    collected = collect([*bad, *good], tmp_path, bad_rows="drop")
+    assert collected.counts["dropped_bad_row"] == 2
+    assert collected.counts["rows_in"] == collected.counts["rows_out"] + 2 == 20
+    assert collected.warnings[0] == "2 bad rows are dropped; the first 2:"
+    assert ":1: column rejected is a null" in collected.warnings[1]
+    text = refusal([*bad, *bad, *good], tmp_path, bad_rows="drop")
+    assert "4 of 22 rows cannot be read, more than the share 0.1" in text
+    path = tmp_path / "rows.jsonl"
+    path.write_text("not json\n" + "".join(json.dumps(row) + "\n" for row in good))
+    assert read(path, bad_rows="drop").counts["dropped_bad_row"] == 1
+
+
+def test_odd_texts_and_contradictions_are_counted(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "<|im_start|>user a", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "one [INST] b", "chosen": "b b", "rejected": "c c</s>"},
+        {"prompt": "two", "chosen": "None", "rejected": "c c"},
+        {"prompt": "three", "chosen": "0", "rejected": "1"},
+        {"prompt": "four", "chosen": '{"a": 1}', "rejected": "c c"},
+        {"prompt": "five", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "five", "chosen": "c c", "rejected": "b b"},
+    ]
+    collected = collect(rows, tmp_path)
+    assert {k: n for k, n in collected.counts.items() if k.startswith(("warned", "contra"))} == {
+        "warned_template_tokens": 2,
+        "warned_missing_texts": 1,
+        "warned_indices": 1,
+        "warned_json_texts": 1,
+        "contradicting_pairs": 1,
+    }
+    assert any("both orders, the first for the prompt 'five'" in w for w in collected.warnings)
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    rows = [{"prompt": BIRD, **SIDES, "notes": "x"}, {"prompt": BIRD, **SIDES, "system2": "y"}]
+    assert collect(rows, tmp_path).unread == ("notes", "system2")
+
+
+class TestMapping:
+    """A mapping reads what it names, and nothing else."""
+
+    def test_paths_lead_into_objects_and_lists(self, tmp_path: Path) -> None:
+        row = {
+            "q": {"full.text": BIRD},
+            "out": [{"text": REJECTED, "points": 1}, {"text": CHOSEN, "points": 3}],
+        }
+        columns = Columns(prompt="q.full.text", chosen="out.1.text", rejected="out.-2.text")
+        assert only(row, tmp_path, columns=columns) == ([("user", BIRD)], CHOSEN, REJECTED)
+        lists = Columns(prompt="q.full.text", responses="out.*.text", scores="out.*.points")
+        assert only(row, tmp_path, columns=lists) == ([("user", BIRD)], CHOSEN, REJECTED)
+
+    @pytest.mark.parametrize(
+        ("label", "label_a", "label_b", "result"),
+        [
+            ("x", "x,y", "z", (CHOSEN, REJECTED)),
+            (-2, "<0", ">0", (CHOSEN, REJECTED)),
+            (True, "true", "false", (CHOSEN, REJECTED)),
+            (2.0, "1", "2", (REJECTED, CHOSEN)),
+        ],
+    )
+    def test_values_of_labels(
+        self,
+        label: object,
+        label_a: str,
+        label_b: str,
+        result: tuple[str, str],
+        tmp_path: Path,
+    ) -> None:
+        columns = Columns(
+            prompt="p",
+            response_a="a",
+            response_b="b",
+            label="which",
+            label_a=label_a,
+            label_b=label_b,
+        )
+        row = {"p": BIRD, "a": CHOSEN, "b": REJECTED, "which": label}
+        assert only(row, tmp_path, columns=columns)[1:] == result
+
+    def test_the_majority_of_several_labels_decides(self, tmp_path: Path) -> None:
+        columns = Columns(
+            prompt="p",
+            response_a="a",
+            response_b="b",
+            label="x,y,z",
+            label_a="1",
+            label_b="2",
+            label_tie="0",
+        )
+        row = {"p": BIRD, "a": CHOSEN, "b": REJECTED}
+        votes = [(1, 1, 2), (2, 0, 2), (0, 0, 1), (1, 2, 0)]
+        rows = [{**row, "x": x, "y": y, "z": z, "p": f"{x}{y}{z}"} for x, y, z in votes]
+        collected = collect(rows, tmp_path, columns=columns)
+        assert {pair.prompt: pair.chosen for pair in collected.pairs} == {
+            "112": CHOSEN,
+            "202": REJECTED,
+        }
+        assert collected.counts["dropped_tie"] == 2
+
+    def test_an_unknown_label_and_a_missing_column_are_refused(self, tmp_path: Path) -> None:
+        columns = Columns(
+            prompt="p", response_a="a", response_b="b", label="w", label_a="1", label_b="2"
+        )
+        row = {"p": BIRD, "a": CHOSEN, "b": REJECTED, "w": 3}
+        assert "column w is 3, needs 1 for a, 2 for b" in refusal([row], tmp_path, columns=columns)
+        row = {"p": BIRD, "a": CHOSEN, "bb": REJECTED, "w": 1}
+        assert "column b is missing" in refusal([row], tmp_path, columns=columns)
+
+    def test_given_ids_have_to_be_unique(self, tmp_path: Path) -> None:
+        columns = Columns(prompt="prompt", chosen="chosen", rejected="rejected", id="n")
+        rows = [{"prompt": f"{BIRD} {n}", **SIDES, "n": 1} for n in range(2)]
+        assert ":2: id '1' is also at" in refusal(rows, tmp_path, columns=columns)
+
+    def test_lower_ratings_are_better_where_the_order_says_so(self, tmp_path: Path) -> None:
+        columns = Columns(prompt="p", response="r", score="n", order="lower")
+        rows = [{"p": BIRD, "r": REJECTED, "n": 2}, {"p": BIRD, "r": CHOSEN, "n": 1}]
+        (pair,) = collect(rows, tmp_path, columns=columns).pairs
+        assert (pair.chosen, pair.rejected) == (CHOSEN, REJECTED)
+
+
+WORD = st.sampled_from(["ab", "cd", "ef", "gh", "Human:", "x.", "\n"])
+WORDS = st.lists(WORD, min_size=1, max_size=6)
+CELLS = WORDS.map(" ".join)
+NAMES = st.sampled_from(
+    [
+        *("prompt", "question", "instruction", "input", "system", "context", "text", "title"),
+        *("chosen", "rejected", "response_a", "response_b", "label", "winner", "note"),
+    ]
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.dictionaries(NAMES, CELLS, min_size=3, max_size=7))
+def test_a_pair_holds_whole_cells_or_documented_parts(row: dict[str, str], tmp_path: Path) -> None:
+    """Of a random table, no text of a pair is anything but a cell, or joined cells."""
+    try:
+        (pair,) = collect([row], tmp_path).pairs
+    except DataError:
+        return
+    cells = {" ".join(cell.split()) for cell in row.values()}
+    for side in (pair.chosen, pair.rejected):
+        whole = " ".join(side.split())
+        begins = [f"{row.get(name, '').strip()} {whole}" for name in row]
+        begins += [f"{turns(pair.prompt)[-1][1]} {whole}"]
+        assert whole in cells or any(" ".join(b.split()) in cells for b in begins)
+    for _, content in turns(pair.prompt):
+        parts = [part for n in (1, 2, 3) for part in permutations(row.values(), n)]
+        joined = {" ".join(" ".join(part).split()) for part in parts}
+        is_implicit = not {"prompt", "question", "instruction", "input", "context"} & set(row)
+        whole = " ".join(content.split())
+        assert {whole, f"Human: {whole}"} & joined or is_implicit
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not on this machine")
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.[jcp]*")), ids=lambda path: path.name)
+def test_cases(path: Path) -> None:
+    refused = {
+        "empty_turn": "dropped_empty_turn 1",
+        "images": "column images",
+        "nan": ":2: column rejected is a null",
+        "null_rejected": ":2: column rejected is a null",
+        "null_score": ":2: column score is a null",
+        "prompt_ends_assistant": "within an assistant turn",
+        "rating_chosen_ties": "dropped_tie 3",
+        "rlhflow_ties": "dropped_tie 6",
+        "texts_score_ties": "dropped_tie 6",
+        "system_text_prompt_and_dialogues": "prepare.columns.system",
+        "tool_calls_context_notool": "tool_calls",
+        "tools": "tool",
+    }
+    name = path.name.split(".")[0]
+    if name in refused:
+        with pytest.raises(DataError) as caught:
+            read(path)
+        assert refused[name] in str(caught.value)
+        return
+    collected = read(path)
+    pairs = {
+        dict(turns(pair.prompt)[::-1])["user"]: (pair.chosen, pair.rejected)
+        for pair in reversed(collected.pairs)
+        if pair.rejected != CHOSEN
+    }
+    if name == "rated_rows_superscript":
+        assert pairs == {
+            "What is 5²?": ("25", "24"),
+            "What is 52?": ("fifty-two", "It is a number between 51 and 53."),
+        }
+        return
+    if name == "question_shared":
+        assert pairs == {"Is water wet?": ("I think so.", "I doubt it.")}
+        return
+    bird = f"Answer the question.\n{BIRD}" if name == "llamafactory_alpaca_input" else BIRD
+    assert pairs[bird] == (CHOSEN, REJECTED)
+    systems = {
+        "orca_dpo_pairs": SYSTEM,
+        "system_only_in_prompt": "S",
+        "system_prompt": "Answer in French.",
+    }
+    if name in systems:
+        assert all(("system", systems[name]) in turns(pair.prompt) for pair in collected.pairs)
+    assert collected.counts["dropped_tie"] == (1 if name == "arena_33k" else 0)
+    assert collected.counts["contradicting_pairs"] == (3 if name == "contradicting" else 0)

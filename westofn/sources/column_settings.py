@@ -1,0 +1,85 @@
+"""Settings of a command line that say how rows are read: `-S prepare.columns.prompt=question`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Literal, NamedTuple
+
+from westofn.artifacts.table import did_you_mean
+from westofn.errors import ParameterError
+from westofn.sources.columns import Columns
+
+BadRows = Literal["refuse", "drop"]
+
+_PREFIX, _BAD_ROWS = "prepare.columns.", "prepare.bad_rows"
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+_YAML_CONSTANTS = {"true", "false", "yes", "no", "on", "off", "null", "none"}
+
+
+def pasted(columns: Columns) -> list[str]:
+    """Return a mapping as options for a command line, one for each column.
+
+    >>> print(*pasted(Columns(prompt="question", label_a="<0")))
+    -S prepare.columns.prompt=question -S "prepare.columns.label_a='<0'"
+    """
+    return [f"-S {_argument(*setting.split('=', 1))}" for setting in columns.settings()]
+
+
+def _argument(key: str, value: str) -> str:
+    """Quote a setting for the shell, and its value for the grammar of overrides."""
+    if _PLAIN.fullmatch(value.replace("*", "_")) and value.lower() not in _YAML_CONSTANTS:
+        return f'"{key}={value}"' if "*" in value else f"{key}={value}"
+    escaped = value.replace("'", "\\'")
+    argument = f"{key}='{escaped}'"
+    return shlex.quote(argument) if set(argument) & set('"$`\\!') else f'"{argument}"'
+
+
+class Given(NamedTuple):
+    """What settings say about the reading of rows."""
+
+    columns: Columns | None
+    bad_rows: BadRows
+
+
+def given_by(settings: Sequence[str]) -> Given:
+    """Return the mapping and the treatment of bad rows in settings, as `dvc exp run -S` reads them.
+
+    Raises:
+        ParameterError: a setting is neither prepare.columns nor prepare.bad_rows, or the mapping
+            has no form.
+
+    >>> given = given_by(["prepare.columns.chosen=a", "prepare.columns.rejected='not a'"])
+    >>> given.columns.paths, given.bad_rows
+    ({'chosen': 'a', 'rejected': 'not a'}, 'refuse')
+    """
+    names = [field.name for field in fields(Columns)]
+    values = {}
+    bad_rows: BadRows = "refuse"
+    for setting in settings:
+        key, equals, written = setting.partition("=")
+        name, value = key.removeprefix(_PREFIX), _unquoted(written)
+        if key == _BAD_ROWS and value in ("refuse", "drop"):
+            bad_rows = "drop" if value == "drop" else "refuse"
+        elif equals and key.startswith(_PREFIX) and name in names:
+            values[name] = value
+        else:
+            raise ParameterError(
+                f"-S {setting}: needs {_BAD_ROWS}=refuse or drop, or {_PREFIX}NAME=PATH with a "
+                f"NAME of {', '.join(names)}{did_you_mean(name, names)}"
+            )
+    columns = Columns(**{name: value for name, value in values.items() if value != "none"})
+    if columns == Columns():
+        return Given(None, bad_rows)
+    if columns.form and columns.order not in ("higher", "lower"):
+        raise ParameterError(f"-S {_PREFIX}order={columns.order}: needs higher or lower")
+    return Given(columns, bad_rows)
+
+
+def _unquoted(value: str) -> str:
+    for quote in "'\"":
+        if len(value) > 1 and value[0] == value[-1] == quote:
+            return value[1:-1].replace(f"\\{quote}", quote)
+    return value

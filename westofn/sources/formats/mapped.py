@@ -1,0 +1,490 @@
+"""Read rows by a mapping of columns: one reader for every form of preferences."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from westofn.artifacts.table import did_you_mean, show
+from westofn.core.dialogue import Message, clean, to_text
+from westofn.errors import DataError
+from westofn.sources.columns import Columns, cell, has
+from westofn.sources.formats.joining import join_response, join_sides
+from westofn.sources.formats.rows import (
+    EMPTY_PROMPT,
+    EMPTY_TURN,
+    MERGED,
+    ONE_RESPONSE,
+    SIDES_DIFFER,
+    TIE,
+    Outcome,
+    Pair,
+    encodable,
+    listed,
+    number,
+    pair_or_reason,
+    text,
+)
+from westofn.sources.formats.turns import (
+    Turns,
+    check_no_tools,
+    history_of,
+    is_blank,
+    messages_of,
+    turns_of,
+)
+from westofn.sources.reading import Row
+from westofn.sources.splits import hash_order, normalise, prompt_id
+
+MEDIA = ("image", "images", "audio", "audios", "video", "videos")
+UNRATED = "unrated_responses_left_out"
+_NO_SCORE = (None, "", "N/A")
+_TIES = ("tie", "ties", "tied", "draw")
+_VERDICTS = ("winner", "status", "preference", "verdict")
+"""Columns beside chosen and rejected that can say that the two are tied."""
+_COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?[\d.]+)")
+_COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
+
+
+@dataclass
+class Mapped:
+    """A reader of rows.
+
+    Attributes:
+        columns: what is read.
+        name: name of the form or of the data set, shown by `inspect`.
+        label_source: who labelled the pairs, a value of the column `label_source`.
+        expand: turns the file's rows into the rows that the mapping reads; None: they are these.
+        warn: counts what is odd in a row, by name; None: nothing is counted.
+        confidence: the labeller's probability of the label of a row; None: labels are hard.
+        is_given: whether the user gave the mapping, so that repeated ids are an error.
+        also_read: columns that `expand` and `confidence` read.
+        counts: counts of what `warn` saw, and of responses without a rating.
+    """
+
+    columns: Columns
+    name: str
+    label_source: str = "human"
+    expand: Callable[[Iterable[Row]], Iterator[Row]] | None = None
+    warn: Callable[[Mapping[str, object]], Mapping[str, int]] | None = None
+    confidence: Callable[[Row], float | None] | None = None
+    is_given: bool = False
+    also_read: frozenset[str] = frozenset()
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
+        """Yield one outcome per row; `seed` is the seed of random choices among rated responses.
+
+        Of rated rows, one row of a prompt has the pair, and the others are merged with it.
+        """
+        form = self.columns.form
+        expanded = self.expand(rows) if self.expand else rows
+        if form == "rated rows":
+            yield from self._rated_rows(expanded, seed)
+            return
+        readers: dict[str, Callable[[Row], Pair | str]] = {
+            "pairs": self._chosen_pair,
+            "labelled pairs": self._labelled_pair,
+            "rated lists": lambda row: self._rated_list(row, seed),
+        }
+        read = readers[form]
+        for row in expanded:
+            subset = ""
+            result: Pair | str | DataError
+            try:
+                self._check(row)
+                subset = self._subset(row)
+                result = read(row)
+            except DataError as error:
+                result = error
+            yield Outcome(row, subset, result)
+
+    def _chosen_pair(self, row: Row) -> Pair | str:
+        if any(
+            isinstance(verdict := row.values.get(name), str) and verdict.lower() in _TIES
+            for name in _VERDICTS
+        ):
+            return TIE
+        names = self.columns.chosen_score, self.columns.rejected_score
+        scores = [cell(row.values, name) if name else None for name in names]
+        if not any(score in _NO_SCORE for score in scores):
+            best, worst = (number(s, n, row.where) for s, n in zip(scores, names, strict=True))
+            if best == worst:
+                return TIE
+            if (best < worst) == (self.columns.order == "higher"):
+                raise DataError(
+                    f"{row.where}: {names[0]} {best:g} is worse than {names[1]} {worst:g}; needs "
+                    f"the better response as chosen: mend or remove the row, or give a mapping "
+                    f"without prepare.columns.chosen_score"
+                )
+        return self._two_sided(row, (self.columns.chosen, self.columns.rejected), None)
+
+    def _labelled_pair(self, row: Row) -> Pair | str:
+        better = self._better(row)
+        if better == "tie":
+            return TIE
+        sides = self.columns.response_a, self.columns.response_b
+        return self._two_sided(row, sides if better == "a" else sides[::-1], self.confidence)
+
+    def _two_sided(
+        self,
+        row: Row,
+        names: tuple[str, str],
+        confidence: Callable[[Row], float | None] | None,
+    ) -> Pair | str:
+        values = [value_of(row, name) for name in names]
+        lists = [value for value in values if _is_list_of_texts(value)]
+        if lists:
+            return self._listed_sides(row, names)
+        prompt = read_prompt(self.columns, row)
+        turns = _turns_of_sides(values, names, row.where, prompt is not None)
+        if turns is None:
+            return SIDES_DIFFER
+        if prompt is None and self.columns.prompt and isinstance(turns[0], str):
+            value_of(row, self.columns.prompt)  # the error for a missing column
+        sides = join_sides(prompt, turns, names, row.where)
+        if isinstance(sides, str):
+            return sides
+        p_chosen = confidence(row) if confidence else None
+        return self._pair(sides.context, sides.first, sides.second, row, p_chosen)
+
+    def _listed_sides(self, row: Row, names: tuple[str, str]) -> Pair | str:
+        """Pair one of several chosen responses with one of several rejected ones."""
+        rated = [
+            (response, float(score))
+            for score, name in zip((1, 0), names, strict=True)
+            for response in _several(value_of(row, name), name, row.where)
+        ]
+        return self._best_against_other(row, rated, 0)
+
+    def _rated_list(self, row: Row, seed: int) -> Pair | str:
+        columns = self.columns
+        responses = listed(value_of(row, columns.responses), columns.responses, row.where)
+        scores = listed(value_of(row, columns.scores), columns.scores, row.where)
+        if len(scores) != len(responses):
+            raise DataError(
+                f"{row.where}: {len(responses)} {columns.responses} and {len(scores)} "
+                f"{columns.scores}; needs equal numbers: mend or remove the row"
+            )
+        rated = [
+            (response, self._score(score, columns.scores, row.where))
+            for response, score in zip(responses, scores, strict=True)
+            if score not in _NO_SCORE
+        ]
+        self.counts[UNRATED] += len(scores) - len(rated)
+        return self._best_against_other(row, rated, seed)
+
+    def _best_against_other(
+        self, row: Row, rated: Sequence[tuple[object, float]], seed: int
+    ) -> Pair | str:
+        prompt = read_prompt(self.columns, row)
+        name = self.columns.responses or self.columns.chosen
+        joined = [
+            (join_response(prompt, turns_of(response, name, row.where), name, row.where), score)
+            for response, score in rated
+        ]
+        contexts = [context for (context, _), _ in joined]
+        if any(context != contexts[0] for context in contexts):
+            raise DataError(
+                f"{row.where}: the responses in {name} follow different dialogues; needs one "
+                f"prompt: mend or remove the row"
+            )
+        context = contexts[0] if contexts else prompt or ""
+        texts = [(response, score) for (_, response), score in joined]
+        return self._best(context, texts, row, seed)
+
+    def _best(
+        self, context: Turns, rated: Sequence[tuple[str, float]], row: Row, seed: int
+    ) -> Pair | str:
+        prompt = text_of(context, row.where)
+        if prompt is None:
+            return EMPTY_TURN
+        choice = best_and_other(prompt, rated, seed)
+        return choice if isinstance(choice, str) else self._pair(context, *choice, row, None)
+
+    def _rated_rows(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
+        by_prompt: dict[str, _Rated] = {}
+        for row in rows:
+            try:
+                self._check(row)
+                subset = self._subset(row)
+                name = self.columns.response
+                side = turns_of(value_of(row, name), name, row.where)
+                context, response = join_response(
+                    read_prompt(self.columns, row), side, name, row.where
+                )
+                score = self._score(
+                    value_of(row, self.columns.score), self.columns.score, row.where
+                )
+                prompt = text_of(context, row.where)
+            except DataError as error:
+                yield Outcome(row, "", error)
+                continue
+            if prompt is None:
+                yield Outcome(row, subset, EMPTY_TURN)
+                continue
+            # Without values: the entries hold the row's texts already.
+            location = Row(row.where, {})
+            rated = by_prompt.setdefault(prompt_id(prompt), _Rated(location, context, subset))
+            rated.subset = min(rated.subset, subset)
+            rated.entries.append((response, score))
+        for rated in by_prompt.values():
+            for _ in rated.entries[1:]:
+                yield Outcome(rated.row, rated.subset, MERGED)
+            result = self._best(rated.context, rated.entries, rated.row, seed)
+            yield Outcome(rated.row, rated.subset, result)
+
+    def _pair(
+        self, context: Turns, chosen: str, rejected: str, row: Row, p_chosen: float | None
+    ) -> Pair | str:
+        prompt = text_of(context, row.where)
+        if prompt is None:
+            return EMPTY_TURN
+        given_id = self._id(row) if row.values else ""
+        return pair_or_reason(prompt, chosen, rejected, given_id=given_id, p_chosen=p_chosen)
+
+    def _better(self, row: Row) -> str:
+        columns = self.columns
+        if not columns.label:
+            names = columns.score_a, columns.score_b
+            a, b = (self._score(value_of(row, n), n, row.where) for n in names)
+            return "tie" if a == b else "a" if a > b else "b"
+        meanings = {"a": columns.label_a, "b": columns.label_b, "tie": columns.label_tie}
+        names_of_labels = [columns.label]
+        if not has(row.values, columns.label):
+            names_of_labels = columns.label.split(",")
+        votes: Counter[str] = Counter()
+        for name in names_of_labels:
+            value = value_of(row, name)
+            meant = [side for side, spec in meanings.items() if _matches(value, spec)]
+            if len(meant) != 1:
+                raise DataError(
+                    f"{row.where}: column {name} is {show(value)}, needs {columns.label_a} for a, "
+                    f"{columns.label_b} for b"
+                    + (f" or {columns.label_tie} for a tie" if columns.label_tie else "")
+                    + ": mend the row, or prepare.columns.label_a, label_b and label_tie"
+                )
+            votes[meant[0]] += 1
+        ranked = votes.most_common(2)
+        tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+        return "tie" if tied else ranked[0][0]
+
+    def _score(self, value: object, name: str, where: str) -> float:
+        """Return a rating of which higher is better."""
+        if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
+            result = float(str(value).lower() == "true")
+        else:
+            result = number(value, name, where)
+        return -result if self.columns.order == "lower" else result
+
+    def _check(self, row: Row) -> None:
+        if row.fault:
+            raise row.fault
+        check_no_tools(row.values, "", row.where)
+        for name in MEDIA:
+            if not is_blank(row.values.get(name)):
+                raise DataError(
+                    f"{row.where}: column {name} has {name}, and only text is read here; remove "
+                    f"the column if the prompts do not need it"
+                )
+        if self.warn:
+            self.counts.update(self.warn(row.values))
+
+    def _subset(self, row: Row) -> str:
+        name = self.columns.subset
+        value = cell(row.values, name) if name else None
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return "" if value is None else text(str(value) if is_number else value, name, row.where)
+
+    def _id(self, row: Row) -> str:
+        name = self.columns.id
+        given = cell(row.values, name) if name else None
+        if given is None:
+            return ""
+        if not isinstance(given, str | int) or isinstance(given, bool) or given == "":
+            raise DataError(
+                f"{row.where}: column {name} is {show(given)}, needs text or a whole number"
+            )
+        if not encodable(str(given)):
+            raise DataError(f"{row.where}: column {name} holds half a surrogate pair: mend the id")
+        return str(given)
+
+
+def read_prompt(columns: Columns, row: Row) -> Turns | None:
+    """Return what a row has as its prompt, with system message and earlier turns.
+
+    Args:
+    columns: mapping; None is returned if it names no column of the prompt.
+    row: row to read.
+
+    Raises:
+    DataError: a column is missing, or is neither text nor messages.
+    """
+    values = row.values
+    names = (columns.prompt, columns.input, columns.context, columns.history, columns.system)
+    if not any(names):
+        return None
+    turns: Turns = ""
+    if columns.prompt and has(row.values, columns.prompt):
+        turns = turns_of(value_of(row, columns.prompt), columns.prompt, row.where)
+    for name, before, separator in (
+        (columns.input, False, "\n"),
+        (columns.context, True, "\n\n"),
+    ):
+        extra = cell(values, name) if name else None
+        if not is_blank(extra):
+            turns = _with_text(turns, text(extra, name, row.where), before, separator)
+    messages: list[Message] = []
+    if columns.system and not is_blank(value := cell(values, columns.system)):
+        content = clean(text(value, columns.system, row.where))
+        system = Message("system", content)
+        if content and not (isinstance(turns, list) and system in turns):
+            messages.append(system)
+    if columns.history:
+        messages += history_of(cell(values, columns.history), columns.history, row.where)
+    if not messages:
+        return turns if turns or has(row.values, columns.prompt) else None
+    return [*messages, *(turns if isinstance(turns, list) else _user(turns))]
+
+
+def value_of(row: Row, name: str) -> object:
+    """Return what a row has at a path.
+
+    Raises:
+        DataError: the row has nothing there.
+    """
+    if not has(row.values, name):
+        near = did_you_mean(name, list(row.values))
+        raise DataError(
+            f"{row.where}: column {name} is missing{near}; the row has "
+            f"{show(', '.join(row.values))}: rename the columns, or mend prepare.columns"
+        )
+    return cell(row.values, name)
+
+
+_BOOLEANS = ("true", "false")
+
+
+@dataclass
+class _Rated:
+    """The rows of one prompt: location of the first row, and responses with ratings."""
+
+    row: Row
+    context: Turns
+    subset: str
+    entries: list[tuple[str, float]] = field(default_factory=list)
+
+
+def _turns_of_sides(
+    values: Sequence[object], names: tuple[str, str], where: str, has_prompt: bool
+) -> tuple[Turns, Turns] | None:
+    """Return both sides; None if they are texts of which only one is a whole dialogue."""
+    first, second = (turns_of(v, n, where) for v, n in zip(values, names, strict=True))
+    if not all(isinstance(value, str) for value in values):
+        return first, second
+    is_whole = [not isinstance(side, str) and _is_answered(side) for side in (first, second)]
+    if all(is_whole) or (isinstance(first, str) and isinstance(second, str)):
+        return first, second
+    if not has_prompt:
+        return None
+    return clean(str(values[0])), clean(str(values[1]))
+
+
+def _is_answered(side: Sequence[Message]) -> bool:
+    return bool(side) and side[-1].role == "assistant"
+
+
+def best_and_other(
+    prompt: str, rated: Sequence[tuple[str, float]], seed: int
+) -> tuple[str, str] | str:
+    """Choose the best response and a random response of lower rating.
+
+    Args:
+        prompt: text of the prompt.
+        rated: responses and their ratings, in any order; duplicates count with their highest.
+        seed: seed of the random choice.
+
+    Returns:
+        Chosen and rejected, or the reason to drop the prompt.
+    """
+    score_of: dict[str, float] = {}
+    for response, score in rated:
+        if stripped := response.strip():
+            score_of[stripped] = max(score, score_of.get(stripped, score))
+    if not prompt.strip():
+        return EMPTY_PROMPT
+    if len(score_of) < 2:
+        return ONE_RESPONSE
+    highest = max(score_of.values())
+    lower = [response for response, score in score_of.items() if score < highest]
+    if not lower:
+        return TIE
+    best = [response for response, score in score_of.items() if score == highest]
+    purpose = f"ratings {normalise(prompt)}"
+    return hash_order(best, seed, purpose)[0], hash_order(lower, seed, purpose)[0]
+
+
+def text_of(context: Turns, where: str) -> str | None:
+    """Return the text of a prompt; None if an earlier turn is empty.
+
+    Raises:
+        DataError: the prompt ends within an assistant turn.
+    """
+    if isinstance(context, str):
+        return context
+    turns = [message for message in context if message.role != "system"]
+    if not any(message.content for message in turns):
+        return ""
+    if turns[-1].role == "assistant":
+        raise DataError(
+            f"{where}: the prompt ends within an assistant turn "
+            f"({show(turns[-1].content)}); needs the user's turn at its end: put the beginning of "
+            f"the response into both responses"
+        )
+    return None if any(not message.content for message in turns) else to_text(context)
+
+
+def _with_text(turns: Turns, extra: str, before: bool, separator: str) -> Turns:
+    """Add a text to a prompt, or to the last user message of a dialogue."""
+    if isinstance(turns, list):
+        *earlier, last = turns or [Message("user", "")]
+        joined = _with_text(last.content, extra, before, separator)
+        assert isinstance(joined, str)
+        return [*earlier, Message(last.role, joined)]
+    parts = [clean(extra), turns] if before else [turns, clean(extra)]
+    return separator.join(part for part in parts if part)
+
+
+def _user(prompt: str) -> list[Message]:
+    return messages_of(prompt, "", "") if prompt else []
+
+
+def _several(value: object, name: str, where: str) -> list[object]:
+    """Return the responses in a cell: those of a list, or a single one."""
+    return listed(value, name, where) if _is_list_of_texts(value) else [value]
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+
+
+def _matches(value: object, spec: str) -> bool:
+    """Return whether a label is one of the values, or fulfils one of the comparisons."""
+    if value is None:
+        return False
+    written = str(value).strip().lower()
+    if isinstance(value, float) and value.is_integer():
+        written = str(int(value))
+    for option in filter(None, (part.strip().lower() for part in spec.split(","))):
+        if comparison := _COMPARISON.fullmatch(option):
+            try:
+                if _COMPARE[comparison[1]](float(written), float(comparison[2])):
+                    return True
+            except ValueError:
+                continue
+        elif option == written:
+            return True
+    return False

@@ -1,0 +1,219 @@
+"""Convert the value of a cell to text or to the messages of a dialogue.
+
+A cell holds a text, a dialogue in HH's form, a list of messages, one message, an object with
+`messages`, or JSON text of these. The keys of a message are role and content (OpenAI, TRL), or from
+and value (ShareGPT).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from westofn.artifacts.table import show
+from westofn.core.dialogue import Message, Role, clean, dialogue_of, is_dialogue, normalised
+from westofn.errors import DataError
+from westofn.sources.formats.rows import text
+from westofn.sources.json_lines import kind
+
+Turns = str | list[Message]
+"""A plain text, or the messages of a dialogue; without white space at the edges."""
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatgpt": "assistant",
+}
+_TOOL_ROLES = (
+    "tool",
+    "tools",
+    "function",
+    "function_call",
+    "function_response",
+    "observation",
+    "ipython",
+)
+_CALLS = ("tool_calls", "function_call", "tool_call_id")
+_KEYS = (("role", "content"), ("from", "value"))
+_LISTS = ("messages", "conversations", "conversation")
+_PYTHON_MESSAGES = re.compile(r"""\s*\[?\s*\{\s*'(?:role|content|from|value)'""")
+_ALONE = "text of prompts and responses is all that is read here"
+
+
+def turns_of(value: object, name: str, where: str) -> Turns:
+    """Return the value of a cell as a text or as messages.
+
+    Args:
+        value: value of the cell.
+        name: path of the column in error messages.
+        where: location of the row.
+
+    Raises:
+        DataError: the value is neither text nor messages, or has something that text cannot hold.
+    """
+    if isinstance(value, str):
+        parsed = _json_messages(value)
+        if parsed is not None:
+            return turns_of(parsed, name, where)
+        if _PYTHON_MESSAGES.match(value):
+            raise DataError(
+                f"{where}: column {name} is a list of messages in Python's notation; needs the "
+                f"list itself or JSON: write the data as JSONL or Parquet"
+            )
+        checked = text(value, name, where)
+        return dialogue_of(checked) if is_dialogue(checked) else clean(checked)
+    if isinstance(value, Mapping):
+        if nested := [key for key in _LISTS if isinstance(value.get(key), list)]:
+            check_no_tools(value, name, where)
+            return turns_of(value[nested[0]], f"{name}.{nested[0]}", where)
+        return normalised([_message(value, name, where)])
+    if isinstance(value, list):
+        if value and all(isinstance(entry, str) for entry in value):
+            return _alternating(value, name, where)
+        return normalised([_message(entry, name, where) for entry in value])
+    raise DataError(
+        f"{where}: column {name} is a {kind(value)} ({show(value)}), needs text or messages: mend "
+        f"or remove the row"
+    )
+
+
+def messages_of(value: object, name: str, where: str) -> list[Message]:
+    """Return the value of a cell as messages; a plain text is one user message.
+
+    Raises:
+        DataError: see `turns_of`.
+    """
+    turns = turns_of(value, name, where)
+    if isinstance(turns, str):
+        return [Message("user", turns)] if turns else []
+    return turns
+
+
+def history_of(value: object, name: str, where: str) -> list[Message]:
+    """Return earlier turns: messages, a dialogue's text, or a list of [user, assistant].
+
+    Raises:
+        DataError: the value has another form.
+    """
+    if value is None or value in ("", "[]"):
+        return []
+    if isinstance(value, str) and value.lstrip().startswith("[["):
+        value = json.loads(value)
+    if isinstance(value, list) and value and all(isinstance(turn, list) for turn in value):
+        texts = [
+            text(entry, name, where)
+            for turn in value
+            for entry in (turn if isinstance(turn, list) else [])
+        ]
+        if any(isinstance(turn, list) and len(turn) != 2 for turn in value):
+            raise DataError(
+                f"{where}: column {name} has turns of other lengths than 2; needs lists of "
+                f"[user, assistant]: mend or remove the row"
+            )
+        return _alternating(texts, name, where)
+    turns = turns_of(value, name, where)
+    if isinstance(turns, str):
+        raise DataError(
+            f"{where}: column {name} is a text, needs earlier turns: messages, a dialogue, or a "
+            f"list of [user, assistant]; a text before the prompt goes into prepare.columns.context"
+        )
+    return turns
+
+
+def check_no_tools(values: Mapping[str, object], name: str, where: str) -> None:
+    """Refuse an object with tools.
+
+    Raises:
+        DataError: the object has a key `tools` or `functions` with something in it.
+    """
+    for key in ("tools", "functions"):
+        if not is_blank(values.get(key)):
+            raise DataError(
+                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has tools; {_ALONE}: "
+                f"remove the rows with tools"
+            )
+
+
+def is_blank(value: object) -> bool:
+    """Return whether a cell has nothing in it: null, an empty text, list or object, or "[]"."""
+    return value in (None, "", "[]", "{}", "null", "None", False) or (
+        isinstance(value, list | Mapping) and all(is_blank(entry) for entry in _entries(value))
+    )
+
+
+def _entries(value: Sequence[object] | Mapping[str, object]) -> Sequence[object]:
+    return list(value.values()) if isinstance(value, Mapping) else value
+
+
+def _json_messages(value: str) -> object:
+    """Return the messages in a JSON text; None for any other text."""
+    stripped = value.strip()
+    if not stripped.startswith(("[", "{")):
+        return None
+    try:
+        parsed = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return None
+    entry = parsed[0] if isinstance(parsed, list) and parsed else parsed
+    if not isinstance(entry, Mapping):
+        return None
+    keys = (*_KEYS, *((name,) for name in _LISTS))
+    return parsed if any(set(names) <= set(entry) for names in keys) else None
+
+
+def _alternating(texts: Sequence[str], name: str, where: str) -> list[Message]:
+    roles: tuple[Role, Role] = ("user", "assistant")
+    return [
+        Message(roles[index % 2], clean(text(entry, name, where)))
+        for index, entry in enumerate(texts)
+    ]
+
+
+def _message(entry: object, name: str, where: str) -> Message:
+    keys = next(
+        (keys for keys in _KEYS if isinstance(entry, Mapping) and set(keys) <= set(entry)), None
+    )
+    if keys is None or not isinstance(entry, Mapping):
+        description = ", ".join(entry) if isinstance(entry, Mapping) else kind(entry)
+        raise DataError(
+            f"{where}: column {name} has an entry of {show(description)}, needs messages with role "
+            f"and content, or from and value: rename the keys"
+        )
+    role, content = entry[keys[0]], entry[keys[1]]
+    calls = [key for key in _CALLS if not is_blank(entry.get(key))]
+    if calls or (isinstance(role, str) and role.lower() in _TOOL_ROLES):
+        described = calls[0] if calls else f"role {role}"
+        raise DataError(
+            f"{where}: column {name} has a message with {described}, a tool call; {_ALONE}: remove "
+            f"the rows with tools"
+        )
+    if not isinstance(role, str) or role.lower() not in _ROLES:
+        raise DataError(
+            f"{where}: column {name} has a message of role {show(role)}; supported: "
+            f"{', '.join(_ROLES)}: mend or remove the row"
+        )
+    return Message(_ROLES[role.lower()], _content(content, f"{name}.{keys[1]}", where))
+
+
+def _content(value: object, name: str, where: str) -> str:
+    """Return the text of a message, which can be a list of parts of type text."""
+    if not isinstance(value, list):
+        return text(value, name, where)
+    texts = []
+    for part in value:
+        part_type = part.get("type", "text") if isinstance(part, Mapping) else "text"
+        if part_type not in ("text", "input_text", "output_text"):
+            raise DataError(
+                f"{where}: column {name} has a part of type {show(part_type)}; {_ALONE}: remove "
+                f"the rows with images or audio"
+            )
+        texts.append(text(part["text"] if isinstance(part, Mapping) else part, name, where))
+    return "\n".join(texts)

@@ -1,0 +1,234 @@
+"""Suggest a mapping of columns for rows that no known form fits.
+
+The suggestion follows the names and the types of the columns. It is printed for a person to check
+and is never used by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from westofn.sources.columns import Columns, cell
+
+_PROMPT = ("prompt", "instruction", "question", "query", "problem", "request", "conversation",
+           "messages", "history", "context", "input", "post", "title", "user")  # fmt: skip
+_CHOSEN = ("chosen", "preferred", "accepted", "better", "best", "winning", "winner", "positive",
+           "good", "w")  # fmt: skip
+_REJECTED = ("rejected", "reject", "dispreferred", "worse", "worst", "losing", "loser", "negative",
+             "bad", "l")  # fmt: skip
+_LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "better", "verdict",
+          "vote", "overall", "annotation")  # fmt: skip
+_RESPONSE = ("response", "completion", "answer", "output", "generation", "candidate", "reply",
+             "text", "content")  # fmt: skip
+_SCORE = ("score", "rating", "rank", "reward", "helpfulness", "quality", "overall", "grade",
+          "upvotes", "votes", "label")  # fmt: skip
+_SYSTEM = ("system",)
+_TWINS = (("a", "b"), ("0", "1"), ("1", "2"), ("j", "k"), ("left", "right"), ("first", "second"))
+_TIES = ("tie", "tied", "draw", "both", "neither", "equal", "same", "bothbad", "none")
+_SHORT = 24  # characters of a label
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A mapping that may fit, and what a person should check.
+
+    Attributes:
+        columns: the mapping.
+        check: one sentence for each thing that the names do not tell.
+    """
+
+    columns: Columns
+    check: tuple[str, ...] = ()
+
+
+def suggest(rows: Sequence[Mapping[str, object]]) -> Suggestion | None:
+    """Suggest a mapping from the columns of some rows; None where no form is near.
+
+    Args:
+        rows: values of the first rows of a file, at least one.
+    """
+    cells = dict(_cells(rows[0]))
+    texts = [path for path, value in cells.items() if _is_text(value)]
+    for find in (_pairs, _labelled, _lists, _rated):
+        if (suggestion := find(cells, texts, rows)) is not None:
+            return _with_prompt(suggestion, texts)
+    return None
+
+
+def _pairs(
+    cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
+    chosen, rejected = _named(texts, _CHOSEN), _named(texts, _REJECTED)
+    if not chosen or not rejected or chosen == rejected:
+        return None
+    return Suggestion(Columns(chosen=chosen, rejected=rejected))
+
+
+def _labelled(
+    cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
+    sides = _twins(texts)
+    if sides is None:
+        return None
+    columns = Columns(response_a=sides[0], response_b=sides[1])
+    short = [path for path, value in cells.items() if _is_label(value)]
+    if label := _named([path for path in short if path not in sides], _LABEL):
+        return _with_values(replace(columns, label=label), rows)
+    numbers = [path for path, value in cells.items() if _is_number(value)]
+    scores = _twins([path for path in numbers if _named([path], _SCORE)]) or _twins(numbers)
+    if scores is None:
+        return None
+    return Suggestion(replace(columns, score_a=scores[0], score_b=scores[1]))
+
+
+def _with_values(columns: Columns, rows: Sequence[Mapping[str, object]]) -> Suggestion:
+    """Divide the values of a label into those that mean a, b and a tie."""
+    seen = Counter(str(cell(row, columns.label)).lower() for row in rows)
+    values = sorted(seen)
+    numbers = [float(value) for value in values if _is_number(value)]
+    shown = ", ".join(f"{value} ({count:,})" for value, count in seen.most_common(8))
+    check = (
+        f"check which of {columns.response_a} and {columns.response_b} each value of "
+        f"{columns.label} means; the first rows have {shown}"
+    )
+    if len(numbers) == len(values) and any(number < 0 for number in numbers):
+        signed = replace(columns, label_a="<0", label_b=">0", label_tie="0")
+        return Suggestion(signed, (check,))
+    ties = [value for value in values if set(_words(value)) & set(_TIES)]
+    sides = [value for value in values if value not in ties][:2]
+    first, second = (sides + ["a", "b"][len(sides) :])[:2]
+    return Suggestion(
+        replace(columns, label_a=first, label_b=second, label_tie=",".join(ties)), (check,)
+    )
+
+
+def _lists(
+    cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
+    lists = {path: value for path, value in cells.items() if isinstance(value, list) and value}
+    of_texts = [path for path, value in lists.items() if all(isinstance(v, str) for v in value)]
+    of_numbers = [path for path, value in lists.items() if all(map(_is_number, value))]
+    responses = _named(of_texts, _RESPONSE) or next(iter(of_texts), "")
+    scores = _named(of_numbers, _SCORE) or next(iter(of_numbers), "")
+    if not responses or not scores:
+        return None
+    return Suggestion(Columns(responses=responses, scores=scores, order=_order(scores)))
+
+
+def _rated(
+    cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
+    response = _named(texts, _RESPONSE)
+    numbers = [path for path, value in cells.items() if _is_number(value)]
+    flags = [path for path, value in cells.items() if isinstance(value, bool)]
+    score = _named([*numbers, *flags], _SCORE)
+    if not response or not score:
+        return None
+    columns = Columns(response=response, score=score, order=_order(score))
+    others = [path for path in numbers if path != score]
+    check = f"other numbers that could be the rating: {', '.join(others)}" if others else ""
+    return Suggestion(columns, (check,) if check else ())
+
+
+def _order(path: str) -> str:
+    return "lower" if {"rank", "ranks", "ranking"} & set(_words(path)) else "higher"
+
+
+def _with_prompt(suggestion: Suggestion, texts: Sequence[str]) -> Suggestion:
+    used = set(suggestion.columns.paths.values())
+    free = [path for path in texts if path not in used]
+    system = _named(free, _SYSTEM)
+    prompt = _named([path for path in free if path != system], _PROMPT)
+    columns = replace(suggestion.columns, prompt=prompt, system=system)
+    others = [path for path in free if path != system]
+    if prompt or not others:
+        return replace(suggestion, columns=columns)
+    check = f"check that {others[0]} is the prompt"
+    if len(others) > 1:
+        check += f"; other texts: {', '.join(others[1:])}"
+    columns = replace(columns, prompt=others[0])
+    return Suggestion(columns, (*suggestion.check, check))
+
+
+def _cells(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the paths of a row with their values; entries of a list of objects become lists."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and not _is_message(value):
+            yield from _cells(value, f"{path}.")
+        elif (
+            isinstance(value, list)
+            and value
+            and all(isinstance(entry, Mapping) and not _is_message(entry) for entry in value)
+        ):
+            for name in value[0]:
+                yield f"{path}.*.{name}", [entry.get(name) for entry in value]
+        else:
+            yield path, value
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, Mapping) and (
+        {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
+    )
+
+
+def _is_text(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_message, value))
+    return _is_message(value) or (isinstance(value, str) and not _is_number(value))
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, bool | int | float) or (
+        isinstance(value, str) and len(value) <= _SHORT and bool(value)
+    )
+
+
+def _words(path: str) -> list[str]:
+    """Split a path into lower-case words and numbers.
+
+    >>> _words("answers.*.overallScore_1")
+    ['answers', 'overall', 'score', '1']
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", path)]
+
+
+def _named(paths: Sequence[str], names: Sequence[str]) -> str:
+    """Return the path whose words have the earliest of some names; "" where none has."""
+    ranked = [
+        (names.index(word), len(path), path)
+        for path in paths
+        for spelling in _words(path)
+        for word in (spelling, spelling.removesuffix("s"))
+        if word in names
+    ]
+    return min(ranked)[2] if ranked else ""
+
+
+def _twins(paths: Sequence[str]) -> tuple[str, str] | None:
+    """Return two paths whose words differ in one place, as a and b or 1 and 2 do."""
+    for left, right in combinations(paths, 2):
+        words, other_words = _words(left), _words(right)
+        if len(words) != len(other_words):
+            continue
+        differing = [pair for pair in zip(words, other_words, strict=True) if pair[0] != pair[1]]
+        if len(differing) == 1 and differing[0] in _TWINS:
+            return left, right
+        if len(differing) == 1 and differing[0][::-1] in _TWINS:
+            return right, left
+    return None
