@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.core.dialogue import ASSISTANT, Message, canonical, is_dialogue, opening, to_messages, to_text
+from westofn.core.dialogue import (
+    ASSISTANT,
+    Message,
+    canonical,
+    is_dialogue,
+    opening,
+    to_messages,
+    to_text,
+)
 
 MARKED = ["\n\nHuman: no", "\n\n\\Assistant:", "\n\nSystem:\n\n\\\\Human:", " a ", "", "\n\n"]
 CONTENT = st.text(max_size=20) | st.sampled_from(MARKED)
