@@ -26,6 +26,8 @@ from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import evaluation_account
 from westofn.params.file import load_seed
 from westofn.sources.data import labeled_half
 
@@ -84,6 +86,7 @@ def main(
         seed=load_seed(),
         synthetic=made_by,
     )
+    tell(evaluation_account(name, found.metrics))
     write_json(found.metrics, out / "metrics.json")
     write_json(found.curves, out / "curves.json")
     PAIR_SCORES.write(found.pair_scores, out / "pair_scores.parquet")

@@ -7,13 +7,16 @@ writes  data/eval_pool/candidates.parquet
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import sample_account
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Sample the seed policy on test prompts."""
     from stages.sample import sample_split
 
-    sample_split("eval_pool", "test", prepared, policy, out)
+    counts = sample_split("eval_pool", "test", prepared, policy, out)
+    tell(sample_account("eval_pool", counts))
 
 
 if __name__ == "__main__":

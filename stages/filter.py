@@ -1,6 +1,7 @@
 """Stage 6 of 9, `filter`: pairs -> the student's synthetic preferences, and why others go.
 
-reads   data/prepared/prompts.parquet, data/loop/k1/{candidates,pairs/pairs}.parquet
+reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet,
+        data/loop/k1/pairs/{pairs.parquet,summary.json}
 writes  data/loop/k1/synthetic/{preferences,decisions}.parquet, summary.json
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
-from westofn.artifacts.json_file import write_json
+from westofn.artifacts.json_file import read_json, write_json
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import filter_account
 from westofn.pairing.filters import filter_frames
 from westofn.params.file import load_section
 from westofn.params.filter import FilterParams
@@ -26,6 +29,7 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
         Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prepared / "prompts.parquet")),
         load_section(FilterParams),
     )
+    tell(filter_account(filtered.summary, read_json(pairs / "summary.json", "won_select")))
     PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")
     DECISIONS.write(filtered.decisions, out / "decisions.parquet")
     write_json(filtered.summary, out / "summary.json")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import forecast_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
@@ -30,6 +32,7 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     set_up_torch()
     reader = reader_of_run(load_section(RewardStartParams), policy, readout, seed)
     result, counts = make_forecast(texts_of_run(prepared, candidates), reader, seed)
+    tell(forecast_account(counts))
     write_json(forecast_record(result, counts), out / "forecast.json")
 
 

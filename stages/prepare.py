@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
+import typer
 
 from stages.common import Out, run
 from westofn.artifacts.json_file import write_json
@@ -16,6 +16,8 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import prepare_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.prepare import PrepareParams
 from westofn.sources.answers import add_answers
@@ -28,13 +30,15 @@ def main(out: Out, world: Out) -> None:
     data = _load(params, load_seed())
     if params.answers == "file":
         data = add_answers(data, Path(params.answers_path))
-    console = Console(stderr=True)
+    if account := prepare_account(data.counts):
+        tell(account)
     for line in data.warnings:
-        console.print(f"prepare: warning: {line}", markup=False, highlight=False, soft_wrap=True)
+        typer.secho(f"prepare: warning: {line}", fg="yellow", err=True)
     SFT.write(data.sft, out / "sft.parquet")
     PREFERENCES.write(data.preferences, out / "preferences.parquet")
     PROMPTS.write(data.prompts, out / "prompts.parquet")
-    write_json({**data.counts, "unread_columns": list(data.unread)}, out / "counts.json")
+    unread = {"unread_columns": list(data.unread)} if data.unread else {}
+    write_json({**data.counts, **unread}, out / "counts.json")
     WORLD.write(data.world, world / "world.parquet")
 
 

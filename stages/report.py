@@ -1,28 +1,33 @@
 """Last, `report`: every evaluation -> metrics.json, plots, and one self-contained page.
 
 reads   data/prepared, data/eval/*, data/forecast, and of every iteration of `loop` its candidates,
-        pairs, synthetic preferences and RL curves; the curves of all training, in data/loop,
-        data/reference and data/autorater
+        counts, pairs, synthetic preferences and RL curves; cards and curves of all models, in
+        data/loop, data/reference and data/autorater
 writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/report.html
 """
 
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.execution.account import warn
 from westofn.models.card import describe_model
 from westofn.params.file import load_seed
 from westofn.params.loop import load_loop
 from westofn.report.build import ReportPaths, build_report
 from westofn.report.inputs import read_inputs
+from westofn.report.rows import read_accounts
 
 
 def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     rounds = load_loop()
+    accounts = read_accounts(data, list(rounds))
+    warn(accounts)
     inputs = read_inputs(
         data,
         list(rounds),
         base_model=describe_model(data / "loop" / "k0" / "rm"),
+        accounts=accounts,
         students={name: describe_model(data / "loop" / name / "rm") for name in rounds},
         seed=load_seed(),
     )

@@ -16,6 +16,8 @@ import polars as pl
 from stages.common import LIVE, In, Out, run
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import rl_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.rlhf import RlhfParams
 
@@ -62,6 +64,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             live=LIVE,
         )
         found = probe.final(probe.measure(result.policy, "policy"), reference)
+        tell(rl_account(result.facts))
         found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
         if is_first():
             write_records(result.curve, metrics / "curve.json")

@@ -8,36 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import sample_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.sources.pool_files import NOT_USED
+
+if TYPE_CHECKING:
+    from westofn.models.policy import Policy
 
 
 def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     """Sample the previous iteration's policy on D_U, or read pools that were made elsewhere.
 
-    Counts are of what such pools hold and the candidates do not; of samples nothing is left out.
+    Counts are of the candidates, and of what such pools hold and the candidates do not.
     """
     name = f"sample-{out.parent.name}"
-    not_used: Mapping[str, int] = dict.fromkeys(NOT_USED, 0)
-    if load_section(SampleParams).engine == "file":
-        not_used = read_split(name, "unlabeled", prepared, policy, out)
-    else:
-        sample_split(name, "unlabeled", prepared, policy, out)
-    write_json(not_used, counts)
+    read = load_section(SampleParams).engine == "file"
+    make = read_split if read else sample_split
+    numbers = make(name, "unlabeled", prepared, policy, out)
+    tell(sample_account("sample", numbers))
+    write_json(numbers, counts)
 
 
-def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> None:
-    """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder."""
+def sample_split(
+    name: str, split: str, prepared: Path, policy: Path, out: Path
+) -> Mapping[str, int]:
+    """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder.
+
+    Returns:
+        Counts of the candidates, see `counts_of`.
+    """
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
     from westofn.generation.sample_pools import Draw, sample_pool
@@ -49,15 +59,17 @@ def sample_split(name: str, split: str, prepared: Path, policy: Path, out: Path)
     prompts = prompts_of(source, split)
     draw = Draw(params.n_candidates, params.temperature, derive_seed(load_seed(), name))
     with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
-        frame = sample_pool(load_policy(policy, device), prompts, draw, folder, name)
+        model = load_policy(policy, device)
+        frame = sample_pool(model, prompts, draw, folder, name)
         CANDIDATES.write(frame, out)
+    return dict.fromkeys(NOT_USED, 0) | counts_of(frame, prompts, model)
 
 
 def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> Mapping[str, int]:
     """Read pools for the prompts of a split and score them; `name` keys the scratch folder.
 
     Returns:
-        How much of the pools was not used, by reason.
+        Counts of the candidates, see `counts_of`, and of what was not used, by reason.
     """
     from westofn.execution.scratch import scratch
     from westofn.generation.file import read_pools, score_candidates
@@ -69,11 +81,20 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
     prompts = prompts_of(source, split)
     model = load_policy(policy, device)
     pools, counts = read_pools(path, prompts, params.n_candidates, model)
-    if unused := {reason: count for reason, count in counts.items() if count}:
-        typer.echo(f"sample: not used of {path}: {unused}")
     with scratch(name, [params.n_candidates, split], [source, policy, path]) as folder:
-        CANDIDATES.write(score_candidates(model, pools, folder, name), out)
-    return counts
+        frame = score_candidates(model, pools, folder, name)
+        CANDIDATES.write(frame, out)
+    return counts | counts_of(frame, prompts, model)
+
+
+def counts_of(candidates: pl.DataFrame, prompts: pl.DataFrame, policy: Policy) -> dict[str, int]:
+    """Numbers of prompts, of those that the policy reads trimmed, of candidates and cut ones."""
+    return {
+        "prompts": prompts.height,
+        "prompts_trimmed": sum(policy.encoder.trims(prompts["prompt"].to_list())),
+        "candidates": candidates.height,
+        "candidates_cut": candidates.filter(pl.col("finish_reason") == "length").height,
+    }
 
 
 def prompts_of(source: Path, split: str) -> pl.DataFrame:

@@ -17,8 +17,10 @@ from westofn.params.sft import SftParams
 
 def main(prepared: In, out: Out) -> None:
     """Train the policy that the first iteration samples from."""
+    from westofn.execution.account import tell
     from westofn.execution.processes import is_first
     from westofn.execution.scratch import model_folders, scratch
+    from westofn.execution.stage_accounts import sft_account
     from westofn.models.policy import save_policy
     from westofn.runtime import load_runtime, set_up_torch
     from westofn.training.sft import Examples, train_sft
@@ -49,6 +51,7 @@ def main(prepared: In, out: Out) -> None:
             runtime=runtime,
             live=LIVE,
         )
+        tell(sft_account(result.facts))
         canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
         if is_first():
             save_policy(result.policy, out, canaries, result.facts, result.curve)

@@ -16,6 +16,8 @@ from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pools import Pools
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.account import tell
+from westofn.execution.stage_accounts import selection_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.params.won_select import WonSelectParams
@@ -60,6 +62,7 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     }
     if health:
         summary |= {"anchor": params.anchor, "pool_health": record(health)}
+    tell(selection_account(summary))
     PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
     write_json(summary, out / "summary.json")

@@ -146,6 +146,7 @@ def rlhf_params(**changes: Any) -> RlhfParams:
         "learning_rate": 1e-2,
         "warmup_fraction": 0.0,
         "kl_weight": 0.0,
+        "missing_end_penalty": 0.0,
         "temperature": 0.7,
         "epochs": 1,
         "minibatches": 2,

@@ -71,3 +71,16 @@ def test_pairs_of_other_pools_are_refused() -> None:
         pools.rows_of(pairs, "pairs")
     with pytest.raises(DataError, match="pairs: 1 of 3 pairs point to candidates or prompts"):
         pools.indices_of(pairs, "chosen", "pairs")
+
+
+def test_a_response_that_the_limit_cut_is_unfinished() -> None:
+    frame = FRAME.with_columns(
+        finish_reason=pl.when(pl.col("candidate_index") == 1)
+        .then(pl.lit("length"))
+        .otherwise(pl.lit("stop"))
+    )
+    pools = Pools.from_frames(frame, PROMPTS)
+    for some in (pools, pools.take([1]), pools.cut(2)):
+        assert some.unfinished is not None
+        places = [place == 1 for place in range(some.n_candidates)]
+        assert some.unfinished.tolist() == [places] * len(some.prompts)

@@ -48,6 +48,7 @@ VALID: dict[str, dict[str, list[object]]] = {
         "rejected_index": [3, 2],
         "p_chosen": [0.0, 1.0],
         "pool_std": [None, 0.0],
+        "fault": [None, "cut"],
     },
     "nested_pairs": {
         "prompt_id": ["p1", "p1"],
@@ -131,6 +132,7 @@ BROKEN: list[tuple[str, str, list[object], str, str]] = [
     ("pairs", "p_chosen", [0.5, NAN], "0 ≤ p_chosen ≤ 1", "p_chosen=nan"),
     ("pairs", "pool_std", [None, -0.5], "pool_std ≥ 0", "pool_std=-0.5"),
     ("pairs", "pool_std", [None, float("inf")], "pool_std is finite", "pool_std=inf"),
+    ("pairs", "fault", [None, "short"], "fault is one of cut, too_long", "fault='short'"),
     ("nested_pairs", "n", [1, 4], "n ≥ 2", "n=1"),
     ("nested_pairs", "chosen_index", [0, 4], "0 ≤ chosen_index < n", "chosen_index=4, n=4"),
     ("nested_pairs", "rejected_index", [-1, 0], "0 ≤ rejected_index < n", "rejected_index=-1"),

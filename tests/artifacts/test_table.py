@@ -297,8 +297,9 @@ def test_frame_gives_the_dtypes_of_the_table() -> None:
             "rejected_index": [1],
             "p_chosen": [0.9],
             "pool_std": [None],
+            "fault": [None],
         }
     )
     assert dict(frame.schema) == PAIRS.columns
-    assert PAIRS.nullable == {"pool_std"}
+    assert PAIRS.nullable == {"pool_std", "fault"}
     assert CANDIDATES.nullable == frozenset()

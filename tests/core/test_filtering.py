@@ -112,6 +112,8 @@ def test_decisions_are_written_as_plain_text() -> None:
         "likelihood",
         "empty_response",
         "identical",
+        "cut",
+        "too_long",
     ]
     reasons = filter_pairs([0.1, 0.9], [-1, -1], [-1, -1], 1.0, None).dropped_by
     assert type(reasons[0]) is str

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from westofn.core.comparators import margins
 from westofn.core.selection import (
     SELECTORS,
+    choose_in_groups,
     default_sizes,
     exact_best_worst,
     nested_best_worst,
@@ -17,6 +18,7 @@ from westofn.core.selection import (
     select_pairs,
     top_bottom_pairs,
     uncertain_pair,
+    usable_pools,
 )
 
 
@@ -391,3 +393,63 @@ def test_an_unknown_selector_is_refused() -> None:
 def test_random_selectors_refuse_unfit_uniforms(selector, uniforms, message) -> None:
     with pytest.raises(ValueError, match=message):
         select_pairs(torch.zeros(1, 2, 2), selector, uniforms)
+
+
+@st.composite
+def margins_with_usable(draw) -> tuple[torch.Tensor, torch.Tensor]:
+    """Margins (P, N, N), and which of the candidates (P, N) may form a pair."""
+    pool = draw(any_margins())
+    prompts, n = pool.shape[:2]
+    flat = draw(st.lists(st.booleans(), min_size=prompts * n, max_size=prompts * n))
+    return pool, torch.tensor(flat).view(prompts, n)
+
+
+def among(pool: torch.Tensor, usable: torch.Tensor, selector: str):
+    uniforms = torch.linspace(0, 0.9, 2 * len(pool)).view(-1, 2)
+    return choose_in_groups(
+        usable_pools(usable),
+        lambda group: select_pairs(group.margins(pool), selector, uniforms[group.rows]),
+    )
+
+
+@given(margins_with_usable())
+def test_the_pair_is_the_best_one_of_usable_candidates(case) -> None:
+    pool, usable = case
+    result = among(pool, usable, "west")
+    for row, square in enumerate(pool.tolist()):
+        places = usable[row].nonzero().squeeze(1).tolist()
+        if len(places) < 2:
+            places = list(range(len(square)))
+        best, worst = brute_force([[square[i][j] for j in places] for i in places])
+        assert (result.best[row], result.worst[row]) == (places[best], places[worst])
+        margin = pool[row, places[best], places[worst]]
+        assert torch.equal(result.p_best[row], margin.sigmoid())
+
+
+@given(margins_with_usable(), st.sampled_from(sorted(SELECTORS)))
+def test_every_selector_takes_usable_candidates_alone(case, selector: str) -> None:
+    pool, usable = case
+    result = among(pool, usable, selector)
+    enough = usable.sum(1) >= 2
+    for chosen in (result.best, result.worst):
+        assert usable[enough].gather(1, chosen[enough].unsqueeze(1)).all()
+    assert (result.best != result.worst).all()
+
+
+@given(any_margins(), st.sampled_from(sorted(SELECTORS)))
+def test_pools_whose_candidates_are_all_usable_keep_their_pair(pool, selector: str) -> None:
+    uniforms = torch.linspace(0, 0.9, 2 * len(pool)).view(-1, 2)
+    whole = select_pairs(pool, selector, uniforms)
+    result = among(pool, torch.ones(pool.shape[:2], dtype=torch.bool), selector)
+    for name in ("best", "worst", "p_best"):
+        assert torch.equal(getattr(result, name), getattr(whole, name))
+
+
+@given(margins_with_usable())
+def test_nested_pairs_are_of_the_usable_ones_of_the_first_candidates(case) -> None:
+    pool, usable = case
+    for size, pair in nested_best_worst(pool, default_sizes(pool.shape[1]), usable).items():
+        first = among(pool[:, :size, :size], usable[:, :size], "west")
+        assert torch.equal(pair.best, first.best)
+        assert torch.equal(pair.worst, first.worst)
+        assert int(torch.maximum(pair.best, pair.worst).max()) < size

@@ -5,6 +5,7 @@ import math
 import polars as pl
 import pytest
 
+from westofn.artifacts.decisions import REASONS
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pool_scores import POOL_SCORES
@@ -35,6 +36,9 @@ ALL = interval("accuracy") | {
     "ece",
     "brier",
     "test_pairs",
+    "test_pairs_too_long",
+    "prompts_trimmed",
+    "max_response_tokens",
     "length_correlation",
     "longest_accuracy",
     "shortest_accuracy",
@@ -44,9 +48,7 @@ ALL = interval("accuracy") | {
 ON_POLICY = interval("on_policy_accuracy") | {"on_policy_pairs", "on_policy_ties"}
 POINTWISE = interval("best_of_n_win_rate") | {"n_candidates"}
 GOLD = interval("best_of_n_gold")
-COUNTS = {"pairs_selected", "pairs_kept"} | {
-    f"kept_by_{reason}" for reason in ("confidence", "likelihood", "empty_response", "identical")
-}
+COUNTS = {"pairs_selected", "pairs_kept"} | {f"kept_by_{reason}" for reason in REASONS}
 LIKELIHOODS = {
     f"{kind}_logprob_per_token{side}"
     for kind in ("pair", "human")

@@ -178,3 +178,23 @@ def test_a_model_that_answers_nan_is_refused_by_name(gold, planted):
         evaluate_preferences(
             "hf50", Ensemble.of(planted(float("nan"))), preference_frame(PAIRS), gold, seed=0
         )
+
+
+def test_pairs_beyond_the_limit_count_and_are_told_apart(gold, planted):
+    # Six pairs in the order of gold; of two long ones in the wrong order one is chosen, one not.
+    limit = planted(1.0).encoder.template.max_response_tokens
+    beyond = text(-1, limit)  # one word more
+    pairs = [*PAIRS[:6], ("x", beyond, "good"), ("y", "bad bad", beyond)]
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(pairs), gold, seed=0
+    ).metrics
+    assert (found["test_pairs"], found["test_pairs_too_long"]) == (8, 2)
+    assert (found["accuracy"], found["accuracy_within_limit"]) == (0.75, 1.0)
+
+
+def test_where_all_pairs_fit_one_accuracy_says_it(gold, planted):
+    found = evaluate_preferences(
+        "m", Ensemble.of(planted(1.0)), preference_frame(PAIRS), gold, seed=0
+    ).metrics
+    assert found["test_pairs_too_long"] == 0
+    assert "accuracy_within_limit" not in found

@@ -52,6 +52,7 @@ def selected(pool, pairs, p_chosen):
                 "rejected_index": [rejected for _, rejected in pairs],
                 "p_chosen": p_chosen,
                 "pool_std": [None] * len(pairs),
+                "fault": [None] * len(pairs),
             }
         ),
         "here",

@@ -73,6 +73,9 @@ def test_the_first_that_fit_are_taken_and_the_rest_counted(
         "rows_other_prompts": 1,
         "responses_too_long": 1,
         "responses_surplus": len(PROMPTS),
+        "max_response_tokens": 8,
+        # One of the 13 responses has nine tokens, more than a twentieth of them.
+        "response_tokens_for_95_percent": 9,
     }
 
 

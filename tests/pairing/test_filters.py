@@ -32,7 +32,7 @@ SPOILT: list[Row] = [
 ]
 
 
-def _filter(rows: list[Row], **settings: Any) -> Filtered:
+def _filter(rows: list[Row], faults: list[str | None] | None = None, **settings: Any) -> Filtered:
     """Pair k has its chosen response at index 2 of the pool, its rejected one at index 0."""
     names = [f"p{row}" for row in range(len(rows))]
     pool = [
@@ -55,6 +55,7 @@ def _filter(rows: list[Row], **settings: Any) -> Filtered:
             "rejected_index": [0] * len(rows),
             "p_chosen": [p for _, _, p in rows],
             "pool_std": [1.0] * len(rows),
+            "fault": faults or [None] * len(rows),
         }
     )
     prompts = pl.DataFrame({"prompt_id": names, "prompt": [f"post {name}" for name in names]})
@@ -171,6 +172,7 @@ def test_pairs_of_candidates_that_are_not_there_are_refused() -> None:
             "rejected_index": [1, 0],
             "p_chosen": [0.6, 0.6],
             "pool_std": [None, None],
+            "fault": [None, None],
         }
     )
     candidates = CANDIDATES.frame(
@@ -189,3 +191,30 @@ def test_pairs_of_candidates_that_are_not_there_are_refused() -> None:
         DataError, match=r"1 of 2 pairs point to candidates .*rerun sample and won_"
     ):
         filter_frames(pairs, Pools.from_frames(candidates, prompts), params)
+
+
+def test_pairs_that_can_train_no_student_go_for_their_reason() -> None:
+    # What is empty or identical is so however long; the median is of 0.7, 0.9 and 0.99.
+    filtered = _filter(
+        PLAIN + SPOILT,
+        ["cut", None, "too_long", None, None, "cut", None, "too_long"],
+        quantile=0.5,
+    )
+    assert _reasons(filtered) == [
+        "cut",
+        "confidence",
+        "too_long",
+        None,
+        None,
+        "empty_response",
+        "empty_response",
+        "identical",
+    ]
+    assert filtered.summary["dropped"] == {
+        "cut": 1, "too_long": 1, "confidence": 1, "empty_response": 2, "identical": 1
+    }  # fmt: skip
+
+
+def test_when_all_pairs_are_cut_the_limit_is_to_mend() -> None:
+    with pytest.raises(DataError, match=r"all 2 pairs .*raise sft\.max_response_tokens"):
+        _filter(PLAIN[:2], ["cut", "cut"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -392,3 +394,67 @@ def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
     assert list(quantiles.values()) == sorted(quantiles.values())
     low, high = found.pairs.p_best.sort().values[1:3].tolist()
     assert quantiles["0.5"] == pytest.approx((low + high) / 2)
+
+
+def _cut(values: Sequence[Sequence[int]], cut: Sequence[Sequence[int]]) -> Pools:
+    """Graded pools whose candidates at some places were cut."""
+    pools = _graded(values)
+    unfinished = [
+        [place in places for place in range(len(row))]
+        for row, places in zip(values, cut, strict=True)
+    ]
+    return replace(pools, unfinished=np.array(unfinished))
+
+
+@pytest.mark.parametrize("method", ["exact", "tournament"])
+@pytest.mark.parametrize("comparator", ["joint", "pointwise"])
+def test_candidates_that_were_cut_form_no_pair(
+    comparator: ComparatorName, method: str, planted: Scorers
+) -> None:
+    # The best of the first pool was cut, the best and the worst of the second, none of the third;
+    # of the fourth all but one, so its pair is of all.
+    pools = _cut(
+        [[0, 4, -1, 3], [4, 2, 1, -3], [1, 2, 3, 4], [1, -1, 0, 2]], [[1], [0, 3], [], [0, 1, 3]]
+    )
+    base = Ensemble.of(planted(comparator))
+    found = select(base, pools, method=method, selector="west", seed=0)
+    assert [row[:2] for row in _rows(found.pairs)] == [(3, 2), (1, 2), (3, 0), (3, 1)]
+    frame = PAIRS.validate(pairs_frame(pools, found), "pairs")
+    assert frame["fault"].to_list() == [None, None, None, "cut"]
+    NESTED_PAIRS.validate(nested_frame(pools, found), "nested")
+    summary = summarise(pools, found, base)
+    assert summary["candidates"] == 16
+    assert (summary["candidates_cut"], summary["pools_without_two"]) == (6, 1)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_a_cut_candidate_changes_no_other_pool(selector: str, planted: Scorers) -> None:
+    values = [[0, 4, -1, 3], [4, 2, 1, -3], [1, 2, 3, 4]]
+    base = Ensemble.of(planted("pointwise"))
+    whole, cut = (
+        select(base, _cut(values, places), method="exact", selector=selector, seed=0)
+        for places in ([[], [], []], [[1], [], []])
+    )
+    assert _rows(cut.pairs)[1:] == _rows(whole.pairs)[1:]
+    assert 1 not in _rows(cut.pairs)[0][:2]
+
+
+def test_a_joint_tournament_pays_for_usable_candidates_alone(planted: Scorers) -> None:
+    # ceil(3N/2) - 2 comparisons and the last one, in both orders: 10 passes of four, 8 of three.
+    pools = _cut([[0, 4, -1, 3], [4, 2, 1, -3]], [[], [0]])
+    base = Ensemble.of(planted("joint"))
+    found = select(base, pools, method="tournament", selector="west", seed=0)
+    assert found.forward_passes == 10 + 8
+
+
+def test_responses_beyond_the_limit_form_no_pair(planted: Scorers) -> None:
+    # Nine words of a limit of eight.
+    pools = _graded([[0, 9, -1, 3], [9, 2, 1, -9], [9, -9, 10, -10]])
+    found = select(
+        Ensemble.of(planted("pointwise")), pools, method="exact", selector="west", seed=0
+    )
+    assert [row[:2] for row in _rows(found.pairs)] == [(3, 2), (1, 2), (2, 3)]
+    frame = PAIRS.validate(pairs_frame(pools, found), "pairs")
+    assert frame["fault"].to_list() == [None, None, "too_long"]
+    assert found.faults.limit.value == 8
+    assert found.faults.limit.for_most == 10

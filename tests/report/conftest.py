@@ -16,6 +16,7 @@ from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.execution.account import Account
 from westofn.report.inputs import ReportInputs, read_inputs
 
 ACCURACY = {"base": 0.74, "hf50": 0.70, "hf100": 0.725, "prior": 0.73, "k1": 0.715, "k2": 0.76}
@@ -56,6 +57,7 @@ class Run:
         self.pairs = pairs
         self.iterations = iterations
         self.gold = gold
+        self.accounts: list[Account] = []
         self.students = {name: {"synthetic_pairs": "8"} for name in iterations}
         self.json(
             "prepared/counts.json", {"sft": 2000, "preferences_train": 1500, "prompts": pairs}
@@ -76,6 +78,7 @@ class Run:
             self.iterations,
             base_model={"comparator": "embedding", "family": "encoder_decoder"},
             students=self.students,
+            accounts=self.accounts,
             seed=7,
         )
 
@@ -125,6 +128,7 @@ class Run:
                     "rejected_index": [(row + 1) % POOL for row in range(self.pairs)],
                     "p_chosen": [(row + 0.5) / self.pairs for row in range(self.pairs)],
                     "pool_std": [1.0] * self.pairs,
+                    "fault": [None] * self.pairs,
                 }
             ),
             self.data / "loop" / name / "pairs/pairs.parquet",

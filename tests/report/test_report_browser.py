@@ -96,6 +96,8 @@ def test_rows_selected_are_rows_kept_and_dropped(run: Run) -> None:
         "dropped: likelihood": "1",
         "dropped: empty response": "0",
         "dropped: identical": "0",
+        "dropped: cut": "0",
+        "dropped: too long": "0",
     }
 
 

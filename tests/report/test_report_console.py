@@ -8,6 +8,7 @@ from pathlib import Path
 from conftest import Run
 from rich.console import Console
 
+from westofn.execution.account import Account, Limit
 from westofn.report.console import print_summary
 from westofn.report.metrics import collect_metrics
 
@@ -80,3 +81,34 @@ def test_the_report_is_named_in_one_piece_and_as_it_is(run: Run) -> None:
     file = io.StringIO()
     print_summary(collect_metrics(run.inputs()), path, Console(file=file, width=80))
     assert f"Report: {path}\n" in file.getvalue()
+
+
+def accounts() -> list[Account]:
+    limit = Limit(32, 90)
+    return [
+        Account("sft", 200, 200, {"too_long": 0}, "examples", limit=limit),
+        Account("hf100", 179, 46, {"too_long": 133}, limit=limit),
+        Account("won_select k1", 3200, 3100, {"cut": 60, "too_long": 40}, "candidates"),
+    ]
+
+
+def test_stages_that_drop_rows_have_their_shares_and_warnings(run: Run) -> None:
+    run.accounts = accounts()
+    lines = printed(run)
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    assert "hf100 179 pairs 25.7 74.3 too_long" in [" ".join(line.split()) for line in lines]
+    assert "won_select k1 3200 candidates 96.9 1.9 cut, 1.2 too_long" in [
+        " ".join(line.split()) for line in lines
+    ]
+    assert "sft" not in [row[0] for row in rows]
+    assert (
+        "WARNING: hf100: 74 % of pairs are too long for sft.max_response_tokens 32; 90 keeps 95 %"
+    ) in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_where_no_stage_drops_rows_the_summary_says_so(run: Run) -> None:
+    assert "Every stage" not in "".join(printed(run))  # without accounts nothing is known
+    run.accounts = accounts()[:1]
+    assert "Every stage used all of its rows." in printed(run)
+    assert "WARNING" not in "".join(printed(run))

@@ -8,7 +8,9 @@ from conftest import Run
 
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.errors import DataError
+from westofn.execution.account import Account, Limit
 from westofn.report.metrics import collect_metrics
+from westofn.report.rows import account_of_record
 
 
 def measures(accuracy: float, *keys: str) -> dict[str, float]:
@@ -132,3 +134,31 @@ def test_only_named_iterations_are_read(make_run: Callable[..., Run]) -> None:
     run = make_run(iterations=("k1", "k2"))
     run.iterations = ("k1",)
     assert "k2" not in collect_metrics(run.inputs())
+
+
+def test_every_stage_has_its_rows_with_counts_and_shares(run: Run) -> None:
+    run.accounts = [
+        Account("sft", 0, 0, {}, "examples"),
+        Account("hf100", 8, 2, {"too_long": 5, "cut": 1}, limit=Limit(32, 90)),
+    ]
+    rows = collect_metrics(run.inputs())["rows"]
+    assert rows["sft"] == {"what": "examples", "in": 0, "used": 0, "used_share": 0.0}
+    assert rows["hf100"] == {
+        "what": "pairs",
+        "in": 8,
+        "used": 2,
+        "used_share": 0.25,
+        "dropped_too_long": 5,
+        "dropped_too_long_share": 0.625,
+        "dropped_cut": 1,
+        "dropped_cut_share": 0.125,
+        "max_response_tokens": 32,
+        "response_tokens_for_95_percent": 90,
+    }
+    assert account_of_record("hf100", rows["hf100"]) == run.accounts[1]
+
+
+def test_accuracy_within_the_limit_stands_beside_that_of_all_pairs(run: Run) -> None:
+    run.evaluation("hf50", test_pairs_too_long=300, accuracy_within_limit=0.75)
+    found = collect_metrics(run.inputs())["hf50"]
+    assert (found["test_pairs_too_long"], found["accuracy_within_limit"]) == (300, 0.75)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from westofn.execution.account import Account, Limit
 from westofn.report import build, html, page
 from westofn.report.build import ReportPaths, build_report
 
@@ -212,3 +213,18 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_page_has_the_account_of_every_stage_and_opens_with_the_warnings(run: Run) -> None:
+    run.accounts = [
+        Account("sft", 200, 200, {}, "examples", ["3 prompts trimmed"]),
+        Account("hf100", 179, 46, {"too_long": 133}, limit=Limit(32, 90)),
+    ]
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text().replace("\u00a0", " ")
+    warning = "hf100: 74 % of pairs are too long for sft.max_response_tokens 32; 90 keeps"
+    assert text.count(warning) == 1
+    assert text.index(warning) < text.index('id="headline"')
+    assert re.search(r"hf100</th><td>179</td><td>pairs</td><td>46</td><td>25.7</td>", text)
+    assert "<small>3 prompts trimmed</small>" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import Any
 
@@ -155,9 +156,75 @@ def test_every_run_is_noted_with_its_facts(made: Tiny) -> None:
         assert note["peak_memory_mib"] > 10
 
 
-def test_no_stage_prints_but_progress(made: Tiny, tiny: Tiny) -> None:
-    outcome = tiny.call("filter@k1")
-    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "")
+ACCOUNTS = {
+    "sft": "sft: {} examples in, {} used",
+    "base_rm": "base_rm: {} pairs in, {} used",
+    "reference_rm@hf50": "hf50: {} pairs in, {} used",
+    "reference_rm@hf100": "hf100: {} pairs in, {} used",
+    "eval_pool": "eval_pool: {} responses in, {} used",
+    "sample@k1": "sample: {} responses in, {} used",
+    "won_select@k1": "won_select: {} candidates in, {} used",
+    "filter@k1": "filter: {} pairs in, {} used",
+    "student_rm@k1": "student_rm: {} pairs in, {} used",
+    "forecast": "forecast: {} pairs in, {} used",
+    "prior_rm": "prior_rm: {} pairs in, {} used",
+    "eval_reference@base": "eval base: {} test pairs in, {} used",
+    "eval@k1": "eval k1: {} test pairs in, {} used",
+    "rlhf@k1": "rlhf: {} prompts in, {} used",
+}
+
+
+@pytest.mark.parametrize("stage", ACCOUNTS)
+def test_a_stage_prints_its_account(stage: str, tiny: Tiny) -> None:
+    outcome = tiny.call(stage)
+    assert outcome.code == 0
+    needed = re.escape(ACCOUNTS[stage]).replace(r"\{\}", r"\d+")
+    lines = outcome.stdout.splitlines()
+    assert re.match(needed, lines[0]), outcome.stdout
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert max(map(len, lines)) <= 80
+
+
+def test_filter_student_export_and_report_give_one_number(made: Tiny) -> None:
+    rows = summary(made, "metrics.json")["rows"]
+    kept = summary(made, "data/loop/k1/synthetic/summary.json")["pairs_kept"]
+    card = summary(made, "data/loop/k1/rm/card.json")["training"]
+    written = pl.read_parquet(made / "data/loop/k1/synthetic/preferences.parquet")
+    assert rows["filter k1"]["used"] == kept == written.height == card["synthetic_pairs"]
+    assert card["synthetic_dropped_too_long"] == 0
+    assert rows["student_rm k1"]["used"] == kept + card["human_pairs"]
+
+
+def test_no_pair_has_a_response_that_was_cut(made: Tiny) -> None:
+    sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
+    cut = set(
+        sampled.filter(pl.col("finish_reason") == "length")
+        .select("prompt_id", "candidate_index")
+        .rows()
+    )
+    assert cut  # a policy that learned nothing
+    pairs = pl.read_parquet(made / "data/loop/k1/pairs/pairs.parquet")
+    assert pairs["fault"].is_null().all()
+    for side in ("chosen_index", "rejected_index"):
+        assert not cut & set(pairs.select("prompt_id", side).rows())
+    rows = summary(made, "metrics.json")["rows"]
+    assert rows["won_select k1"]["dropped_cut"] == len(cut)
+
+
+def test_rows_beyond_the_limit_are_loud_and_counted(tiny: Tiny) -> None:
+    policy = tiny / "data/loop/k0/policy/card.json"
+    card = json.loads(policy.read_text(encoding="utf-8"))
+    card["template"]["max_response_tokens"] = 12
+    policy.write_text(json.dumps(card), encoding="utf-8")
+    outcome = tiny.call("reference_rm@hf100")
+    assert outcome.code == 0
+    facts = summary(tiny, "data/reference/hf100/card.json")["training"]
+    dropped, most = facts["human_dropped_too_long"], facts["response_tokens_for_95_percent"]
+    assert dropped > 6
+    assert f"hf100: 60 pairs in, {60 - dropped} used; dropped {dropped} too_long" in outcome.stdout
+    told = " ".join(outcome.stderr.split())
+    assert f"WARNING: hf100: {100 * dropped / 60:.0f} % of pairs are" in told
+    assert f"too long for sft.max_response_tokens 12; {most} keeps 95 %" in told
 
 
 def test_without_a_filter_every_usable_pair_is_kept(made: Tiny) -> None:
@@ -328,8 +395,17 @@ def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
 
 def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> None:
     sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
-    nothing = {"rows_other_prompts": 0, "responses_too_long": 0, "responses_surplus": 0}
-    assert summary(made, "data/loop/k1/counts.json") == nothing
+    counts = summary(made, "data/loop/k1/counts.json")
+    cut = sampled.filter(pl.col("finish_reason") == "length").height
+    assert counts == {
+        "rows_other_prompts": 0,
+        "responses_too_long": 0,
+        "responses_surplus": 0,
+        "prompts": 30,
+        "prompts_trimmed": 0,
+        "candidates": 240,
+        "candidates_cut": cut,
+    }
     pools = sampled.group_by("prompt_id", maintain_order=True).agg(responses="response")
     (tiny / "pools.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in pools.iter_rows(named=True))
@@ -340,8 +416,12 @@ def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> 
     read = pl.read_parquet(tiny / "data/loop/k1/candidates.parquet")
     same = ["prompt_id", "candidate_index", "response"]
     assert read.select(same).equals(sampled.select(same))
-    not_used = nothing | {"rows_other_prompts": 1}
-    assert summary(tiny, "data/loop/k1/counts.json") == not_used
+    read_from_file = summary(tiny, "data/loop/k1/counts.json")
+    limits = {"max_response_tokens", "response_tokens_for_95_percent"}
+    assert read_from_file.keys() - counts.keys() == limits
+    changed = {key for key in counts if counts[key] != read_from_file[key]}
+    assert changed == {"rows_other_prompts", "candidates_cut"}
+    assert (read_from_file["rows_other_prompts"], read_from_file["candidates_cut"]) == (1, 0)
     # Of texts whose tokens are those that were drawn; a policy that learned nothing draws others.
     assert ((read["logprob"] - sampled["logprob"]).abs() < 1e-3).any()
     tiny.change({"sample": {"n_candidates": 9}})

@@ -94,4 +94,5 @@ def test_the_quantile_is_of_pairs_that_can_teach(inputs: StudyInputs) -> None:
     numbers = np.full((4, 2), -1.0), np.ones((4, 2), dtype=np.int64)
     inputs.__dict__["unlabeled"] = Pools(names, names, responses, *numbers)
     inputs.__dict__["base_margins"] = margins
+    inputs.__dict__["base"] = Ensemble.of(tiny_scorer(inputs.policy.encoder, "embedding"))
     assert selection.filtered(inputs, 0.5, 0.0).prompt_ids == ["p1", "p2"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +140,12 @@ def test_draws_follow_from_seed_and_prompt_alone() -> None:
     assert selector_draws(3, ["p2", "p0"], 4).tolist() == [draws[2].tolist(), draws[0].tolist()]
     assert selector_draws(3, ["p1"], 2).tolist() == [draws[1, :2].tolist()]
     assert not torch.equal(selector_draws(4, ["p0", "p1", "p2"], 4), draws)
+
+
+def test_pairs_with_a_response_that_was_cut_are_dropped() -> None:
+    unfinished = np.zeros((len(POOLS.prompts), POOLS.n_candidates), dtype=np.bool_)
+    pairs = chosen([0, 0, 1], [1, 2, 2], [0.9, 0.9, 0.9])
+    cut = replace(POOLS, unfinished=unfinished)
+    assert from_selection(cut, pairs).prompt_ids == ["p0", "p1", "p2"]
+    unfinished[0, 1] = unfinished[1, 1] = unfinished[2, 1] = True
+    assert from_selection(cut, pairs).prompt_ids == ["p1"]  # of candidates 0 and 2

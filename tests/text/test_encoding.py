@@ -73,6 +73,19 @@ def test_a_response_fits_up_to_the_limit_not_counting_its_end_token(
     ]
 
 
+def test_a_response_is_as_long_as_its_tokens_without_the_end(
+    words: PreTrainedTokenizerFast,
+) -> None:
+    assert _encoder(words).response_lengths(["a", "a cat sat", ""]) == [1, 3, 0]
+
+
+def test_prompts_are_trimmed_from_the_limit_on(words: PreTrainedTokenizerFast) -> None:
+    encoder = _encoder(words, prompt=4)  # three words and the end token
+    texts = ["", "a cat sat", "a cat sat on", "a cat sat on the sun"]
+    assert encoder.trims(texts) == [False, False, True, True]
+    assert max(map(len, encoder.prompts(texts))) == 4
+
+
 @pytest.mark.parametrize("text", TYPED)
 @pytest.mark.parametrize("kind", ["words", "spelling"])
 def test_one_end_token_stands_at_the_end_whatever_is_typed(
@@ -226,10 +239,10 @@ def test_every_stage_encodes_a_pair_as_the_same_ids(
     for name, encoder in encoders.items():
         assert (encoder.prompts(prompts), encoder.responses(responses)) == expected, name
         # What the two training loops make of the same rows.
-        rows, dropped = sft._encode(encoder, sft.Examples(prompts, responses))
+        kept = sft._fitting(encoder, sft.Examples(prompts, responses))
+        rows = sft._encode(encoder, kept)
         fitting = [i for i, fits in enumerate(encoder.fits(responses)) if fits]
         assert rows == [(expected[0][i], expected[1][i]) for i in fitting]
-        assert dropped == len(responses) - len(fitting)
         pairs = preference.Preferences(prompts, responses, responses, [1.0] * len(prompts))
         encoded = preference._encode(encoder, pairs, LOSSES["bradley_terry"])
         assert [(row.prompt, row.chosen) for row in encoded] == list(zip(*expected, strict=True))

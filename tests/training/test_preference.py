@@ -325,6 +325,17 @@ def test_pairs_that_are_too_long_are_dropped_and_counted_by_origin(
         "synthetic_pairs": 5,
         "synthetic_dropped_too_long": 1,
     }
+    # Of 16 pairs three have a response of 9 tokens.
+    assert trained.facts["max_response_tokens"] == 8
+    assert trained.facts["response_tokens_for_95_percent"] == 9
+    assert trained.facts["validation_dropped_too_long"] == 0
+
+
+def test_prompts_that_lose_their_beginning_are_counted(policy: Path, tmp_path: Path) -> None:
+    human = planted_pairs(6, seed=1)
+    human.prompts[:2] = [" ".join(["sun"] * 60)] * 2
+    facts = _train(policy, tmp_path, human, steps=1).facts
+    assert facts["prompts_trimmed"] == 2
 
 
 @pytest.mark.parametrize("which", ["human", "synthetic", "validation"])

@@ -447,6 +447,40 @@ def test_responses_that_the_limit_cut_are_counted(
     assert result.facts["cut_by_limit"] == result.history[0]["cut"]
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_a_missing_end_token_costs_its_penalty(
+    algorithm: str, policy: Policy, scorer: Scorer, tmp_path: Path
+) -> None:
+    free, charged = (
+        _train(
+            policy,
+            scorer,
+            tmp_path / str(penalty),
+            _with(algorithm=algorithm, steps=1, value_warmup_steps=0, missing_end_penalty=penalty),
+        )
+        for penalty in (0.0, 1.5)
+    )
+    cut = free.history[0]["cut"]
+    assert 0 < cut == charged.history[0]["cut"] < free.facts["responses"]
+    cost = 1.5 * cut / int(free.facts["responses"])
+    assert free.history[0]["reward"] - charged.history[0]["reward"] == pytest.approx(cost, abs=1e-5)
+    assert not _equal(_weights(free.policy), _weights(charged.policy))
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_a_policy_learns_to_end_where_the_end_is_all_that_pays(
+    algorithm: str, policy: Policy, scorer: Scorer, tmp_path: Path
+) -> None:
+    # No word is rewarded, so what is left to learn is the end token.
+    scorer.model.good = (-1,)  # type: ignore[union-attr]
+    params = _with(
+        algorithm=algorithm, steps=12, value_warmup_steps=0, missing_end_penalty=3.0, kl_weight=0.0
+    )
+    history = _train(policy, scorer, tmp_path, params).history
+    first, last = (sum(batch["cut"] for batch in part) for part in (history[:3], history[-3:]))
+    assert last < 0.7 * first
+
+
 def test_a_policy_that_says_nothing_can_be_trained(
     policy: Policy, scorer: Scorer, tmp_path: Path
 ) -> None:

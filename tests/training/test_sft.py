@@ -182,6 +182,8 @@ def test_responses_that_are_too_long_are_dropped_and_counted(tmp_path: Path) -> 
     long = Examples([*TRAIN.prompts, *["the cat"] * 3], [*TRAIN.responses, *["so" + " so" * 8] * 3])
     result = _train(tmp_path, train=long, steps=1)
     assert (result.facts["train_examples"], result.facts["dropped_too_long"]) == (40, 3)
+    assert result.facts["response_tokens_for_95_percent"] == 9  # of 43 responses three need it
+    assert result.facts["prompts_trimmed"] == 0
 
 
 def test_no_response_that_fits_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from westofn.artifacts.checks import one_of
 from westofn.artifacts.table import Check, Column, Table
 
-REASONS = ("confidence", "likelihood", "empty_response", "identical")
+REASONS = ("confidence", "likelihood", "empty_response", "identical", "cut", "too_long")
 
 DECISIONS = Table(
     name="decisions",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from westofn.artifacts.checks import at_least, differ, finite, probability
+from westofn.artifacts.checks import at_least, differ, finite, one_of, probability
 from westofn.artifacts.table import Check, Column, Table
 
 PAIRS = Table(
@@ -26,6 +26,12 @@ PAIRS = Table(
             "spread (std) of the candidates' mean margins in the pool; null for a tournament",
             nullable=True,
         ),
+        "fault": Column(
+            pl.String(),
+            "why the pair can train no reward model: a response was cut by the token limit (cut) "
+            "or is longer than it (too_long); null: it can",
+            nullable=True,
+        ),
     },
     key=("prompt_id",),
     checks=(
@@ -35,5 +41,6 @@ PAIRS = Table(
         probability("p_chosen"),
         finite("pool_std"),
         Check("pool_std ≥ 0", pl.col("pool_std") < 0, ("pool_std",)),
+        one_of("fault", ("cut", "too_long")),
     ),
 )

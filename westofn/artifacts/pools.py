@@ -13,6 +13,7 @@ from westofn.errors import DataError
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Pools:
             size, until `cut` makes them equal.
         logprob: (P, N) log π(y|x), nats, of the policy that sampled; None for other texts.
         n_tokens: (P, N) tokens in that sum; None for other texts.
+        unfinished: (P, N) whether the limit of tokens cut the response; None: none is.
     """
 
     prompt_ids: list[str]
@@ -33,6 +35,7 @@ class Pools:
     responses: list[list[str]]
     logprob: FloatArray | None = field(default=None, compare=False)
     n_tokens: IndexArray | None = field(default=None, compare=False)
+    unfinished: BoolArray | None = field(default=None, compare=False)
 
     @classmethod
     def from_frames(
@@ -69,6 +72,7 @@ class Pools:
             responses=[flat[start : start + size] for start in range(0, len(flat), size)],
             logprob=ordered["logprob"].to_numpy().astype(np.float64).reshape(shape),
             n_tokens=ordered["n_tokens"].to_numpy().astype(np.int64).reshape(shape),
+            unfinished=(ordered["finish_reason"] == "length").to_numpy().reshape(shape),
         ).cut(size if n is None else n)
 
     @classmethod
@@ -117,6 +121,7 @@ class Pools:
             responses=[self.responses[row] for row in index],
             logprob=None if self.logprob is None else self.logprob[index],
             n_tokens=None if self.n_tokens is None else self.n_tokens[index],
+            unfinished=None if self.unfinished is None else self.unfinished[index],
         )
 
     def head(self, count: int) -> Pools:
@@ -131,6 +136,7 @@ class Pools:
             responses=[responses[:n] for responses in self.responses],
             logprob=None if self.logprob is None else self.logprob[:, :n],
             n_tokens=None if self.n_tokens is None else self.n_tokens[:, :n],
+            unfinished=None if self.unfinished is None else self.unfinished[:, :n],
         )
 
     def flat(self) -> tuple[list[str], list[str], list[str]]:

@@ -28,6 +28,8 @@ class FilterDecision(StrEnum):
     LIKELIHOOD = "likelihood"
     EMPTY_RESPONSE = "empty_response"
     IDENTICAL = "identical"
+    CUT = "cut"
+    TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True)

@@ -66,17 +66,87 @@ def exact_best_worst(margins: Tensor) -> BestWorst:
     return _with_probability(margins, *_first_pair(margins))
 
 
-def nested_best_worst(margins: Tensor, sizes: Sequence[int]) -> dict[int, BestWorst]:
+@dataclass(frozen=True)
+class SubPools:
+    """The candidates that may form a pair, of pools that have equally many of them.
+
+    Attributes:
+        rows: int64 (G,), the pools.
+        places: int64 (G, n), indices of their candidates, ascending.
+    """
+
+    rows: Tensor
+    places: Tensor
+
+    def margins(self, margins: Tensor) -> Tensor:
+        """Returns the margins (G, n, n) of these candidates from all margins (P, N, N)."""
+        places = self.places
+        return margins[self.rows[:, None, None], places[:, :, None], places[:, None, :]]
+
+
+def usable_pools(usable: Tensor) -> list[SubPools]:
+    """Groups pools by their number of usable candidates, in ascending order.
+
+    A pool with fewer than two usable candidates keeps all of its candidates, so that every pool has
+    a pair.
+
+    Args:
+        usable: bool (P, N), the candidates that may form a pair.
+
+    >>> groups = usable_pools(torch.tensor([[True, False, True], [False, False, True]]))
+    >>> [(group.rows.tolist(), group.places.tolist()) for group in groups]
+    [([0], [[0, 2]]), ([1], [[0, 1, 2]])]
+    """
+    kept = usable | (usable.sum(1, keepdim=True) < 2)
+    sizes = kept.sum(1)
+    groups = []
+    for size in sorted(set(sizes.tolist())):
+        rows = (sizes == size).nonzero().squeeze(1)
+        groups.append(SubPools(rows, kept[rows].nonzero()[:, 1].view(-1, size)))
+    return groups
+
+
+def choose_in_groups(
+    groups: Sequence[SubPools], choose: Callable[[SubPools], BestWorst]
+) -> BestWorst:
+    """Chooses one pair of each pool among the candidates of its group.
+
+    Args:
+        groups: Result of `usable_pools`.
+        choose: Returns the pairs (G,) of a group, as indices into its places.
+
+    Returns:
+        (P,), with indices into the whole pools.
+    """
+    rows = torch.cat([group.rows for group in groups])
+    order, parts = rows.argsort(), [choose(group) for group in groups]
+
+    def whole(name: str) -> Tensor:
+        chosen = [
+            group.places.gather(1, getattr(part, name).unsqueeze(1)).squeeze(1)
+            for group, part in zip(groups, parts, strict=True)
+        ]
+        return torch.cat(chosen)[order]
+
+    p_best = torch.cat([part.p_best for part in parts])[order]
+    return BestWorst(whole("best"), whole("worst"), p_best)
+
+
+def nested_best_worst(
+    margins: Tensor, sizes: Sequence[int], usable: Tensor | None = None
+) -> dict[int, BestWorst]:
     """Solves the objective among the first n candidates, for each n of `sizes`.
 
-    One pool thus serves a curve against N: the pools are nested, and p_best never falls with n.
+    One pool thus serves a curve against N: the pools are nested, and p_best does not fall with n
+    where all candidates are usable.
 
     Args:
         margins: (P, N, N), logits.
         sizes: Pool sizes, each in [2, N], for instance `default_sizes(N)`.
+        usable: bool (P, N), the candidates that may form a pair, see `usable_pools`; None: all.
 
     Returns:
-        For each size, `exact_best_worst` of the first `size` candidates.
+        For each size, `exact_best_worst` of the usable ones of the first `size` candidates.
 
     Raises:
         ValueError: As `exact_best_worst`, or a size lies outside [2, N].
@@ -90,7 +160,14 @@ def nested_best_worst(margins: Tensor, sizes: Sequence[int]) -> dict[int, BestWo
     for size in sizes:
         if not 2 <= size <= n_candidates:
             raise ValueError(f"a pool size is {size}, needs 2 to {n_candidates} candidates")
-    return {size: exact_best_worst(margins[:, :size, :size]) for size in sizes}
+    if usable is None:
+        return {size: exact_best_worst(margins[:, :size, :size]) for size in sizes}
+    return {
+        size: choose_in_groups(
+            usable_pools(usable[:, :size]), lambda group: exact_best_worst(group.margins(margins))
+        )
+        for size in sizes
+    }
 
 
 def default_sizes(n: int) -> tuple[int, ...]:

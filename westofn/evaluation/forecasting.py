@@ -33,6 +33,7 @@ from westofn.core.forecast_terms import (
 from westofn.core.linear_reward import directions_of, inverse_spread
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
+from westofn.execution.account import Limit
 from westofn.models.features import FeatureReader
 from westofn.params.network import Readout
 from westofn.params.reward_start import RewardStartParams
@@ -127,17 +128,27 @@ def make_forecast(
     Raises:
         DataError: The samples of every prompt are all alike.
     """
-    labeled, labeled_dropped = fitting_pairs(
-        "forecast", reader.encoder, texts.labeled, "labelled pairs"
-    )
-    validation, dropped = fitting_pairs(
-        "forecast", reader.encoder, texts.validation, "validation pairs"
-    )
-    counts = {**texts.counts, "pairs_dropped_too_long": labeled_dropped + dropped}
+    sets = [
+        fitting_pairs("forecast", reader.encoder, pairs, what)
+        for pairs, what in (
+            (texts.labeled, "labelled pairs"),
+            (texts.validation, "validation pairs"),
+        )
+    ]
+    limit = reader.encoder.template.max_response_tokens
+    counts = {
+        **texts.counts,
+        "pairs_dropped_too_long": sum(part.dropped for part in sets),
+        "prompts_trimmed": sum(sum(reader.encoder.trims(part.rows.prompts)) for part in sets),
+        "max_response_tokens": limit,
+        "response_tokens_for_95_percent": Limit.of(
+            limit, [length for part in sets for length in part.lengths]
+        ).for_most,
+    }
     features = reader.features
     both = [
         features.pools(pairs.prompts, [list(pair) for pair in zip(pairs.chosen, pairs.rejected)])  # noqa: B905
-        for pairs in (labeled, validation)
+        for pairs in (part.rows for part in sets)
     ]
     scale = inverse_spread(torch.cat([pairs.flatten(0, 1) for pairs in both]))
     pools = features.pools(texts.samples.prompts, texts.samples.responses) * scale

@@ -48,7 +48,11 @@ def evaluate_preferences(
 ) -> PreferenceEvaluation:
     """Measure accuracy, calibration and length bias on labelled pairs, by any comparator.
 
-    - accuracy: ties count half; its interval is a 95 % bootstrap over prompts.
+    - accuracy: ties count half; its interval is a 95 % bootstrap over prompts. All pairs count,
+      and responses are read whole, so that arms and limits are compared on the same pairs.
+    - prompts_trimmed: pairs whose prompt loses its beginning.
+    - test_pairs_too_long: pairs with a response beyond the limit of tokens, which training drops;
+      accuracy_within_limit: over the other pairs, absent where all or none are within.
     - high_confidence_accuracy: agreement with the label on the pairs of which the annotators were
       sure (the paper's measure), told by, in this order, as `high_confidence_by` says:
       `gold` (P* of either response ≥ 0.8), `annotator` (the pairs' own p_chosen ≥ 0.8 or ≤ 0.2),
@@ -78,11 +82,14 @@ def evaluate_preferences(
     groups = pairs["prompt_id"].to_numpy()
     interval = metrics.bootstrap_interval(right, groups, seed=derive_seed(seed, "eval", "test"))
     label = metrics.confidence_and_correctness(scored.p_chosen)
-    length = _length(ensemble, pairs, scored.margin)
+    tokens = _tokens(ensemble, pairs)
+    length = metrics.length_diagnostics(tokens["chosen"], tokens["rejected"], scored.margin)
     return PreferenceEvaluation(
         metrics={
             "test_pairs": pairs.height,
             **with_interval("accuracy", interval),
+            **_within_limit(ensemble, tokens, right),
+            "prompts_trimmed": sum(ensemble.encoder.trims(pairs["prompt"].to_list())),
             **_high_confidence(pairs, scored, judge),
             "ece": metrics.expected_calibration_error(label.confidence, label.correct),
             "brier": metrics.brier(scored.p_chosen, np.ones(pairs.height)),
@@ -136,11 +143,22 @@ def _is_sure(p: FloatArray) -> NDArray[np.bool_]:
     return np.maximum(p, 1.0 - p).round(6) >= SURE
 
 
-def _length(
-    ensemble: Ensemble, pairs: pl.DataFrame, margin: FloatArray
-) -> metrics.LengthDiagnostics:
-    tokens = [
-        [len(ids) - 1 for ids in ensemble.encoder.responses(pairs[side].to_list())]
-        for side in ("chosen", "rejected")
-    ]
-    return metrics.length_diagnostics(tokens[0], tokens[1], margin)
+def _tokens(ensemble: Ensemble, pairs: pl.DataFrame) -> dict[str, list[int]]:
+    """Tokens of the responses by side, without the end token."""
+    read = ensemble.encoder.response_lengths
+    return {side: read(pairs[side].to_list()) for side in ("chosen", "rejected")}
+
+
+def _within_limit(
+    ensemble: Ensemble, tokens: dict[str, list[int]], right: FloatArray
+) -> dict[str, float | int]:
+    """How many pairs training would drop as too long, and the accuracy over the others."""
+    limit = ensemble.encoder.template.max_response_tokens
+    within = np.maximum(tokens["chosen"], tokens["rejected"]) <= limit
+    numbers: dict[str, float | int] = {
+        "max_response_tokens": limit,
+        "test_pairs_too_long": int((~within).sum()),
+    }
+    if within.any() and not within.all():
+        numbers["accuracy_within_limit"] = float(right[within].mean())
+    return numbers

@@ -16,6 +16,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pools import Pools
 from westofn.artifacts.table import show
 from westofn.errors import DataError
+from westofn.execution.account import Limit
 from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.sample_pools import PROMPTS_A_SHARD
@@ -38,7 +39,8 @@ def read_pools(
         key: the parameter that a message says to mend.
 
     Returns:
-        The pools sorted by prompt_id, and counts of what was not used, by the reasons of NOT_USED.
+        The pools sorted by prompt_id, and counts: of what was not used, by the reasons of NOT_USED;
+        the limit of tokens, and the one that would keep 95 % of the responses.
 
     Raises:
         DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
@@ -53,10 +55,12 @@ def read_pools(
     wanted = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
     names, counts = {name for name, _ in wanted}, Counter(dict.fromkeys(NOT_USED, 0))
     fitting: dict[str, list[str]] = {}
+    lengths: list[int] = []
     for name, _, responses in pools.rows():
         if name not in names:
             counts["rows_other_prompts"] += 1
             continue
+        lengths += policy.encoder.response_lengths(responses)
         fitting[name] = _fitting(place_of[name], name, responses, n_candidates, policy)
         counts["responses_too_long"] += len(responses) - len(fitting[name])
         counts["responses_surplus"] += len(fitting[name]) - n_candidates
@@ -68,6 +72,9 @@ def read_pools(
             f"(data/prepared/prompts.parquet, split unlabeled), or set sample.engine to local"
         )
     read = Pools.of_rows((name, prompt, fitting[name]) for name, prompt in wanted)
+    limit = Limit.of(policy.encoder.template.max_response_tokens, lengths)
+    counts["max_response_tokens"] = limit.value
+    counts["response_tokens_for_95_percent"] = limit.for_most
     return read.cut(n_candidates), dict(counts)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from westofn.artifacts.pools import FloatArray, IndexArray, Pools
 from westofn.core.filtering import FilterResult, filter_pairs, normalise_logprob
 from westofn.errors import DataError
+from westofn.execution.account import CUT, LIMIT, TOO_LONG
 from westofn.params.filter import FilterParams
 
 SIDES = ("chosen", "rejected")
@@ -45,15 +46,11 @@ class Filtered:
     @property
     def summary(self) -> dict[str, object]:
         """Counts by reason, and the thresholds."""
-        counts = self._joined["dropped_by"].drop_nulls().value_counts()
-        dropped = dict(zip(counts["dropped_by"], counts["count"], strict=True))
-        kept = int(self._joined["dropped_by"].is_null().sum())
-        if kept + sum(dropped.values()) != self._joined.height:
-            raise AssertionError("filter: rows in are not rows out and dropped")
+        reasons = self._joined["dropped_by"]
         summary: dict[str, object] = {
             "pairs_selected": self._joined.height,
-            "pairs_kept": kept,
-            "dropped": dropped,
+            "pairs_kept": int(reasons.is_null().sum()),
+            "dropped": dict(reasons.drop_nulls().value_counts().iter_rows()),
         }
         if self._result and self._result.confidence_threshold is not None:
             summary["confidence_threshold"] = self._result.confidence_threshold
@@ -65,10 +62,11 @@ class Filtered:
 def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Filtered:
     """Decide on every pair.
 
-    Pairs with an empty response or two equal ones go first; the quantiles are of the others.
+    Pairs that can train no student go first: with an empty response, two equal ones, one that the
+    limit of tokens cut, or one that is longer than the limit. The quantiles are of the others.
 
     Args:
-        pairs: With columns prompt_id, chosen_index, rejected_index, p_chosen.
+        pairs: With columns prompt_id, chosen_index, rejected_index, p_chosen, fault.
         pools: The candidates that the pairs point to, with log-likelihoods.
         params: The quantiles.
 
@@ -86,7 +84,13 @@ def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Fi
         pl.Series("chosen", chosen, dtype=pl.String),
         pl.Series("rejected", rejected, dtype=pl.String),
     )
-    reasons = pl.Series(list(map(unusable, chosen, rejected)), dtype=pl.String)
+    reasons = pl.Series(
+        [
+            unusable(first, second) or fault
+            for first, second, fault in zip(chosen, rejected, pairs["fault"], strict=True)
+        ],
+        dtype=pl.String,
+    )
     usable, result = reasons.is_null().to_numpy(), None
     if usable.any():
         chosen_loglik, rejected_loglik = (
@@ -102,9 +106,8 @@ def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Fi
         reasons = reasons.scatter(np.flatnonzero(usable), list(result.dropped_by))
     if not reasons.is_null().any():
         counts = dict(reasons.value_counts().iter_rows())
-        raise DataError(
-            f"filter: all {pairs.height} pairs are dropped ({counts}); lower a quantile"
-        )
+        mend = f"raise {LIMIT}" if counts.keys() & {CUT, TOO_LONG} else "lower a quantile"
+        raise DataError(f"filter: all {pairs.height} pairs are dropped ({counts}); {mend}")
     return Filtered(joined, reasons, result)
 
 

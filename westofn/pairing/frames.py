@@ -9,16 +9,21 @@ from westofn.artifacts.pools import Pools
 from westofn.core.selection import BestWorst
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.select import Selection
+from westofn.pairing.usable import Faults
 
 
 def pairs_frame(pools: Pools, selection: Selection) -> pl.DataFrame:
     """Table pairs."""
-    frame = pair_indices(pools, selection.pairs)
-    if selection.pool_std is None:
-        return frame.with_columns(pool_std=pl.lit(None, dtype=pl.Float32))
-    return frame.with_columns(
-        pl.Series("pool_std", selection.pool_std.tolist(), dtype=pl.Float32),
-    )
+    stds = None if selection.pool_std is None else selection.pool_std.tolist()
+    spread = pl.Series("pool_std", stds or [None] * len(pools.prompts), dtype=pl.Float32)
+    frame = pair_indices(pools, selection.pairs).with_columns(spread)
+    return with_faults(frame, selection.pairs, selection.faults)
+
+
+def with_faults(frame: pl.DataFrame, pairs: BestWorst, faults: Faults) -> pl.DataFrame:
+    """Add column fault to one pair a prompt."""
+    values = faults.of_pairs(pairs.best.numpy(), pairs.worst.numpy())
+    return frame.with_columns(pl.Series("fault", values, dtype=pl.String))
 
 
 def nested_frame(pools: Pools, selection: Selection) -> pl.DataFrame:
@@ -59,6 +64,13 @@ def summarise(pools: Pools, selection: Selection, base: Ensemble) -> dict[str, o
         "comparator": base.comparator.name,
         "members": len(base.members),
         "forward_passes": selection.forward_passes,
+        "candidates": selection.faults.cut.size,
+        "candidates_cut": int(selection.faults.cut.sum()),
+        "candidates_too_long": int(selection.faults.too_long.sum()),
+        "prompts_trimmed": sum(base.encoder.trims(pools.prompts)),
+        "pools_without_two": int((selection.faults.usable.sum(1) < 2).sum()),
+        "max_response_tokens": selection.faults.limit.value,
+        "response_tokens_for_95_percent": selection.faults.limit.for_most,
         "distinct_responses": sum(len(set(pool)) for pool in pools.responses),
         "p_chosen_quantiles": {f"{q:g}": v for q, v in zip(quantiles, values, strict=True)},
     }

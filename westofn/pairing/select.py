@@ -15,15 +15,19 @@ from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
     BestWorst,
     Selector,
+    SubPools,
+    choose_in_groups,
     default_sizes,
     nested_best_worst,
     select_pairs,
+    usable_pools,
 )
 from westofn.core.tournament import tournament_best_worst
 from westofn.execution.progress import track
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.scoring import TextPools, pool_margins
 from westofn.pairing.selectors import selector_of
+from westofn.pairing.usable import Faults, find_faults
 
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22
@@ -35,6 +39,7 @@ class Selection:
 
     Attributes:
         pairs: One ordered pair a prompt.
+        faults: Candidates that may form no pair, unless their pool has fewer than two others.
         nested: The West-of-N pair among the first n candidates, by n; only n = N where the
             comparator was asked for a tournament.
         pool_std: (P,) standard deviation over the pool of each candidate's mean margin (their mean
@@ -44,6 +49,7 @@ class Selection:
     """
 
     pairs: BestWorst
+    faults: Faults
     nested: dict[int, BestWorst]
     pool_std: Tensor | None
     forward_passes: int
@@ -59,7 +65,9 @@ def select(
     pessimism: float = 0.0,
     anchor: Anchor | None = None,
 ) -> Selection:
-    """Choose a pair of every pool.
+    """Choose a pair of every pool, among the candidates that ended and fit the limit of tokens.
+
+    A pool with fewer than two such candidates keeps all of them; the filter then drops its pair.
 
     Args:
         base: The base preference model, or an ensemble of them, of any comparator.
@@ -77,10 +85,12 @@ def select(
         ParameterError: There is no such selector.
         ValueError: A tournament, which needs skew-symmetric margins, with pessimism.
     """
+    faults = find_faults(pools, base.encoder)
     if method == "tournament":
         if pessimism:
             raise ValueError(f"pessimism is {pessimism}, a tournament needs 0: use method exact")
-        return _tournament(base, pools, seed, anchor)
+        return _tournament(base, pools, faults, seed, anchor)
+    usable = torch.from_numpy(faults.usable)
     count = pools.n_candidates
     members = len(base.members) + (len(anchor.model.members) if anchor else 0)
     step = max(1, MARGINS_AT_ONCE // (members * count**2))
@@ -96,19 +106,24 @@ def select(
                 member_margins.mean(0), _members_margins(anchor.model, *block)
             )
         margins = lower_confidence_margins(member_margins, pessimism)
-        parts.append(choose_pairs(margins, prompt_ids, choose, seed))
-        nested.append(nested_best_worst(margins, default_sizes(count)))
+        parts.append(choose_pairs(margins, prompt_ids, choose, seed, usable[start:stop]))
+        nested.append(nested_best_worst(margins, default_sizes(count), usable[start:stop]))
         stds.append(mean_margin(margins).std(-1, correction=0))
     return Selection(
         pairs=_concat(parts),
+        faults=faults,
         nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
         pool_std=torch.cat(stds),
-        forward_passes=_passes(base, pools, count * (count - 1) // 2, anchor),
+        forward_passes=len(pools.prompts) * _passes(base, count, count * (count - 1) // 2, anchor),
     )
 
 
 def choose_pairs(
-    margins: Tensor, prompt_ids: Sequence[str], selector: str | Selector, seed: int
+    margins: Tensor,
+    prompt_ids: Sequence[str],
+    selector: str | Selector,
+    seed: int,
+    usable: Tensor,
 ) -> BestWorst:
     """Choose a pair of every pool by margins that are known already.
 
@@ -117,8 +132,14 @@ def choose_pairs(
         prompt_ids: P names; with the seed they key the random selectors.
         selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or a function.
         seed: The run's seed.
+        usable: bool (P, N), the candidates to choose from, see `usable_pools`.
     """
-    return select_pairs(margins, selector, _draws(seed, prompt_ids, 2))
+    draws = _draws(seed, prompt_ids, 2)
+
+    def choose(group: SubPools) -> BestWorst:
+        return select_pairs(group.margins(margins), selector, draws[group.rows])
+
+    return choose_in_groups(usable_pools(usable), choose)
 
 
 def _members_margins(
@@ -128,26 +149,45 @@ def _members_margins(
     return torch.stack([pool_margins(member, prompts, responses) for member in ensemble.members])
 
 
-def _passes(base: Ensemble, pools: Pools, comparisons: int, anchor: Anchor | None) -> int:
-    """Forward passes of all models, where so many pairs of each pool are compared."""
+def _passes(base: Ensemble, candidates: int, comparisons: int, anchor: Anchor | None) -> int:
+    """Forward passes of all models for a pool, of which so many pairs are compared."""
     models = [base, anchor.model] if anchor else [base]
-    each = [
-        len(model.members) * model.comparator.forward_passes(pools.n_candidates, comparisons)
+    return sum(
+        len(model.members) * model.comparator.forward_passes(candidates, comparisons)
         for model in models
-    ]
-    return sum(each) * len(pools.prompts)
+    )
 
 
-def _tournament(base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None) -> Selection:
-    count = pools.n_candidates
+def _tournament(
+    base: Ensemble, pools: Pools, faults: Faults, seed: int, anchor: Anchor | None
+) -> Selection:
+    count, passes = pools.n_candidates, 0
     brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
     compare = _compare_members(base, pools)
     if anchor:
         compare = _beside(anchor, compare, _compare_members(anchor.model, pools))
-    result = tournament_best_worst(compare, len(pools.prompts), count, brackets)
-    pairs = BestWorst(result.best, result.worst, result.p_best)
-    passes = _passes(base, pools, result.comparisons_per_prompt, anchor)
-    return Selection(pairs, {count: pairs}, None, passes)
+
+    def choose(group: SubPools) -> BestWorst:
+        nonlocal passes
+        prompts, size = group.places.shape
+        result = tournament_best_worst(
+            _within(compare, group), prompts, size, brackets[group.rows, :size]
+        )
+        passes += prompts * _passes(base, size, result.comparisons_per_prompt, anchor)
+        return BestWorst(result.best, result.worst, result.p_best)
+
+    pairs = choose_in_groups(usable_pools(torch.from_numpy(faults.usable)), choose)
+    return Selection(pairs, faults, {count: pairs}, None, passes)
+
+
+def _within(compare: Compare, group: SubPools) -> Compare:
+    """A comparison of candidates by their places in a group."""
+
+    def compare_places(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        places = group.places
+        return compare(group.rows[prompt], places[prompt, a], places[prompt, b])
+
+    return compare_places
 
 
 def _beside(anchor: Anchor, own: Compare, of_anchor: Compare) -> Compare:

@@ -28,6 +28,7 @@ class RlhfParams(AdamParams):
     learning_rate: Positive
     warmup_fraction: Fraction
     kl_weight: NonNegative
+    missing_end_penalty: NonNegative
     temperature: Positive
     epochs: Count
     minibatches: Count

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from westofn.execution.account import warnings_of
 from westofn.report.differences import difference_key
+from westofn.report.metrics import ROWS
 from westofn.report.numbers import MISSING, decimal, percent
 from westofn.report.plots import arm_name
+from westofn.report.rows import account_of_record, place_of_stage, shares_dropped
 
 Column = tuple[str, str, Callable[[float], str]]
 """Key of metrics.json, head, and how to write a value."""
@@ -31,7 +35,7 @@ ROUND: tuple[Column, ...] = (
 )
 REFERENCE = "hf50"
 LAST = ("hf100", "base")
-Arms = Mapping[str, Mapping[str, float]]
+Arms = Mapping[str, Mapping[str, Any]]
 
 
 def print_summary(metrics: Arms, report_path: Path, console: Console | None = None) -> None:
@@ -43,7 +47,7 @@ def print_summary(metrics: Arms, report_path: Path, console: Console | None = No
         console: Where to print; the terminal by default.
     """
     console = console or Console()
-    ordered = _ordered(metrics)
+    ordered = _ordered({name: arm for name, arm in metrics.items() if name != ROWS})
     for table in (levels(ordered), gains(ordered), rounds(ordered)):
         if table is not None:
             console.print(table)
@@ -52,7 +56,35 @@ def print_summary(metrics: Arms, report_path: Path, console: Console | None = No
         "brackets 95 % intervals over test prompts, differences paired by prompt; one training "
         "seed, so what another training would change is not in them."
     )
+    print_rows(metrics.get(ROWS, {}), console)
     console.print(Text(f"Report: {report_path}"), soft_wrap=True)
+
+
+def print_rows(rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Print the shares of used and dropped rows of the stages that drop some, and the warnings.
+
+    Args:
+        rows: The accounts in metrics.json by stage; without any nothing is printed.
+        console: Where to print.
+    """
+    stages = sorted(rows, key=place_of_stage)
+    accounts = [account_of_record(stage, rows[stage]) for stage in stages]
+    dropping = [account for account in accounts if account.used < account.rows_in]
+    if dropping:
+        table = _plain_table("Rows that were dropped, in percent")
+        table.add_column("stage", no_wrap=True)
+        for head in ("rows", "used"):
+            table.add_column(head, justify="right")
+        table.add_column("dropped")
+        for account in dropping:
+            used = percent(account.share(account.used))
+            rows_in = f"{account.rows_in} {account.what}"
+            table.add_row(account.stage, rows_in, used, shares_dropped(account))
+        console.print(table)
+    elif accounts:
+        console.print("Every stage used all of its rows.")
+    for warning in warnings_of(accounts):
+        console.print(Text(f"WARNING: {warning}", style="bold yellow"))
 
 
 def levels(metrics: Arms) -> Table:
@@ -90,19 +122,23 @@ def _table(
 ) -> Table:
     measured = {key for arm in metrics.values() for key in arm}
     columns = [column for column in columns if column[0] in measured]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),  # so that four measures with their intervals fit 80 columns
-        pad_edge=False,
-        title=title or None,
-        title_justify="left",
-    )
+    table = _plain_table(title)
     table.add_column("arm", no_wrap=True)
     for _, head, _ in columns:
         table.add_column(head, justify="right")
     for name, arm in metrics.items():
         table.add_row(Text(arm_name(name)), *(Text(cell(arm, column)) for column in columns))
     return table
+
+
+def _plain_table(title: str) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),  # so that four measures with their intervals fit 80 columns
+        pad_edge=False,
+        title=title or None,
+        title_justify="left",
+    )
 
 
 def _level(arm: Mapping[str, float], column: Column) -> str:

@@ -22,6 +22,7 @@ from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
+from westofn.execution.account import Account
 from westofn.report.differences import differences
 
 Record = Mapping[str, Any]
@@ -78,11 +79,13 @@ class ReportInputs:
             iterations.
         iterations: By name (`k1`, ...), in the order of the loop.
         prompts: Table PROMPTS.
-        counts: Rows of the prepared data by kind (`prepared/counts.json`).
+        counts: Rows of the prepared data by kind, and the names of unread columns
+            (`prepared/counts.json`).
         base_model: Facts to show about the base model, by name (family, comparator, ...).
         students: The same of every iteration's student.
         seed: The seed of the run: there is one, and the page says so.
         forecast: `forecast/forecast.json`: κ, gains to expect, advice.
+        accounts: Rows that the stages used and dropped, see `read_accounts`.
         training: Points of the curve of every model's training by the model's name in the report;
             a model without a curve is absent.
     """
@@ -90,11 +93,12 @@ class ReportInputs:
     arms: Mapping[str, Arm]
     iterations: Mapping[str, Iteration]
     prompts: pl.DataFrame
-    counts: Mapping[str, int]
+    counts: Mapping[str, int | Sequence[str]]
     base_model: Mapping[str, str]
     students: Mapping[str, Mapping[str, str]]
     seed: int
     forecast: Record
+    accounts: Sequence[Account] = ()
     training: Mapping[str, Sequence[Record]] = field(default_factory=dict)
 
     @property
@@ -117,6 +121,7 @@ def read_inputs(
     *,
     base_model: Mapping[str, str],
     students: Mapping[str, Mapping[str, str]],
+    accounts: Sequence[Account],
     seed: int,
 ) -> ReportInputs:
     """Read the report's inputs from the pipeline's data folder.
@@ -126,6 +131,7 @@ def read_inputs(
         iterations: Names of the loop's rounds, in order; other rounds on disk are not read.
         base_model: Facts to show about the base model.
         students: Facts about the student of every iteration.
+        accounts: Rows that the stages used and dropped.
         seed: The seed of the run.
 
     Raises:
@@ -140,6 +146,7 @@ def read_inputs(
         base_model=dict(base_model),
         students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
+        accounts=accounts,
         forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
         training=_read_training(data, iterations),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from westofn.report.differences import difference_key
 from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
+from westofn.report.rows import account_record
 
 DIGITS = 4
 HEADLINE = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
@@ -11,15 +14,19 @@ HEADLINE = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_r
 INTERVALS = tuple(f"{key}{end}" for key in HEADLINE for end in ("", "_low", "_high")) + tuple(
     f"{difference_key(key)}{end}" for key in HEADLINE for end in ("", "_low", "_high")
 )
-BASE_KEYS = INTERVALS
-ARM_KEYS = (*INTERVALS, "high_confidence_accuracy", "ece")
+TOO_LONG = ("test_pairs_too_long", "accuracy_within_limit")
+BASE_KEYS = (*INTERVALS, *TOO_LONG)
+ARM_KEYS = (*BASE_KEYS, "high_confidence_accuracy", "ece")
 ITERATION_KEYS = ("label_accuracy", "label_bound", "label_accuracy_random")
 HEALTH = "pool_health"
 """Key of `pairs/summary.json` in rounds after the first."""
 FILTER_KEYS = ("pairs_selected", "pairs_kept")
 RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
 
-Metrics = dict[str, dict[str, float]]
+ROWS = "rows"
+"""Key of the stages' accounts in metrics.json, beside the arms."""
+
+Metrics = dict[str, dict[str, Any]]
 
 
 def collect_metrics(inputs: ReportInputs) -> Metrics:
@@ -27,11 +34,14 @@ def collect_metrics(inputs: ReportInputs) -> Metrics:
 
     Returns:
         `{"hf50": {"accuracy": ...}, "k1": {..., "rl_gold": ...}, ..., "base": {...}}`, in the
-        order in which the report shows the arms.
+        order in which the report shows the arms; and `"rows": {"sft": {"in": ...}, ...}`, the
+        account of every stage.
     """
-    metrics = {name: _arm_metrics(inputs, name) for name in inputs.order}
+    metrics: Metrics = {name: _arm_metrics(inputs, name) for name in inputs.order}
     for name in list(inputs.iterations)[:1]:  # whose candidates the forecast has seen
         metrics[name] |= _forecast(inputs.forecast)
+    if inputs.accounts:
+        metrics[ROWS] = {account.stage: account_record(account) for account in inputs.accounts}
     return metrics
 
 

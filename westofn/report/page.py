@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from westofn.execution.account import warnings_of
 from westofn.report import findings, tables
 from westofn.report.browser import embed_pairs
 from westofn.report.figures import Figure
@@ -47,8 +48,10 @@ def render_page(
         policies=tables.policies(inputs),
         sections=[Section(figure, sentences[figure.key]) for figure in figures],
         accounting=tables.accounting(inputs),
+        rows_by_stage=tables.rows_by_stage(inputs),
+        warnings=warnings_of(inputs.accounts),
         logprob_notes=logprob_notes(inputs),
-        counts={tables.words(name): tables.whole(count) for name, count in inputs.counts.items()},
+        counts={tables.words(name): tables.listed(count) for name, count in inputs.counts.items()},
         base_facts=base_facts(inputs),
         iterations=list(inputs.iterations),
         reasons=sorted(_reasons(inputs)),

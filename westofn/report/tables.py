@@ -20,6 +20,7 @@ from westofn.report.numbers import (
     percent,
     signed,
 )
+from westofn.report.rows import shares_dropped
 
 WEST_OF_N = "west"
 ROW_NAMES = {
@@ -139,6 +140,25 @@ def accounting(inputs: ReportInputs) -> DataTable:
     return DataTable("Synthetic pairs by iteration", heads, rows)
 
 
+def rows_by_stage(inputs: ReportInputs) -> DataTable:
+    """Rows that every stage read, used and dropped."""
+    heads = ("rows", "", "used", "used, %", "dropped, %")
+    rows = [
+        Row(
+            account.stage,
+            [
+                Cell(whole(account.rows_in)),
+                Cell(account.what),
+                Cell(whole(account.used)),
+                Cell(percent(account.share(account.used))),
+                Cell(words(shares_dropped(account)) or MISSING, "; ".join(account.notes)),
+            ],
+        )
+        for account in inputs.accounts
+    ]
+    return DataTable("Rows by stage", heads, rows)
+
+
 def row_name(inputs: ReportInputs, name: str) -> str:
     """The full name of an arm: an iteration is called West-of-N only if its pairs are."""
     if name not in inputs.iterations:
@@ -168,6 +188,15 @@ def whole(count: int) -> str:
     '12,345'
     """
     return f"{count:,}"
+
+
+def listed(count: int | Sequence[str]) -> str:
+    """A count, or names with commas between.
+
+    >>> listed(12345), listed(["id", "source"])
+    ('12,345', 'id, source')
+    """
+    return whole(count) if isinstance(count, int) else ", ".join(count)
 
 
 def _has_pool(metrics: Record) -> bool:

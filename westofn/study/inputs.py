@@ -12,7 +12,7 @@ from torch import Tensor
 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pools import Pools
-from westofn.core.selection import BestWorst, exact_best_worst
+from westofn.core.selection import BestWorst
 from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, RewardJudge, load_judge
 from westofn.models.card import read_card
@@ -22,6 +22,7 @@ from westofn.models.policy import Policy, load_policy
 from westofn.models.reward import Scorer
 from westofn.models.scoring import pool_margins
 from westofn.pairing.select import choose_pairs
+from westofn.pairing.usable import Faults, find_faults
 from westofn.params.whole import Params
 from westofn.study.pool_plan import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
@@ -85,7 +86,18 @@ class StudyInputs:
 
     def chosen_by(self, selector: str) -> BestWorst:
         """(P,) candidates of `unlabeled` that `won_select` chooses with this selector."""
-        return choose_pairs(self.base_margins, self.unlabeled.prompt_ids, selector, self.seed)
+        return choose_pairs(
+            self.base_margins,
+            self.unlabeled.prompt_ids,
+            selector,
+            self.seed,
+            torch.from_numpy(self.faults.usable),
+        )
+
+    @cached_property
+    def faults(self) -> Faults:
+        """The candidates of `unlabeled` that may form no pair."""
+        return find_faults(self.unlabeled, self.base.encoder)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -188,7 +200,9 @@ class StudyInputs:
 
 def west_of_n(base: Ensemble, pools: Pools) -> Pairs:
     """The pair of every pool of which the base model is surest."""
-    return from_selection(pools, exact_best_worst(mean_margins(base, pools)))
+    usable = torch.from_numpy(find_faults(pools, base.encoder).usable)
+    margins = mean_margins(base, pools)
+    return from_selection(pools, choose_pairs(margins, pools.prompt_ids, "west", 0, usable))
 
 
 def mean_margins(base: Ensemble, pools: Pools) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 from westofn.artifacts.json_file import read_json, write_rows
 from westofn.errors import DataError
 from westofn.evaluation.records import Record
+from westofn.report.metrics import ROWS
 from westofn.study.catalogue import METRICS
 from westofn.study.parts import INPUTS, Part
 
@@ -111,7 +112,9 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[Part] = PARTS
         tables["policy_pools"] += [_rounded(row) for row in wrote["tables"].get("policy_pools", [])]
     main = json.loads(read("metrics.json")) if iterations else {}
     return {
-        "main": {arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items()},
+        "main": {
+            arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items() if arm != ROWS
+        },
         "arms": arms,
         "tables": tables,
     }

@@ -56,7 +56,9 @@ class Pairs:
 
 
 def from_selection(pools: Pools, chosen: BestWorst) -> Pairs:
-    """Hard labels of selected candidates; indices (P,) or (P, K), empty and equal pairs dropped.
+    """Hard labels of selected candidates; indices (P,) or (P, K).
+
+    Pairs with an empty response, two equal ones, or one that the limit of tokens cut are dropped.
 
     Args:
         pools: P prompts.
@@ -70,6 +72,7 @@ def from_selection(pools: Pools, chosen: BestWorst) -> Pairs:
             zip(best.tolist(), worst.tolist(), p_best.tolist(), strict=True)
         )
         for a, b, p in zip(firsts, seconds, probabilities, strict=True)
+        if pools.unfinished is None or not pools.unfinished[row, [a, b]].any()
     ]
     return _pairs(pools, [row for row in rows if unusable(row[1], row[2]) is None])
 

@@ -102,6 +102,10 @@ class ChatTemplate:
         rows = [self._turns(to_messages(text)) for text in texts]
         return [self._fitted(*pair, limit) for pair in zip(rows, self._read(rows), strict=True)]
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each prompt before it is trimmed."""
+        return [len(read.ids) for read in self._read([self._turns(to_messages(t)) for t in texts])]
+
     def _fitted(self, messages: list[Message], read: _Read, at_most: int) -> list[int]:
         """Trim the dialogue from the left until it fits; return its ids."""
         while len(read.ids) > at_most:

@@ -211,10 +211,22 @@ class Encoder:
         """Return the ids of each response with the end token; not trimmed, see `fits`."""
         return [[*ids, self.eos_id] for ids in self._ids(texts)]
 
+    def response_lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each response without the end token."""
+        return list(map(len, self._ids(texts)))
+
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Return whether each response has at most `max_response_tokens` tokens without the end."""
         limit = self.template.max_response_tokens
-        return [len(ids) <= limit for ids in self._ids(texts)]
+        return [length <= limit for length in self.response_lengths(texts)]
+
+    def trims(self, texts: Sequence[str]) -> list[bool]:
+        """Return whether each prompt loses its beginning, as it exceeds `max_prompt_tokens`."""
+        limit = self.template.max_prompt_tokens
+        if self.chat:
+            return [length > limit for length in self.chat.lengths(texts)]
+        around = len(self.layout.before_prompt) + len(self.layout.after_prompt)
+        return [len(ids) + around > limit for ids in self._ids(texts)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Convert generated ids to texts without special tokens."""

@@ -16,9 +16,11 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
+from westofn.execution.account import tell
 from westofn.execution.processes import is_first
 from westofn.execution.scratch import model_folders, scratch
-from westofn.models.card import member_folder, write_ensemble
+from westofn.execution.stage_accounts import reward_model_account
+from westofn.models.card import member_folder, member_folders, read_card, write_ensemble
 from westofn.models.folder import put
 from westofn.models.saved_reward import save_reward_model
 from westofn.plugins import plugin_file
@@ -136,6 +138,9 @@ def train_arm(
             train(name, recipe.seed, folder, out)
         else:
             _train_members(name, members, recipe.seed, train, folder, out)
+    if is_first():
+        first = read_card(member_folders(out)[0], "reward_model")  # members have the same pairs
+        tell(reward_model_account(name, first.training))
 
 
 def _settings(

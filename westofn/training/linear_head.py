@@ -38,6 +38,7 @@ from westofn.params.reward import RewardModelParams
 from westofn.runtime import Runtime, set_up_torch
 from westofn.training.losses import loss_of, loss_settings, targets_of
 from westofn.training.preference import (
+    FittingPairs,
     Preferences,
     Recipe,
     TrainedReward,
@@ -155,7 +156,7 @@ def train_linear_head(
     scorer, calibration = calibrated(model, origin.encoder, margins, human.rows)
     facts: Facts = {
         "learner": "linear_head",
-        **counts([part.rows for part in sets], [part.dropped for part in sets]),
+        **counts([part.fitting for part in sets], validation.fitting, origin.encoder),
         "covariance_power": fitted.power,
         "covariance_candidates": samples,
         "penalty": float(f"{fitted.penalty:.4g}"),
@@ -180,17 +181,22 @@ def _curve(fitted: LinearReward) -> list[Point]:
 
 @dataclass(frozen=True)
 class _Featured:
-    """Pairs that fit, how many do not, and features (pairs, 2, width) of those that do."""
+    """Pairs, and features (pairs, 2, width) of those that fit."""
 
-    rows: Preferences
-    dropped: int
+    fitting: FittingPairs
     features: Tensor
+
+    @property
+    def rows(self) -> Preferences:
+        """The pairs that fit."""
+        return self.fitting.rows
 
 
 def _read(name: str, reader: FeatureReader, pairs: Preferences, what: str) -> _Featured:
-    rows, dropped = fitting_pairs(name, reader.scorer.encoder, pairs, what)
+    fitting = fitting_pairs(name, reader.scorer.encoder, pairs, what)
+    rows = fitting.rows
     both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
-    return _Featured(rows, dropped, _finite(name, reader.pools(rows.prompts, both), what))
+    return _Featured(fitting, _finite(name, reader.pools(rows.prompts, both), what))
 
 
 def _labelled(

@@ -22,6 +22,7 @@ from westofn.core.losses import Loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
+from westofn.execution.account import LIMIT, Limit
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.adapters import (
@@ -189,10 +190,9 @@ class _Prepared:
         start: The model before training; runs train copies of it.
         encoder: How the model reads text.
         precision: What the model is saved in.
-        sets: The human pairs that fit, and the synthetic ones where there are any.
-        dropped: Pairs of each set that do not fit.
+        sets: The human pairs, and the synthetic ones where there are any.
         shares: Pairs of each set in a batch.
-        validation: Validation pairs that fit.
+        held_out: The validation pairs.
         reader: The encoder, which remembers the validation texts.
     """
 
@@ -202,21 +202,25 @@ class _Prepared:
     start: RewardModel
     encoder: Encoder
     precision: Precision
-    sets: list[Preferences]
-    dropped: list[int]
+    sets: list[FittingPairs]
     shares: tuple[int, ...]
-    validation: Preferences
+    held_out: FittingPairs
     reader: Encoder
 
     @property
     def human(self) -> Preferences:
         """The human training pairs that fit."""
-        return self.sets[0]
+        return self.sets[0].rows
+
+    @property
+    def validation(self) -> Preferences:
+        """The validation pairs that fit."""
+        return self.held_out.rows
 
     @cached_property
     def rows(self) -> list[_Row]:
         """The ids of all training pairs, set after set."""
-        return [row for pairs in self.sets for row in _encode(self.encoder, pairs, self.loss)]
+        return [row for part in self.sets for row in _encode(self.encoder, part.rows, self.loss)]
 
     @cached_property
     def learned(self) -> frozenset[str]:
@@ -234,15 +238,11 @@ def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
         adapted=bool(recipe.params.lora.rank),
     )
     start, encoder = _new_model(name, origin, recipe), origin.encoder
-    human, human_dropped = fitting_pairs(name, encoder, pairs.human, "human training pairs")
-    sets, dropped = [human], [human_dropped]
+    sets = [fitting_pairs(name, encoder, pairs.human, "human training pairs")]
     shares: tuple[int, ...] = (recipe.params.batch_size,)
     if pairs.synthetic is not None and pairs.synthetic_fraction:
-        synthetic, too_long = fitting_pairs(name, encoder, pairs.synthetic, "synthetic pairs")
-        sets.append(synthetic)
-        dropped.append(too_long)
+        sets.append(fitting_pairs(name, encoder, pairs.synthetic, "synthetic pairs"))
         shares = split_batch(recipe.params.batch_size, pairs.synthetic_fraction)
-    validation, _ = fitting_pairs(name, encoder, pairs.validation, "validation pairs")
     return _Prepared(
         name=name,
         recipe=recipe,
@@ -251,9 +251,8 @@ def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
         encoder=encoder,
         precision=origin.precision,
         sets=sets,
-        dropped=dropped,
         shares=shares,
-        validation=validation,
+        held_out=fitting_pairs(name, encoder, pairs.validation, "validation pairs"),
         reader=encoder.remembering(),
     )
 
@@ -333,7 +332,7 @@ def _job(prepared: _Prepared, module: _PreferenceLoss, index: int, scratch: Path
         rows=prepared.rows,
         collate=partial(_collate, pad_id=prepared.encoder.pad_id, comparator=comparator),
         plan=plan_batches(
-            tuple(map(len, prepared.sets)),
+            tuple(len(part.rows) for part in prepared.sets),
             prepared.shares,
             params.steps,
             derive_seed(recipe.seed, "reward", "rows", index),
@@ -372,24 +371,32 @@ def _facts(prepared: _Prepared, runs: Sequence[_Run]) -> Facts:
     """What the card says of the pairs and the runs."""
     params = prepared.recipe.params
     return {
-        **counts(prepared.sets, prepared.dropped),
+        **counts(prepared.sets, prepared.held_out, prepared.encoder),
         "steps": params.steps,
         "best_step": round(sum(finished.best_step for finished in runs) / params.runs, 1),
     }
 
 
-def counts(sets: Sequence[Preferences], dropped: Sequence[int]) -> Facts:
-    """Numbers of pairs for a card.
+def counts(sets: Sequence[FittingPairs], validation: FittingPairs, encoder: Encoder) -> Facts:
+    """Numbers of pairs for a card, see `stage_accounts.reward_model_account`.
 
     Args:
-        sets: The human pairs that fit, and the synthetic ones where there are any.
-        dropped: How many of each did not fit.
+        sets: The human pairs, and the synthetic ones where there are any.
+        validation: The validation pairs.
+        encoder: The encoder of the model.
     """
+    limit = encoder.template.max_response_tokens
     return {
-        "human_pairs": len(sets[0]),
-        "human_dropped_too_long": dropped[0],
-        "synthetic_pairs": sum(map(len, sets[1:])),
-        "synthetic_dropped_too_long": sum(dropped[1:]),
+        "human_pairs": len(sets[0].rows),
+        "human_dropped_too_long": sets[0].dropped,
+        "synthetic_pairs": sum(len(part.rows) for part in sets[1:]),
+        "synthetic_dropped_too_long": sum(part.dropped for part in sets[1:]),
+        "validation_pairs": len(validation.rows),
+        "validation_dropped_too_long": validation.dropped,
+        "prompts_trimmed": sum(sum(encoder.trims(part.rows.prompts)) for part in sets),
+        "max_response_tokens": limit,
+        # Of human pairs: synthetic ones follow the limit.
+        "response_tokens_for_95_percent": Limit.of(limit, sets[0].lengths).for_most,
     }
 
 
@@ -476,23 +483,51 @@ class _Row:
     p_chosen: float
 
 
-def fitting_pairs(
-    name: str, encoder: Encoder, pairs: Preferences, what: str
-) -> tuple[Preferences, int]:
-    """Pairs whose responses both fit, and how many do not."""
+@dataclass(frozen=True)
+class FittingPairs:
+    """Pairs whose responses both fit, out of some pairs.
+
+    Attributes:
+        rows: The pairs that fit.
+        lengths: Tokens of the longer response of each pair, of all pairs.
+    """
+
+    rows: Preferences
+    lengths: list[int]
+
+    @property
+    def dropped(self) -> int:
+        """Number of pairs that do not fit."""
+        return len(self.lengths) - len(self.rows)
+
+
+def fitting_pairs(name: str, encoder: Encoder, pairs: Preferences, what: str) -> FittingPairs:
+    """Find the pairs whose responses both fit.
+
+    Args:
+        name: Name of the arm in error messages.
+        encoder: The encoder of the model.
+        pairs: Pairs, at least one.
+        what: Name of the pairs in error messages.
+
+    Raises:
+        TrainingError: There are no pairs, or none fits.
+    """
     if not len(pairs):
         raise TrainingError(
             f"{name}: there are no {what} in preferences.parquet, needs at least 1; rerun the "
             "stage that writes them"
         )
-    both = zip(encoder.fits(pairs.chosen), encoder.fits(pairs.rejected), strict=True)
-    rows = [index for index, (a, b) in enumerate(both) if a and b]
+    limit = encoder.template.max_response_tokens
+    sides = map(encoder.response_lengths, (pairs.chosen, pairs.rejected))
+    lengths = list(map(max, *sides))
+    rows = [index for index, length in enumerate(lengths) if length <= limit]
     if not rows:
-        limit = encoder.template.max_response_tokens
         raise TrainingError(
-            f"{name}: none of {len(pairs)} {what} fits sft.max_response_tokens {limit}; raise it"
+            f"{name}: none of {len(pairs)} {what} fits {LIMIT} {limit}; "
+            f"raise it: {Limit.of(limit, lengths).for_most} keeps 95 % of them"
         )
-    return pairs.take(rows), len(pairs) - len(rows)
+    return FittingPairs(pairs.take(rows), lengths)
 
 
 def _encode(encoder: Encoder, pairs: Preferences, loss: Loss) -> list[_Row]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
+from westofn.execution.account import LIMIT, Limit
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.networks.adapters import add_adapters, facts_of, frozen_names, merge_adapters
 from westofn.networks.families import build_scratch
@@ -100,13 +101,14 @@ def train_sft(
         TrainingError: No example fits `max_response_tokens`, or the loss is not finite.
     """
     policy = build_policy(params, [*train.prompts, *train.responses], seed)
-    rows, dropped = _encode(policy.encoder, train)
-    held_out, _ = _fitting(policy.encoder, validation)
-    if not rows:
+    fitting, held_out = (_fitting(policy.encoder, part) for part in (train, validation))
+    limit = Limit.of(params.max_response_tokens, policy.encoder.response_lengths(train.responses))
+    if not len(fitting):
         raise TrainingError(
             f"sft: none of {len(train)} responses fits max_response_tokens "
-            f"{params.max_response_tokens}; raise sft.max_response_tokens"
+            f"{params.max_response_tokens}; raise {LIMIT}: {limit.for_most} keeps 95 % of them"
         )
+    rows = _encode(policy.encoder, fitting)
     shown = Examples(held_out.prompts[:VALIDATION_ROWS], held_out.responses[:VALIDATION_ROWS])
 
     def evaluate() -> dict[str, float]:
@@ -143,7 +145,12 @@ def train_sft(
         last = evaluate()
     facts: dict[str, float | int | str] = {
         "train_examples": len(rows),
-        "dropped_too_long": dropped,
+        "dropped_too_long": len(train) - len(fitting),
+        "validation_pairs": len(held_out),
+        "validation_dropped_too_long": len(validation) - len(held_out),
+        "prompts_trimmed": sum(policy.encoder.trims(fitting.prompts)),
+        "max_response_tokens": limit.value,
+        "response_tokens_for_95_percent": limit.for_most,
         "steps": params.steps,
         "validation_loss_per_token": round(last["loss"], 4),
         **adapters,
@@ -183,17 +190,17 @@ class _Likelihood(nn.Module):
 Row = tuple[list[int], list[int]]
 
 
-def _fitting(encoder: Encoder, examples: Examples) -> tuple[Examples, int]:
+def _fitting(encoder: Encoder, examples: Examples) -> Examples:
+    """The examples whose responses fit."""
     fits = encoder.fits(examples.responses)
     pairs = zip(examples.prompts, examples.responses, strict=True)
     kept = [pair for pair, fit in zip(pairs, fits, strict=True) if fit]
-    return Examples([x for x, _ in kept], [y for _, y in kept]), len(examples) - len(kept)
+    return Examples([x for x, _ in kept], [y for _, y in kept])
 
 
-def _encode(encoder: Encoder, examples: Examples) -> tuple[list[Row], int]:
-    kept, dropped = _fitting(encoder, examples)
-    rows = zip(encoder.prompts(kept.prompts), encoder.responses(kept.responses), strict=True)
-    return list(rows), dropped
+def _encode(encoder: Encoder, examples: Examples) -> list[Row]:
+    prompts, responses = encoder.prompts(examples.prompts), encoder.responses(examples.responses)
+    return list(zip(prompts, responses, strict=True))
 
 
 def _collate(rows: list[Row], pad_id: int) -> dict[str, Tensor]:

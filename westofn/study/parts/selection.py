@@ -7,6 +7,7 @@ pools are nested: N = 8 is the first eight of the same 64.
 from __future__ import annotations
 
 import polars as pl
+import torch
 
 from westofn.core.selection import (
     default_sizes,
@@ -16,7 +17,7 @@ from westofn.core.selection import (
     uncertain_pair,
 )
 from westofn.pairing.filters import filter_frames
-from westofn.pairing.frames import pair_indices
+from westofn.pairing.frames import pair_indices, with_faults
 from westofn.params.filter import FilterParams
 from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
@@ -36,7 +37,9 @@ def run(lab: Lab) -> None:
     pools = inputs.unlabeled
     margins = inputs.base_margins
     pairs = inputs.west
-    for n, chosen in nested_best_worst(margins, default_sizes(pools.n_candidates)).items():
+    usable = torch.from_numpy(inputs.faults.usable)
+    sizes = default_sizes(pools.n_candidates)
+    for n, chosen in nested_best_worst(margins, sizes, usable).items():
         lab.student(f"n{n}", hf50, from_selection(pools, chosen), note={"n": n})
     for selector in SELECTORS:
         lab.student(selector, hf50, inputs.selected(selector))
@@ -44,10 +47,10 @@ def run(lab: Lab) -> None:
         lab.student(
             f"confidence{round(100 * p)}", hf50, from_selection(pools, uncertain_pair(margins, p))
         )
-    sizes = [k for k in PAIRS_A_PROMPT if 2 * k <= pools.n_candidates]
-    for k in sizes:
+    several = [k for k in PAIRS_A_PROMPT if 2 * k <= pools.n_candidates]
+    for k in several:
         lab.student(f"top_bottom{k}", hf50, from_selection(pools, top_bottom_pairs(margins, k)))
-    many = max(sizes, default=1)
+    many = max(several, default=1)
     draws = selector_draws(inputs.seed, pools.prompt_ids, 2 * many)
     random = from_selection(pools, random_pairs(margins, many, draws))
     lab.student(f"random{many}", hf50, random)
@@ -72,6 +75,7 @@ def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs
         likelihood_quantile=likelihood,
         likelihood_normalisation=inputs.params.filter.likelihood_normalisation,
     )
-    pairs = pair_indices(inputs.unlabeled, inputs.chosen_by("west"))
+    chosen = inputs.chosen_by("west")
+    pairs = with_faults(pair_indices(inputs.unlabeled, chosen), chosen, inputs.faults)
     decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
     return inputs.west.of(set(decisions.filter(pl.col("kept"))["prompt_id"]))

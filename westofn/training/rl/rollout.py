@@ -41,7 +41,7 @@ class Rollout:
         actions: (P, K, T), token ids and mask of the responses.
         logprob: (P, K, T), log π_T of the actions at sampling time, nats.
         ref_logprob: (P, K, T), log-probability under the frozen start policy, nats.
-        reward: (P, K), standardised rewards.
+        reward: (P, K), standardised rewards, less the penalty of responses without end token.
         cut: Number of responses that reached the token limit without an end token.
     """
 
@@ -68,6 +68,8 @@ class Crew:
         scorer: Reward model.
         accelerator: Accelerator of the processes.
         chunk: Number of prompts per forward pass.
+        missing_end_penalty: Subtracted from the standardised reward of a response that reached the
+            token limit without an end token.
     """
 
     policy: TemperedPolicy
@@ -75,13 +77,15 @@ class Crew:
     scorer: Scorer
     accelerator: Accelerator
     chunk: int
+    missing_end_penalty: float
 
 
 @torch.no_grad()
 def roll_out(crew: Crew, prompts: Prompts, *, per_prompt: int, seed: int) -> Rollout:
     """Sample responses, score them, and compute log-probabilities, divided among processes.
 
-    A response that reached the token limit is scored without change.
+    A response that reached the token limit is scored as if it had ended there, less the penalty
+    for the missing end token.
 
     Args:
         crew: Models and settings.
@@ -101,6 +105,7 @@ def roll_out(crew: Crew, prompts: Prompts, *, per_prompt: int, seed: int) -> Rol
         seed=seed,
     )
     rewards = standardised_rewards(crew.scorer, share.texts, decode(policy, samples))
+    rewards = rewards - crew.missing_end_penalty * ~samples.stopped
     limit = policy.encoder.template.max_response_tokens
 
     def gather(values: Tensor) -> Tensor:

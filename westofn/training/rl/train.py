@@ -56,9 +56,10 @@ class RlResult:
         policy: The policy after the last step; the start policy is left as it was.
         curve: One record an evaluation, step 0 and the last included: step, kl, entropy, length
             (see `probe`), and what `evaluate` returned.
-        history: One record a batch: step, reward (mean, standardised), kl (of a response, nats),
-            length, cut (responses that the limit cut), learning_rate, clip_fraction, approx_kl,
-            policy_loss, grad_norm; under ppo value_loss, value_grad_norm and explained_variance.
+        history: One record a batch: step, reward (mean, standardised, less the penalty), kl
+            (of a response, nats), length, cut (responses that the limit cut), learning_rate,
+            clip_fraction, approx_kl, policy_loss, grad_norm; under ppo value_loss, value_grad_norm
+            and explained_variance.
         training: The curve for the model's folder: of both, at most a hundred points of batches.
         facts: For the card and metrics.
     """
@@ -86,6 +87,7 @@ def train_rl(
 
     Maximises E[(r(x, y) − mean) / std − kl_weight · log(π_T(y|x) / π_T,start(y|x))], with the mean
     and standard deviation that are stored with the reward model, and T the temperature of sampling.
+    `missing_end_penalty` is subtracted from the first term of a response without an end token.
     With PPO the policy stays frozen for the first `value_warmup_steps` batches. On the CPU equal
     seeds give equal bits, and so does a run that goes on from a checkpoint.
 
@@ -187,7 +189,7 @@ class _Run:
             critic = ValueNetwork(scorer, params.lora)
             value = _learner("value", critic, critic.backbone, accelerator, params, runtime)
         return cls(
-            Crew(actor, reference, scorer, accelerator, chunk),
+            Crew(actor, reference, scorer, accelerator, chunk, params.missing_end_penalty),
             _learner("policy", actor, actor.model, accelerator, params, runtime),
             value,
             prompts,
@@ -307,6 +309,7 @@ class _Run:
             "algorithm": self.params.algorithm,
             "steps": self.params.steps,
             "prompts": len(self.prompts),
+            "prompts_trimmed": sum(self.trained.encoder.trims(self.prompts.texts)),
             "responses": responses,
             "cut_by_limit": int(cut),
             **facts_of(self.trained.model, self.params.lora),

@@ -1,0 +1,166 @@
+"""The account of a stage: how many rows it read, how many it used, and why the others went."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import typer
+
+from westofn.execution.processes import is_first
+
+WIDTH = 80
+TOO_LONG = "too_long"
+"""The reason of rows that exceed the limit of tokens."""
+CUT = "cut"
+"""The reason of responses that reach the limit of tokens before their end token."""
+LIMIT = "sft.max_response_tokens"
+"""The parameter of that limit."""
+MOST = 0.95
+"""The share of rows that the limit in a warning would keep."""
+LOUD = 0.1
+"""A larger share of rows that are too long is a warning."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of tokens.
+
+    Attributes:
+        value: The limit, tokens of a response without the end token.
+        for_most: The smallest limit that would keep 95 % of the rows.
+    """
+
+    value: int
+    for_most: int
+
+    @classmethod
+    def of(cls, value: int, lengths: Sequence[int]) -> Limit:
+        """Return the limit beside the lengths (rows,) of all rows, in tokens; no rows need 0.
+
+        >>> Limit.of(4, [9] + [3] * 18 + [7])
+        Limit(value=4, for_most=7)
+        """
+        place = math.ceil(round(MOST * len(lengths), 9)) - 1
+        return cls(value, sorted(lengths)[place] if lengths else 0)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Rows that a stage read, used and dropped.
+
+    Attributes:
+        stage: Name of the stage or the arm.
+        rows_in: Rows that it read.
+        used: Rows that it used.
+        dropped: Rows that it dropped, by reason.
+        what: Name of the rows.
+        notes: Further facts about the rows, such as `12 prompts trimmed`.
+        limit: The limit that `too_long` refers to; None where the stage has none.
+
+    Raises:
+        AssertionError: The rows used and dropped are not the rows read.
+    """
+
+    stage: str
+    rows_in: int
+    used: int
+    dropped: Mapping[str, int]
+    what: str = "pairs"
+    notes: Sequence[str] = field(default=())
+    limit: Limit | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows_in != self.used + sum(self.dropped.values()):
+            raise AssertionError(
+                f"{self.stage}: {self.rows_in} {self.what} in are not {self.used} used and "
+                f"{dict(self.dropped)} dropped"
+            )
+
+    def share(self, rows: int) -> float:
+        """Return a number of rows as a share of the rows read; 0 where none were read."""
+        return rows / self.rows_in if self.rows_in else 0.0
+
+    @property
+    def line(self) -> str:
+        """The line that a stage prints, wrapped at 80 columns."""
+        counts = [(count, name) for name, count in self.dropped.items() if count]
+        parts = [f"{self.rows_in} {self.what} in, {self.used} used"]
+        if counts:
+            reasons = sorted(counts, key=lambda item: (-item[0], item[1]))
+            parts.append("dropped " + ", ".join(f"{count} {name}" for count, name in reasons))
+        line = f"{self.stage}: {'; '.join([*parts, *self.notes])}"
+        return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+    def is_loud(self, reason: str) -> bool:
+        """Return whether more than a tenth of the rows were dropped for exceeding the limit.
+
+        Args:
+            reason: `too_long` or `cut`.
+        """
+        return self.limit is not None and self.share(self.dropped.get(reason, 0)) > LOUD
+
+
+def warnings_of(accounts: Sequence[Account]) -> list[str]:
+    """Return what to do about rows that exceed the limit of tokens, if they are more than a tenth.
+
+    >>> warnings_of([Account("filter", 10, 8, {"too_long": 2}, limit=Limit(32, 90))])
+    ['filter: 20 % of pairs are too long for sft.max_response_tokens 32; 90 keeps 95 %']
+    """
+    warnings = []
+    for reason, state in ((TOO_LONG, "are too long for"), (CUT, "are cut at")):
+        loud = [account for account in accounts if account.is_loud(reason)]
+        limits = [account.limit for account in loud if account.limit is not None]
+        if not limits:
+            continue
+        stages = ", ".join(
+            f"{each.stage}: {100 * each.share(each.dropped[reason]):.0f} % of {each.what}"
+            for each in loud
+        )
+        most = max(limit.for_most for limit in limits)
+        mend = f"{most} keeps {100 * MOST:.0f} %" if reason == TOO_LONG else "raise it"
+        warnings.append(f"{stages} {state} {LIMIT} {limits[0].value}; {mend}")
+    return warnings
+
+
+def account_line(
+    stage: str,
+    rows_in: int,
+    used: int,
+    dropped: Mapping[str, int],
+    what: str = "pairs",
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the line of an account, see `Account`.
+
+    >>> account_line("filter", 179, 46, {"too_long": 130, "cut": 3, "identical": 0})
+    'filter: 179 pairs in, 46 used; dropped 130 too_long, 3 cut'
+    >>> account_line("sft", 20, 20, {}, "examples", ["2 prompts trimmed"])
+    'sft: 20 examples in, 20 used; 2 prompts trimmed'
+    """
+    return Account(stage, rows_in, used, dropped, what, notes).line
+
+
+def tell(account: Account) -> None:
+    """Print an account to stdout and its warnings to stderr, once for all processes."""
+    if is_first():
+        typer.echo(account.line)
+        warn([account])
+
+
+def warn(accounts: Sequence[Account]) -> None:
+    """Print the warnings of accounts to stderr."""
+    for warning in warnings_of(accounts):
+        text = textwrap.fill(f"WARNING: {warning}", WIDTH, break_on_hyphens=False)
+        typer.secho(text, fg="yellow", bold=True, err=True)
+
+
+def trimmed_note(count: int) -> list[str]:
+    """Return the note about prompts that lose their beginning; no note about none.
+
+    >>> trimmed_note(3), trimmed_note(1), trimmed_note(0)
+    (['3 prompts trimmed'], ['1 prompt trimmed'], [])
+    """
+    return [f"{count} {'prompt' if count == 1 else 'prompts'} trimmed"] if count else []
