@@ -24,7 +24,7 @@ from westofn.errors import DataError
 from westofn.params.whole import Params
 from westofn.sources.data import labeled_half
 from westofn.sources.registry import load_preferences
-from westofn.sources.splits import hash_order, prompt_id
+from westofn.sources.splits import folded_id, hash_order, prompt_id
 from westofn.training.sft import Examples
 
 SPLITS = ("train", "validation", "test", "autorater")
@@ -174,7 +174,7 @@ def _subsets(texts: Mapping[str, Sequence[str]], size: int, seed: int) -> Pools:
     rows: list[tuple[str, str, list[str]]] = []
     for prompt, responses in texts.items():
         name = prompt_id(prompt)
-        chance = torch.Generator().manual_seed(derive_seed(seed, "human pools", name))
+        chance = torch.Generator().manual_seed(derive_seed(seed, "human pools", folded_id(prompt)))
         for _ in range(SUBSETS_A_STANCE if len(responses) >= size else 0):
             order = torch.randperm(len(responses), generator=chance)[:size].tolist()
             rows.append((name, prompt, [responses[index] for index in order]))

@@ -15,11 +15,11 @@ NAN = float("nan")
 
 VALID: dict[str, dict[str, list[object]]] = {
     "sft": {
-        "sft_id": ["s1", "s2"],
-        "prompt_id": ["p1", "p2"],
-        "prompt": ["a", "b"],
-        "response": ["x", "y"],
-        "split": ["train", "validation"],
+        "sft_id": ["s1", "s2", "s3"],
+        "prompt_id": ["p1", "p2", "p3"],
+        "prompt": ["a", "b", "c"],
+        "response": ["x", "y", "z"],
+        "split": ["train", "validation", "train"],
     },
     "preferences": {
         "pair_id": ["h1", "h2"],
@@ -96,10 +96,16 @@ VALID: dict[str, dict[str, list[object]]] = {
 
 # (table, column, its broken values, the rule that the message must cite, the row it must name)
 BROKEN: list[tuple[str, str, list[object], str, str]] = [
-    ("sft", "response", ["x", " "], "response is not blank", "sft_id='s2'"),
-    ("sft", "prompt", ["", "b"], "prompt is not blank", "sft_id='s1'"),
-    ("sft", "split", ["train", "test"], "split is one of train, validation", "sft_id='s2'"),
-    ("sft", "prompt_id", ["p1", "p1"], "all rows of a prompt_id lie in one split", "'s1'"),
+    ("sft", "response", ["x", " ", "z"], "response is not blank", "sft_id='s2'"),
+    ("sft", "prompt", ["", "b", "c"], "prompt is not blank", "sft_id='s1'"),
+    (
+        "sft",
+        "split",
+        ["train", "test", "train"],
+        "split is one of train, validation",
+        "sft_id='s2'",
+    ),
+    ("sft", "prompt_id", ["p1", "p1", "p3"], "all rows of a prompt_id lie in one split", "'s1'"),
     ("preferences", "chosen", ["y", "y"], "chosen ≠ rejected", "pair_id='h1'"),
     ("preferences", "chosen", ["", "y"], "chosen is not blank", "pair_id='h1'"),
     ("preferences", "rejected", ["y", ""], "rejected is not blank", "pair_id='h2'"),

@@ -11,7 +11,6 @@ from westofn.core.dialogue import (
     Message,
     canonical,
     is_dialogue,
-    opening,
     to_messages,
     to_text,
 )
@@ -63,4 +62,3 @@ def test_the_dialogues_of_hh_are_read_turn_by_turn() -> None:
         Message("assistant", "Hello!"),
         Message("user", "What is up?"),
     ]
-    assert opening(text) == "\n\nHuman: Hi."

@@ -4,26 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.execution.account import WIDTH, Account, Limit, account_line, tell, warnings_of
+from westofn.execution.account import WIDTH, Account, Limit, tell, warnings_of
 
 
 def test_reasons_stand_by_number_and_then_by_name() -> None:
-    line = account_line("filter", 10, 4, {"cut": 1, "identical": 1, "too_long": 4})
+    line = Account("filter", 10, 4, {"cut": 1, "identical": 1, "too_long": 4}).line
     assert line == "filter: 10 pairs in, 4 used; dropped 4 too_long, 1 cut, 1 identical"
 
 
 def test_a_reason_without_rows_is_not_named() -> None:
-    assert account_line("filter", 2, 2, {"cut": 0}) == "filter: 2 pairs in, 2 used"
+    assert Account("filter", 2, 2, {"cut": 0}).line == "filter: 2 pairs in, 2 used"
 
 
 def test_rows_that_vanish_are_a_fault() -> None:
     with pytest.raises(AssertionError, match="3 rows in are not 1 used"):
-        account_line("filter", 3, 1, {"cut": 1}, "rows")
+        Account("filter", 3, 1, {"cut": 1}, "rows")
 
 
 def test_a_long_account_stays_within_80_columns() -> None:
     reasons = {f"reason_number_{i}": 1 for i in range(12)}
-    lines = account_line("prepare", 12, 0, reasons, "rows").splitlines()
+    lines = Account("prepare", 12, 0, reasons, "rows").line.splitlines()
     assert len(lines) > 1
     assert all(len(line) <= WIDTH for line in lines)
     assert all(line.startswith("  ") for line in lines[1:])

@@ -111,6 +111,38 @@ def test_prompts_that_are_named_otherwise_are_known_by_their_texts(
     assert pools.prompt_ids == names
 
 
+def test_a_pool_in_another_spelling_is_used_where_there_is_no_equal_one(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    loud = {"prompt": PROMPTS[0].upper(), "responses": RESPONSES[::-1]}
+    pools, counts = read_pools(save([loud, *ROWS[1:]], tmp_path), FRAME, 3, small_policy)
+    assert pools.responses[pools.prompt_ids.index(prompt_id(PROMPTS[0]))] == RESPONSES[::-1]
+    assert counts["rows_other_prompts"] == 0
+    for rows in ([loud, *ROWS], [*ROWS, loud]):
+        pools, counts = read_pools(save(rows, tmp_path), FRAME, 3, small_policy)
+        assert pools.responses == [RESPONSES] * len(PROMPTS)
+        assert counts["rows_other_prompts"] == 1
+
+
+def test_two_pools_in_other_spellings_are_refused(small_policy: Policy, tmp_path: Path) -> None:
+    twice = [{**ROWS[0], "prompt": text} for text in (PROMPTS[0].upper(), PROMPTS[0].title())]
+    text = refusal([*twice, *ROWS[1:]], tmp_path, small_policy)
+    assert f"differs from prompt {prompt_id(PROMPTS[0])} only in case" in text
+    assert f"as does the pool at {tmp_path / 'pools.jsonl'}:1" in text
+
+
+def test_prompts_that_fold_alike_have_pools_of_their_own(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    texts = ["5²", "52"]
+    frame = FRAME[:2].with_columns(
+        prompt=pl.Series(texts), prompt_id=pl.Series([prompt_id(text) for text in texts])
+    )
+    rows = [{"prompt": text, "responses": [text, "good"]} for text in texts]
+    pools, _ = read_pools(save(rows, tmp_path), frame, 2, small_policy)
+    assert {row[0] for row in pools.responses} == set(texts)
+
+
 def test_a_prompt_without_a_pool_is_named(small_policy: Policy, tmp_path: Path) -> None:
     text = refusal(ROWS[1:], tmp_path, small_policy)
     assert f"1 of {len(PROMPTS)} prompts have no pool, first {prompt_id(PROMPTS[0])}" in text

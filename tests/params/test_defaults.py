@@ -16,6 +16,7 @@ from westofn.errors import ParameterError
 from westofn.params.base_rm import BaseRmParams
 from westofn.params.file import load_section, load_seed
 from westofn.params.loop import load_loop
+from westofn.params.prepare import PrepareParams
 from westofn.params.rlhf import RlhfParams
 from westofn.params.sft import SftParams
 from westofn.params.student_rm import StudentRmParams
@@ -127,6 +128,33 @@ def test_dvc_sets_an_own_value_by_a_plus_and_keeps_the_file(tmp_path: Path) -> N
     assert set(kept) <= set(path.read_text("utf-8").splitlines())
 
 
+@pytest.mark.parametrize(
+    ("value", "jaccard"), [("off", None), (False, None), (0.8, 0.8), (1, 1.0), (1.0, 1.0)]
+)
+def test_near_duplicates_are_a_similarity_or_off(
+    edited: Edit, value: object, jaccard: float | None
+) -> None:
+    path = edited(lambda raw: raw["prepare"]["files"].update(near_duplicates=value))
+    assert load_section(PrepareParams, path).files.jaccard == jaccard
+
+
+@pytest.mark.parametrize("value", ["on", True, 0, 1.5, -0.1, float("nan"), None, "0.8", [0.8]])
+def test_other_near_duplicates_are_refused_by_name(edited: Edit, value: object) -> None:
+    path = edited(lambda raw: raw["prepare"]["files"].update(near_duplicates=value))
+    with pytest.raises(ParameterError) as caught:
+        load_section(PrepareParams, path)
+    assert str(caught.value) == (
+        f"{path}: prepare.files.near_duplicates is {value!r}, needs off or a number above 0 and "
+        "at most 1"
+    )
+
+
+def test_the_earlier_name_of_near_duplicates_is_told_the_new_one(edited: Edit) -> None:
+    path = edited(lambda raw: raw["prepare"]["files"].update(near_duplicate=0.8))
+    with pytest.raises(ParameterError, match="did you mean near_duplicates"):
+        load_section(PrepareParams, path)
+
+
 def test_files_are_inspected_at_the_threshold_at_which_they_are_split() -> None:
     files = load_params(ROOT / "params.yaml").prepare.files
-    assert files.near_duplicate == NEAR_DUPLICATE_JACCARD
+    assert files.near_duplicates == NEAR_DUPLICATE_JACCARD

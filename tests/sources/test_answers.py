@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from westofn.errors import DataError
@@ -65,6 +67,27 @@ def test_an_answer_joins_both_halves_and_the_hidden_pair_of_its_prompt_does_not(
     assert not set(hidden["pair_id"]) & set(data.hf50()["pair_id"])
     assert data.sft.equals(world.sft)
     assert data.prompts.equals(world.prompts)
+
+
+def test_a_prompt_whose_text_folds_alike_is_told_from_another(
+    world: SourceData, tmp_path: Path
+) -> None:
+    first, second = unlabeled(world)[:2]
+    texts = pl.col("prompt").replace({first: "What is 5²?", second: "What is 52?"})
+    data = replace(
+        world,
+        preferences=world.preferences.with_columns(texts),
+        prompts=world.prompts.with_columns(texts),
+        sft=world.sft.with_columns(texts),
+    )
+    rows = [row("What is 52? "), row("what is 52?"), row("What is 5²?", "b")]
+    answered = add_answers(data, save(rows, tmp_path / "answers.jsonl"))
+    added = answered.hf50().filter(source=ANSWERS).sort("prompt")
+    assert added.select("prompt", "chosen").rows() == [
+        ("What is 52?", "one"),
+        ("What is 5²?", "two"),
+    ]
+    assert answered.counts["answers_dropped_unknown_prompt"] == 1
 
 
 def test_a_prompt_is_known_whatever_its_case_and_white_space(

@@ -137,12 +137,73 @@ class TestDemonstrations:
         assert ":1: " in str(caught.value)
         assert needed in str(caught.value)
 
-    def test_too_few_for_both_splits_are_refused(self, load: Load) -> None:
-        rows = [{"prompt": words(900), "response": text} for text in "xyz"]
+    def test_one_demonstration_is_refused(self, load: Load) -> None:
+        rows = [{"prompt": words(900), "response": "x"}] * 3
         with pytest.raises(DataError, match="demonstrations is in split") as caught:
             load(sft="file", sft_path=rows)
-        assert "3 rows of 1 prompts are left (dropped: {})" in str(caught.value)
-        assert "prepare.files.validation_fraction" in str(caught.value)
+        assert "1 rows of 1 prompts are left (dropped: {'duplicate': 2})" in str(caught.value)
+        assert "needs at least 2 different ones" in str(caught.value)
+
+    @pytest.mark.parametrize("draw", range(8))
+    @pytest.mark.parametrize("prompts", [2, 3, 5, 60])
+    def test_whole_prompts_are_held_out_however_few_there_are(
+        self, load: Load, prompts: int, draw: int
+    ) -> None:
+        rows = [
+            {"prompt": words(10_000 + 100 * draw + row), "response": f"said {take}"}
+            for row in range(prompts)
+            for take in range(20)
+        ]
+        data = load(sft="file", sft_path=rows)
+        splits = data.sft.group_by("prompt").agg(pl.col("split").n_unique())["split"]
+        assert data.sft.height == 20 * prompts == data.counts["sft_rows_out"]
+        assert splits.to_list() == [1] * prompts
+        assert set(data.sft["split"]) == {"train", "validation"}
+        assert data.counts["sft_validation_of_one_prompt"] == 0
+
+    def test_of_one_prompt_rows_are_held_out_and_counted(self, load: Load) -> None:
+        rows = [{"prompt": words(900), "response": f"said {take}"} for take in range(10)]
+        data = load(sft="file", sft_path=rows)
+        # The share of validation is 0.2.
+        assert data.sft.filter(split="validation").height == 2
+        assert data.sft.filter(split="train").height == 8
+        assert data.counts["sft_validation_of_one_prompt"] == 2
+
+    def test_of_near_copies_alone_prompts_are_held_out(self, load: Load) -> None:
+        near = [words(900), f"{words(900)} please", words(900).upper()]
+        rows = [{"prompt": text, "response": take} for text in near for take in "abc"]
+        sft = load(sft="file", sft_path=rows).sft
+        splits = dict(sft.select("prompt", "split").iter_rows())
+        assert splits[near[0]] == splits[near[2]] != splits[near[1]]
+
+    @pytest.mark.parametrize("response", ["chosen", "said"])
+    def test_those_of_the_unlabeled_half_are_held_out_by_prompt(
+        self, load: Load, response: str
+    ) -> None:
+        plain = load()
+        asked = plain.prompts.filter(split="unlabeled")["prompt"].to_list()
+        chosen = {row["prompt"]: row["chosen"] for row in PAIRS}
+        rows = [
+            {"prompt": text, "response": chosen[text] if response == "chosen" else "said"}
+            for text in asked
+        ]
+        data = load(sft="file", sft_path=rows)
+        assert set(data.sft["prompt"]) == set(asked)
+        assert data.sft.filter(split="validation").height == max(1, int(0.2 * len(asked)))
+        assert data.preferences.equals(plain.preferences)
+        assert data.prompts.equals(plain.prompts)
+
+    def test_those_of_validation_pairs_alone_are_refused(self, load: Load) -> None:
+        asked = sorted(prompts_in(load(), "validation"))
+        rows = [{"prompt": text, "response": "said"} for text in asked]
+        with pytest.raises(DataError, match="that do not all belong to validation pairs"):
+            load(sft="file", sft_path=rows)
+
+    def test_all_others_train_where_validation_pairs_have_some(self, load: Load) -> None:
+        asked = [*sorted(prompts_in(load(), "validation")), words(900)]
+        rows = [{"prompt": text, "response": "said"} for text in asked]
+        data = load(sft="file", sft_path=rows)
+        assert data.sft.filter(split="train")["prompt"].to_list() == [words(900)]
 
     def test_they_may_share_their_prompts_with_unlabeled_ones(self, load: Load) -> None:
         rows = [
@@ -168,6 +229,75 @@ class TestDemonstrations:
         for split in ("validation", "test", "autorater"):
             assert prompts_in(data, split)
             assert not prompts_in(data, split) & taught
+
+
+class TestGroups:
+    TEMPLATE = words(5000, 60)
+
+    def test_a_large_group_is_warned_of_with_what_its_prompts_share(self, load: Load) -> None:
+        copies = [{**row, "prompt": f"{self.TEMPLATE} {n}"} for n, row in enumerate(PAIRS[:4])]
+        data = load(path=[*copies, *PAIRS[:30]])
+        assert data.counts["largest_group"] == 4
+        assert data.counts["groups_of_two_or_more"] == 1
+        (warning,) = data.warnings
+        assert "one split takes 12% of the prompts at once; the largest group has 4" in warning
+        assert f"beginning with '{self.TEMPLATE[:40]}" in warning
+        assert "raise prepare.files.near_duplicates or set it to off" in warning
+        assert load(path=[*copies, *PAIRS]).warnings == ()
+
+    def test_off_keeps_near_copies_apart(self, load: Load) -> None:
+        near = [*PAIRS[:30], *({**row, "prompt": f"{row['prompt']} please"} for row in PAIRS[:30])]
+        files = {**DEFAULTS["files"], "near_duplicates": "off"}
+        data = load(path=near, files=files)
+        assert data.counts["prompt_groups"] == 60
+        assert data.counts["largest_group"] == 1
+        assert load(path=near).counts["prompt_groups"] == 30
+
+    def test_too_few_groups_are_refused_with_the_largest(self, load: Load) -> None:
+        rows = [{**row, "prompt": f"{self.TEMPLATE} {n}"} for n, row in enumerate(PAIRS[:4])]
+        with pytest.raises(DataError) as caught:
+            load(path=[*rows, *PAIRS[:2]])
+        assert "none of 3 prompt groups is in the" in str(caught.value)
+        assert "the largest group has 4 prompts (joined: 3 as near duplicates)" in str(caught.value)
+        assert "raise prepare.files.near_duplicates or set it to off" in str(caught.value)
+
+    def test_a_large_dialogue_is_warned_of_without_the_setting(self, load: Load) -> None:
+        turns = "\n\nHuman: Why?" + "\n\nAssistant: So.\n\nHuman: And?" * 4
+        marker = "\n\nAssistant:"
+        texts = [marker.join(turns.split(marker)[:end]) + marker for end in range(1, 6)]
+        (warning,) = load(
+            path=[*({**PAIRS[0], "prompt": text} for text in texts), *PAIRS[:30]]
+        ).warnings
+        assert "(joined: 4 as turns of one dialogue or with another system message)" in warning
+        assert warning.endswith("prepare.files.near_duplicates does not change it")
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_eight_questions_under_one_system_prompt_are_split(
+        self, tmp_path: Path, seed: int
+    ) -> None:
+        rows = [
+            {
+                "prompt": [
+                    {"role": "system", "content": self.TEMPLATE},
+                    {"role": "user", "content": words(row, 8)},
+                ],
+                "chosen": [{"role": "assistant", "content": "good"}],
+                "rejected": [{"role": "assistant", "content": "bad"}],
+            }
+            for row in range(8)
+        ]
+        params = prepare(path=save(rows, tmp_path / "pairs.jsonl"))
+        counts = load_preferences(params, seed).counts
+        assert counts["prompt_groups"] == 8
+        assert all(counts[f"pairs_{split}"] for split in ("train", "validation", "test"))
+
+    def test_prompts_that_fold_alike_stay_prompts_in_one_split(self, load: Load) -> None:
+        rows = [{**row, "prompt": f"{row['prompt']} 52"} for row in PAIRS[:30]]
+        rows += [{**row, "prompt": f"{row['prompt']} 5²"} for row in PAIRS[:30]]
+        data = load(path=rows)
+        assert data.preferences.height == 60
+        assert (data.counts["prompts"], data.counts["prompt_groups"]) == (60, 30)
+        assert data.counts["spellings_joined"] == 30
 
 
 class TestUnlabeled:

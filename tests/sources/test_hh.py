@@ -23,7 +23,7 @@ Row = Mapping[str, object]
 def params(**changes: object) -> FilesParams:
     values = {
         "validation_fraction": 0.1,
-        "near_duplicate": 0.8,
+        "near_duplicates": 0.8,
         "test_fraction": 0.2,
         "autorater_fraction": 0.1,
         "limit": 0,
@@ -167,15 +167,18 @@ class TestOrderAndCopies:
     def test_spellings_of_a_prompt_share_a_split(self, tmp_path: Path) -> None:
         rows = plain(60)
         loud = [
-            {**row, "prompt": f"\n\nHuman: {words(number, 12).upper()}\n\nAssistant:"}
+            {
+                **row,
+                "prompt": f"\n\nHuman: {words(number, 12).upper()}\n\nAssistant:",
+                "chosen": "another",
+            }
             for number, row in enumerate(rows)
         ]
-        data = load(rows + [{**row, "chosen": "another"} for row in loud], tmp_path)
+        data = load(rows + loud, tmp_path)
+        assert (data.counts["prompts"], data.counts["prompt_groups"]) == (120, 60)
         assert data.preferences.height == 120
-        splits = data.preferences.group_by(pl.col("prompt").str.to_lowercase()).agg(
-            pl.col("split").n_unique()
-        )
-        assert splits["split"].to_list() == [1] * 60
+        splits = data.preferences.group_by(pl.col("prompt").str.to_uppercase())
+        assert splits.agg(pl.col("split").n_unique())["split"].to_list() == [1] * 60
 
     def test_planted_near_duplicates_share_a_split(self, tmp_path: Path) -> None:
         rows = plain(60)

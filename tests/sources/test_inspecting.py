@@ -64,7 +64,7 @@ def test_counts_lengths_and_length_bias(tmp_path: Path) -> None:
     rows = [
         pair("a b"),
         {**pair("c d e"), "subset": "sums"},
-        pair("A B", "no", "yes it is"),
+        pair("a b ", "no", "yes it is"),
         pair("f", "x", "x"),
     ]
     inspection = inspect_files([save(rows, tmp_path / "x.jsonl")], Asked())
@@ -305,7 +305,7 @@ def test_bad_files_are_refused_as_prepare_refuses_them(tmp_path: Path) -> None:
         ([{"prompt": "a", "responses": [1, None]}], ":1: column responses is a int (1)"),
         ([{"prompt": "a", "responses": ["x", None]}], ":1: column responses is a null"),
         (
-            [{"prompt": "a", "responses": ["x"]}, {"prompt": "A ", "responses": ["y"]}],
+            [{"prompt": "a", "responses": ["x"]}, {"prompt": "a ", "responses": ["y"]}],
             "also has a pool at",
         ),
         ([{"prompt": "a", "responses": ["x"]}, {"prompt": "b"}], ":2: column responses is missing"),

@@ -41,10 +41,11 @@ def differ(left: str, right: str) -> Check:
     return Check(f"{left} ≠ {right}", pl.col(left) == pl.col(right), (left,))
 
 
-def one_split_a_prompt() -> Check:
-    """Require one split for all rows of a prompt."""
-    return Check(
-        "all rows of a prompt_id lie in one split",
-        pl.col("split").n_unique().over("prompt_id") > 1,
-        ("prompt_id", "split"),
-    )
+def one_split_a_prompt(*, unless_only: bool = False) -> Check:
+    """Require one split for all rows of a prompt; `unless_only`: of a table with other prompts."""
+    fault = pl.col("split").n_unique().over("prompt_id") > 1
+    rule = "all rows of a prompt_id lie in one split"
+    if unless_only:
+        fault &= pl.col("prompt_id").n_unique() > 1
+        rule += ", if there are others"
+    return Check(rule, fault, ("prompt_id", "split"))

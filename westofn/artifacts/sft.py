@@ -28,6 +28,6 @@ SFT = Table(
         not_blank("prompt"),
         not_blank("response"),
         one_of("split", ("train", "validation")),
-        one_split_a_prompt(),
+        one_split_a_prompt(unless_only=True),
     ),
 )

@@ -125,15 +125,6 @@ def _line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def opening(prompt: str) -> str:
-    r"""Return the canonical text before the first assistant turn; all turns of a dialogue share it.
-
-    >>> opening("Hi") == opening("\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:")
-    True
-    """
-    return canonical(prompt).split(ASSISTANT, 1)[0]
-
-
 def _with_backslash(match: re.Match[str]) -> str:
     return f"\n\n\\{match[1]}"
 

@@ -85,7 +85,11 @@ class Account:
 
     @property
     def line(self) -> str:
-        """The line that a stage prints, wrapped at 80 columns."""
+        """The line that a stage prints, wrapped at 80 columns.
+
+        >>> Account("filter", 179, 46, {"too_long": 130, "cut": 3, "identical": 0}).line
+        'filter: 179 pairs in, 46 used; dropped 130 too_long, 3 cut'
+        """
         counts = [(count, name) for name, count in self.dropped.items() if count]
         parts = [f"{self.rows_in} {self.what} in, {self.used} used"]
         if counts:
@@ -123,24 +127,6 @@ def warnings_of(accounts: Sequence[Account]) -> list[str]:
         mend = f"{most} keeps {100 * MOST:.0f} %" if reason == TOO_LONG else "raise it"
         warnings.append(f"{stages} {state} {LIMIT} {limits[0].value}; {mend}")
     return warnings
-
-
-def account_line(
-    stage: str,
-    rows_in: int,
-    used: int,
-    dropped: Mapping[str, int],
-    what: str = "pairs",
-    notes: Sequence[str] = (),
-) -> str:
-    """Return the line of an account, see `Account`.
-
-    >>> account_line("filter", 179, 46, {"too_long": 130, "cut": 3, "identical": 0})
-    'filter: 179 pairs in, 46 used; dropped 130 too_long, 3 cut'
-    >>> account_line("sft", 20, 20, {}, "examples", ["2 prompts trimmed"])
-    'sft: 20 examples in, 20 used; 2 prompts trimmed'
-    """
-    return Account(stage, rows_in, used, dropped, what, notes).line
 
 
 def tell(account: Account) -> None:

@@ -7,7 +7,7 @@ likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -23,7 +23,7 @@ from westofn.generation.sample_pools import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
 from westofn.sources.pool_files import NOT_USED, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
-from westofn.sources.splits import prompt_id
+from westofn.sources.splits import PromptNames, prompt_id
 
 
 def read_pools(
@@ -45,23 +45,20 @@ def read_pools(
     Raises:
         DataError: a file or row cannot be read, a prompt has no pool or two, or too few responses.
     """
+    wanted = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
     # By their texts too, since the embedded world's names are no hashes of them.
-    name_of = {
-        prompt_id(prompt): name
-        for name, prompt in prompts.select("prompt_id", "prompt").iter_rows()
-    }
+    name_of = {prompt_id(prompt): name for name, prompt in wanted}
     place_of: dict[str, str] = {}
     pools = pools_of(_rows(path, key), name_of, place_of)
-    wanted = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
-    names, counts = {name for name, _ in wanted}, Counter(dict.fromkeys(NOT_USED, 0))
+    counts = Counter(dict.fromkeys(NOT_USED, 0))
     fitting: dict[str, list[str]] = {}
     lengths: list[int] = []
-    for name, _, responses in pools.rows():
-        if name not in names:
+    for row, name, responses in _pools_by_name(pools, PromptNames(wanted), place_of):
+        if name is None:
             counts["rows_other_prompts"] += 1
             continue
         lengths += policy.encoder.response_lengths(responses)
-        fitting[name] = _fitting(place_of[name], name, responses, n_candidates, policy)
+        fitting[name] = _fitting(place_of[row], name, responses, n_candidates, policy)
         counts["responses_too_long"] += len(responses) - len(fitting[name])
         counts["responses_surplus"] += len(fitting[name]) - n_candidates
     if missing := [(name, prompt) for name, prompt in wanted if name not in fitting]:
@@ -100,6 +97,32 @@ def score_candidates(policy: Policy, pools: Pools, folder: Path, description: st
 def _rows(path: Path, key: str) -> Iterator[Row]:
     for file in files_of(path, key):
         yield from rows_of(file)
+
+
+def _pools_by_name(
+    pools: Pools, names: PromptNames, place_of: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield the name of each pool, the prompt that it is for (None: of no prompt) and responses.
+
+    A prompt without a pool of its own has the pool whose text differs only in case, white space or
+    Unicode form.
+
+    Raises:
+        DataError: there are several such pools.
+    """
+    used: dict[str, str] = {}
+    for row, text, responses in pools.rows():
+        name = row if row in names else names.find(text)
+        if name is None or (name != row and name in place_of):
+            yield row, None, responses
+            continue
+        if (earlier := used.setdefault(name, row)) != row:
+            raise DataError(
+                f"{place_of[row]}: the text differs from prompt {name} only in case, white space "
+                f"or Unicode form, as does the pool at {place_of[earlier]}; needs one: mend the "
+                f"prompt of one, or remove the other"
+            )
+        yield row, name, responses
 
 
 def _fitting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from westofn.errors import ParameterError
 from westofn.params.base import EXAMPLES, Count, Positive, Section, Share
@@ -45,20 +46,35 @@ class WorldParams(Section):
     annotator_temperature: Positive
 
 
+def _off_or_share(value: object) -> float | str:
+    """Check near_duplicates; YAML 1.1 reads `off` as false."""
+    if value is False or value == "off":
+        return "off"
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise PydanticCustomError("near_duplicates", "off or a number above 0 and at most 1")
+
+
 class FilesParams(Section):
     """How preferences from files are split; fractions are of prompt groups.
 
     Attributes:
-        near_duplicate: Token 5-gram Jaccard similarity from which two prompts are one group.
+        near_duplicates: Token 5-gram Jaccard similarity from which two prompts are one group; off:
+            only prompts of equal text or of one dialogue are.
     """
 
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     autorater_fraction: Annotated[float, Field(gt=0, lt=0.5)]
-    near_duplicate: Annotated[float, Field(gt=0, le=1)]
+    near_duplicates: Annotated[Literal["off"] | float, BeforeValidator(_off_or_share)]
     limit: Annotated[int, Field(ge=0)]
     subset: Annotated[str, Field(min_length=1)]
     max_test_prompts: Count
+
+    @property
+    def jaccard(self) -> float | None:
+        """The similarity of near duplicates; None: they are not joined."""
+        return None if self.near_duplicates == "off" else self.near_duplicates
 
     @property
     def subsets(self) -> tuple[str, ...]:

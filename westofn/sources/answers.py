@@ -29,7 +29,7 @@ from westofn.sources.formats.rows import (
     text,
 )
 from westofn.sources.reading import Row
-from westofn.sources.splits import normalise, stable_id
+from westofn.sources.splits import PromptNames, stable_id
 
 LABELS = ("a", "b", "tie", "skip")
 COLUMNS = ("question_id", "prompt", "response_a", "response_b", "label")
@@ -66,7 +66,8 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
     """Add the answered pairs of a file, or of a folder of files, to the human pairs.
 
     Ties, skipped questions, blank or identical responses and duplicates are dropped and counted.
-    Contradictory answers of two people become two pairs. Prompts are matched by normalised text.
+    Contradictory answers of two people become two pairs. Prompts are matched by their text, or else
+    by case-folded text if only one prompt has it.
 
     Args:
         data: Data of a source, without answers.
@@ -80,6 +81,7 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
         DataError: A row cannot be read or has an unknown label, or no usable answer is left.
     """
     known = _known_prompts(data)
+    names = PromptNames((prompt.prompt_id, prompt.prompt) for prompt in known.values())
     dropped: Counter[str] = Counter()
     kept: dict[str, tuple[_Prompt, Pair]] = {}
     rows_in = 0
@@ -89,7 +91,7 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
         if isinstance(result, str):
             dropped[result] += 1
             continue
-        prompt = known.get(normalise(result.prompt))
+        prompt = known.get(names.find(result.prompt) or "")
         if prompt is None or prompt.split != "train":
             dropped[_UNKNOWN if prompt is None else _HELD_OUT] += 1
             continue
@@ -110,7 +112,7 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
     if "pairs_train" in counts:  # the embedded world has no such count
         counts["pairs_train"] += len(kept)
         counts["pairs_hf50"] = extended.hf50().height
-    return SourceData.validated(
+    answered = SourceData.validated(
         sft=data.sft,
         preferences=preferences,
         prompts=data.prompts,
@@ -118,16 +120,17 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
         counts=counts,
         where=path,
     )
+    return replace(answered, unread=data.unread, warnings=data.warnings)
 
 
 def _known_prompts(data: SourceData) -> Mapping[str, _Prompt]:
-    """Normalised text -> prompt, for the prompts of all pairs and of D_U, which counts as train."""
+    """prompt_id -> prompt, for the prompts of all pairs and of D_U, which counts as train."""
     frames: Iterable[pl.DataFrame] = (data.preferences, data.prompts)
     columns = ("prompt_id", "prompt", pl.col("split").replace("unlabeled", "train"))
     rows = pl.concat([frame.select(columns) for frame in frames]).unique().sort("prompt")
     known: dict[str, _Prompt] = {}
     for name, prompt, split in rows.iter_rows():
-        known.setdefault(normalise(prompt), _Prompt(name, prompt, split))
+        known.setdefault(name, _Prompt(name, prompt, split))
     return known
 
 

@@ -9,6 +9,7 @@ files, see `Extras`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,6 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.sft import SFT
 from westofn.artifacts.world import WORLD
-from westofn.core.dialogue import opening
 from westofn.params.prepare import FilesParams
 from westofn.sources.data import SourceData, labeled_half
 from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
@@ -29,11 +29,14 @@ from westofn.sources.splits import (
     SplitFractions,
     assign_splits,
     first_half,
-    fold,
     group_prompts,
     hash_order,
+    largest_groups,
     stable_id,
 )
+
+LARGE_SHARE = 0.1
+"""Share of the prompts from which a group is large enough for a warning."""
 
 
 def assemble(
@@ -65,21 +68,16 @@ def assemble(
         DataError: a split is empty.
     """
     extras = extras or Extras()
-    texts = {pair.prompt for pair in pairs}
-    all_prompts = texts | extras.texts()
+    all_prompts = {pair.prompt for pair in pairs} | extras.texts()
     groups = _named_by_pairs(
-        group_prompts(
-            all_prompts,
-            {text: fold(opening(text)) for text in all_prompts},
-            params.near_duplicate,
-        ),
-        {pair.prompt_id for pair in pairs},
+        group_prompts(all_prompts, params.jaccard), {pair.prompt_id for pair in pairs}
     )
     fractions = SplitFractions(
         params.validation_fraction, params.test_fraction, params.autorater_fraction
     )
     labelled_groups = {groups.group_of[pair.prompt_id] for pair in pairs}
-    split_of = assign_splits(labelled_groups, fractions, seed, str(where))
+    note = _largest(groups, all_prompts)
+    split_of = assign_splits(labelled_groups, fractions, seed, str(where), note)
     preferences = _preferences(pairs, source, groups, split_of)
     unlabeled = unlabeled_prompts(extras, preferences, groups, split_of)
     prompts = pl.concat(
@@ -108,14 +106,15 @@ def assemble(
             **_group_counts(groups),
         },
         where=where,
+        warnings=_warnings(groups, note, where),
     )
 
 
 def _named_by_pairs(groups: PromptGroups, labelled: Set[str]) -> PromptGroups:
-    """Name each group by its smallest labelled prompt, so that extras do not change the splits."""
+    """Name each group by its labelled prompts, so that extras do not change the splits."""
     name_of: dict[str, str] = {}
-    for name in sorted(labelled):
-        name_of.setdefault(groups.group_of[name], name)
+    for name in sorted(labelled, key=groups.folded.__getitem__):
+        name_of.setdefault(groups.group_of[name], groups.folded[name])
     return replace(
         groups,
         group_of={name: name_of.get(group, group) for name, group in groups.group_of.items()},
@@ -149,14 +148,16 @@ def _prompts(
     half: bool,
 ) -> pl.DataFrame:
     """Select the test prompts and, if `half`, the prompts of half of the train groups."""
-    # A prompt_id can have several spellings; the smallest is used, independent of row order.
+    # Texts of one prompt_id can differ in white space around them; the smallest is used.
     text_of = dict(preferences.group_by("prompt_id").agg(pl.col("prompt").min()).iter_rows())
     group_of = {name: group for name, group in groups.group_of.items() if name in text_of}
     train = [group for group, split in split_of.items() if split == "train"]
     unlabeled_groups = first_half(train, seed) if half else frozenset()
     unlabeled = [name for name, group in group_of.items() if group in unlabeled_groups]
     test = [name for name, group in group_of.items() if split_of[group] == "test"]
-    test = hash_order(test, seed, "test prompts")[:max_test_prompts]
+    order = hash_order({groups.folded[name] for name in test}, seed, "test prompts")
+    place_of = {folded: place for place, folded in enumerate(order)}
+    test = sorted(test, key=lambda name: (place_of[groups.folded[name]], name))[:max_test_prompts]
     names = [*unlabeled, *test]
     return PROMPTS.frame(
         {
@@ -204,9 +205,32 @@ def _split_counts(
 
 
 def _group_counts(groups: PromptGroups) -> dict[str, int]:
+    sizes = Counter(groups.group_of.values()).values()
     return {
         "prompts": len(groups.group_of),
         "prompt_groups": len(groups.names),
-        "openings_joined": groups.families_joined,
-        "near_duplicates_joined": groups.near_duplicates_joined,
+        "spellings_joined": len(groups.spellings),
+        "openings_joined": len(groups.openings),
+        "near_duplicates_joined": len(groups.near_duplicates),
+        "groups_of_two_or_more": sum(size > 1 for size in sizes),
+        "largest_group": max(sizes),
     }
+
+
+def _largest(groups: PromptGroups, prompts: Set[str]) -> str:
+    """Describe the largest group and the setting that changes it; "" if no two prompts joined."""
+    for group in largest_groups(groups, prompts, 1):
+        setting = _SETTING if group.by_near_duplicates else _NO_SETTING
+        return f"; the largest group has {group}; {setting}"
+    return ""
+
+
+def _warnings(groups: PromptGroups, note: str, where: Path | str) -> tuple[str, ...]:
+    share = max(Counter(groups.group_of.values()).values()) / len(groups.group_of)
+    if not note or share <= LARGE_SHARE:
+        return ()
+    return (f"{where}: one split takes {share:.0%} of the prompts at once{note}",)
+
+
+_SETTING = "if they are different questions, raise prepare.files.near_duplicates or set it to off"
+_NO_SETTING = "prepare.files.near_duplicates does not change it"

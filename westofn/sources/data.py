@@ -52,6 +52,7 @@ class SourceData:
         world: pl.DataFrame,
         counts: dict[str, int],
         where: Path | str,
+        warnings: tuple[str, ...] = (),
     ) -> SourceData:
         """Check the frames against their tables and for consistency.
 
@@ -62,6 +63,7 @@ class SourceData:
             world: see the class.
             counts: see the class.
             where: name of the data in error messages: a path, or the name of a source.
+            warnings: see the class.
 
         Returns:
             The frames in canonical order.
@@ -76,6 +78,7 @@ class SourceData:
             prompts=PROMPTS.validate(prompts, where),
             world=WORLD.validate(world, where),
             counts=dict(counts),
+            warnings=warnings,
         )
         frames = {"sft": data.sft, "preferences": data.preferences, "prompts": data.prompts}
         check_no_leak(frames, str(where))

@@ -2,9 +2,9 @@
 
 They are grouped with the prompts of the pairs. Dropped and counted are demonstrations of prompts
 that are held out for test or autorater, unlabeled prompts that are held out, and unlabeled prompts
-that have a pair (in D_U the prompt would remove its pair from HF50). Demonstrations and unlabeled
-prompts can share prompts, because D_U has no labels and the validation demonstrations only measure
-the policy's likelihood.
+that have a pair (in D_U the prompt would remove its pair from HF50). Demonstrations can share
+prompts with D_U and with train pairs, because the validation demonstrations only measure the
+policy's likelihood, which no reward model learns from.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from westofn.sources.splits import (
     PromptGroups,
     SplitFractions,
     draw_split,
+    hash_order,
     prompt_id,
     stable_id,
 )
@@ -115,7 +116,7 @@ def demonstrations_frame(
     seed: int,
     where: Path | str,
 ) -> DemonstrationRows:
-    """Assign each demonstration to the split of its group, and drop held-out demonstrations.
+    """Assign each demonstration to train or validation, and drop held-out demonstrations.
 
     Args:
         demonstrations: demonstrations, including blank and duplicate ones.
@@ -130,7 +131,7 @@ def demonstrations_frame(
         DataError: no demonstration is left for train or validation.
     """
     dropped: Counter[str] = Counter()
-    rows: dict[str, tuple[str, str, str, str]] = {}
+    rows: dict[str, _Row] = {}
     for example in sorted(demonstrations, key=lambda item: (item.prompt, item.response)):
         if not example.prompt.strip() or not example.response.strip():
             dropped["empty"] += 1
@@ -140,32 +141,76 @@ def demonstrations_frame(
             continue
         name = prompt_id(example.prompt)
         group = groups.group_of[name]
-        split = split_of.get(group)
-        if split is None:
-            drawn = draw_split(group, fractions, seed)
-            split = "validation" if drawn == "validation" else "train"
+        split = split_of.get(group) or _drawn(group, fractions, seed)
         sft_id = stable_id("s", name, example.response)
         if split not in ("train", "validation"):
             dropped["held_out"] += 1
         elif sft_id in rows:
             dropped["duplicate"] += 1
         else:
-            rows[sft_id] = (name, example.prompt, example.response, split)
+            units = (group, groups.folded[name], name, sft_id)
+            rows[sft_id] = _Row(name, example.prompt, example.response, units, split)
+    held_out = _split_both_ways(list(rows.values()), split_of, fractions.validation, seed)
     counts = _account("sft", len(demonstrations), len(rows), dropped, _SFT_DROPS)
+    counts["sft_validation_of_one_prompt"] = held_out
     for split in ("train", "validation"):
-        if split not in {row[3] for row in rows.values()}:
-            prompts = {row[0] for row in rows.values()}
+        if split not in {row.split for row in rows.values()}:
+            prompts = {row.prompt_id for row in rows.values()}
             raise DataError(
                 f"{where}: none of {len(demonstrations)} demonstrations is in split {split}: "
-                f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}), "
-                f"and all rows of a prompt are in one split; needs at least 1: give "
-                f"demonstrations of more prompts in prepare.sft_path, or change "
-                f"prepare.files.validation_fraction"
+                f"{len(rows)} rows of {len(prompts)} prompts are left (dropped: {dict(dropped)}); "
+                f"needs at least 2 different ones that do not all belong to validation pairs: "
+                f"give more demonstrations in prepare.sft_path"
             )
-    columns = ("prompt_id", "prompt", "response", "split")
-    values = zip(*rows.values(), strict=True)
-    named_columns = dict(zip(columns, map(list, values), strict=True))
-    return DemonstrationRows(SFT.frame({"sft_id": list(rows), **named_columns}), counts)
+    columns = {
+        name: [getattr(row, name) for row in rows.values()]
+        for name in ("prompt_id", "prompt", "response", "split")
+    }
+    return DemonstrationRows(SFT.frame({"sft_id": list(rows), **columns}), counts)
+
+
+@dataclass
+class _Row:
+    """A demonstration; units: its group, folded prompt, prompt and itself, from large to small."""
+
+    prompt_id: str
+    prompt: str
+    response: str
+    units: tuple[str, str, str, str]
+    split: str
+
+
+def _drawn(group: str, fractions: SplitFractions, seed: int) -> str:
+    return "validation" if draw_split(group, fractions, seed) == "validation" else "train"
+
+
+def _split_both_ways(
+    rows: Sequence[_Row], split_of: Mapping[str, str], share: float, seed: int
+) -> int:
+    """Give rows to train or to validation if all rows are in the other.
+
+    Validation takes the first groups in hash order; if there is one group, prompts of it; if there
+    is one prompt, rows of it. Rows of groups with validation pairs stay in validation.
+
+    Returns:
+        Number of validation rows that share their prompt with train rows.
+    """
+    if len({row.split for row in rows}) == 2:
+        return 0
+    movable = [row for row in rows if split_of.get(row.units[0]) != "validation"]
+    if len(movable) < len(rows):
+        for row in movable:
+            row.split = "train"
+        return 0
+    one_prompt = len({row.units[1] for row in movable}) == 1
+    for level in range(4):
+        names = hash_order({row.units[level] for row in movable}, seed, "demonstrations")
+        if len(names) > 1:
+            held_out = set(names[: max(1, int(share * len(names)))])
+            for row in movable:
+                row.split = "validation" if row.units[level] in held_out else "train"
+            break
+    return sum(row.split == "validation" for row in movable) if one_prompt else 0
 
 
 def _account(

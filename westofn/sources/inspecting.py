@@ -14,7 +14,6 @@ from itertools import chain, combinations, islice
 from pathlib import Path
 from typing import Literal
 
-from westofn.core.dialogue import opening
 from westofn.errors import DataError
 from westofn.sources.collect import Part, Reading, collect_pairs
 from westofn.sources.column_settings import BadRows
@@ -26,7 +25,7 @@ from westofn.sources.formats.rows import Pair
 from westofn.sources.known_sets import KnownSet, recognise_set
 from westofn.sources.pool_files import is_pool, pools_of
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
-from westofn.sources.splits import fold, group_prompts, prompt_id
+from westofn.sources.splits import group_prompts, prompt_id
 from westofn.sources.suggesting import Suggestion, suggest
 
 Kind = Literal["preferences", "demonstrations", "prompts", "pools"]
@@ -133,7 +132,7 @@ def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
             for file in files_of(path, "the path")
         ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
-    groups = group_prompts(set(prompts), {text: fold(opening(text)) for text in prompts})
+    groups = group_prompts(set(prompts))
     names = {
         file.name: {prompt_id(text) for text in file.texts["prompt"] if text.strip()}
         for file in files

@@ -60,7 +60,7 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
         where=where,
         extras=extras,
     )
-    return replace(data, unread=collected.unread, warnings=collected.warnings)
+    return replace(data, unread=collected.unread, warnings=(*collected.warnings, *data.warnings))
 
 
 def _parts(params: PrepareParams) -> Iterator[Part]:

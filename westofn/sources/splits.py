@@ -1,44 +1,33 @@
 """Splits by prompt group, so that near duplicates and turns of one dialogue share a split.
 
-The id of a prompt is a hash of its normalised text, so a plain text and a dialogue with that text
-as its only user turn are the same prompt. Near duplicates and prompts with the same opening form a
-group. The split of a group depends only on a hash of the seed and the group, not on the order of
-rows or on other groups.
+The id of a prompt is a hash of its canonical text, so a plain text and a dialogue with that text as
+its only user turn are the same prompt. A group holds the prompts that would leak into each other's
+split: prompts that differ only in case, white space or Unicode form, or only in the system message;
+turns of one dialogue; and near duplicates (`near_duplicates.py`). The split of a group depends on a
+hash of the seed and the group, not on the order of rows or on other groups, unless a split would
+stay empty.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from westofn.artifacts.table import show
-from westofn.core.dialogue import canonical
+from westofn.core.dialogue import ASSISTANT, MARKERS, canonical, to_messages, to_text
 from westofn.errors import DataError, ParameterError
+from westofn.sources.near_duplicates import FEW, DisjointSets, join_near_duplicates
 
 NEAR_DUPLICATE_JACCARD = 0.8
-SHINGLE_TOKENS = 5
-
-_TOKEN = re.compile(r"\w+")
-# Odd 64-bit constants, one per position in a shingle, so that the hash depends on token order.
-_PLACES = np.array(
-    [
-        0x9E3779B97F4A7C15,
-        0xC2B2AE3D27D4EB4F,
-        0x165667B19E3779F9,
-        0xD6E8FEB86659FD93,
-        0xA0761D6478BD642F,
-    ],
-    dtype=np.uint64,
-)
+SYSTEMS = 10
+"""System messages of their own that prompts with equal other turns may have in the smallest set."""
 
 
 def fold(text: str) -> str:
@@ -61,11 +50,20 @@ def normalise(prompt: str) -> str:
 
 
 def prompt_id(prompt: str) -> str:
-    r"""Return the id of a prompt: "p" and 16 hexadecimal digits of a hash of its normalised text.
+    r"""Return the id of a prompt: "p" and 16 hexadecimal digits of a hash of its canonical text.
 
-    >>> prompt_id("Hello\nthere") == prompt_id("hello there")
+    >>> prompt_id("Hello there ") == prompt_id("\n\nHuman: Hello there\n\nAssistant:")
     True
-    >>> prompt_id("Hello there") == prompt_id("\n\nHuman: Hello there\n\nAssistant:")
+    >>> prompt_id("What is 5²?") == prompt_id("What is 52?")
+    False
+    """
+    return stable_id("p", canonical(prompt))
+
+
+def folded_id(prompt: str) -> str:
+    """Return the id that prompts of equal folded text share; it names groups and orders draws.
+
+    >>> folded_id("What is 5²?") == folded_id("what is  52?")
     True
     """
     return stable_id("p", normalise(prompt))
@@ -84,24 +82,63 @@ def stable_id(prefix: str, *parts: str) -> str:
     return prefix + digest.hexdigest()
 
 
+class PromptNames:
+    """Names of known prompts by text: of the equal text, or of the only one that folds alike."""
+
+    def __init__(self, prompts: Iterable[tuple[str, str]]) -> None:
+        """Index pairs of name and text; of equal texts the first counts."""
+        self._names: set[str] = set()
+        self._exact: dict[str, str] = {}
+        self._folded: dict[str, str | None] = {}
+        for name, prompt in prompts:
+            self._names.add(name)
+            self._exact.setdefault(canonical(prompt), name)
+            if self._folded.setdefault(normalise(prompt), name) != name:
+                self._folded[normalise(prompt)] = None
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether a name is of a known prompt."""
+        return name in self._names
+
+    def find(self, prompt: str) -> str | None:
+        """Return the name of a prompt; None if it is unknown or could be one of several."""
+        exact = self._exact.get(canonical(prompt))
+        return self._folded.get(normalise(prompt)) if exact is None else exact
+
+
 @dataclass(frozen=True)
 class PromptGroups:
     """Groups of prompts that must share a split.
 
     Attributes:
-        group_of: prompt_id -> group; the name of a group is its smallest prompt_id.
-        families_joined: number of groups merged because their prompts share a family.
-        near_duplicates_joined: number of groups merged because their prompts are near duplicates.
+        group_of: prompt_id -> group; the name of a group is the smallest folded_id of its prompts.
+        folded: prompt_id -> folded_id.
+        spellings: for each two groups that were merged because prompts differ only in case, white
+            space or Unicode form, a prompt_id.
+        openings: the same, for prompts of one dialogue or with equal turns of the user.
+        near_duplicates: the same, for near duplicates.
     """
 
     group_of: Mapping[str, str]
-    families_joined: int
-    near_duplicates_joined: int
+    folded: Mapping[str, str]
+    spellings: Sequence[str]
+    openings: Sequence[str]
+    near_duplicates: Sequence[str]
 
     @property
     def names(self) -> frozenset[str]:
         """Names of the groups."""
         return frozenset(self.group_of.values())
+
+    @property
+    def families_joined(self) -> int:
+        """Number of merged groups because of dialogues."""
+        return len(self.openings)
+
+    @property
+    def near_duplicates_joined(self) -> int:
+        """Number of merged groups because of near duplicates."""
+        return len(self.near_duplicates)
 
 
 @dataclass(frozen=True)
@@ -127,67 +164,157 @@ class SplitFractions:
 
 
 def group_prompts(
-    prompts: Collection[str],
-    families: Mapping[str, str] | None = None,
-    jaccard: float = NEAR_DUPLICATE_JACCARD,
+    prompts: Collection[str], jaccard: float | None = NEAR_DUPLICATE_JACCARD
 ) -> PromptGroups:
     """Group prompts that would leak into each other's split.
 
     Args:
         prompts: texts of the prompts, in any order and with duplicates.
-        families: text -> family, such as the opening of its dialogue; prompts of one family form
-            one group.
-        jaccard: smallest Jaccard similarity of token 5-grams between near duplicates.
+        jaccard: smallest Jaccard similarity of near duplicates; None: only prompts of equal folded
+            text and of one dialogue form a group.
 
     Returns:
         The groups; they do not depend on the order of the prompts.
     """
-    text_of = {prompt_id(prompt): normalise(prompt) for prompt in prompts}
+    text_of = {prompt_id(prompt): canonical(prompt) for prompt in prompts}
     ids = sorted(text_of)
-    index_of = {name: index for index, name in enumerate(ids)}
-    groups = _DisjointSets(len(ids))
-    members: dict[str, list[int]] = defaultdict(list)
-    for prompt in prompts:
-        if families is not None and prompt in families:
-            members[families[prompt]].append(index_of[prompt_id(prompt)])
-    families_joined = sum(
-        groups.join(first, other) for first, *others in members.values() for other in others
-    )
-    # Without the role markers, which would make up half of the shingles of a short prompt.
-    contents = [text_of[name].removeprefix("human: ").removesuffix(" assistant:") for name in ids]
-    near_duplicates_joined = _join_near_duplicates(contents, groups, jaccard)
+    folded = {name: folded_id(text_of[name]) for name in ids}
+    groups = DisjointSets(len(ids))
+    turns = _user_view([text_of[name] for name in ids])
+    del text_of
+    spellings = _join_all(_alike([folded[name] for name in ids]), groups)
+    openings = _join_all(_dialogues(turns), groups)
+    near: list[int] = []
+    if jaccard is not None:
+        contents: dict[str, int] = {}
+        for member, pieces in enumerate(turns):
+            contents.setdefault(" assistant: ".join(pieces).removeprefix("human: "), member)
+        near = join_near_duplicates(list(contents), list(contents.values()), groups, jaccard)
+    smallest: dict[int, str] = {}
+    for member, name in enumerate(ids):
+        root = groups.root(member)
+        smallest[root] = min(folded[name], smallest.get(root, folded[name]))
     return PromptGroups(
-        {name: ids[groups.root(index)] for index, name in enumerate(ids)},
-        families_joined,
-        near_duplicates_joined,
+        group_of={name: smallest[groups.root(member)] for member, name in enumerate(ids)},
+        folded=folded,
+        spellings=[ids[member] for member in spellings],
+        openings=[ids[member] for member in openings],
+        near_duplicates=[ids[member] for member in near],
     )
+
+
+@dataclass(frozen=True)
+class LargeGroup:
+    """One of the largest groups.
+
+    Attributes:
+        name: name of the group.
+        prompts: number of prompts.
+        by_spelling: number of joins because of equal folded texts.
+        by_opening: number of joins because of dialogues or equal turns of the user.
+        by_near_duplicates: number of joins because of near duplicates.
+        shared: what all of its prompts begin with, or its first prompt if that is less than a word.
+    """
+
+    name: str
+    prompts: int
+    by_spelling: int
+    by_opening: int
+    by_near_duplicates: int
+    shared: str
+
+    def __str__(self) -> str:
+        """Return one line: how many prompts, what joined them, and how they begin."""
+        reasons = {
+            "near duplicates": self.by_near_duplicates,
+            "turns of one dialogue or with another system message": self.by_opening,
+            "other spellings": self.by_spelling,
+        }
+        joined = ", ".join(f"{count:,} as {reason}" for reason, count in reasons.items() if count)
+        return f"{self.prompts:,} prompts (joined: {joined}), beginning with {show(self.shared)}"
+
+
+def largest_groups(groups: PromptGroups, prompts: Collection[str], n: int) -> list[LargeGroup]:
+    """Describe the largest groups of at least two prompts.
+
+    Args:
+        groups: groups of the prompts.
+        prompts: texts of the prompts.
+        n: largest number of groups.
+
+    Returns:
+        The groups from large to small.
+    """
+    sizes = Counter(groups.group_of.values())
+    ordered = sorted(sizes, key=lambda name: (-sizes[name], name))[:n]
+    members: dict[str, set[str]] = {name: set() for name in ordered if sizes[name] > 1}
+    for prompt in prompts:
+        group = groups.group_of[prompt_id(prompt)]
+        if group in members:
+            members[group].add(canonical(prompt).removeprefix(MARKERS["user"]).strip())
+    spellings, openings, near = (
+        Counter(groups.group_of[name] for name in joined)
+        for joined in (groups.spellings, groups.openings, groups.near_duplicates)
+    )
+    return [
+        LargeGroup(
+            name=name,
+            prompts=sizes[name],
+            by_spelling=spellings[name],
+            by_opening=openings[name],
+            by_near_duplicates=near[name],
+            shared=_shared_words(texts) or min(texts),
+        )
+        for name, texts in members.items()
+    ]
+
+
+def _shared_words(texts: Collection[str]) -> str:
+    """Return the words that all texts begin with."""
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    end = next((place for place, (left, right) in pairs if left != right), len(first))
+    return re.sub(r"\S*$", "", first[:end]).strip()
 
 
 def assign_splits(
-    groups: Collection[str], fractions: SplitFractions, seed: int, where: str
+    groups: Collection[str], fractions: SplitFractions, seed: int, where: str, note: str = ""
 ) -> dict[str, str]:
     """Assign a split to each group by a hash of the seed and the group.
+
+    A split with a positive share that no group has drawn takes the group of the largest split that
+    is first in hash order, so a set of few groups has all splits. Train then has two groups if
+    there are enough, one for D_L and one for D_U.
 
     Args:
         groups: names of the groups.
         fractions: expected shares of the groups.
         seed: seed of the splits.
         where: name of the data in error messages.
+        note: what an error message also says of the groups.
 
     Returns:
         Group -> split: train, validation, test or autorater.
 
     Raises:
-        DataError: a split with a positive share has no group.
+        DataError: there are fewer groups than splits with a positive share.
     """
-    shares = fractions.held_out
+    wanted = ["train", *(split for split, share in fractions.held_out.items() if share > 0)]
     splits = {group: draw_split(group, fractions, seed) for group in groups}
-    for split, share in {**shares, "train": 1.0}.items():
-        if share > 0 and split not in splits.values():
-            raise DataError(
-                f"{where}: none of {len(groups)} prompt groups is in the {split} split; "
-                f"needs at least 1: give more data or other fractions"
-            )
+    if len(splits) < len(wanted):
+        missing = next(split for split in wanted[::-1] if split not in splits.values())
+        raise DataError(
+            f"{where}: none of {len(groups)} prompt groups is in the {missing} split; needs at "
+            f"least {len(wanted)} groups for {', '.join(wanted)}{note}: give more data"
+        )
+    least = Counter(wanted)
+    least["train"] += len(splits) > len(wanted)
+    order = hash_order(splits, seed, "empty split")
+    for split in wanted:
+        while (sizes := Counter(splits.values()))[split] < least[split]:
+            surplus = {name: size - least[name] for name, size in sizes.items()}
+            giver = max(surplus, key=lambda name: (surplus[name], name))
+            splits[next(group for group in order if splits[group] == giver)] = split
     return splits
 
 
@@ -211,149 +338,130 @@ def check_no_leak(frames: Mapping[str, pl.DataFrame], where: str) -> None:
 
     Args:
         frames: name -> frame with prompt_id, prompt and split. The split "unlabeled" counts as
-            train. It can share prompts with validation demonstrations (frame "sft"), which only
-            measure the policy's likelihood, because unlabeled prompts have no labels.
+            train. Validation demonstrations (frame "sft"), which only measure the policy's
+            likelihood, can share prompts with D_U and with train pairs, and with train
+            demonstrations if all demonstrations have one prompt.
         where: name of the data in error messages.
 
     Raises:
-        DataError: a prompt, by its id or by its normalised text, is in two splits.
+        DataError: a prompt, by its id or by its folded text, is in two splits.
     """
     seen: dict[str, dict[str, str]] = defaultdict(dict)
+    shareable = {_UNLABELED, "train of preferences"}
+    if "sft" in frames and len(set(map(normalise, frames["sft"]["prompt"].unique()))) == 1:
+        shareable.add("train of sft")
     for name, frame in frames.items():
         rows = frame.select("prompt_id", "prompt", "split")
         for name_of_prompt, prompt, split in rows.unique(maintain_order=True).iter_rows():
-            role = _SFT_VALIDATION if (name, split) == ("sft", "validation") else split
+            role = f"{split} of {name}"
             for key in (f"id {name_of_prompt}", f"text {normalise(prompt)}"):
-                for earlier, table in seen[key].items():
-                    if _may_share(earlier, role):
+                for earlier, earlier_split in seen[key].items():
+                    may_share = _SFT_VALIDATION in (role, earlier) and shareable & {role, earlier}
+                    if may_share or _split_of(earlier_split) == _split_of(split):
                         continue
                     raise DataError(
                         f"{where}: prompt {name_of_prompt} ({show(prompt)}) is in two splits: "
-                        f"{_split_of(earlier)} of {table} and {_split_of(role)} of {name}; "
-                        f"needs one: split by prompt group"
+                        f"{_shown(earlier)} and {_shown(role)}; needs one: split by prompt group"
                     )
-                seen[key].setdefault(role, name)
+                seen[key].setdefault(role, split)
 
 
-_SFT_VALIDATION = "validation of demonstrations"
+_SFT_VALIDATION = "validation of sft"
+_UNLABELED = "unlabeled of prompts"
 
 
-def _split_of(role: str) -> str:
-    return {"unlabeled": "train", _SFT_VALIDATION: "validation"}.get(role, role)
+def _split_of(split: str) -> str:
+    return "train" if split == "unlabeled" else split
 
 
-def _may_share(first: str, second: str) -> bool:
-    """Return whether a prompt can have both roles."""
-    return _split_of(first) == _split_of(second) or {first, second} == {
-        "unlabeled",
-        _SFT_VALIDATION,
-    }
+def _shown(role: str) -> str:
+    return "train of prompts" if role == _UNLABELED else role
 
 
-class _DisjointSets:
-    """Union-find; the smallest member is the root of its set."""
-
-    def __init__(self, size: int) -> None:
-        self._parent = list(range(size))
-
-    def root(self, member: int) -> int:
-        while (parent := self._parent[member]) != member:
-            self._parent[member] = self._parent[parent]
-            member = self._parent[member]
-        return member
-
-    def join(self, left: int, right: int) -> bool:
-        """Join two sets; return False if they were already joined."""
-        low, high = sorted((self.root(left), self.root(right)))
-        self._parent[high] = low
-        return low != high
+def _join_all(families: Iterable[Sequence[int]], groups: DisjointSets) -> list[int]:
+    """Join the members of each family; return one member for each join of two groups."""
+    return [other for first, *others in families for other in others if groups.join(first, other)]
 
 
-def _join_near_duplicates(texts: Sequence[str], groups: _DisjointSets, jaccard: float) -> int:
-    """Join texts whose shingles have at least the given Jaccard similarity; count the joins.
+def _alike(keys: Sequence[str]) -> Collection[list[int]]:
+    """List the places of each key."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        places[key].append(place)
+    return places.values()
 
-    The search is exact and uses prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): if
-    the shingles of every set are sorted from rare to frequent, two sets of similarity t share one
-    of their first n - ceil(t n) + 1 shingles. Sets are visited from small to large, so that the
-    sizes bound the similarity.
+
+def _user_view(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Fold each canonical text without its system messages, cut before each assistant turn.
+
+    The system messages stay if they hold the question: if more of them than `SYSTEMS` and
+    `_dialogue_limit` have the same other turns and no others.
     """
-    if not texts:
-        return 0
-    ranked, is_shared = _rank_by_rarity([_shingles(text) for text in texts])
-    visits = sorted(range(len(texts)), key=lambda index: (len(ranked[index]), texts[index]))
-    sets = [ranked[index] for index in visits]
-    sizes = np.array([len(ranks) for ranks in sets])
-    min_size = np.ceil(jaccard * sizes - 1e-9).astype(np.int64)
-    prefixes = [
-        head[is_shared[head]]
-        for head in (
-            ranks[: len(ranks) - smallest + 1]
-            for ranks, smallest in zip(sets, min_size, strict=True)
-        )
-    ]
-    holders = _holders(prefixes)
-    roots = np.array([groups.root(index) for index in visits])
-    compared_with = np.full(len(sets), -1)
-    joins = 0
-    for current, prefix in enumerate(prefixes):
-        for rank in prefix.tolist():
-            earlier = holders[rank][: np.searchsorted(holders[rank], current)]
-            fresh = (roots[earlier] != roots[current]) & (compared_with[earlier] != current)
-            candidates = earlier[fresh & (sizes[earlier] >= min_size[current])]
-            while len(candidates):
-                other, candidates = candidates[0], candidates[1:]
-                compared_with[other] = current
-                if _jaccard(sets[current], sets[other]) >= jaccard:
-                    joins += groups.join(visits[current], visits[other])
-                    merged = groups.root(visits[current])
-                    roots[(roots == roots[current]) | (roots == roots[other])] = merged
-                    candidates = candidates[roots[candidates] != merged]
-    return joins
-
-
-def _jaccard(left: NDArray[np.int64], right: NDArray[np.int64]) -> float:
-    common = len(np.intersect1d(left, right, assume_unique=True))
-    return common / (len(left) + len(right) - common)
-
-
-def _holders(prefixes: Sequence[NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:
-    """Map each shingle to the prefixes that contain it, in ascending order."""
-    ranks = np.concatenate(prefixes)
-    if not len(ranks):
-        return {}
-    places = np.repeat(np.arange(len(prefixes)), [len(prefix) for prefix in prefixes])
-    order = np.argsort(ranks, kind="stable")
-    distinct, starts = np.unique(ranks[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(places[order], starts[1:]), strict=True))
-
-
-def _shingles(text: str) -> NDArray[np.uint64]:
-    """Hash the distinct 5-grams of tokens; a shorter text is one n-gram."""
-    tokens = _TOKEN.findall(text) or [text]
-    hashes = np.array([_token_hash(token) for token in tokens], dtype=np.uint64)
-    width = min(SHINGLE_TOKENS, len(hashes))
-    windows = np.lib.stride_tricks.sliding_window_view(hashes, width)
-    return np.unique((windows * _PLACES[:width]).sum(axis=1, dtype=np.uint64))
-
-
-@lru_cache(maxsize=1 << 18)
-def _token_hash(token: str) -> int:
-    return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest(), "big")
-
-
-def _rank_by_rarity(
-    sets: Sequence[NDArray[np.uint64]],
-) -> tuple[list[NDArray[np.int64]], NDArray[np.bool_]]:
-    """Replace shingles by ranks, rarest first; also return which ranks occur in several sets."""
-    distinct, place, counts = np.unique(
-        np.concatenate(sets), return_inverse=True, return_counts=True
+    systems = [_system_and_rest(text) for text in texts]
+    turns_of: dict[str, set[str]] = defaultdict(set)
+    for system, rest in systems:
+        turns_of[system].add(rest)
+    alone = Counter(rest for system, rest in set(systems) if system and len(turns_of[system]) == 1)
+    limit = max(SYSTEMS, _dialogue_limit(len(texts)))
+    views = (
+        text if alone[rest] > limit else rest
+        for text, (_, rest) in zip(texts, systems, strict=True)
     )
-    by_rarity = np.lexsort((distinct, counts))
-    rank = np.empty(len(distinct), dtype=np.int64)
-    rank[by_rarity] = np.arange(len(distinct))
-    ends = np.cumsum([len(shingles) for shingles in sets])
-    ranked = [np.sort(ranks) for ranks in np.split(rank[place], ends[:-1])]
-    return ranked, counts[by_rarity] > 1
+    return [
+        # A dialogue that the assistant opens has nothing before its first turn.
+        tuple(map(fold, view.removesuffix(ASSISTANT).removeprefix(ASSISTANT).split(ASSISTANT)))
+        for view in views
+    ]
+
+
+def _system_and_rest(text: str) -> tuple[str, str]:
+    if MARKERS["system"] not in text:
+        return "", text
+    messages = to_messages(text)
+    rest = [message for message in messages if message.role != "system"]
+    if not any(message.content.strip() for message in rest):
+        return "", text
+    return to_text([message for message in messages if message.role == "system"]), to_text(rest)
+
+
+def _dialogues(turns: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
+    """Yield lists of prompts that are turns of one dialogue, or equal.
+
+    Prompts with the same opening are one family, with one exception. If more than `_dialogue_limit`
+    different dialogues continue the opening, it is a greeting, a template or a preamble, and the
+    next turn decides.
+    """
+    limit = _dialogue_limit(len(set(turns)))
+    pending = [(0, list(members)) for members in _alike([pieces[0] for pieces in turns])]
+    while pending:
+        depth, members = pending.pop()
+        if len(members) == 1 or _count_dialogues({turns[member] for member in members}) <= limit:
+            yield members
+            continue
+        ended = [member for member in members if len(turns[member]) == depth + 1]
+        if ended:
+            yield ended
+        continued = [member for member in members if len(turns[member]) > depth + 1]
+        branches = _alike([turns[member][depth + 1] for member in continued])
+        pending += [(depth + 1, [continued[place] for place in places]) for places in branches]
+
+
+def _dialogue_limit(size: int) -> int:
+    """Return how many dialogues of a set may share an opening that is a question of its own.
+
+    >>> _dialogue_limit(10), _dialogue_limit(60_000)
+    (4, 244)
+    """
+    return max(FEW, math.isqrt(size))
+
+
+def _count_dialogues(turns: Collection[tuple[str, ...]]) -> int:
+    """Count the dialogues that no other one continues."""
+    ordered = sorted(turns)
+    return sum(
+        later[: len(pieces)] != pieces
+        for pieces, later in zip(ordered, [*ordered[1:], ()], strict=True)
+    )
 
 
 def _uniform(seed: int, purpose: str, name: str) -> float:

@@ -13,7 +13,7 @@ from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
 from westofn.sources.json_lines import kind
 from westofn.sources.reading import Row
-from westofn.sources.splits import normalise, prompt_id, stable_id
+from westofn.sources.splits import prompt_id, stable_id
 
 EMPTY_PROMPT = "dropped_empty_prompt"
 EMPTY_RESPONSE = "dropped_empty_response"
@@ -56,7 +56,7 @@ class Pair:
     @cached_property
     def pair_id(self) -> str:
         """Id of the pair in the data, or else an id derived from its content."""
-        return self.given_id or stable_id("h", normalise(self.prompt), self.chosen, self.rejected)
+        return self.given_id or stable_id("h", self.prompt_id, self.chosen, self.rejected)
 
 
 class Outcome(NamedTuple):
