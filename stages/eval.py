@@ -86,12 +86,12 @@ def main(
         seed=load_seed(),
         synthetic=made_by,
     )
-    tell(evaluation_account(name, found.metrics))
     write_json(found.metrics, out / "metrics.json")
     write_json(found.curves, out / "curves.json")
     PAIR_SCORES.write(found.pair_scores, out / "pair_scores.parquet")
     POOL_SCORES.write(found.pool_scores, out / "pool_scores.parquet")
     PROMPT_MEASURES.write(found.by_prompt, out / "prompt_measures.parquet")
+    tell(evaluation_account(name, found.metrics))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
         Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prepared / "prompts.parquet")),
         load_section(FilterParams),
     )
-    tell(filter_account(filtered.summary, read_json(pairs / "summary.json", "won_select")))
     PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")
     DECISIONS.write(filtered.decisions, out / "decisions.parquet")
     write_json(filtered.summary, out / "summary.json")
+    tell(filter_account(filtered.summary, read_json(pairs / "summary.json", "won_select")))
 
 
 if __name__ == "__main__":

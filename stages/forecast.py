@@ -32,8 +32,8 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     set_up_torch()
     reader = reader_of_run(load_section(RewardStartParams), policy, readout, seed)
     result, counts = make_forecast(texts_of_run(prepared, candidates), reader, seed)
-    tell(forecast_account(counts))
     write_json(forecast_record(result, counts), out / "forecast.json")
+    tell(forecast_account(counts))
 
 
 if __name__ == "__main__":

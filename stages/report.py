@@ -22,7 +22,6 @@ def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     rounds = load_loop()
     accounts = read_accounts(data, list(rounds))
-    warn(accounts)
     inputs = read_inputs(
         data,
         list(rounds),
@@ -32,6 +31,7 @@ def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
         seed=load_seed(),
     )
     build_report(inputs, ReportPaths(metrics, plots, out / "report.html"))
+    warn(accounts)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             live=LIVE,
         )
         found = probe.final(probe.measure(result.policy, "policy"), reference)
-        tell(rl_account(result.facts))
         found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
         if is_first():
             write_records(result.curve, metrics / "curve.json")
@@ -72,6 +71,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
             write_json(found, metrics / "metrics.json")
             canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
             save_policy(result.policy, out, canaries, result.facts, result.training)
+        tell(rl_account(result.facts))
 
 
 if __name__ == "__main__":

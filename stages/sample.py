@@ -36,8 +36,8 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     read = load_section(SampleParams).engine == "file"
     make = read_split if read else sample_split
     numbers = make(name, "unlabeled", prepared, policy, out)
-    tell(sample_account("sample", numbers))
     write_json(numbers, counts)
+    tell(sample_account("sample", numbers))
 
 
 def sample_split(

@@ -51,10 +51,10 @@ def main(prepared: In, out: Out) -> None:
             runtime=runtime,
             live=LIVE,
         )
-        tell(sft_account(result.facts))
         canaries = list(zip(validation.prompts[:4], validation.responses[:4], strict=True))
         if is_first():
             save_policy(result.policy, out, canaries, result.facts, result.curve)
+        tell(sft_account(result.facts))
 
 
 if __name__ == "__main__":

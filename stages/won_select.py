@@ -62,10 +62,10 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     }
     if health:
         summary |= {"anchor": params.anchor, "pool_health": record(health)}
-    tell(selection_account(summary))
     PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
     write_json(summary, out / "summary.json")
+    tell(selection_account(summary))
 
 
 if __name__ == "__main__":
