@@ -7,7 +7,7 @@
 | show FILE | validates an artifact and prints its table and first rows |
 | inspect FILE | reports on your data: set, form, mapping, dropped rows, lengths, leakage |
 | forecast | forecasts the gain of West-of-N from human pairs and samples, without training |
-| score FILE | adds rewards or margins of a saved model to JSONL rows of a file or stdin |
+| score FILE | adds rewards or margins of a saved model to the rows of a file or stdin |
 | export pairs FILE | writes an iteration's preferences in a TRL format, with a dataset card |
 | export rm DIR | exports a reward model with a model card |
 | export questions DIR | chooses the most informative pairs and writes a page to label them |
@@ -239,23 +239,42 @@ def forecast(
 @app.command()
 def score(
     model: Annotated[Path, typer.Option(help="folder of a reward model, e.g. data/loop/k1/rm")],
-    file: Annotated[Path, typer.Argument(help="JSONL; - is stdin")] = Path("-"),
-    out: Annotated[Path, typer.Option(help="JSONL; - is stdout")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(help="rows in any form of docs/data.md; -: JSON lines from stdin")
+    ] = Path("-"),
+    out: Annotated[
+        Path, typer.Option(help=".jsonl, .csv, .tsv or .parquet; -: JSON lines to stdout")
+    ] = Path("-"),
     batch: Annotated[int, typer.Option(min=1, help="responses per forward pass")] = 512,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set", help="prepare.columns.NAME=PATH; default: recognised"),
+    ] = None,
+    bad_rows: Annotated[
+        Literal["refuse", "drop"], typer.Option(help="rows that cannot be read; drop: counted")
+    ] = "refuse",
 ) -> None:
     """Add rewards to rows of prompt and response(s), or margins to prompt, chosen and rejected.
 
-    Rewards are raw scalars. Other columns and the order of rows are kept. Responses are not
-    trimmed: rows with a response longer than the model was trained on get `beyond_limit`.
+    Rewards are raw scalars. Texts are read as by `prepare`. Other columns and the order of rows are
+    kept. Responses are not trimmed: rows with a response longer than the model was trained on get
+    `beyond_limit`.
     """
+    from westofn.scoring.rows import Dropped
     from westofn.scoring.run import score_file
+    from westofn.sources.column_settings import given_by
+    from westofn.sources.columns import Columns
 
-    scored = score_file(file, model, out, batch)
+    given = given_by(settings or [], needs_labels=False)
+    dropped = Dropped() if "drop" in (bad_rows, given.bad_rows) else None
+    scored = score_file(file, model, out, batch, given.columns or Columns(), dropped)
     message = f"scored {scored.rows:,} {'row' if scored.rows == 1 else 'rows'}"
     if scored.beyond_limit:
         message += (
             f"; {scored.beyond_limit:,} with a response beyond the model's limit (beyond_limit)"
         )
+    if dropped and dropped.count:
+        message += f"; {dropped.count:,} dropped, which cannot be read, the first: {dropped.first}"
     typer.echo(message, err=True)
 
 
@@ -437,6 +456,13 @@ def export_pairs(
     exported = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
     counts = ", ".join(f"{count:,} {source}" for source, count in exported.counts.items())
     typer.echo(f"written: {out} ({counts}), {exported.card}", err=True)
+    if exported.split_elsewhere is not None:
+        typer.echo(
+            f"DPOTrainer of TRL finds another prompt in {exported.split_elsewhere:,} of "
+            f"{sum(exported.counts.values()):,} implicit pairs, see {exported.card}; --form "
+            "explicit and conversational are exact",
+            err=True,
+        )
 
 
 @export.command("rm")

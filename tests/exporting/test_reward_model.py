@@ -187,9 +187,9 @@ def test_a_folder_that_is_no_export_is_left_alone(saved_models: Path, tmp_path: 
     (tmp_path / "project" / "README.md").write_text("# Mine\n")
     (tmp_path / "file").touch()
     for place, needed in (
-        (model, "rm exists and is not an export"),
+        (model, "rm: is an input of this command"),
         (tmp_path / "project", r"README\.md exists and is not the card of project"),
-        (tmp_path / "file", "file exists and is not an export"),
+        (tmp_path / "file", "file: is a file, needs the name of a folder"),
     ):
         with pytest.raises(DataError, match=needed):
             export_reward_model(place, model=model)
@@ -198,6 +198,44 @@ def test_a_folder_that_is_no_export_is_left_alone(saved_models: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     export_reward_model(tmp_path / "empty", model=model)
     export_reward_model(tmp_path / "empty", model=model)
+
+
+def test_files_that_an_export_does_not_have_are_kept(saved_models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "student"
+    export_reward_model(out, model=saved_models / "ensemble")
+    (out / "notes").mkdir()
+    (out / "notes" / "mine.txt").write_text("kept")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(
+        DataError, match=r"student has notes/mine\.txt, which is not a file of this"
+    ):
+        export_reward_model(out, model=saved_models / "ensemble")
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("out", "needed"),
+    [
+        ("/dev/null", "is a device or a pipe"),
+        ("rm/export", "lies in rm, which must not change"),
+        ("data/student", "lies in data, the outputs of the pipeline"),
+        ("file/student", "a part of the path is a file"),
+        ("/proc/student", "cannot be written"),
+    ],
+)
+def test_a_place_that_is_not_for_exports_is_refused(
+    out: str, needed: str, saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved_models / "pointwise", "rm")
+    for name in ("file", "dvc.yaml"):
+        Path(name).touch()
+    with pytest.raises(DataError, match=f"^{out}: .*{needed}"):
+        export_reward_model(Path(out), model=Path("rm"))
+    assert {path.name for path in tmp_path.iterdir()} == {"rm", "file", "dvc.yaml"}
+    assert {path.name for path in Path("rm").iterdir()} == {
+        path.name for path in (saved_models / "pointwise").iterdir()
+    }
 
 
 def test_a_model_that_was_changed_is_not_exported(saved_models: Path, tmp_path: Path) -> None:

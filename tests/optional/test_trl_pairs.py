@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
 from tests.optional.conftest import snippet
-from westofn.exporting.forms import Form
+from westofn.artifacts.preferences import PREFERENCES
+from westofn.exporting.forms import Form, implicit_prompt
 from westofn.exporting.pairs import export_pairs
 
 pytest.importorskip("trl", reason="needs TRL: pip install -e '.[trl]'")
@@ -70,6 +72,21 @@ def test_explicit_and_implicit_pairs_are_one_text(data: Path, causal: Path, tmp_
     for side in ("chosen_ids", "rejected_ids"):
         assert explicit.train_dataset[side] == implicit.train_dataset[side]
     assert decode(explicit.train_dataset["chosen_ids"][2]) == "Ask c good c</s>"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_dpo_finds_the_prompt_that_the_card_counts(suffix: str, data: Path, tmp_path: Path) -> None:
+    from trl import extract_prompt
+
+    path = data / "loop" / "k1" / "synthetic" / "preferences.parquet"
+    sides = pl.Series(["The cat", "a bad dog"]), pl.Series(["The dog", "a bad"])
+    pairs = PREFERENCES.read(path).with_columns(chosen=sides[0], rejected=sides[1])
+    PREFERENCES.write(pairs, path)
+    loaded = load(data, tmp_path, "implicit", suffix)
+    split = [extract_prompt(row)["prompt"] for row in loaded]
+    assert split == [implicit_prompt(row["chosen"], row["rejected"]) for row in loaded]
+    assert split[2:] == ["Ask c The", "Ask d\na ba"]
+    assert "in 2 of 4 pairs this is not" in (tmp_path / "implicit" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 import torch
+from pyarrow import parquet
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, RESPONSES, tiny_scorer
 from westofn import __main__ as command
 from westofn.errors import ModelError
-from westofn.models.ensemble import Ensemble
+from westofn.models.ensemble import Ensemble, mean_pair_margins, mean_rewards
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params.comparator import ComparatorName
 from westofn.scoring.rows import Row
 from westofn.scoring.stream import score_stream
+from westofn.scoring.writing import JsonLines
+from westofn.sources.collect import Reading, collect_pairs, parts_of
+from westofn.sources.reading import rows_of
 from westofn.text.encoding import Encoder
 
 ROOT = Path(__file__).resolve().parents[2]
+Columns = Sequence[Mapping[str, object]]
 Build = Callable[[ComparatorName], Scorer]
 LONG = " ".join(["cat"] * 9)  # the limit is 8
 
@@ -180,6 +189,164 @@ def test_a_packed_file_is_scored_as_the_plain_one(
     assert "the gzip stream is truncated or corrupt" in found
 
 
+def test_a_pair_has_the_rewards_of_what_prepare_reads(
+    saved_models: Path,
+    scorers: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [{"role": "user", "content": " a red cat\r\n"}]
+    sides = {
+        side: [*asked, {"role": "assistant", "content": f"\n{text} "}]
+        for side, text in (("chosen", "the good dog"), ("rejected", "the bad moon"))
+    }
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(lines(sides))
+    (pair,) = collect_pairs(parts_of(path, 0, "path"), Reading(), path).pairs
+    assert run(monkeypatch, path, "--model", saved_models / "pointwise") == 0
+    margin = json.loads(capsys.readouterr().out)["margin"]
+    responses = [pair.chosen, pair.rejected]
+    rewards = score_rows(scorers("pointwise"), [pair.prompt] * 2, responses)[:, 0]
+    model = Ensemble.of(scorers("pointwise"))
+    (expected,) = mean_pair_margins(model, [pair.prompt], [pair.chosen], [pair.rejected]).tolist()
+    assert margin == expected
+    assert margin == pytest.approx(float(rewards[0] - rewards[1]), abs=1e-5) != 0
+    rows = [{"prompt": asked, "response": sides[side][1]["content"]} for side in sides]
+    assert run(monkeypatch, "--model", saved_models / "pointwise", stdin=lines(*rows)) == 0
+    single = [json.loads(line)["reward"] for line in capsys.readouterr().out.splitlines()]
+    assert single == mean_rewards(model, [pair.prompt], [responses])[0].tolist()
+
+
+def test_the_page_shows_what_is_written(
+    saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "out.md").read_text("utf-8")
+    (given,) = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```jsonl\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "rows.csv").write_text(given)
+    out = tmp_path / "scored.jsonl"
+    arguments = (tmp_path / "rows.csv", "--model", saved_models / "pointwise", "--out", out)
+    assert run(monkeypatch, *arguments) == 0
+    written, expected = (
+        [json.loads(line) for line in text.splitlines()] for text in (out.read_text(), shown)
+    )
+    assert [row.pop("reward") for row in written] == pytest.approx(
+        [row.pop("reward") for row in expected], abs=1e-4
+    )
+    assert written == expected
+    assert len(written) == 2
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A file of rows, by its ending."""
+    text = lines(*rows)
+    if ".csv" in path.name or ".tsv" in path.name:
+        content = io.StringIO(newline="")
+        table = csv.writer(content, delimiter="\t" if ".tsv" in path.name else ",")
+        table.writerows([list(rows[0]), *(list(row.values()) for row in rows)])
+        text = content.getvalue()
+    elif path.name.startswith("array"):
+        text = json.dumps(rows, indent=1)
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif path.suffix == ".zst":
+        with pa.output_stream(str(path), compression="zstd") as packed:
+            packed.write(text.encode())
+    else:
+        path.write_bytes(text.encode())
+
+
+def read_back(path: Path) -> list[dict[str, Any]]:
+    return [dict(row.values) for row in rows_of(path)]
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "in.jsonl",
+        "in.ndjson",
+        "in.json",
+        "in.jsonl.gz",
+        "in.jsonl.zst",
+        "array.json",
+        "array.json.gz",
+        "in.csv",
+        "in.csv.gz",
+        "in.tsv",
+        "in.parquet",
+    ],
+)
+def test_every_file_that_prepare_reads_is_scored_into_every_format(
+    name: str,
+    out: str,
+    saved_models: Path,
+    scorers: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"prompt": prompt, "response": response, "note": f'a "quoted", {index}\r\nline\tß'}
+        for index, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True))
+    ]
+    write_rows(tmp_path / name, rows)
+    place = tmp_path / out
+    arguments = (tmp_path / name, "--model", saved_models / "pointwise", "--out", place)
+    assert run(monkeypatch, *arguments) == 0
+    written = read_back(place)
+    expected = score_rows(scorers("pointwise"), PROMPTS, RESPONSES)[:, 0].tolist()
+    assert [float(row.pop("reward")) for row in written] == pytest.approx(expected, abs=1e-5)
+    assert written == rows
+
+
+def test_scored_parquet_joins_a_data_set_made_in_python(
+    saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import Dataset, concatenate_datasets, load_dataset
+
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": "sun"}],
+            "responses": RESPONSES[:2],
+            "scores": [1, 2],
+            "none": None,
+        }
+    ] * 2
+    pl.DataFrame(rows, schema_overrides={"none": pl.String}).write_parquet(tmp_path / "in.parquet")
+    assert str(parquet.read_schema(tmp_path / "in.parquet").field("none").type) == "large_string"
+    out = tmp_path / "out.parquet"
+    arguments = (tmp_path / "in.parquet", "--model", saved_models / "pointwise", "--out", out)
+    assert run(monkeypatch, *arguments) == 0
+    loaded = load_dataset(
+        "parquet", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    made = Dataset.from_list([{**rows[0], "none": "a", "reward": [0.5, 1.5]}])
+    assert loaded.features == made.features
+    assert len(concatenate_datasets([loaded, made])) == 3
+
+
+def test_rows_that_cannot_be_read_are_dropped_on_demand(
+    saved_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    tools = {**SINGLE[0], "tools": [{"name": "f"}]}
+    source.write_text(lines(*SINGLE) + "oops\n" + lines(tools, *SINGLE[:1]))
+    arguments = (source, "--model", saved_models / "pointwise", "--out", out)
+    assert run(monkeypatch, *arguments, "--bad-rows", "drop") == 0
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == [0, 1, 2, 3, 0]
+    assert capsys.readouterr().err.startswith(
+        f"scored 5 rows; 2 dropped, which cannot be read, the first: {source}:5: not JSON"
+    )
+    assert run(monkeypatch, *arguments) == 2
+    assert capsys.readouterr().err.endswith("; or give --bad-rows drop\n")
+
+
 def test_a_bad_row_leaves_an_earlier_file_as_it_was(
     saved_models: Path,
     tmp_path: Path,
@@ -199,10 +366,23 @@ def test_a_bad_row_leaves_an_earlier_file_as_it_was(
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
-        (("gone.jsonl", "--model", "pointwise"), "gone.jsonl: cannot be read (No such file"),
-        ((".", "--model", "pointwise"), ".: cannot be read (Is a directory"),
+        (("gone.jsonl", "--model", "pointwise"), "gone.jsonl: no such file; give .jsonl"),
+        ((".", "--model", "pointwise"), ".: the folder has"),
         (("-", "--model", "gone"), "gone is missing"),
         (("-", "--model", "pointwise", "--out", "."), ".: is a folder, needs a file name"),
+        (("-", "--model", "pointwise", "--out", "/dev/null"), "/dev/null: is a device or a pipe"),
+        (
+            ("-", "--model", "pointwise", "--out", "x.txt"),
+            "x.txt: needs a name that ends with .jsonl, .csv, .tsv, .parquet",
+        ),
+        (
+            ("-", "--model", "pointwise", "-S", "response=y"),
+            "-S response=y: needs prepare.columns.NAME=PATH",
+        ),
+        (
+            ("-", "--model", "pointwise", "--out", "pointwise/x.jsonl"),
+            "pointwise/x.jsonl: lies in pointwise",
+        ),
     ],
 )
 def test_a_wrong_path_is_one_line(
@@ -218,19 +398,25 @@ def test_a_wrong_path_is_one_line(
     assert line.startswith(f"westofn: {needed}")
 
 
+def row_of(
+    place: str, prompt: str, responses: list[str], values: Mapping[str, object] | None = None
+) -> Row:
+    """A row of one response."""
+    return Row(place, values or {}, "", "response", prompt, responses)
+
+
 def endless(prompt: str, response: str, seen: list[int]) -> Iterator[Row]:
-    text = json.dumps({"prompt": prompt, "response": response})
     for number in range(1000):
         seen.append(number)
-        yield Row(f"-:{number}", text, "response", prompt, [response])
+        yield row_of(f"-:{number}", prompt, [response])
 
 
 def test_rows_are_read_a_chunk_at_a_time(scorers: Build) -> None:
     seen: list[int] = []
     read_at_write: list[int] = []
 
-    def write(chunk: bytes) -> None:
-        assert chunk.count(b"\n") <= 8
+    def write(rows: Sequence[Row], columns: Columns) -> None:
+        assert len(rows) == len(columns) <= 8
         read_at_write.append(len(seen))
 
     counted: list[int] = []
@@ -259,17 +445,19 @@ def test_a_prompt_of_several_rows_is_read_once_and_no_pool_exceeds_the_batch(
 
     monkeypatch.setattr(stream, "score_pools", counting)
     rows = [
-        Row(f"-:{number}", "{}", "response", PROMPTS[number % 2], [RESPONSES[number % 3]])
-        for number in range(6)
-    ] + [Row("-:6", "{}", "response", "sun", RESPONSES[:1])]
-    written: list[bytes] = []
+        row_of(f"-:{number}", PROMPTS[number % 2], [RESPONSES[number % 3]]) for number in range(6)
+    ] + [row_of("-:6", "sun", RESPONSES[:1])]
+    rewards: list[object] = []
+
+    def write(rows: Sequence[Row], columns: Columns) -> None:
+        rewards.extend(new["reward"] for new in columns)
+
     ensemble = Ensemble.of(scorers("pointwise"))
-    score_stream(ensemble, rows, batch=2, write=written.append, advance=len_of_nothing)
+    score_stream(ensemble, rows, batch=2, write=write, advance=len_of_nothing)
     assert pools == [(PROMPTS[0], 2), (PROMPTS[1], 2), (PROMPTS[0], 1), (PROMPTS[1], 1), ("sun", 1)]
-    found = [float(line.split(b" ")[-1][:-1]) for line in b"".join(written).splitlines()]
     texts = [row.responses[0] for row in rows]
     expected = score_rows(scorers("pointwise"), [row.prompt for row in rows], texts)[:, 0]
-    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+    assert rewards == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def len_of_nothing(rows: int) -> None:
@@ -282,21 +470,25 @@ def test_memory_that_runs_out_changes_no_line(
     from westofn.scoring import stream
 
     rows = [
-        Row(f"-:{i}", json.dumps(row), "response", str(row["prompt"]), [str(row["response"])])
+        row_of(f"-:{i}", str(row["prompt"]), [str(row["response"])], row)
         for i, row in enumerate(SINGLE)
     ]
 
-    def lines_of() -> bytes:
-        written: list[bytes] = []
+    def written() -> list[dict[str, Any]]:
+        lines = io.BytesIO()
         score_stream(
-            Ensemble.of(scorers("pointwise")), rows, batch=8, write=written.append, advance=len_of
+            Ensemble.of(scorers("pointwise")),
+            rows,
+            batch=8,
+            write=JsonLines(lines).write,
+            advance=len_of,
         )
-        return b"".join(written)
+        return [json.loads(line) for line in lines.getvalue().splitlines()]
 
     def len_of(rows: int) -> None:
         assert rows == 4
 
-    expected = [json.loads(line) for line in lines_of().splitlines()]
+    expected = written()
     real = stream.score_pools
 
     def out_of_memory(*given: Any) -> Any:
@@ -305,11 +497,11 @@ def test_memory_that_runs_out_changes_no_line(
         return real(*given)
 
     monkeypatch.setattr(stream, "score_pools", out_of_memory)
-    found = [json.loads(line) for line in lines_of().splitlines()]
-    assert [row.pop("reward") for row in found] == pytest.approx(
+    after = written()
+    assert [row.pop("reward") for row in after] == pytest.approx(
         [row.pop("reward") for row in expected], abs=1e-5
     )
-    assert found == expected
+    assert after == expected == SINGLE
 
 
 def test_an_answer_that_is_not_finite_is_refused(small_encoder: Encoder) -> None:
@@ -317,7 +509,7 @@ def test_an_answer_that_is_not_finite_is_refused(small_encoder: Encoder) -> None
     torch.nn.init.constant_(broken.model.head.weight, float("nan"))
     with pytest.raises(ModelError, match=r"-:0: the model's reward is nan, needs a finite"):
         score_stream(
-            Ensemble.of(broken), endless("sun", "good", []), batch=1, write=len, advance=print
+            Ensemble.of(broken), endless("sun", "good", []), batch=1, write=print, advance=print
         )
 
 
@@ -325,13 +517,13 @@ def test_a_row_that_a_model_has_no_positions_for_is_named(words: PreTrainedToken
     encoder = Encoder(words, 10, 8, "causal")
     model = RewardModel(tiny_model("gpt2", encoder), "pointwise", 0)
     rows = [
-        Row(f"in.jsonl:{number}", "{}", "response", "sun", [text])
+        row_of(f"in.jsonl:{number}", "sun", [text])
         for number, text in enumerate(["good", "bad", "cat " * 80, "good"], 1)
     ]
     needed = r"in\.jsonl:3: the response 'cat .* has 82 tokens, this gpt2 has positions for 64"
     with pytest.raises(ModelError, match=needed):
         score_stream(
-            Ensemble.of(Scorer(model.eval(), encoder)), rows, batch=8, write=len, advance=print
+            Ensemble.of(Scorer(model.eval(), encoder)), rows, batch=8, write=print, advance=print
         )
 
 

@@ -124,6 +124,17 @@ def test_a_folder_that_is_no_export_is_refused_and_left_alone(run: Tiny) -> None
         export("cards")
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
     assert [path.name for path in Path("cards").iterdir()] == ["README.md"]
+    export("exports/q", count=3)
+    Path("exports/q/answers.jsonl").write_text("answers")
+    for out, needed in (
+        ("exports/q", r"q has answers\.jsonl, which is not a file of this export"),
+        ("data/questions", "lies in data, which must not change"),
+        ("/dev/null", "is a device or a pipe"),
+        (".", "holds data, an input of this command"),
+    ):
+        with pytest.raises(DataError, match=needed):
+            export(out)
+    assert Path("exports/q/answers.jsonl").read_text() == "answers"
 
 
 def test_an_export_takes_the_place_of_an_earlier_one(run: Tiny) -> None:

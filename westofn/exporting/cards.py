@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from westofn.artifacts.atomic import write_bytes
+from westofn.artifacts.atomic import refusal, write_bytes
+from westofn.artifacts.targets import require_folder_name
 from westofn.errors import DataError
 from westofn.exporting.lineage import Lineage
+from westofn.models.folder import put
 
 CARD = "README.md"
 PACKAGES = ("westofn", "torch", "transformers", "tokenizers", "polars")
@@ -55,17 +59,65 @@ def check_card(path: Path, about: str) -> None:
         )
 
 
-def check_folder(out: Path) -> None:
-    """Refuse to replace a folder that is not an earlier export.
+def check_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to replace a folder that is not an earlier export, or an input.
+
+    Args:
+        out: Folder of the export.
+        inputs: Files and folders that the export reads.
 
     Raises:
-        DataError: `out` is a file, or a non-empty folder without the card of this export.
+        DataError: `require_folder_name` refuses `out`, or it is a non-empty folder without the card
+            of this export.
     """
+    require_folder_name(out, inputs)
     if not out.exists():
         return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file()):
+    if any(out.iterdir()) and not (out / CARD).is_file():
         raise DataError(f"{out} exists and is not an export; give a new folder")
     check_card(out / CARD, out.name)
+
+
+def check_files(out: Path, names: Collection[str]) -> None:
+    """Refuse to replace a folder with files that the new export does not have.
+
+    Args:
+        out: Folder of the export, which need not exist.
+        names: Paths of the files of the new export, relative to its folder.
+
+    Raises:
+        DataError: The folder has another file.
+    """
+    if others := sorted(_files(out).difference(names)):
+        raise DataError(
+            f"{out} has {others[0]}, which is not a file of this export and would be deleted; move "
+            "it away, or give a new folder"
+        )
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder, which replaces `out` if the block ends without an error.
+
+    Raises:
+        DataError: An earlier export in `out` has other files than the new one, or the system
+            refuses to write (disk full, no permission).
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
+            place = Path(name) / out.name
+            place.mkdir()
+            yield place
+            check_files(out, _files(place))
+            put(place, out)
+    except OSError as error:
+        reason = refusal(error) or f"{error.strerror or error}; give another folder"
+        raise DataError(f"{out}: cannot be written: {reason}") from error
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
 def as_yaml(value: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.json_file import read_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.targets import require_file_name
 from westofn.errors import DataError, ParameterError
 from westofn.exporting.cards import (
     CARD,
@@ -23,7 +24,7 @@ from westofn.exporting.cards import (
     versions,
     write_card,
 )
-from westofn.exporting.forms import SUFFIXES, Form, encoded, in_form
+from westofn.exporting.forms import SUFFIXES, Form, encoded, in_form, split_elsewhere
 from westofn.exporting.lineage import LOCK, Lineage, lineage_of
 from westofn.sources.data import labeled_half
 
@@ -34,9 +35,17 @@ SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "1
 
 @dataclass(frozen=True)
 class Exported:
-    """Result of an export: label_source -> number of pairs, and the path of the card."""
+    """Result of an export.
+
+    Attributes:
+        counts: label_source -> number of pairs.
+        split_elsewhere: Number of pairs for which TRL finds another prompt in the implicit format;
+            None: the format has a column with the prompt.
+        card: Path of the card.
+    """
 
     counts: Mapping[str, int]
+    split_elsewhere: int | None
     card: Path
 
 
@@ -55,11 +64,15 @@ def export_pairs(
 
     Raises:
         ParameterError: An argument has an unsupported value.
-        DataError: A table is missing or invalid, or the folder contains another README.md.
+        DataError: `out` is not a new file or an earlier export, a table is missing or invalid, or
+            the folder contains another README.md.
     """
     if out.suffix not in SUFFIXES:
         raise ParameterError(f"{out}: needs a name that ends with {' or '.join(SUFFIXES)}")
+    require_file_name(out, [data])
     check_card(out.parent / CARD, out.name)
+    if out.exists() and not (out.parent / CARD).exists():
+        raise DataError(f"{out} exists and is not an export; give another name")
     synthetic = _synthetic(data, iteration)
     pairs = PREFERENCES.read(synthetic / "preferences.parquet")
     if include == "mixed":
@@ -74,13 +87,14 @@ def export_pairs(
         form=form,
         columns=rows.columns,
         counts=counts,
+        split_elsewhere=split_elsewhere(pairs) if form == "implicit" else None,
         sources=sorted(set(pairs["source"])),
         selection=read_json(synthetic.parent / "pairs" / "summary.json", "won_select"),
         filtering=read_json(synthetic / "summary.json", "filter"),
         lineage=lineage_of(synthetic, lock),
     )
     write_card(out.parent, out.name, _header(about), _body(about))
-    return Exported(counts, out.parent / CARD)
+    return Exported(counts, about.split_elsewhere, out.parent / CARD)
 
 
 def _synthetic(data: Path, iteration: str) -> Path:
@@ -110,6 +124,7 @@ class _About:
     form: Form
     columns: Sequence[str]
     counts: Mapping[str, int]
+    split_elsewhere: int | None
     sources: Sequence[str]
     selection: Mapping[str, Any]
     filtering: Mapping[str, Any]
@@ -143,7 +158,7 @@ def _body(about: _About) -> list[str]:
     return [
         f"# West-of-N preferences, iteration {about.iteration}",
         f"{about.total:,} preference pairs in `{about.out.name}`, in TRL's {about.form} format: "
-        f"columns {', '.join(f'`{name}`' for name in about.columns)}. {_format_note(about.form)}",
+        f"columns {', '.join(f'`{name}`' for name in about.columns)}. {_format_note(about)}",
         PAPER,
         "## Counts",
         table(
@@ -187,10 +202,16 @@ def _threshold(filtering: Mapping[str, Any], name: str) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def _format_note(form: Form) -> str:
-    if form == "conversational":
-        return "Roles are `system`, `user` and `assistant`."
+def _format_note(about: _About) -> str:
+    if about.form == "conversational":
+        return "Roles are `system`, `user` and `assistant`. No trainer has to find the prompt."
+    space = "Each response begins with a space if neither text had white space at the boundary."
+    if about.split_elsewhere is None:
+        return f"Concatenate prompt and response. {space} No trainer has to find the prompt."
     return (
-        "Concatenate prompt and response without a separator: a response begins with a space if "
-        "neither text had white space at the boundary."
+        f"Each text is prompt and response. {space} TRL's RewardTrainer reads the texts whole. "
+        "Its DPOTrainer takes their longest common beginning as the prompt, without a space at its "
+        f"end: in {about.split_elsewhere:,} of {about.total:,} pairs this is not the prompt, and "
+        "the words or letters with which both responses begin are not trained on. The forms "
+        "explicit and conversational have a column with the prompt and are exact."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -28,10 +27,18 @@ from westofn.core.linear_reward import inverse_spread
 from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ParameterError
-from westofn.exporting.cards import check_folder, parameters, table, versions, write_card
+from westofn.exporting.cards import (
+    CARD,
+    check_files,
+    check_folder,
+    new_folder,
+    parameters,
+    table,
+    versions,
+    write_card,
+)
 from westofn.exporting.lineage import LOCK, Lineage, lineage_of
 from westofn.models.features import FeatureReader
-from westofn.models.folder import put
 from westofn.params.whole import Params
 from westofn.runtime import set_up_torch
 from westofn.sources.data import labeled_half
@@ -102,11 +109,12 @@ def export_questions(
 
     Raises:
         ParameterError: The iteration is unknown.
-        DataError: `out` exists and is not an export, an output is missing, or no unlabelled pair
-            is left.
+        DataError: `out` exists and is not an export or has other files, an output is missing, or no
+            unlabelled pair is left.
         ModelError: The model in which reward models start cannot be loaded.
     """
-    check_folder(out)
+    check_folder(out, [data])
+    check_files(out, {QUESTIONS, PAGE, CARD})
     candidates = _candidates_file(data, iteration)
     inputs = _Inputs.read(data, candidates, prompts, params.seed)
     questions = _choose(inputs, params, data, count, a_prompt)
@@ -115,9 +123,7 @@ def export_questions(
             f"{candidates}: no prompt has two different candidates that are not labelled yet; "
             f"needs at least one: sample more (sample.n_candidates), or other prompts"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-        place = Path(name) / out.name
+    with new_folder(out) as place:
         rows = [
             question.shown | {"informativeness": question.informativeness} for question in questions
         ]
@@ -126,7 +132,6 @@ def export_questions(
         write_bytes(label_page(questions).encode(), place / PAGE)
         about = _About(iteration, questions, inputs, lineage_of(candidates, lock))
         write_card(place, out.name, _header(), _body(about))
-        put(place, out)
     return questions
 
 

@@ -12,18 +12,16 @@ classifier of transformers supports this.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from westofn.errors import ModelError
-from westofn.exporting.cards import CARD, check_folder, write_card
+from westofn.exporting.cards import CARD, check_folder, new_folder, write_card
 from westofn.exporting.classifier import require_classifier, write_classifier
 from westofn.exporting.lineage import LOCK, lineage_of
 from westofn.exporting.model_card import about_model, body, header
 from westofn.exporting.usage import use_by_transformers, use_by_westofn
 from westofn.models.card import member_folder
 from westofn.models.ensemble import load_reward_models
-from westofn.models.folder import put
 
 
 def export_reward_model(
@@ -41,9 +39,10 @@ def export_reward_model(
     Raises:
         ModelError: The model is missing, damaged, or changed since it was saved; or a causal or
             encoder-only model cannot be a classifier of transformers.
-        DataError: `out` exists and is not an export, or a file cannot be read.
+        DataError: `out` exists and is not an export or has other files, or a file cannot be read or
+            written.
     """
-    check_folder(out)
+    check_folder(out, [model])
     members = load_reward_models(model).members
     about = about_model(model, out.name, lineage_of(model, lock), metrics, lock)
     as_classifier = about.card.family != "encoder_decoder"
@@ -54,16 +53,13 @@ def export_reward_model(
         )
     if as_classifier:
         require_classifier(members[0], model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-        place = Path(name) / out.name
+    with new_folder(out) as place:
         if as_classifier:
             use = use_by_transformers(about, members[0].encoder)
             write_classifier(members[0], about.card.canaries, place)
             tags = header(library_name="transformers", pipeline_tag="text-classification")
             write_card(place, out.name, tags, body(about, use))
         else:
-            shutil.copytree(model, place)
+            shutil.copytree(model, place, dirs_exist_ok=True)
             (place / CARD).unlink(missing_ok=True)  # if `model` is itself an export
             write_card(place, out.name, header(["westofn"]), body(about, use_by_westofn(about)))
-        put(place, out)

@@ -1,1 +1,1 @@
-"""Score texts in JSONL with a saved reward model: `westofn score`."""
+"""Score the rows of a file with a saved reward model: `westofn score`."""

@@ -1,35 +1,47 @@
-"""Read JSON lines to score, and write them with additional columns.
+"""Read rows to score: the forms that `prepare` reads, with or without labels.
 
 | columns of a row | added column |
 |---|---|
-| prompt, response | reward |
-| prompt, responses (a list) | reward, a list |
-| prompt, chosen, rejected | margin of chosen over rejected |
+| a prompt and a response, or messages that end with a response | reward |
+| a prompt and a list of responses | reward, a list |
+| a prompt and two responses, or two dialogues that share it | margin of the first over the second |
+| a prompt and several chosen or rejected responses | reward, a list: the chosen ones first |
 
-The original text of a line is kept byte by byte.
+Texts are read by the functions of `prepare`, so that they equal what a model was trained on.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import chain, islice
+from typing import Literal, TypeGuard
 
-from westofn.artifacts.table import did_you_mean, show
+from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.formats.rows import text
-from westofn.sources.json_lines import JsonLine, json_lines
+from westofn.sources import reading
+from westofn.sources.columns import Columns
+from westofn.sources.formats.joining import join_response, join_sides
+from westofn.sources.formats.mapped import (
+    Mapped,
+    check_readable,
+    read_prompt,
+    text_of,
+    value_of,
+)
+from westofn.sources.formats.recognise import recognise_responses
+from westofn.sources.formats.rows import listed
+from westofn.sources.formats.turns import Turns, turns_of
+from westofn.sources.json_lines import JsonLine
 
 Form = Literal["response", "responses", "pair"]
-FORMS: dict[Form, tuple[str, ...]] = {
-    "response": ("response",),
-    "responses": ("responses",),
-    "pair": ("chosen", "rejected"),
-}
 ADDED = ("reward", "reward_std", "margin", "margin_std", "beyond_limit")
 """Columns that scoring adds, see `stream`."""
-_NEEDED = "needs prompt and response, prompt and responses, or prompt, chosen and rejected"
+_NAMED: dict[Form, str] = {
+    "response": "a reward",
+    "responses": "a list of rewards",
+    "pair": "a margin",
+}
 
 
 @dataclass(frozen=True)
@@ -38,91 +50,175 @@ class Row:
 
     Attributes:
         place: File and line, for error messages.
-        text: The line without surrounding white space.
-        form: Format of the row, a key of FORMS.
+        values: All columns of the row.
+        text: The line of JSON that was read; "" for a row that was not a line of its own.
+        form: Form of the row.
         prompt: The prompt.
-        responses: The response, the responses in order, or chosen and rejected.
+        responses: The response, the responses in order, or the two responses of a pair.
     """
 
     place: str
+    values: Mapping[str, object]
     text: str
     form: Form
     prompt: str
     responses: list[str]
 
-    def with_columns(self, columns: Mapping[str, object]) -> str:
-        r"""Return the line with additional columns at the end.
 
-        >>> row = Row("-:1", '{"prompt": "x", "n": 1.0}', "response", "x", ["y"])
-        >>> row.with_columns({"reward": 0.5})
-        '{"prompt": "x", "n": 1.0, "reward": 0.5}\n'
-        """
-        added = json.dumps(columns, allow_nan=False)
-        return f"{self.text[:-1].rstrip()}, {added[1:]}\n"
+@dataclass
+class Dropped:
+    """Rows that cannot be read: their number, and the fault of the first one."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, fault: DataError) -> None:
+        """Count a row."""
+        self.first = self.first or str(fault)
+        self.count += 1
 
 
-def read_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
-    """Read the rows of a JSONL file; blank lines are skipped.
+def read_rows(
+    lines: Iterable[JsonLine],
+    name: str,
+    *,
+    given: Columns,
+    head: int = 1,
+    dropped: Dropped | None = None,
+) -> Iterator[Row]:
+    """Read the rows of a file; the first rows determine which columns are read.
 
     Args:
-        lines: Lines of the file.
+        lines: Rows of a file; the text of a row that was no line of JSON is "".
         name: Name of the file in error messages.
+        given: Columns that the user named; the others are recognised.
+        head: Number of first rows from which the columns are recognised.
+        dropped: Counts rows that cannot be read; None: such a row is an error.
 
     Raises:
-        DataError: A line is not a JSON object with one of the formats, has another format than the
-            first row, or has a column that scoring adds (the message has file and line); or there
-            are no rows.
+        DataError: The columns have no known form, a row cannot be read or has a column that scoring
+            adds (the message has file and row), or there are no rows.
     """
-    form = None
-    for line in json_lines(lines, name):
-        row = _row(line)
-        if form and row.form != form[0]:
-            raise DataError(
-                f"{row.place}: has {_columns(row.form)}, the first row has {_columns(form[0])} "
-                f"({form[1]}); needs one format: split the file"
-            )
-        form = form or (row.form, row.place)
+    lines = iter(lines)
+    first = list(islice(lines, head))
+    form: Form | None = None
+    mapped = recognise_responses([_raw(line) for line in first], given) if first else None
+    for line in chain(first, lines):
+        assert mapped
+        try:
+            row = _row(line, mapped)
+            if form and row.form != form:
+                raise DataError(
+                    f"{row.place}: gets {_NAMED[row.form]}, rows before it get {_NAMED[form]}; "
+                    f"needs one form: split the file"
+                )
+        except DataError as error:
+            if dropped is None:
+                raise DataError(f"{error}; or give --bad-rows drop") from None
+            dropped.add(error)
+            continue
+        form = row.form
         yield row
     if not form:
-        raise DataError(f"{name}: no rows to score, {_NEEDED} in at least one")
+        fault = f", the first fault: {dropped.first}" if dropped and dropped.first else ""
+        raise DataError(f"{name}: no rows to score{fault}; needs at least one")
 
 
-def _columns(form: Form) -> str:
-    return " and ".join(FORMS[form])
+def _raw(line: JsonLine) -> reading.Row:
+    return reading.Row(line.where, line.values, line.fault)
 
 
-def _row(line: JsonLine) -> Row:
-    values, place = line.values, line.where
-    form = _form(values, place)
-    prompt = text(values["prompt"], "prompt", place)
-    if form == "responses":
-        return Row(place, line.text, form, prompt, _texts(values["responses"], place))
-    responses = [text(values[column], column, place) for column in FORMS[form]]
-    return Row(place, line.text, form, prompt, responses)
-
-
-def _form(values: Mapping[str, Any], place: str) -> Form:
-    for column in ADDED:
-        if column in values:
+def _row(line: JsonLine, mapped: Mapped) -> Row:
+    """Read a row."""
+    raw = _raw(line)
+    for name in ADDED:
+        if name in raw.values:
             raise DataError(
-                f"{place}: column {column} exists already, but scoring writes it; rename it"
+                f"{raw.where}: column {name} exists already, but scoring writes it; rename it"
             )
-    matches = [form for form, columns in FORMS.items() if set(columns) <= set(values)]
-    if "prompt" in values and len(matches) == 1:
-        return matches[0]
-    if "prompt" in values and matches:
-        has = ", ".join(column for form in matches for column in FORMS[form])
-        raise DataError(f"{place}: has {has} at once, {_NEEDED}: remove the others")
-    known = ["prompt", *(column for columns in FORMS.values() for column in columns)]
-    near = (did_you_mean(name, known) for name in values if name not in known)
-    has = show(", ".join(values)) if values else "no columns"
-    raise DataError(f"{place}: has {has}{next(filter(None, near), '')}, {_NEEDED}")
-
-
-def _texts(value: object, place: str) -> list[str]:
-    if not isinstance(value, list) or not value:
+    rows = list(mapped.expand([raw])) if mapped.expand else [raw]
+    if len(rows) != 1:
         raise DataError(
-            f"{place}: column responses is {show(value)}, needs a list of at least one text: "
-            f"mend or remove the row"
+            f"{raw.where}: the row holds {len(rows)} rows of the form “{mapped.name}”, needs 1: "
+            f"write prompt and responses to a file of their own"
         )
-    return [text(item, f"responses[{index}]", place) for index, item in enumerate(value)]
+    row, columns = rows[0], mapped.columns
+    check_readable(row)
+    prompt = read_prompt(columns, row)
+    if columns.chosen or columns.response_a:
+        form, context, responses = _pair(row, columns, prompt)
+    else:
+        form, context, responses = _list(row, columns, prompt)
+    prompt_text = text_of(context, row.where)
+    if prompt_text is None:
+        raise DataError(f"{row.where}: the prompt has an empty turn: mend or remove the row")
+    return Row(line.where, line.values, line.text, form, prompt_text, responses)
+
+
+def _pair(
+    row: reading.Row, columns: Columns, prompt: Turns | None
+) -> tuple[Form, Turns, list[str]]:
+    """Read two responses; a side with several responses makes a list of all of them."""
+    names = columns.chosen or columns.response_a, columns.rejected or columns.response_b
+    values = [value_of(row, name) for name in names]
+    if any(map(_is_list_of_texts, values)):
+        sides = [value if _is_list_of_texts(value) else [value] for value in values]
+        entries = [(entry, name) for side, name in zip(sides, names, strict=True) for entry in side]
+        return "responses", *_joined(row, entries, prompt)
+    first, second = (
+        turns_of(value, name, row.where) for value, name in zip(values, names, strict=True)
+    )
+    joined = join_sides(prompt, (first, second), names, row.where)
+    if isinstance(joined, str):
+        reason = joined.removeprefix("dropped_").replace("_", " ")
+        raise DataError(f"{row.where}: {names[0]} and {names[1]}: {reason}: mend or remove the row")
+    return "pair", joined.context, [joined.first, joined.second]
+
+
+def _list(
+    row: reading.Row, columns: Columns, prompt: Turns | None
+) -> tuple[Form, Turns, list[str]]:
+    """Read one response, or a list of responses."""
+    name = columns.responses or columns.response
+    value = value_of(row, name)
+    if not columns.responses:
+        if _is_list_of_texts(value):
+            raise DataError(
+                f"{row.where}: column {name} has a list of texts ({show(value)}), needs one text "
+                f"or messages; for several responses, set prepare.columns.responses={name}"
+            )
+        return "response", *_joined(row, [(value, name)], prompt)
+    entries = listed(value, name, row.where)
+    if not entries:
+        raise DataError(
+            f"{row.where}: column {name} is [], needs a list of at least one response: mend or "
+            f"remove the row"
+        )
+    return "responses", *_joined(row, [(entry, name) for entry in entries], prompt)
+
+
+def _joined(
+    row: reading.Row, entries: Iterable[tuple[object, str]], prompt: Turns | None
+) -> tuple[Turns, list[str]]:
+    """Return the prompt of some responses, and the responses.
+
+    Args:
+        row: The row.
+        entries: Values of responses, at least one, with the names of their columns.
+        prompt: What the row has as its prompt.
+    """
+    joined = [
+        join_response(prompt, turns_of(entry, name, row.where), name, row.where)
+        for entry, name in entries
+    ]
+    context = joined[0][0]
+    if any(other != context for other, _ in joined):
+        raise DataError(
+            f"{row.where}: the responses follow different dialogues; needs one prompt: mend or "
+            f"remove the row"
+        )
+    return context, [response for _, response in joined]
+
+
+def _is_list_of_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)

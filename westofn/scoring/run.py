@@ -6,81 +6,105 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from westofn.artifacts.stream import whole_file
+from westofn.artifacts.targets import require_file_name
 from westofn.errors import DataError
 from westofn.execution.progress import bar
 from westofn.models.ensemble import load_reward_models
 from westofn.runtime import load_runtime, set_up_torch
-from westofn.scoring.rows import read_rows
+from westofn.scoring.rows import Dropped, read_rows
 from westofn.scoring.stream import Scored, score_stream
-from westofn.sources.json_lines import opened
+from westofn.scoring.writing import JsonLines, Writer, require_ending, writer_to
+from westofn.sources.columns import Columns
+from westofn.sources.formats.recognise import HEAD
+from westofn.sources.json_lines import JsonLine, json_lines, json_rows, opened, reading
+from westofn.sources.reading import SUPPORTED, files_of, is_json, rows_of
 
 STANDARD = Path("-")
 """Path that means stdin or stdout."""
 
 
-def score_file(source: Path, model: Path, out: Path, batch: int) -> Scored:
-    """Score the rows of a JSONL file.
+def score_file(
+    source: Path,
+    model: Path,
+    out: Path,
+    batch: int,
+    columns: Columns,
+    dropped: Dropped | None = None,
+) -> Scored:
+    """Score the rows of a file.
 
     An output file is written atomically; stdout gets every chunk when it is scored.
 
     Args:
-        source: JSONL file, compressed if the name ends with .gz, or `STANDARD`.
+        source: A file that `rows_of` reads, or `STANDARD`: JSON lines.
         model: Folder of a reward model or an ensemble.
-        out: File for the scored rows, or `STANDARD`.
+        out: File for the scored rows, see `writing`, or `STANDARD`: JSON lines.
         batch: Number of responses in one forward pass.
+        columns: Columns that the user named; the others are recognised.
+        dropped: Counts rows that cannot be read; None: such a row is an error.
 
     Raises:
+        ParameterError: The name of `out` has an unknown ending.
         DataError: A file cannot be read or written, or `read_rows` refuses a row.
         ModelError: The folder contains no reward model, or the model cannot score these rows.
     """
-    with _opened(source) as lines:
-        ensemble = load_reward_models(model, set_up_torch(load_runtime()))
-        name = "stdin" if source == STANDARD else str(source)
-        with _written(out) as sink, bar("rows") as progress:
-            total = None if progress.disable else _count(source)
-            task = progress.add_task("scoring", total=total)
+    if out != STANDARD:
+        require_file_name(out, [model, source])
+        require_ending(out)
+    raw = _rows(source)
+    ensemble = load_reward_models(model, set_up_torch(load_runtime()))
+    name, head = ("stdin", 1) if source == STANDARD else (str(source), HEAD)
+    rows = read_rows(raw, name, given=columns, head=head, dropped=dropped)
+    with _written(out, source) as writer, bar("rows") as progress:
+        total = None if progress.disable else _count(source)
+        task = progress.add_task("scoring", total=total)
+        return score_stream(
+            ensemble,
+            rows,
+            batch=batch,
+            write=writer.write,
+            advance=lambda count: progress.advance(task, count),
+        )
 
-            def write(chunk: bytes) -> None:
-                sink.write(chunk)
-                sink.flush()
 
-            return score_stream(
-                ensemble,
-                read_rows(lines, name),
-                batch=batch,
-                write=write,
-                advance=lambda rows: progress.advance(task, rows),
-            )
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[BinaryIO]:
+def _rows(source: Path) -> Iterator[JsonLine]:
+    """Return the rows of a file, of the only file in a folder, or of stdin, with their faults."""
     if source == STANDARD:
-        yield sys.stdin.buffer
-        return
-    try:
-        handle = opened(source)
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror}); give a JSONL file") from None
-    with handle:
-        yield handle
+        return json_lines(sys.stdin.buffer, "stdin", keep_faulty=True)
+    if not source.exists():
+        raise DataError(f"{source}: no such file; give {SUPPORTED}")
+    files = files_of(source, "FILE") if source.is_dir() else [source]
+    if len(files) > 1:
+        raise DataError(f"{source}: the folder has {len(files)} files; give one of them")
+    (file,) = files
+    if is_json(file):
+        return _json(file)
+    rows = rows_of(file, keep_faulty=True)
+    return (JsonLine(row.where, "", dict(row.values), row.fault) for row in rows)
+
+
+def _json(file: Path) -> Iterator[JsonLine]:
+    """Yield the rows of a JSON file with their texts, which `rows_of` does not keep."""
+    with reading(str(file)), opened(file) as handle:
+        yield from json_rows(handle, str(file), keep_faulty=True)
 
 
 @contextmanager
-def _written(out: Path) -> Iterator[BinaryIO]:
+def _written(out: Path, source: Path) -> Iterator[Writer]:
     if out == STANDARD:
-        yield sys.stdout.buffer
+        yield JsonLines(sys.stdout.buffer)
         return
     with whole_file(out) as handle:
-        yield handle
+        writer = writer_to(handle, out.suffix, source)
+        yield writer
+        writer.close()
 
 
 def _count(source: Path) -> int | None:
-    """Count the lines of a file; return None for streams and compressed files."""
-    if source == STANDARD or source.suffix == ".gz" or not source.is_file():
+    """Count the lines of a file of JSON lines; return None for any other source."""
+    if source.suffix not in (".jsonl", ".ndjson"):
         return None
     with source.open("rb") as lines:
         return sum(1 for _ in lines)

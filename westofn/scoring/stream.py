@@ -10,7 +10,7 @@ columns with the standard deviation over the members are added (`reward_std`, `m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 
@@ -39,7 +39,7 @@ def score_stream(
     rows: Iterable[Row],
     *,
     batch: int,
-    write: Callable[[bytes], object],
+    write: Callable[[Sequence[Row], Sequence[Mapping[str, object]]], object],
     advance: Callable[[int], object],
 ) -> Scored:
     """Score rows and write them with their new columns.
@@ -48,7 +48,7 @@ def score_stream(
         ensemble: A model or an ensemble.
         rows: Rows of one format.
         batch: Number of responses in one forward pass.
-        write: Callback that gets the lines of a chunk.
+        write: Callback that gets the rows of a chunk and their new columns.
         advance: Callback that gets the number of written rows.
 
     Raises:
@@ -59,8 +59,7 @@ def score_stream(
     for chunk in _chunks(rows, CHUNK_BATCHES * batch):
         _require_rewards(ensemble, chunk[0])
         columns = _placed(ensemble, chunk, batch)
-        lines = (row.with_columns(new) for row, new in zip(chunk, columns, strict=True))
-        write("".join(lines).encode())
+        write(chunk, columns)
         done += len(chunk)
         beyond += sum("beyond_limit" in new for new in columns)
         advance(len(chunk))

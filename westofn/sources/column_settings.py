@@ -44,8 +44,12 @@ class Given(NamedTuple):
     bad_rows: BadRows
 
 
-def given_by(settings: Sequence[str]) -> Given:
+def given_by(settings: Sequence[str], *, needs_labels: bool = True) -> Given:
     """Return the mapping and the treatment of bad rows in settings, as `dvc exp run -S` reads them.
+
+    Args:
+        settings: such as `prepare.columns.prompt=question`.
+        needs_labels: whether the mapping needs one of the forms of preferences.
 
     Raises:
         ParameterError: a setting is neither prepare.columns nor prepare.bad_rows, or the mapping
@@ -67,13 +71,13 @@ def given_by(settings: Sequence[str]) -> Given:
             values[name] = value
         else:
             raise ParameterError(
-                f"-S {setting}: needs {_BAD_ROWS}=refuse or drop, or {_PREFIX}NAME=PATH with a "
+                f"-S {setting}: needs {_PREFIX}NAME=PATH, or {_BAD_ROWS}=refuse or drop, with a "
                 f"NAME of {', '.join(names)}{did_you_mean(name, names)}"
             )
     columns = Columns(**{name: value for name, value in values.items() if value != "none"})
     if columns == Columns():
         return Given(None, bad_rows)
-    if columns.form and columns.order not in ("higher", "lower"):
+    if (not needs_labels or columns.form) and columns.order not in ("higher", "lower"):
         raise ParameterError(f"-S {_PREFIX}order={columns.order}: needs higher or lower")
     return Given(columns, bad_rows)
 

@@ -128,13 +128,22 @@ def rows_of(
         raise DataError(f"{file}: the file has no rows; needs at least 1: copy it again")
 
 
+def is_json(file: Path) -> bool:
+    """Return whether `rows_of` reads a file as JSON lines or a JSON array."""
+    return not file.is_dir() and file.suffix != ".parquet" and not _is_delimited(file)
+
+
+def _is_delimited(file: Path) -> bool:
+    plain = file.with_suffix("") if file.suffix in _COMPRESSIONS[1:] else file
+    return plain.suffix in _DELIMITED
+
+
 def _reader(file: Path, faulty: _Faulty) -> Iterator[Row]:
     if file.is_dir():
         return _saved_rows(file)
     if file.suffix == ".parquet":
         return _parquet_rows(file)
-    plain = file.with_suffix("") if file.suffix in _COMPRESSIONS[1:] else file
-    return _delimited_rows(file, faulty) if plain.suffix in _DELIMITED else _json_rows(file, faulty)
+    return _delimited_rows(file, faulty) if _is_delimited(file) else _json_rows(file, faulty)
 
 
 def _json_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:

@@ -15,14 +15,13 @@ from westofn.errors import DataError
 from westofn.sources.columns import Columns
 from westofn.sources.formats.joining import join_response
 from westofn.sources.formats.mapped import read_prompt, text_of
-from westofn.sources.formats.recognise import with_prompt_columns
+from westofn.sources.formats.recognise import DIALOGUES, with_prompt_columns
 from westofn.sources.formats.rows import column, text
 from westofn.sources.formats.tldr import POST_COLUMNS, post_prompt
 from westofn.sources.formats.turns import Turns, check_no_tools, messages_of, turns_of
 from westofn.sources.reading import Row
 
 RESPONSES = ("completion", "response", "output", "answer", "label")
-_DIALOGUES = ("messages", "conversations", "conversation")
 
 _NEEDS = (
     "prompt (or instruction) and completion, messages, or subreddit, title, post and summary "
@@ -102,7 +101,7 @@ def _prompt(row: Row, responses: Columns, needs: str) -> Turns:
 
 
 def _dialogues(row: Row) -> list[str]:
-    return [name for name in _DIALOGUES if row.values.get(name) is not None]
+    return [name for name in DIALOGUES if row.values.get(name) is not None]
 
 
 def _dialogue(row: Row, name: str) -> list[Message]:

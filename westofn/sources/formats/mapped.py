@@ -281,15 +281,7 @@ class Mapped:
         return -result if self.columns.order == "lower" else result
 
     def _check(self, row: Row) -> None:
-        if row.fault:
-            raise row.fault
-        check_no_tools(row.values, "", row.where)
-        for name in MEDIA:
-            if not is_blank(row.values.get(name)):
-                raise DataError(
-                    f"{row.where}: column {name} has {name}, and only text is read here; remove "
-                    f"the column if the prompts do not need it"
-                )
+        check_readable(row)
         if self.warn:
             self.counts.update(self.warn(row.values))
 
@@ -311,6 +303,23 @@ class Mapped:
         if not encodable(str(given)):
             raise DataError(f"{row.where}: column {name} holds half a surrogate pair: mend the id")
         return str(given)
+
+
+def check_readable(row: Row) -> None:
+    """Refuse a malformed row, and one with tools, images or other media.
+
+    Raises:
+        DataError: the row has a fault, or something that text cannot hold.
+    """
+    if row.fault:
+        raise row.fault
+    check_no_tools(row.values, "", row.where)
+    for name in MEDIA:
+        if not is_blank(row.values.get(name)):
+            raise DataError(
+                f"{row.where}: column {name} has {name}, and only text is read here; remove "
+                f"the column if the prompts do not need it"
+            )
 
 
 def read_prompt(columns: Columns, row: Row) -> Turns | None:

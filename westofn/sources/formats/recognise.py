@@ -38,6 +38,7 @@ PROMPTS = (
     "context",
     "post",
 )
+DIALOGUES = ("messages", "conversations", "conversation")
 SYSTEMS = ("system", "system_prompt", "system_message")
 RESPONSES = ("response", "completion", "answer", "output", "generation", "text")
 RESPONSE_LISTS = ("responses", "completions", "answers", "outputs", "generations", "candidates")
@@ -287,7 +288,7 @@ def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
     complete = with_prompt_columns(columns, values)
     if not complete.prompt:
         free = _free(values, columns)
-        if columns.form in ("pairs", "labelled pairs"):
+        if columns.chosen or columns.response_a:
             _check_no_prompt(columns, free, head, source)
         else:
             raise DataError(_no_prompt(columns, free, head))
@@ -417,3 +418,54 @@ def _is_number(value: object) -> bool:
 def _written(value: object) -> str:
     is_whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if isinstance(value, float) and is_whole else value).strip().lower()
+
+
+def recognise_responses(rows: Sequence[Row], given: Columns) -> Mapped:
+    """Return the mapping of prompt and responses; labels are not needed.
+
+    Args:
+        rows: first rows of the file, at least one.
+        given: columns that the user named; the others are recognised.
+
+    Raises:
+        DataError: there are no responses, or no prompt, by their names.
+    """
+    head = head_of(rows)
+    known = recognise_set(head.values)
+    has_responses = given.chosen or given.response_a or given.responses or given.response
+    if known and not has_responses:
+        return Mapped(replace(known.columns, **given.paths), known.name, expand=known.expand)
+    columns = given if has_responses else replace(_responses(head), **given.paths)
+    if columns.response in DIALOGUES:
+        columns = with_prompt_columns(columns, head.values)
+    elif not columns.prompt:
+        columns = _with_prompt(columns, head, "files")
+    return Mapped(columns, "responses")
+
+
+def _responses(head: Head) -> Columns:
+    values = head.values
+    for chosen, rejected in _side_names(values):
+        return Columns(chosen=chosen, rejected=rejected)
+    for first, second, _ in _numbered(values):
+        return Columns(response_a=first, response_b=second)
+    lists, responses = (_present(values, names) for names in (RESPONSE_LISTS, RESPONSES))
+    if lists and responses:
+        raise DataError(
+            f"{head.where}: has {responses[0]} and {lists[0]} at once; set "
+            f"prepare.columns.response={responses[0]} or prepare.columns.responses={lists[0]}"
+        )
+    for name in lists:
+        entry = _parsed_entry(values[name])
+        keys = _present(entry, RESPONSES) if isinstance(entry, Mapping) else []
+        return Columns(responses=f"{name}.*.{keys[0]}" if keys else name)
+    for response in (*responses, *_present(values, DIALOGUES)):
+        return Columns(response=response)
+    names = ("prompt", "response", "responses", "chosen", "rejected")
+    near = (did_you_mean(name, names) for name in values if name not in names)
+    has = show(", ".join(values)) if values else "no columns"
+    raise DataError(
+        f"{head.where}: has {has}{next(filter(None, near), '')}, needs prompt and response, prompt "
+        f"and responses, or prompt, chosen and rejected: rename the columns, or set "
+        f"prepare.columns.prompt and prepare.columns.response"
+    )
