@@ -45,9 +45,9 @@ def test_no_settings_are_no_mapping() -> None:
     ("settings", "needed"),
     [
         (["prepare.columns.promt=a"], "did you mean prompt?"),
-        (["prepare.path=a"], "-S prepare.path=a: needs prepare.bad_rows=refuse or drop, or"),
-        (["prepare.bad_rows=keep"], "needs prepare.bad_rows=refuse or drop, or"),
-        (["prepare.columns.prompt"], "or prepare.columns.NAME=PATH"),
+        (["prepare.path=a"], "-S prepare.path=a: needs prepare.columns.NAME=PATH"),
+        (["prepare.bad_rows=keep"], "or prepare.bad_rows=refuse or drop"),
+        (["prepare.columns.prompt"], "needs prepare.columns.NAME=PATH"),
         (["prepare.columns.prompt=a"], "names no responses"),
         (["prepare.columns.chosen=a"], "rejected is not set"),
         (

@@ -71,8 +71,8 @@ def given_by(settings: Sequence[str], *, needs_labels: bool = True) -> Given:
             values[name] = value
         else:
             raise ParameterError(
-                f"-S {setting}: needs {_PREFIX}NAME=PATH, or {_BAD_ROWS}=refuse or drop, with a "
-                f"NAME of {', '.join(names)}{did_you_mean(name, names)}"
+                f"-S {setting}: needs {_PREFIX}NAME=PATH with a NAME of {', '.join(names)}"
+                f"{did_you_mean(name, names)}, or {_BAD_ROWS}=refuse or drop"
             )
     columns = Columns(**{name: value for name, value in values.items() if value != "none"})
     if columns == Columns():
