@@ -28,7 +28,8 @@ from westofn.presets.catalogue import PRESETS, preset_named
 LETTERS = sorted({*string.ascii_letters, *string.digits, *string.punctuation, "Ġ", "Ċ"})
 SIZES: dict[str, Any] = merged(
     SMALL,
-    {"sft": {"max_response_tokens": 12}, "sample": {"n_candidates": 4}},
+    # So many candidates that some end, though the policy learned nothing.
+    {"sft": {"max_response_tokens": 12}, "sample": {"n_candidates": 32}},
 )
 
 

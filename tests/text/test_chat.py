@@ -167,6 +167,18 @@ def _parts(tokenizer: PreTrainedTokenizerFast, *later: Message) -> tuple[str, st
     return before, after
 
 
+def test_a_dialogue_beyond_the_limit_is_told_as_trimmed(
+    spelling: PreTrainedTokenizerFast,
+) -> None:
+    tokenizer = chatting(spelling, KINDS[0])
+    texts = ["", to_text(DIALOGUE)]
+    lengths = ChatTemplate(tokenizer, 400).lengths(texts)
+    assert lengths == [len(ids) for ids in ChatTemplate(tokenizer, 400).prompts(texts)]
+    for limit, trimmed in ((lengths[1], False), (lengths[1] - 1, True)):
+        encoder = Encoder(tokenizer, limit, 20, "causal", chat=True)
+        assert encoder.trims(texts) == [False, trimmed]
+
+
 def test_a_system_message_outlives_the_oldest_turns(spelling: PreTrainedTokenizerFast) -> None:
     tokenizer = chatting(spelling, "chatml")
     text = to_text([Message("system", "so long"), *DIALOGUE])

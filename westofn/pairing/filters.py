@@ -106,7 +106,9 @@ def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Fi
         reasons = reasons.scatter(np.flatnonzero(usable), list(result.dropped_by))
     if not reasons.is_null().any():
         counts = dict(reasons.value_counts().iter_rows())
-        mend = f"raise {LIMIT}" if counts.keys() & {CUT, TOO_LONG} else "lower a quantile"
+        mend = "lower a quantile"
+        if counts.keys() & {CUT, TOO_LONG}:
+            mend = f"raise {LIMIT}, or sft.steps, so that the policy learns to end its responses"
         raise DataError(f"filter: all {pairs.height} pairs are dropped ({counts}); {mend}")
     return Filtered(joined, reasons, result)
 
