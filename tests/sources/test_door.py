@@ -193,7 +193,7 @@ def test_input_and_context_belong_to_the_prompt(tmp_path: Path) -> None:
             },
             "message with tool_calls",
         ),
-        ({"prompt": BIRD, "chosen": None, "rejected": REJECTED}, "fit no form"),
+        ({"prompt": BIRD, "chosen": None, "rejected": REJECTED}, "chosen is a null"),
         (
             {"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "label": 0},
             "do not say whether response_a or response_b is better",
@@ -443,3 +443,223 @@ def test_cases(path: Path) -> None:
         assert all(("system", systems[name]) in turns(pair.prompt) for pair in collected.pairs)
     assert collected.counts["dropped_tie"] == (1 if name == "arena_33k" else 0)
     assert collected.counts["contradicting_pairs"] == (3 if name == "contradicting" else 0)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"Prompt": BIRD, "Chosen": CHOSEN, "Rejected": REJECTED},
+        {"PROMPT": BIRD, "CHOSEN": CHOSEN, "REJECTED": REJECTED},
+        {"userPrompt": BIRD, "chosenResponse": CHOSEN, "rejectedResponse": REJECTED},
+        {" prompt": BIRD, "chosen ": CHOSEN, "Rejected": REJECTED, "Chosen Model": "m"},
+        {"Prompt": BIRD, "Response A": REJECTED, "Response B": CHOSEN, "Preference": "B"},
+        {"Question": BIRD, "Answer 1": REJECTED, "Answer 2": CHOSEN, "Better Response": 2},
+        {"Prompt": BIRD, "responses": [REJECTED, CHOSEN], "Scores": [1, "2"]},
+        {"Conversations": SHAREGPT["conversations"], "Chosen": SHAREGPT["chosen"],
+         "Rejected": SHAREGPT["rejected"]},
+        {"prompt": BIRD, "left_response": REJECTED, "right_response": CHOSEN, "winner": "right"},
+    ],
+)  # fmt: skip
+def test_names_of_columns_are_read_in_any_spelling(row: dict[str, object], tmp_path: Path) -> None:
+    assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("accepted", "rejected"), ("chosen", "reject"), ("selected", "rejected")),
+        *(("preferred", "unpreferred"), ("winning_response", "losing_response"), ("win", "lose")),
+        *(("best", "worst"), ("y_w", "y_l"), ("preferred_output", "nonpreferred_output")),
+    ],
+)
+def test_sides_have_many_names(names: tuple[str, str], tmp_path: Path) -> None:
+    row = {"prompt": BIRD, names[0]: CHOSEN, names[1]: REJECTED}
+    assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sys", "sys_prompt", "System Prompt", "systemPrompt", "system_instruction", "developer"],
+)
+def test_a_system_message_has_many_names(name: str, tmp_path: Path) -> None:
+    row = {name: SYSTEM, "prompt": BIRD, **SIDES}
+    assert only(row, tmp_path) == ([("system", SYSTEM), ("user", BIRD)], CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize("label", ["[[B]]", "Response B", "Model B", "(B)", "B.", "B wins",
+                                   "b is better", "answer_b", "B > A"])  # fmt: skip
+@pytest.mark.parametrize("tie", ["both bad", "bothbad", "No preference", "tie(bothbad)", "even",
+                                 "equally good", "A=B", "None", "Neither is better"])  # fmt: skip
+def test_labels_and_ties_are_read_in_any_spelling(label: str, tie: str, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": BIRD, "response_a": REJECTED, "response_b": CHOSEN, "winner": label},
+        {"prompt": "Which?", "response_a": REJECTED, "response_b": CHOSEN, "winner": tie},
+    ]
+    collected = collect(rows, tmp_path)
+    assert [(pair.chosen, pair.rejected) for pair in collected.pairs] == [(CHOSEN, REJECTED)]
+    assert collected.counts["dropped_tie"] == 1
+
+
+RATED = {
+    "prompt": BIRD,
+    "chosen": {"text": CHOSEN, "score": 5},
+    "rejected": {"text": REJECTED, "score": 3},
+}
+
+
+def test_objects_with_a_text_and_a_rating_are_sides(tmp_path: Path) -> None:
+    assert only(RATED, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    no_prompt = {name: RATED[name] for name in ("chosen", "rejected")}
+    assert only(no_prompt, tmp_path) == ([("user", "The")], CHOSEN[4:], REJECTED[4:])
+    swapped = {"prompt": BIRD, "chosen": RATED["rejected"], "rejected": RATED["chosen"]}
+    assert "is worse than rejected.score" in refusal([swapped], tmp_path)
+    messages = {name: {**assistant(CHOSEN), "rating": 1} for name in ("chosen", "rejected")}
+    assert "dropped_tie 1" in refusal([{"prompt": BIRD, **messages}], tmp_path)
+
+
+LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
+
+
+@pytest.mark.parametrize(
+    ("row", "needed"),
+    [
+        ({"system": SYSTEM}, "column system is not read"),
+        ({"History": [user("Hi."), assistant("Hello!")]}, "set prepare.columns.history=History"),
+        ({"context": "Penguins swim."}, "set prepare.columns.context=context"),
+        ({"instruction": "Answer in French."}, "set prepare.columns.prompt=instruction, with"),
+        ({"messages": [user("Hi."), assistant("Hello!")]}, "column messages is not read"),
+        ({"passage": "Penguins swim."}, "set prepare.columns.context=passage"),
+        ({"score_chosen": 1, "score_rejected": 4}, "column score_chosen and score_rejected"),
+        ({"Tools": [{"name": "f"}]}, "column Tools has tools"),
+        ({"Image URL": "a.png"}, "column Image URL has"),
+    ],
+)
+def test_a_column_that_appears_late_is_not_left_out(
+    row: dict[str, object], needed: str, tmp_path: Path
+) -> None:
+    assert needed in refusal([*LATE, {"prompt": BIRD, **SIDES, **row}], tmp_path)
+    assert needed in refusal([{"prompt": BIRD, **SIDES}, *LATE, {**LATE[0], **row}], tmp_path)
+    columns = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
+    if "Tools" not in row and "Image URL" not in row:
+        assert collect([*LATE, {**LATE[0], **row}], tmp_path, columns=columns).unread
+
+
+def test_a_column_that_is_null_at_first_is_read(tmp_path: Path) -> None:
+    rows = [{**row, "system": None, "context": None, "score_chosen": None, "score_rejected": None}
+            for row in LATE]  # fmt: skip
+    last = {"prompt": BIRD, **SIDES, "system": SYSTEM, "context": "C", "score_chosen": 2,
+            "score_rejected": 2}  # fmt: skip
+    assert collect([*rows, last], tmp_path).counts["dropped_tie"] == 1
+    pairs = collect([*rows, {**last, "score_chosen": 3}], tmp_path).pairs
+    assert [("system", SYSTEM), ("user", f"C\n\n{BIRD}")] in [turns(p.prompt) for p in pairs]
+
+
+def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> None:
+    row = {"prompt": f"Question: {BIRD}", "question": BIRD, **SIDES}
+    assert collect([row], tmp_path).unread == ("question",)
+    whole = {"prompt": BIRD, **WHOLE, "messages": WHOLE["chosen"], "conversations": json.dumps(
+        [{"from": "human", "value": BIRD}])}  # fmt: skip
+    assert collect([whole], tmp_path).unread == ("conversations", "messages")
+
+
+@pytest.mark.parametrize(
+    ("row", "needed"),
+    [
+        ({"Prompt": "Other?", "prompt": BIRD, **SIDES}, "column Prompt is not read"),
+        ({"task": BIRD, **SIDES}, "set prepare.columns.prompt=task"),
+        ({"source_text": BIRD, **SIDES}, "set prepare.columns.prompt=source_text"),
+        ({"turns_so_far": [user(BIRD)], **SIDES}, "set prepare.columns.prompt=turns_so_far"),
+        ({"title": "Birds", "post": BIRD, **SIDES}, "column title is not read"),
+        ({"word": "Bird", **SIDES}, "set prepare.columns.prompt=word"),
+        ({"system": "Other.", "prompt": [{"role": "system", "content": SYSTEM}, user(BIRD)],
+          **LISTS}, "has another system message"),
+        ({"prompt": BIRD, **SIDES, "score_chosen": "2/5", "score_rejected": "4/5"},
+         "without prepare.columns.chosen_score"),
+        ({"prompt": BIRD, **SIDES, "chosen_reward": 1, "rejected_reward": 2}, "is worse than"),
+        ({"prompt": BIRD, "chosen": "b", "rejected": "a", "response_a": REJECTED,
+          "response_b": CHOSEN}, "may name a response in response_a, response_b"),
+        ({"prompt": BIRD, "chosen": "1", "rejected": "0", "responses": [REJECTED, CHOSEN]},
+         "may name a response in responses"),
+        ({"prompt": BIRD, "winner": "m1", "loser": "m2", "winner_text": CHOSEN,
+          "loser_text": REJECTED}, "several columns could be the responses"),
+        ({"prompt": BIRD, "chosen_position": "left", "rejected_position": "right"}, "fit no form"),
+        ({"prompt": BIRD, "answer1": CHOSEN, "answer2": REJECTED, "answer3": "x", "label": 2},
+         "more than two responses"),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "label": "b",
+          "preference": "a"}, "prefer different responses"),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "cost_score_a": 1,
+          "cost_score_b": 2}, "have no label"),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "winner": "-b"},
+         "do not say whether"),
+        ({"prompt": BIRD, "chosen": f"['{CHOSEN}']", "rejected": f"['{REJECTED}']"},
+         "column chosen has lists as texts"),
+        ({"prompt": BIRD, "chosen": f'["{CHOSEN}"]', "rejected": f'["{REJECTED}"]'},
+         "column chosen has lists as texts"),
+        ({"prompt": [{**user(BIRD), "images": ["a.png"]}], **LISTS}, "prompt.images has images"),
+        ({"prompt": BIRD, "history": "[[", **SIDES}, "column history is no JSON list"),
+        ({"prompt": BIRD, **SIDES, "score_chosen": 10**399, "score_rejected": 1}, "needs a finite"),
+        ({"prompt": BIRD, **SIDES, "score_chosen": "1_0", "score_rejected": 1}, "needs a finite"),
+        ({"prompt": BIRD, "responses": [CHOSEN, REJECTED, "x"], "rankings": [2, 0, 1]},
+         "fit no form"),
+        ({"prompt": BIRD, "chosen": CHOSEN, "rejected": "\u200b"}, "dropped_empty_response 1"),
+        ({"prompt": BIRD, "chosen": CHOSEN, "rejected": f"{CHOSEN}\u200b"}, "dropped_identical"),
+        ({"prompt": BIRD, "chosen": f"{HH} {CHOSEN}", "rejected": REJECTED},
+         "dropped_sides_differ"),
+        ({"prompt": [{"role": "user", "content": [{"type": "text"}]}], **LISTS}, "is a null"),
+        ({**dict.fromkeys(("chosen", "rejected"), 5), "prompt": BIRD}, "chosen is a int"),
+    ],
+)  # fmt: skip
+def test_a_doubt_is_refused_with_what_decides_it(
+    row: dict[str, object], needed: str, tmp_path: Path
+) -> None:
+    assert needed in refusal([row], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "User: {}\n\nAssistant: {}",
+        "### Human: {}### Assistant: {}",
+        "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n{}<|im_end|>",
+        "[INST] {} [/INST] {}",
+        "### Instruction:\n{}\n\n### Response:\n{}",
+        "<start_of_turn>user\n{}<end_of_turn>\n<start_of_turn>model\n{}",
+        "Q: {}\nA: {}",
+    ],
+)
+def test_a_rendered_dialogue_is_not_cut_within_the_response(template: str, tmp_path: Path) -> None:
+    sides = {name: template.format(BIRD, text) for name, text in SIDES.items()}
+    assert "begin with a dialogue" in refusal([sides], tmp_path)
+    sides["chosen"], sides["rejected"] = (
+        template.format(BIRD, text) for text in ("Yes, it does.", "No, it does not.")
+    )
+    (pair,) = collect([sides], tmp_path).pairs
+    assert pair.chosen.startswith("Yes, it does.")
+
+
+def test_responses_that_all_begin_with_the_prompt_lose_it(tmp_path: Path) -> None:
+    texts = [f"{BIRD} {REJECTED}", f"{BIRD}\n{CHOSEN}"]
+    lists = {"prompt": BIRD, "responses": texts, "scores": [1, 2]}
+    assert only(lists, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    rows = [{"prompt": BIRD, "response": t, "score": n} for n, t in enumerate(texts)]
+    (pair,) = collect(rows, tmp_path).pairs
+    assert (pair.chosen, pair.rejected) == (CHOSEN, REJECTED)
+    within = {"prompt": BIRD, "chosen": f"Q: {BIRD} A: x", "rejected": f"Q: {BIRD} A: y"}
+    assert collect([within], tmp_path).counts["warned_prompt_in_sides"] == 1
+
+
+def test_flags_may_be_texts(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": BIRD, "completion": REJECTED, "label": "FALSE"},
+        {"prompt": BIRD, "completion": CHOSEN, "label": "True"},
+    ]
+    (pair,) = collect(rows, tmp_path).pairs
+    assert (pair.chosen, pair.rejected) == (CHOSEN, REJECTED)
+
+
+def test_ratings_of_prompts_that_only_look_alike_are_not_mixed(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "What is 5²?", "response": "25", "score": 2},
+        {"prompt": "What is 52?", "response": "fifty-two", "score": 1},
+    ]
+    assert "dropped_one_response 2" in refusal(rows, tmp_path)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from westofn.errors import DataError
@@ -186,3 +188,106 @@ def test_an_array_of_other_things_is_refused_with_its_row(tmp_path: Path) -> Non
     assert refusal(file) == (
         ": row 2: an array entry is a int, needs objects: mend or remove the entry"
     )
+
+
+PANDAS = [{"prompt": "a", "chosen": "b"}, {"prompt": "c", "chosen": "d"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"prompt": {"0": "a", "1": "c"}, "chosen": {"0": "b", "1": "d"}}),
+        json.dumps({"10": PANDAS[0], "2": PANDAS[1]}),
+        json.dumps({"columns": ["prompt", "chosen"], "index": [0, 1],
+                    "data": [["a", "b"], ["c", "d"]]}),
+        json.dumps({"train": PANDAS[:1], "test": PANDAS[1:]}, indent=1),
+        "\n".join(json.dumps(row, indent=2) for row in PANDAS),
+        "\r".join(json.dumps(row) for row in PANDAS),
+    ],
+)  # fmt: skip
+def test_tables_and_objects_with_line_breaks_are_read(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(content, newline="")
+    assert values(file) == PANDAS
+
+
+def test_a_row_of_numbered_texts_is_no_table_of_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"a": {"0": "x"}}\n{"a": {"0": "y"}}\n')
+    assert values(file) == [{"a": {"0": "x"}}, {"a": {"0": "y"}}]
+
+
+@pytest.mark.parametrize(
+    ("content", "needed"),
+    [
+        ('{"a": 1, "a": 2}', ":1: not JSON (key 'a' stands twice in an object)"),
+        ('{"a": [{"b": 1, "b": 1}]}', ":1: not JSON (key 'b' stands twice in an object)"),
+        ('[\n {"a": 1, "a": 2}\n]', ": not JSON (key 'a' stands twice in an object)"),
+        ('[\n {"a": 1},\n]', ": not JSON (Expecting value, line 3, column 1)"),
+        ('{"a": "\\ud800"}', ":1: column a holds half a surrogate pair"),
+        ('{"\\udfff": 1}', ":1: column '\\udfff' holds half a surrogate pair"),
+        ('[{"a": [{"\\udfff": 1}]}]', ": row 1: column a holds half a surrogate pair"),
+        (f'{{"a": {"[" * 70}{"]" * 70}}}', ":1: column a has more than 64 nested lists"),
+        ("[]", ": the file has no rows"),
+    ],
+)
+def test_what_no_table_can_hold_is_refused(content: str, needed: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(content)
+    assert refusal(file).startswith(needed)
+
+
+def test_files_of_spreadsheets_have_empty_columns_and_other_delimiters(tmp_path: Path) -> None:
+    rows = [{"a": "1", "b": "2"}]
+    for number, content in enumerate(("a,b,,\n1,2,,\n", "\n\na,b\n1,2\n", "a|b\n1|2\n")):
+        file = tmp_path / f"{number}.CSV"
+        file.write_text(content)
+        assert values(file) == rows
+    file.write_text("a,b,,\n1,2,,3\n")
+    assert "a cell stands in a column without a name" in refusal(file)
+
+
+def test_the_case_of_a_suffix_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "A.JSONL.GZ").write_bytes(gzip.compress(b'{"a": 1}'))
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "B.Parquet")
+    assert [values(file) for file in files_of(tmp_path, "x")] == [[{"a": 1}]] * 2
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([10**18], pa.timestamp("ms")),
+        pa.array([10**8], pa.date32()),
+        pa.array([[{"t": 10**18}]], pa.list_(pa.struct([("t", pa.timestamp("ms"))]))),
+        pa.array([b"a\xff"], pa.binary()).view(pa.string()),
+    ],
+    ids=["year", "date", "nested year", "not UTF-8"],
+)
+def test_a_column_of_parquet_that_python_cannot_hold_is_named(
+    column: pa.Array, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.parquet"
+    pa.parquet.write_table(pa.table({"prompt": ["a"], "odd": column}), file)
+    assert refusal(file).startswith(": column odd cannot be read")
+
+
+def test_equal_names_in_parquet_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    pa.parquet.write_table(pa.table([["a"], ["b"]], names=["chosen", "chosen"]), file)
+    assert "needs distinct names" in refusal(file)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "circle.jsonl").symlink_to(tmp_path / "circle.jsonl")
+    for path, needed in (
+        (tmp_path / "pipe.jsonl", "is a device, pipe or socket; set prepare.path"),
+        (Path("/dev/zero"), "is a device, pipe or socket"),
+        (tmp_path / "circle.jsonl", "no such file or folder"),
+        (tmp_path / f"{'x' * 300}.jsonl", "File name too long"),
+        (Path(), "prepare.path is empty or the current folder"),
+    ):
+        with pytest.raises(DataError, match=needed):
+            files_of(path, "prepare.path")
+    with pytest.raises(DataError, match="the folder has no file"):
+        files_of(tmp_path, "prepare.path")

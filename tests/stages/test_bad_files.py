@@ -220,9 +220,9 @@ def test_a_filter_that_leaves_nothing_says_what_dropped_it(tiny: Tiny) -> None:
         ('{"prompt": "x", "chosen": "a", "rejcted": "b"}', ("hh.jsonl:1", "did you mean rejcted")),
         ('{"prompt": "x", "chosen": 1, "rejected": "b"}', ("hh.jsonl:1", "chosen is a int")),
         (
-            '{"id": 1, "prompt": "x", "chosen": "a", "rejected": "b"}\n'
-            '{"id": 1, "prompt": "y", "chosen": "a", "rejected": "b"}',
-            ("hh.jsonl:2", "id 1 is also at hh.jsonl:1", "unique"),
+            '{"prompt": "x", "chosen": "a", "rejected": "b"}\n'
+            '{"prompt": "y", "chosen": "a", "chosen": "c", "rejected": "b"}',
+            ("hh.jsonl:2", "key 'chosen' stands twice"),
         ),
         ('{"prompt": "x", "chosen": "a", "rejected": "a"}', ("dropped_identical_responses 1",)),
     ],

@@ -142,7 +142,7 @@ def read_inputs(
         arms={name: _read_arm(data / "eval", name, seed) for name in names},
         iterations={name: _read_iteration(data / "loop" / name) for name in iterations},
         prompts=PROMPTS.read(data / "prepared" / "prompts.parquet"),
-        counts=_read_object(data / "prepared" / "counts.json", "prepare"),
+        counts=_read_counts(data / "prepared" / "counts.json"),
         base_model=dict(base_model),
         students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
@@ -150,6 +150,12 @@ def read_inputs(
         forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
         training=_read_training(data, iterations),
     )
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    """Numbers of rows; the names of unread columns stand beside them."""
+    values = _read_object(path, "prepare")
+    return {name: count for name, count in values.items() if isinstance(count, int)}
 
 
 def _read_training(data: Path, iterations: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

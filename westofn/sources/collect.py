@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -130,7 +130,11 @@ def collect_pairs(parts: Iterable[Part], reading: Reading, where: Path | str) ->
     """
     collector = _Collector(reading)
     for part in parts:
-        collector.add(part)
+        try:
+            collector.add(part)
+        finally:
+            if isinstance(part.rows, Generator):
+                part.rows.close()  # the file of a refused row
     _check_subsets(reading.subsets, collector.subsets_seen, where)
     return collector.collected(where)
 
@@ -254,13 +258,15 @@ _ODDITIES = {
     "warned_missing_texts": "have a side that is NaN, None or null as a text",
     "warned_indices": "have two bare numbers or labels as sides: are they indices of responses in "
     "other columns?",
+    "warned_prompt_in_sides": "have the prompt within both sides: are these whole dialogues?",
     "warned_json_texts": "have a side that is a JSON object or list as a text",
 }
 _TEMPLATE = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|user|assistant|system|end)\|>"
     r"|\[/?INST\]|</?s>|<(?:start|end)_of_turn>|<<SYS>>"
 )
-_MISSING = {"nan", "none", "null", "<na>", "n/a"}
+_MISSING = {"nan", "none", "null", "<na>", "n/a", "na", "#n/a", "#name?", "#ref!", "#value!"}
+_ECHO = 2  # words of the longest prompt that may stand in both sides by chance
 _INDEX = re.compile(r"\d{1,2}|[ab]|(?:response|answer|model|output)[ _]?(?:\d|[ab])", re.I)
 
 
@@ -274,6 +280,9 @@ def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
         )
         counts["warned_missing_texts"] += any(side.lower() in _MISSING for side in sides)
         counts["warned_indices"] += all(_INDEX.fullmatch(side) for side in sides)
+        counts["warned_prompt_in_sides"] += len(pair.prompt.split()) > _ECHO and all(
+            pair.prompt in side for side in sides
+        )
         counts["warned_json_texts"] += any(_is_json(side) for side in sides)
     return {name: count for name, count in counts.items() if count}
 

@@ -7,8 +7,10 @@ A column is named by a path: names of keys and indices of lists with dots betwee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from westofn.errors import ParameterError
@@ -16,6 +18,26 @@ from westofn.errors import ParameterError
 Form = Literal["pairs", "labelled pairs", "rated rows", "rated lists"]
 
 _MISSING = object()
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+
+
+@lru_cache(maxsize=4096)
+def words_of(name: str) -> tuple[str, ...]:
+    """Split the name of a column into lower-case words and numbers.
+
+    >>> words_of("Chosen Response"), words_of("overallScore_1")
+    (('chosen', 'response'), ('overall', 'score', '1'))
+    """
+    return tuple(filter(None, re.split(r"[\W_]+", _BOUNDARY.sub("_", name).lower())))
+
+
+def spelt(name: str) -> str:
+    """Return the name of a column as other spellings of it are compared.
+
+    >>> {spelt(name) for name in ("response_a", "Response A", "responseA", "RESPONSE-A")}
+    {'response_a'}
+    """
+    return "_".join(words_of(name))
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,7 @@ class Columns:
             )
         return form
 
-    @property
+    @cached_property
     def paths(self) -> dict[str, str]:
         """Field -> path, of all columns that are read; a label of several columns has commas."""
         return {
@@ -116,7 +138,7 @@ class Columns:
             if field.name not in _VALUES and (value := getattr(self, field.name))
         }
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[str]:
         """First parts of the paths: the row's columns that are read."""
         return frozenset(

@@ -51,7 +51,7 @@ def ranked_replies_of_messages(rows: Iterable[Row]) -> Iterator[Row]:
     Yields:
         Rows of prompt (messages), responses, ranks (0 is the best) and lang.
     """
-    replies: defaultdict[object, list[Node]] = defaultdict(list)
+    replies: defaultdict[str, list[Node]] = defaultdict(list)
     roots: list[Row] = []
     for row in rows:
         parent = row.values.get("parent_id")
@@ -60,12 +60,15 @@ def ranked_replies_of_messages(rows: Iterable[Row]) -> Iterator[Row]:
         elif parent in (None, ""):
             roots.append(row)
         else:
-            replies[parent].append(row.values)
+            replies[str(parent)].append(row.values)
 
     @_row_by_row
     def of_root(root: Row) -> Iterator[Row]:
         return _ranked_replies(
-            root.where, root.values, lambda node: replies.get(node.get("message_id"), [])
+            # Once only: a message that is its own ancestor would never end.
+            root.where,
+            root.values,
+            lambda node: replies.pop(str(node.get("message_id")), []),
         )
 
     yield from of_root(roots)

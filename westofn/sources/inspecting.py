@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from pathlib import Path
@@ -174,7 +175,13 @@ def check_kind(inspection: Inspection, kind: Kind) -> None:
 
 
 def _report(file: Path, folder: str, asked: Asked, pool_locations: dict[str, str]) -> FileReport:
-    rows = rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")
+    with closing(rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")) as rows:
+        return _report_of_rows(file, folder, asked, pool_locations, rows)
+
+
+def _report_of_rows(
+    file: Path, folder: str, asked: Asked, pool_locations: dict[str, str], rows: Iterator[Row]
+) -> FileReport:
     head = list(islice(rows, HEAD))
     all_rows = chain(head, rows)
     if asked.kind == "pools":

@@ -6,8 +6,10 @@ import gzip
 import io
 import itertools
 import json
+import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
@@ -15,6 +17,9 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 
+_DEEPEST = 64
+"""Largest number of nested lists and objects in a row."""
+_SPACE = re.compile(r"\s*")
 _BOM = b"\xef\xbb\xbf"
 _TABLES = ("data", "rows", "examples", "instances", "train", "test", "validation")
 """Keys of an object that holds the rows of a whole file."""
@@ -38,9 +43,9 @@ class JsonLine(NamedTuple):
 
 def opened(file: Path) -> BinaryIO:
     """Open a file for reading; files that end with .gz or .zst are decompressed."""
-    if file.suffix == ".gz":
+    if file.suffix.lower() == ".gz":
         return cast(BinaryIO, gzip.open(file))
-    if file.suffix == ".zst":
+    if file.suffix.lower() == ".zst":
         import pyarrow as pa  # type: ignore[import-untyped]
 
         return io.BufferedReader(pa.input_stream(str(file), compression="zstd"))
@@ -68,7 +73,8 @@ def json_rows(stream: BinaryIO, name: str, *, keep_faulty: bool = False) -> Iter
     """Read the rows of a JSON file: one object a line, or one array of objects.
 
     A file with one object is read as a table if the object has its rows under a key such as `data`,
-    or columns as lists of texts and numbers. An array is read as a whole.
+    or columns as lists of texts and numbers, or if pandas wrote it (`to_json`). An array is read as
+    a whole, and so are objects with line breaks.
 
     Args:
         stream: binary stream of `opened`.
@@ -86,37 +92,69 @@ def json_rows(stream: BinaryIO, name: str, *, keep_faulty: bool = False) -> Iter
             blank += 1
         head = first.removeprefix(_BOM).strip()
         lines: Iterable[bytes] = itertools.chain([b""] * blank, [first], stream)
-        value = _value(head)
+        value = values[0] if len(values := _values(head)) == 1 else None
         if head.startswith(b"[") or (head.startswith(b"{") and _may_be_table(value)):
             whole = first.removeprefix(_BOM) + stream.read()
-            if (rows := _rows(_value(whole), name)) is not None:
+            if (rows := _rows(_whole(whole, value), name)) is not None:
                 yield from rows
                 return
+            if value is None and head.startswith(b"["):
+                _parsed(whole, name, _null_for_nan)  # the error
             lines = itertools.chain([b""] * blank, whole.splitlines(keepends=True))
     yield from json_lines(lines, name, keep_faulty=keep_faulty)
 
 
 def _may_be_table(value: object) -> bool:
-    return not isinstance(value, Mapping) or any(name in value for name in _TABLES)
+    if not isinstance(value, Mapping):
+        return True
+    columns = list(value.values())
+    return any(name in value for name in _TABLES) or any(map(_is_numbered, [value, *columns[:1]]))
 
 
-def _value(content: bytes) -> object:
-    """Return the JSON value, or None if the content is not JSON; NaN in a table is null."""
+def _whole(content: bytes, first: object) -> object:
+    """Return the value of a whole file: one value, or objects with line breaks as a list."""
+    values = _values(content)
+    if len(values) == 1 and (first is not None or not isinstance(values[0], dict)):
+        return values[0]
+    is_table = len(values) == 1 and _rows(values[0], "") is not None
+    return values[0] if is_table else (values or None) if first is None else None
+
+
+def _values(content: bytes) -> list[object]:
+    """Return the JSON values that stand one behind the other; none if the content is not JSON.
+
+    NaN, as pandas writes it, is null.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_null_for_nan)
+    values, end = [], 0
     try:
-        return json.loads(content, parse_constant=_null_for_nan)
+        text = content.decode().strip()
+        while end < len(text):
+            value, end = decoder.raw_decode(text, _SPACE.match(text, end).end())  # type: ignore[union-attr]
+            values.append(value)
     except (ValueError, RecursionError):
-        return None
+        return []
+    return values
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object, whose keys must be distinct: parsers differ in which value they keep."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"key {show(key)} stands twice in an object")
+    return values
+
+
+def _is_numbered(value: object) -> bool:
+    """Return whether a value is an object whose keys are numbers of rows, as pandas writes it."""
+    return isinstance(value, Mapping) and bool(value) and all(map(str.isdecimal, value))
 
 
 def _rows(value: object, name: str) -> list[JsonLine] | None:
     """Return the rows in a JSON value of a whole file; None if it is no table."""
     if isinstance(value, Mapping):
-        wrapped = [column for name in _TABLES if isinstance(column := value.get(name), list)]
-        columns = list(value.values())
-        if len(wrapped) == 1:
-            value = wrapped[0]
-        elif all(_is_column(column) for column in columns) and len({*map(len, columns)}) == 1:
-            value = [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        value = _table(value)
     if not isinstance(value, list):
         return None
     for number, row in enumerate(value, 1):
@@ -125,7 +163,28 @@ def _rows(value: object, name: str) -> list[JsonLine] | None:
                 f"{name}: row {number}: an array entry is a {kind(row)}, needs objects: mend or "
                 f"remove the entry"
             )
-    return [JsonLine(f"{name}: row {number}", "", row) for number, row in enumerate(value, 1)]
+    rows = [JsonLine(f"{name}: row {number}", "", row) for number, row in enumerate(value, 1)]
+    for row in rows:
+        _check_values(row.values, row.where)
+    return rows
+
+
+def _table(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the rows that an object holds: under a key, or in one of the forms of pandas."""
+    wrapped = [column for name in _TABLES if isinstance(column := value.get(name), list)]
+    names, columns = value.get("columns"), list(value.values())
+    if len(wrapped) == 1 and isinstance(names, list):
+        return [dict(zip(map(str, names), cells, strict=False)) for cells in wrapped[0]]
+    if len(wrapped) == 1 or (wrapped and len(wrapped) == len(columns)):
+        return [row for table in wrapped for row in table]
+    if _is_numbered(value):
+        return columns
+    if columns and all(map(_is_numbered, columns)):
+        numbers = sorted({number for cells in columns for number in cells}, key=int)
+        return [{name: value[name].get(row) for name in value} for row in numbers]
+    if all(_is_column(column) for column in columns) and len({*map(len, columns)}) == 1:
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return None
 
 
 def _is_column(value: object) -> bool:
@@ -164,27 +223,72 @@ def json_lines(
 
 
 def _json_line(line: bytes, where: str) -> JsonLine:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: byte {error.start} is not UTF-8; needs UTF-8 text") from None
-    try:
-        values = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        fault = (
-            f"{error.msg}, column {error.colno}"
-            if isinstance(error, json.JSONDecodeError)
-            else str(error)
-        )
-        raise DataError(
-            f"{where}: not JSON ({fault}): {show(text[:40])}; needs one object a line, or one "
-            f"array of objects: mend or remove the line"
-        ) from None
+    text, values = _parsed(line, where, _refuse_constant)
     if not isinstance(values, dict):
         raise DataError(
             f"{where}: the line is a {kind(values)}, needs an object a line: mend or remove it"
         )
+    _check_values(values, where)
     return JsonLine(where, text, values)
+
+
+def _parsed(content: bytes, where: str, constant: Callable[[str], None]) -> tuple[str, object]:
+    """Return the text and the value of JSON.
+
+    Raises:
+        DataError: the content is not JSON in UTF-8.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: byte {error.start} is not UTF-8; needs UTF-8 text") from None
+    try:
+        return text, json.loads(text, object_pairs_hook=_object, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            line = f"line {error.lineno}, " if error.lineno > 1 else ""
+            fault = f"{error.msg}, {line}column {error.colno}"
+        raise DataError(
+            f"{where}: not JSON ({fault}): {show(text[:40])}; needs one object a line, or one "
+            f"array of objects: mend or remove the line"
+        ) from None
+
+
+def _check_values(values: Mapping[str, object], where: str) -> None:
+    """Refuse what no table can hold: half a surrogate pair, and values that are nested too deeply.
+
+    Raises:
+        DataError: a column has such a value.
+    """
+    for name, value in values.items():
+        level, depth = [name, value], 0
+        while level:
+            if not all(map(_is_encodable, level)):
+                raise DataError(
+                    f"{where}: column {show(name) if not _is_encodable(name) else name} holds half "
+                    f"a surrogate pair, which is not a character: mend or remove the row"
+                )
+            if depth > _DEEPEST:
+                raise DataError(
+                    f"{where}: column {name} has more than {_DEEPEST} nested lists and objects: "
+                    f"mend or remove the row"
+                )
+            level = [entry for parent in level for entry in _entries(parent)]
+            depth += 1
+
+
+def _is_encodable(value: object) -> bool:
+    try:
+        return not isinstance(value, str) or value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _entries(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
 
 
 def unreadable(where: str, error: OSError) -> DataError:

@@ -17,6 +17,7 @@ from westofn.sources.expanding import (
     ranked_replies_of_trees,
 )
 from westofn.sources.formats import tldr
+from westofn.sources.formats.rows import as_number, is_flag
 from westofn.sources.reading import Row
 
 HIGHEST_OVERALL_SCORE = 10
@@ -98,19 +99,12 @@ def overall_score_faults(values: Mapping[str, object]) -> int:
     """
     completions = values.get("completions")
     return sum(
-        _number(entry.get("overall_score")) == HIGHEST_OVERALL_SCORE
-        and (_number(entry.get("fine-grained_score")) or HIGHEST_OVERALL_SCORE)
+        as_number(entry.get("overall_score")) == HIGHEST_OVERALL_SCORE
+        and (as_number(entry.get("fine-grained_score")) or HIGHEST_OVERALL_SCORE)
         <= LOW_FINE_GRAINED_SCORE
         for entry in (completions if isinstance(completions, list) else [])
         if isinstance(entry, Mapping)
     )
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
-        return None
 
 
 def _are_lists(*names: str) -> Callable[[Mapping[str, object]], bool]:
@@ -133,11 +127,12 @@ def _all(
 
 
 def _is_flag(name: str) -> Callable[[Mapping[str, object]], bool]:
-    return lambda values: isinstance(values[name], bool)
+    """Require true or false, also as the text that CSV files have."""
+    return lambda values: is_flag(values[name])
 
 
 def _is_number(name: str) -> Callable[[Mapping[str, object]], bool]:
-    return lambda values: _number(values[name]) is not None
+    return lambda values: as_number(values[name]) is not None
 
 
 _ULTRAFEEDBACK_NOTE = (

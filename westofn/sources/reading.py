@@ -10,13 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.json_lines import json_rows, opened, reading
+from westofn.sources.json_lines import json_rows, opened, reading, unreadable
 
 _COMPRESSIONS = ("", ".gz", ".zst")
 _JSON, _DELIMITED = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
@@ -28,7 +28,7 @@ SUPPORTED = f"{', '.join((*_JSON, *_DELIMITED))} (also with .gz or .zst), or .pa
 
 _ROWS_AT_ONCE = 1024
 _MAX_CELL = 2**31 - 1
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
 _NOT_A_NUMBER = ("NaN", "nan")
 """Texts that pandas and other programs write to CSV files for a missing value."""
 # Files without rows that `datasets` and the hub write.
@@ -75,11 +75,19 @@ def files_of(path: Path, key: str) -> list[Path]:
     Raises:
         DataError: the path does not exist, or it contains no data file.
     """
-    if path.is_file():
-        if not path.name.endswith(SUFFIXES):
+    if path == Path() and key.startswith("prepare."):  # an empty text is the same path
+        raise DataError(f"{key} is empty or the current folder; set it to a file or another folder")
+    try:
+        exists, is_file, is_folder = path.exists(), path.is_file(), path.is_dir()
+    except OSError as error:
+        raise unreadable(f"{show(str(path))} ({key})", error) from None
+    if is_file:
+        if not path.name.lower().endswith(SUFFIXES):
             raise DataError(f"{path}: needs a name that ends with {SUPPORTED}")
         return [path]
-    if not path.is_dir():
+    if exists and not is_folder:
+        raise DataError(f"{path}: is a device, pipe or socket; set {key} to a file or folder")
+    if not is_folder:
         raise DataError(
             f"{path}: no such file or folder; mend {key} (a name on the hub goes into "
             f"prepare.hub.name)"
@@ -88,7 +96,7 @@ def files_of(path: Path, key: str) -> list[Path]:
     plain = (
         file
         for file in path.rglob("*")
-        if file.name.endswith(SUFFIXES)
+        if file.name.lower().endswith(SUFFIXES)
         and file.name not in _NO_ROWS
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
@@ -107,7 +115,7 @@ def folder_of(file: Path, path: Path) -> str:
 
 def rows_of(
     file: Path, limit: int = 0, *, keep_faulty: bool = False, nan_is_missing: bool = True
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Yield the rows of one file from `files_of`.
 
     Args:
@@ -130,20 +138,22 @@ def rows_of(
 
 def is_json(file: Path) -> bool:
     """Return whether `rows_of` reads a file as JSON lines or a JSON array."""
-    return not file.is_dir() and file.suffix != ".parquet" and not _is_delimited(file)
+    return not file.is_dir() and _form(file) in _JSON
 
 
-def _is_delimited(file: Path) -> bool:
-    plain = file.with_suffix("") if file.suffix in _COMPRESSIONS[1:] else file
-    return plain.suffix in _DELIMITED
+def _form(file: Path) -> str:
+    """Return the ending of a file's name that says its form, in lower case."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    return suffixes[-2] if suffixes[-1] in _COMPRESSIONS[1:] else suffixes[-1]
 
 
 def _reader(file: Path, faulty: _Faulty) -> Iterator[Row]:
     if file.is_dir():
         return _saved_rows(file)
-    if file.suffix == ".parquet":
+    form = _form(file)
+    if form == ".parquet":
         return _parquet_rows(file)
-    return _delimited_rows(file, faulty) if _is_delimited(file) else _json_rows(file, faulty)
+    return _delimited_rows(file, faulty) if form in _DELIMITED else _json_rows(file, faulty)
 
 
 def _json_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
@@ -164,7 +174,7 @@ def _delimited_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
         ):
             lines, delimiter = _delimited(content)
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
-            if not (names := next(reader, [])):
+            if not (names := next(filter(None, reader), [])):
                 return
             _check_header(names, file)
             start = reader.line_num + 1
@@ -177,6 +187,10 @@ def _delimited_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
                         f"{where}: the row has {len(cells)} cells, needs {len(names)} "
                         f"({show(', '.join(names))}); put texts with commas in double quotes"
                     )
+                    yield faulty.row(where, error)
+                    continue
+                if any(c for n, c in zip(names[1:], cells[1:], strict=True) if not n):
+                    error = DataError(f"{where}: a cell stands in a column without a name: name it")
                     yield faulty.row(where, error)
                     continue
                 named = zip(names, cells, strict=True)
@@ -205,12 +219,10 @@ def _delimited(lines: io.TextIOWrapper) -> tuple[Iterator[str], str]:
 
 
 def _check_header(names: list[str], file: Path) -> None:
-    # pandas writes its index as a first column without a name.
-    named = names[1:] if names and not names[0] else names
-    if not named or not all(named) or len(set(named)) < len(named):
-        raise DataError(
-            f"{file}:1: the header is {show(', '.join(names))}; needs distinct names, none empty"
-        )
+    # pandas writes its index without a name; spreadsheets write empty columns at the end.
+    named = list(filter(None, names))
+    if not named or len(set(named)) < len(named):
+        raise DataError(f"{file}:1: the header is {show(', '.join(names))}; needs distinct names")
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
@@ -221,12 +233,29 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
     try:
         with file.open("rb") as handle, ParquetFile(handle) as parquet:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE):
-                for values in batch.to_pylist():
+                for values in _batch_rows(batch, file):
                     yield Row(f"{file}: row {next(numbers)}", values)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{file}: empty, truncated or not Parquet ({show(str(error))}); copy the file again"
         ) from None
+
+
+def _batch_rows(batch: Any, file: Path) -> list[dict[str, object]]:
+    """Return the rows of a batch of Parquet; pyarrow types are not known to mypy."""
+    names = batch.schema.names
+    if len(set(names)) < len(names):
+        raise DataError(f"{file}: the columns are {show(', '.join(names))}; needs distinct names")
+    columns = []
+    for name in names:
+        try:
+            columns.append(batch.column(name).to_pylist())
+        except (ValueError, OverflowError) as error:  # not UTF-8, or a year beyond 9999
+            raise DataError(
+                f"{file}: column {name} cannot be read ({show(str(error))}); remove the column, "
+                f"or write it as UTF-8 text"
+            ) from None
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def _saved_rows(folder: Path) -> Iterator[Row]:

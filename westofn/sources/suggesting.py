@@ -6,13 +6,13 @@ and is never used by itself.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from westofn.sources.columns import Columns, cell
+from westofn.sources.columns import Columns, cell, words_of
+from westofn.sources.formats.rows import as_number
 
 _PROMPT = ("prompt", "instruction", "question", "query", "problem", "request", "conversation",
            "messages", "history", "context", "input", "post", "title", "user")  # fmt: skip
@@ -98,7 +98,7 @@ def _with_values(columns: Columns, rows: Sequence[Mapping[str, object]]) -> Sugg
     if len(numbers) == len(values) and any(number < 0 for number in numbers):
         signed = replace(columns, label_a="<0", label_b=">0", label_tie="0")
         return Suggestion(signed, (check,))
-    ties = [value for value in values if set(_words(value)) & set(_TIES)]
+    ties = [value for value in values if set(words_of(value)) & set(_TIES)]
     sides = [value for value in values if value not in ties][:2]
     first, second = (sides + ["a", "b"][len(sides) :])[:2]
     return Suggestion(
@@ -135,7 +135,7 @@ def _rated(
 
 
 def _order(path: str) -> str:
-    return "lower" if {"rank", "ranks", "ranking"} & set(_words(path)) else "higher"
+    return "lower" if {"rank", "ranks", "ranking"} & set(words_of(path)) else "higher"
 
 
 def _with_prompt(suggestion: Suggestion, texts: Sequence[str]) -> Suggestion:
@@ -184,13 +184,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return not isinstance(value, bool) and as_number(value) is not None
 
 
 def _is_label(value: object) -> bool:
@@ -199,21 +193,12 @@ def _is_label(value: object) -> bool:
     )
 
 
-def _words(path: str) -> list[str]:
-    """Split a path into lower-case words and numbers.
-
-    >>> _words("answers.*.overallScore_1")
-    ['answers', 'overall', 'score', '1']
-    """
-    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", path)]
-
-
 def _named(paths: Sequence[str], names: Sequence[str]) -> str:
     """Return the path whose words have the earliest of some names; "" where none has."""
     ranked = [
         (names.index(word), len(path), path)
         for path in paths
-        for spelling in _words(path)
+        for spelling in words_of(path)
         for word in (spelling, spelling.removesuffix("s"))
         if word in names
     ]
@@ -223,7 +208,7 @@ def _named(paths: Sequence[str], names: Sequence[str]) -> str:
 def _twins(paths: Sequence[str]) -> tuple[str, str] | None:
     """Return two paths whose words differ in one place, as a and b or 1 and 2 do."""
     for left, right in combinations(paths, 2):
-        words, other_words = _words(left), _words(right)
+        words, other_words = words_of(left), words_of(right)
         if len(words) != len(other_words):
             continue
         differing = [pair for pair in zip(words, other_words, strict=True) if pair[0] != pair[1]]

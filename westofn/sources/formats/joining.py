@@ -21,6 +21,11 @@ _SHORTEST_ECHO = 2
 
 
 _MARKUP = re.compile(r"<[^<>]*>|\[/?INST\]|\[/?SYS\]")
+_ASSISTANT_MARKER = re.compile(
+    r"^[ \t#*]*(?:assistant|ai|bot|gpt|model|response|answer|a)\b[ \t*]*:"
+    r"|###\s*(?:assistant|response)\b:?|(?:<\|\w+\|>|<start_of_turn>)\s*(?:assistant|model)?|\[/INST\]",
+    re.IGNORECASE | re.MULTILINE,
+)
 _WORD = re.compile(r"\w+")
 _ROLE_WORDS = {"system", "user", "assistant", "model", "System", "User", "Human", "Assistant"}
 
@@ -99,7 +104,7 @@ def _check_ends(
 
 def _join_texts(prompt: Turns | None, first: str, second: str, where: str) -> Sides | str:
     if prompt is None:
-        return _implicit(first, second)
+        return _implicit(first, second, where)
     if HUMAN in first and HUMAN in second:  # both go on with later turns
         later = [to_messages(f"{ASSISTANT} {side}") for side in (first, second)]
         if any(side[-1].role != "assistant" for side in later):
@@ -108,15 +113,21 @@ def _join_texts(prompt: Turns | None, first: str, second: str, where: str) -> Si
         if contexts[0] != contexts[1]:
             return SIDES_DIFFER
         return Sides(contexts[0], later[0][-1].content, later[1][-1].content)
-    if isinstance(prompt, str) and len(prompt.split()) >= _SHORTEST_ECHO:
-        rests = [side.removeprefix(prompt) for side in (first, second)]
-        begins = first.startswith(prompt) and second.startswith(prompt)
-        if begins and not any(rest and rest[0].isalnum() for rest in rests):
-            return Sides(prompt, rests[0].strip(), rests[1].strip())
-    return Sides(prompt, first, second)
+    return Sides(prompt, *without_echo(prompt, (first, second)))
 
 
-def _implicit(first: str, second: str) -> Sides | str:
+def without_echo(prompt: Turns, responses: Sequence[str]) -> Sequence[str]:
+    """Strip a plain prompt that all responses begin with."""
+    if not isinstance(prompt, str) or len(prompt.split()) < _SHORTEST_ECHO:
+        return responses
+    rests = [response.removeprefix(prompt) for response in responses]
+    begins = all(response.startswith(prompt) for response in responses)
+    if not begins or any(rest and rest[0].isalnum() for rest in rests):
+        return responses
+    return [rest.strip() for rest in rests]
+
+
+def _implicit(first: str, second: str, where: str) -> Sides | str:
     """Split two texts after the last word that both share at their beginning."""
     pairs = enumerate(zip(first, second, strict=False))
     end = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
@@ -128,6 +139,13 @@ def _implicit(first: str, second: str) -> Sides | str:
     prompt = shared.rstrip()
     if not prompt:
         return NO_SHARED_PROMPT
+    *_, last = [None, *_ASSISTANT_MARKER.finditer(prompt)]
+    if last and prompt[last.end() :].strip():  # else the responses begin behind the marker
+        raise DataError(
+            f"{where}: both texts begin with a dialogue whose turns are marked by "
+            f"{show(last[0].strip())}, and the responses with the same words; needs messages, or "
+            f"the prompt and the responses in columns of their own: split the texts"
+        )
     return Sides(prompt, clean(first[len(prompt) :]), clean(second[len(prompt) :]))
 
 

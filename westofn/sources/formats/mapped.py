@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import operator
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from westofn.artifacts.table import did_you_mean, show
-from westofn.core.dialogue import Message, clean, to_text
+from westofn.core.dialogue import Message, canonical, clean, to_text
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, cell, has
-from westofn.sources.formats.joining import join_response, join_sides
+from westofn.sources.formats.joining import join_response, join_sides, without_echo
+from westofn.sources.formats.labels import matches
 from westofn.sources.formats.rows import (
     EMPTY_PROMPT,
     EMPTY_TURN,
@@ -23,6 +22,7 @@ from westofn.sources.formats.rows import (
     Outcome,
     Pair,
     encodable,
+    is_flag,
     listed,
     number,
     pair_or_reason,
@@ -30,6 +30,7 @@ from westofn.sources.formats.rows import (
 )
 from westofn.sources.formats.turns import (
     Turns,
+    check_no_media,
     check_no_tools,
     history_of,
     is_blank,
@@ -37,16 +38,13 @@ from westofn.sources.formats.turns import (
     turns_of,
 )
 from westofn.sources.reading import Row
-from westofn.sources.splits import hash_order, normalise, prompt_id
+from westofn.sources.splits import hash_order, normalise
 
-MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 UNRATED = "unrated_responses_left_out"
-_NO_SCORE = (None, "", "N/A")
+_NO_SCORE = ("", "n/a", "na", "nan", "none", "null")
 _TIES = ("tie", "ties", "tied", "draw")
 _VERDICTS = ("winner", "status", "preference", "verdict")
 """Columns beside chosen and rejected that can say that the two are tied."""
-_COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?[\d.]+)")
-_COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
 @dataclass
@@ -60,6 +58,7 @@ class Mapped:
         expand: turns the file's rows into the rows that the mapping reads; None: they are these.
         warn: counts what is odd in a row, by name; None: nothing is counted.
         confidence: the labeller's probability of the label of a row; None: labels are hard.
+        check: refuses a row that the mapping would read wrongly; None: nothing is checked.
         is_given: whether the user gave the mapping, so that repeated ids are an error.
         also_read: columns that `expand` and `confidence` read.
         counts: counts of what `warn` saw, and of responses without a rating.
@@ -71,6 +70,7 @@ class Mapped:
     expand: Callable[[Iterable[Row]], Iterator[Row]] | None = None
     warn: Callable[[Mapping[str, object]], Mapping[str, int]] | None = None
     confidence: Callable[[Row], float | None] | None = None
+    check: Callable[[Row], None] | None = None
     is_given: bool = False
     also_read: frozenset[str] = frozenset()
     counts: Counter[str] = field(default_factory=Counter)
@@ -110,8 +110,8 @@ class Mapped:
             return TIE
         names = self.columns.chosen_score, self.columns.rejected_score
         scores = [cell(row.values, name) if name else None for name in names]
-        if not any(score in _NO_SCORE for score in scores):
-            best, worst = (number(s, n, row.where) for s, n in zip(scores, names, strict=True))
+        if not any(_is_unrated(score) for score in scores):
+            best, worst = (self._rating(s, n, row) for s, n in zip(scores, names, strict=True))
             if best == worst:
                 return TIE
             if (best < worst) == (self.columns.order == "higher"):
@@ -121,6 +121,14 @@ class Mapped:
                     f"without prepare.columns.chosen_score"
                 )
         return self._two_sided(row, (self.columns.chosen, self.columns.rejected), None)
+
+    def _rating(self, value: object, name: str, row: Row) -> float:
+        try:
+            return number(value, name, row.where)
+        except DataError as error:
+            raise DataError(
+                f"{error}, or give a mapping without prepare.columns.chosen_score"
+            ) from None
 
     def _labelled_pair(self, row: Row) -> Pair | str:
         better = self._better(row)
@@ -172,7 +180,7 @@ class Mapped:
         rated = [
             (response, self._score(score, columns.scores, row.where))
             for response, score in zip(responses, scores, strict=True)
-            if score not in _NO_SCORE
+            if not _is_unrated(score)
         ]
         self.counts[UNRATED] += len(scores) - len(rated)
         return self._best_against_other(row, rated, seed)
@@ -202,7 +210,9 @@ class Mapped:
         prompt = text_of(context, row.where)
         if prompt is None:
             return EMPTY_TURN
-        choice = best_and_other(prompt, rated, seed)
+        texts = without_echo(context, [response for response, _ in rated])
+        scores = [score for _, score in rated]
+        choice = best_and_other(prompt, list(zip(texts, scores, strict=True)), seed)
         return choice if isinstance(choice, str) else self._pair(context, *choice, row, None)
 
     def _rated_rows(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
@@ -228,7 +238,7 @@ class Mapped:
                 continue
             # Without values: the entries hold the row's texts already.
             location = Row(row.where, {})
-            rated = by_prompt.setdefault(prompt_id(prompt), _Rated(location, context, subset))
+            rated = by_prompt.setdefault(canonical(prompt), _Rated(location, context, subset))
             rated.subset = min(rated.subset, subset)
             rated.entries.append((response, score))
         for rated in by_prompt.values():
@@ -259,7 +269,7 @@ class Mapped:
         votes: Counter[str] = Counter()
         for name in names_of_labels:
             value = value_of(row, name)
-            meant = [side for side, spec in meanings.items() if _matches(value, spec)]
+            meant = [side for side, spec in meanings.items() if matches(value, spec)]
             if len(meant) != 1:
                 raise DataError(
                     f"{row.where}: column {name} is {show(value)}, needs {columns.label_a} for a, "
@@ -274,7 +284,7 @@ class Mapped:
 
     def _score(self, value: object, name: str, where: str) -> float:
         """Return a rating of which higher is better."""
-        if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
+        if is_flag(value):
             result = float(str(value).lower() == "true")
         else:
             result = number(value, name, where)
@@ -282,6 +292,8 @@ class Mapped:
 
     def _check(self, row: Row) -> None:
         check_readable(row)
+        if self.check:
+            self.check(row)
         if self.warn:
             self.counts.update(self.warn(row.values))
 
@@ -314,12 +326,7 @@ def check_readable(row: Row) -> None:
     if row.fault:
         raise row.fault
     check_no_tools(row.values, "", row.where)
-    for name in MEDIA:
-        if not is_blank(row.values.get(name)):
-            raise DataError(
-                f"{row.where}: column {name} has {name}, and only text is read here; remove "
-                f"the column if the prompts do not need it"
-            )
+    check_no_media(row.values, "", row.where)
 
 
 def read_prompt(columns: Columns, row: Row) -> Turns | None:
@@ -350,7 +357,14 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
     if columns.system and not is_blank(value := cell(values, columns.system)):
         content = clean(text(value, columns.system, row.where))
         system = Message("system", content)
-        if content and not (isinstance(turns, list) and system in turns):
+        given = [m for m in turns if isinstance(m, Message) and m.role == "system"]
+        if given and content and system not in given:
+            raise DataError(
+                f"{row.where}: column {columns.system} is {show(content)}, and {columns.prompt} "
+                f"has another system message; needs one: mend the row, or give a mapping without "
+                f"prepare.columns.system"
+            )
+        if content and not given:
             messages.append(system)
     if columns.history:
         messages += history_of(cell(values, columns.history), columns.history, row.where)
@@ -374,9 +388,6 @@ def value_of(row: Row, name: str) -> object:
     return cell(row.values, name)
 
 
-_BOOLEANS = ("true", "false")
-
-
 @dataclass
 class _Rated:
     """The rows of one prompt: location of the first row, and responses with ratings."""
@@ -397,7 +408,7 @@ def _turns_of_sides(
     is_whole = [not isinstance(side, str) and _is_answered(side) for side in (first, second)]
     if all(is_whole) or (isinstance(first, str) and isinstance(second, str)):
         return first, second
-    if not has_prompt:
+    if any(is_whole) or not has_prompt:
         return None
     return clean(str(values[0])), clean(str(values[1]))
 
@@ -480,20 +491,6 @@ def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
-def _matches(value: object, spec: str) -> bool:
-    """Return whether a label is one of the values, or fulfils one of the comparisons."""
-    if value is None:
-        return False
-    written = str(value).strip().lower()
-    if isinstance(value, float) and value.is_integer():
-        written = str(int(value))
-    for option in filter(None, (part.strip().lower() for part in spec.split(","))):
-        if comparison := _COMPARISON.fullmatch(option):
-            try:
-                if _COMPARE[comparison[1]](float(written), float(comparison[2])):
-                    return True
-            except ValueError:
-                continue
-        elif option == written:
-            return True
-    return False
+def _is_unrated(score: object) -> bool:
+    """Return whether there is no rating: null, or what programs write for a missing number."""
+    return score is None or str(score).strip().lower() in _NO_SCORE

@@ -10,73 +10,50 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.core.dialogue import is_dialogue
 from westofn.errors import DataError
-from westofn.sources.columns import Columns
+from westofn.sources.columns import Columns, cell, spelt, words_of
+from westofn.sources.formats.labels import matches, meanings, written
 from westofn.sources.formats.mapped import Mapped
+from westofn.sources.formats.names import (
+    HISTORIES,
+    LABELS,
+    METADATA_WORDS,
+    PROMPTS,
+    RATING_WORDS,
+    RESPONSE_LISTS,
+    RESPONSES,
+    SCORE_LISTS,
+    SCORES,
+    SHORT_WORDS,
+    SIDES,
+    SYSTEMS,
+    is_rating,
+    order_of,
+    partner,
+    present,
+    ratings_of_sides,
+    spelt_as,
+)
+from westofn.sources.formats.rows import as_number, is_flag
+from westofn.sources.formats.unread import check_unread, texts_in
+from westofn.sources.json_lines import kind
 from westofn.sources.known_sets import recognise_set
 from westofn.sources.reading import Row
 
-PROMPTS = (
-    "prompt",
-    "instruction",
-    "question",
-    "query",
-    "problem",
-    "user_prompt",
-    "prompt_text",
-    "user",
-    "messages",
-    "conversations",
-    "conversation",
-    "trajectory",
-    "input",
-    "history",
-    "context",
-    "post",
-)
 DIALOGUES = ("messages", "conversations", "conversation")
-SYSTEMS = ("system", "system_prompt", "system_message")
-RESPONSES = ("response", "completion", "answer", "output", "generation", "text")
-RESPONSE_LISTS = ("responses", "completions", "answers", "outputs", "generations", "candidates")
-SCORES = ("score", "rating", "overall_score", "reward", "label", "rank")
-SCORE_LISTS = ("scores", "ratings", "rewards", "ranks", "rankings", "rank")
-SIDES = (
-    ("chosen", "rejected"),
-    ("preferred", "dispreferred"),
-    ("preferred", "non_preferred"),
-    ("preferred", "rejected"),
-    ("winner", "loser"),
-    ("better", "worse"),
-    ("good", "bad"),
-)
-LABELS = (
-    "label",
-    "labels",
-    "preference",
-    "winner",
-    "choice",
-    "preferred",
-    "better",
-    "better_response",
-    "better_response_id",
-    "verdict",
-    "chosen",
-)
-_SUFFIXES = (("a", "b"), ("0", "1"), ("1", "2"))
-_RATING_WORDS = {"score", "scores", "rating", "ratings", "grade", "votes", "rank"}
-_METADATA_WORDS = {
-    *("id", "ids", "uuid", "hash", "index", "source", "origin", "subset", "dataset", "split"),
-    *("lang", "language", "locale", "model", "models", "category", "categories", "task", "type"),
-    *("domain", "tag", "tags", "topic", "url", "link", "date", "time", "timestamp", "license"),
-    *("author", "annotator", "worker", "rationale", "reason", "reasons", "explanation"),
-    *("critique", "comment", "comments", "feedback", "judge", "score", "rating", "label"),
-    *("name", "file", "path", "version", "annotations", "annotation"),
+_SUFFIXES = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"))
+_THIRD = {"b": "c", "1": "2", "2": "3", "second": "third"}
+_STEMS = {
+    *("response", "answer", "completion", "output", "generation", "candidate", "conversation"),
+    *("summary", "reply", "text", "assistant", "human_ref"),
 }
-_TIES = {"tie", "ties", "tied", "draw", "equal", "both", "neither", "same", "tie (bothbad)"}
+_SHORT = 24  # characters of a label
+_LIST_AS_TEXT = re.compile(r"""\s*\[\s*['"].*['"]\s*\]\s*""", re.DOTALL)
 GIVEN = "mapping"
 """Name of the form of rows that are read by a given mapping."""
 HEAD = 64
@@ -144,142 +121,190 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
             known.expand,
             known.warn,
             known.confidence,
+            check=partial(check_unread, columns=columns, is_known=True),
             also_read=known.reads,
         )
     for form, columns in _general(head):
         complete = _with_prompt(with_ratings(columns, head), head, source)
-        return Mapped(complete, form, label_source)
+        _check_no_lists_as_texts(complete, head)
+        check = partial(check_unread, columns=complete, is_known=False)
+        return Mapped(complete, form, label_source, check=check)
     raise DataError(_refusal(head))
 
 
 def _general(head: Head) -> Iterator[tuple[str, Columns]]:
     """Yield the mappings that fit by the names of responses and labels, the best first."""
     values = head.values
-    for chosen, rejected in _side_names(values):
+    if sides := list(_side_names(values)):
+        chosen, rejected = sides[0]
+        _check_sides(sides, head)
         form = "texts" if isinstance(values[chosen], str) else "conversations"
-        yield form, Columns(chosen=chosen, rejected=rejected)
+        key = _text_key(values[chosen], values[rejected])
+        yield form, Columns(chosen=f"{chosen}{key}", rejected=f"{rejected}{key}")
     for first, second, suffixes in _numbered(values):
         yield "labelled pairs", _labelled(first, second, suffixes, head)
-    for name in _present(values, RESPONSE_LISTS):
+    for name in present(values, RESPONSE_LISTS):
         value = _parsed_entry(values[name])
         if isinstance(value, Mapping):
-            texts = _present(value, (*RESPONSES, "content"))
-            scores = _present(value, SCORES)
+            texts = present(value, (*RESPONSES, "content"))
+            scores = present(value, SCORES)
             if texts and scores:
                 yield (
                     "rated lists",
                     Columns(
                         responses=f"{name}.*.{texts[0]}",
                         scores=f"{name}.*.{scores[0]}",
-                        order=_order(scores[0]),
+                        order=order_of(scores[0]),
                     ),
                 )
-        for ratings in _present(values, SCORE_LISTS):
-            yield "rated lists", Columns(responses=name, scores=ratings, order=_order(ratings))
-    for name in _present(values, RESPONSES):
-        for score in _present(values, SCORES):
-            if score != "label" or isinstance(values[score], bool):
-                yield "rated rows", Columns(response=name, score=score, order=_order(score))
+        for ratings in present(values, SCORE_LISTS):
+            yield "rated lists", Columns(responses=name, scores=ratings, order=order_of(ratings))
+    for name in present(values, RESPONSES):
+        for score in present(values, SCORES):
+            if spelt(score) != "label" or is_flag(values[score]):
+                yield "rated rows", Columns(response=name, score=score, order=order_of(score))
 
 
 def _side_names(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for better, worse in SIDES:
-        for name in sorted(values, key=lambda name: (name != better, len(name), name)):
-            words = _words(name)
-            partner = _replaced(name, better, worse)
-            if better not in words or partner not in values or partner == name:
+        for name in sorted(values, key=lambda name: (spelt(name) != better, len(name), name)):
+            other = partner(values, name, better, worse)
+            if other is None or set(words_of(name)) & (RATING_WORDS | METADATA_WORDS):
                 continue
-            if words & (_RATING_WORDS | _METADATA_WORDS):
-                continue
-            both = (values[name], values[partner])
-            if all(isinstance(value, str | list | Mapping) for value in both):
-                yield name, partner
+            if _hold_texts(values, name, other):
+                yield name, other
+
+
+def _hold_texts(values: Mapping[str, object], *names: str) -> bool:
+    return all(isinstance(values[name], str | list | Mapping) for name in names)
+
+
+def _text_key(chosen: object, rejected: object) -> str:
+    """Return `.text` or the like for two objects that hold a text and no messages."""
+    if not isinstance(chosen, Mapping) or not isinstance(rejected, Mapping):
+        return ""
+    if {"role", "from", "messages", "conversations", "conversation"} & set(chosen):
+        return ""
+    names = [name for name in present(chosen, (*RESPONSES, "content")) if name in rejected]
+    return f".{names[0]}" if len(names) == 1 else ""
+
+
+def _check_sides(sides: Sequence[tuple[str, str]], head: Head) -> None:
+    """Refuse several candidates for the sides, and sides that name responses of other columns."""
+    chosen = sides[0][0]
+    names = " or ".join(f"prepare.columns.chosen={a}, rejected={b}" for a, b in sides[:3])
+    if len(sides) > 1 and spelt(chosen) != "chosen":
+        raise DataError(f"{head.where}: several columns could be the responses; set {names}")
+    others = [name for pair in sides[1:] for name in pair]
+    others += [name for first, second, _ in _numbered(head.values) for name in (first, second)]
+    others += present(head.values, RESPONSE_LISTS)
+    cells = [value for row in head.rows for name in sides[0] if (value := row.get(name))]
+    if not others or any(len(str(value)) > _SHORT for value in cells):
+        return
+    texts = {text for row in head.rows for name in others for text in texts_in(row.get(name))}
+    if any(value not in texts for value in map(str, cells)):
+        raise DataError(
+            f"{head.where}: {chosen} has {show(cells[0])}, which may name a response in "
+            f"{', '.join(others[:4])}; set prepare.columns.response_a, response_b and label, or "
+            f"{names}"
+        )
 
 
 def _numbered(values: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[str, str]]]:
     """Yield pairs of columns such as response_a and response_b."""
     for first, second in _SUFFIXES:
         for name in values:
-            stem = name[: -len(first)] if name.lower().endswith(first) else ""
-            end = second.upper() if name[-1:].isupper() else second
-            partner = f"{stem}{end}"
-            base = stem.rstrip("_- ").lower()
-            if not base or partner not in values or _words(base) & _METADATA_WORDS:
+            words = words_of(name)
+            if not words or first not in (words[0], words[-1]):
                 continue
-            both = (values[name], values[partner])
-            if base.split("_")[0].rstrip("s") in _STEMS and all(
-                isinstance(value, str | list | Mapping) for value in both
-            ):
-                yield name, partner, (first, second)
-
-
-_STEMS = {
-    *("response", "answer", "completion", "output", "generation", "candidate", "conversation"),
-    *("summary", "reply", "text", "assistant", "human_ref"),
-}
+            base = words[:-1] if words[-1] == first else words[1:]
+            other = partner(values, name, first, second)
+            is_response = "_".join(base) in _STEMS or (base and base[0].rstrip("s") in _STEMS)
+            if other is None or not is_response or set(base) & METADATA_WORDS:
+                continue
+            if _hold_texts(values, name, other):
+                yield name, other, (first, second)
 
 
 def _labelled(first: str, second: str, suffixes: tuple[str, str], head: Head) -> Columns:
     columns = Columns(response_a=first, response_b=second)
+    sides = f"set prepare.columns.response_a={first}, response_b={second}"
+    third = partner(head.values, second, suffixes[1], _THIRD.get(suffixes[1], ""))
+    if third is not None:
+        raise DataError(
+            f"{head.where}: {first}, {second} and {third} are more than two responses; {sides} or "
+            f"others, and label with label_a and label_b, or score_a and score_b"
+        )
+    if labels := present(head.values, LABELS):
+        readings = [_meanings(label, suffixes, head) for label in labels]
+        if readings[0] is None:
+            raise DataError(
+                f"{head.where}: column {labels[0]} has the values "
+                f"{show(', '.join(sorted(_seen(labels[0], head))[:5]))}, which do not say whether "
+                f"{first} or {second} is better; {sides}, label={labels[0]}, and the values in "
+                f"label_a, label_b and label_tie"
+            )
+        both = zip(labels, readings, strict=True)
+        mapped = [replace(columns, label=label, **read) for label, read in both if read]
+        _check_agreement(mapped, head)
+        return mapped[0]
     scores = {
-        (name, partner)
+        (name, other)
         for name in head.values
-        if _words(name) & _RATING_WORDS
-        and name.lower().endswith(suffixes[0])
-        and (partner := name[:-1] + second[-1]) in head.values
+        if is_rating(name) and (other := partner(head.values, name, *suffixes))
     }
-    labels = _present(head.values, LABELS)
-    if labels:
-        return replace(columns, label=labels[0], **_meanings(labels[0], first, second, head))
     if len(scores) == 1:
         score_a, score_b = scores.pop()
-        return replace(columns, score_a=score_a, score_b=score_b, order=_order(score_a))
+        return replace(columns, score_a=score_a, score_b=score_b, order=order_of(score_a))
     raise DataError(
-        f"{head.where}: {first} and {second} have no label that is known by its name; set "
-        f"prepare.columns.response_a={first}, response_b={second}, and label with label_a and "
-        f"label_b, or score_a and score_b"
+        f"{head.where}: {first} and {second} have no label that is known by its name; {sides}, and "
+        f"label with label_a and label_b, or score_a and score_b"
     )
 
 
-def _meanings(label: str, first: str, second: str, head: Head) -> dict[str, str]:
-    """Return which values of a label mean a, b and a tie; doubtful ones are refused."""
-    seen = {_written(row[label]) for row in head.rows if row.get(label) is not None}
-    suffix_a, suffix_b = first[-1].lower(), second[-1].lower()
-    options = [
-        ({first.lower()}, {second.lower()}),
-        ({f"model_{suffix_a}"}, {f"model_{suffix_b}"}),
-        ({suffix_a}, {suffix_b}),
-    ]
-    if suffix_a == "a":
-        options.append(({"a>b", "a>>b"}, {"b>a", "b>>a"}))
-    for means_a, means_b in options:
-        if seen <= means_a | means_b | _TIES and seen & (means_a | means_b):
-            return {
-                "label_a": ",".join(sorted(means_a)),
-                "label_b": ",".join(sorted(means_b)),
-                "label_tie": ",".join(sorted(seen & _TIES)) or "tie",
-            }
-    raise DataError(
-        f"{head.where}: column {label} has the values {show(', '.join(sorted(seen)[:5]))}, which "
-        f"do not say whether {first} or {second} is better; set prepare.columns.response_a="
-        f"{first}, response_b={second}, label={label}, and the values in label_a, label_b and "
-        f"label_tie"
-    )
+def _seen(label: str, head: Head) -> set[str]:
+    return {written(row[label]) for row in head.rows if row.get(label) is not None}
+
+
+def _meanings(label: str, suffixes: tuple[str, str], head: Head) -> dict[str, str] | None:
+    return meanings(_seen(label, head), suffixes)
+
+
+def _check_agreement(mapped: Sequence[Columns], head: Head) -> None:
+    """Refuse labels in several columns that prefer different responses."""
+    for row in head.rows:
+        votes = {
+            matches(row.get(columns.label), columns.label_a): columns.label
+            for columns in mapped
+            if matches(row.get(columns.label), f"{columns.label_a},{columns.label_b}")
+        }
+        if len(votes) > 1:
+            names = " and ".join(votes.values())
+            raise DataError(
+                f"{head.where}: columns {names} prefer different responses; name one of them in "
+                f"prepare.columns.label (with {', '.join(mapped[0].settings())})"
+            )
 
 
 def with_ratings(columns: Columns, head: Head) -> Columns:
     """Add the ratings of chosen and rejected, in any spelling, to a mapping of pairs."""
     if not columns.chosen or columns.chosen_score:
         return columns
-    for better, worse in SIDES:
-        for name, value in head.values.items():
-            partner = _replaced(name, better, worse)
-            is_rating = better in _words(name) and _words(name) & _RATING_WORDS
-            if is_rating and partner in head.values and _is_number(value):
-                return replace(
-                    columns, chosen_score=name, rejected_score=partner, order=_order(name)
-                )
+    if ratings := ratings_of_sides(head.values) or _nested_ratings(columns, head):
+        better, worse = ratings
+        order = order_of(better)
+        return replace(columns, chosen_score=better, rejected_score=worse, order=order)
     return columns
+
+
+def _nested_ratings(columns: Columns, head: Head) -> tuple[str, str] | None:
+    """Return the ratings within the objects of two sides, such as chosen.rating."""
+    names = [path.split(".")[0] for path in (columns.chosen, columns.rejected)]
+    chosen, rejected = (head.values.get(name) for name in names)
+    if not isinstance(chosen, Mapping) or not isinstance(rejected, Mapping):
+        return None
+    keys = [key for key in present(chosen, SCORES) if key in rejected]
+    return (f"{names[0]}.{keys[0]}", f"{names[1]}.{keys[0]}") if keys else None
 
 
 def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
@@ -292,43 +317,43 @@ def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
             _check_no_prompt(columns, free, head, source)
         else:
             raise DataError(_no_prompt(columns, free, head))
-    return replace(
-        complete,
-        subset="subset" if isinstance(values.get("subset"), str | int) else "",
-        id="id" if isinstance(values.get("id"), str | int) else "",
-    )
+    short = {name: next(iter(present(values, [name])), "") for name in ("subset", "id")}
+    named = {name: path for name, path in short.items() if isinstance(values.get(path), str | int)}
+    return replace(complete, **named)
 
 
 def with_prompt_columns(columns: Columns, values: Mapping[str, object]) -> Columns:
     """Add the columns of the prompt, by their names, to a mapping of the responses."""
     free = _free(values, columns)
-    prompts, systems = _present(free, PROMPTS), _present(free, SYSTEMS)
-    extras = {"prompt": prompts[0]} if prompts else {}
-    if systems:
+    prompts = present(free, PROMPTS)
+    prompt = prompts[0] if prompts else ""
+    extras = {"prompt": prompt} if prompt else {}
+    if systems := spelt_as(free, SYSTEMS):
         extras["system"] = systems[0]
-    prompt = extras.get("prompt", "")
-    if prompt == "instruction" and isinstance(free.get("input"), str):
-        extras["input"] = "input"
-    if prompt not in ("", "context") and isinstance(free.get("context"), str):
-        extras["context"] = "context"
-    if prompt not in ("", "history") and (history := free.get("history")) is not None:
-        is_turns = not isinstance(history, str) or is_dialogue(history) or history[:1] == "["
-        extras["history" if is_turns else "context"] = "history"
+    for field in ("input", "context") if spelt(prompt) == "instruction" else ("context",):
+        for name in spelt_as(free, [field]):
+            if prompt and name != prompt and isinstance(free[name], str | None):
+                extras[field] = name
+    for name in present(free, HISTORIES):
+        history = free[name]
+        if prompt and name != prompt:
+            is_turns = not isinstance(history, str) or is_dialogue(history) or history[:1] == "["
+            extras["history" if is_turns else "context"] = name
     return replace(columns, **extras)
 
 
 def _free(values: Mapping[str, object], columns: Columns) -> dict[str, object]:
-    """Return the columns that the mapping does not read and that could be texts or messages."""
+    """Return the columns that the mapping does not read and that may be texts or messages."""
     return {
         name: value
         for name, value in values.items()
-        if name not in columns.keys and isinstance(value, str | list | Mapping)
+        if name not in columns.keys and isinstance(value, str | list | Mapping | None)
     }
 
 
 def _check_no_prompt(columns: Columns, free: Mapping[str, object], head: Head, source: str) -> None:
     """Refuse sides without a prompt of their own, where another column may be the prompt."""
-    side = head.values[columns.chosen or columns.response_a]
+    side = cell(head.values, columns.chosen or columns.response_a)
     if isinstance(side, str) and is_dialogue(side):
         return
     if isinstance(side, list) and len(side) > 1 and isinstance(side[0], Mapping):
@@ -355,11 +380,29 @@ def _no_prompt(columns: Columns, free: Mapping[str, object], head: Head) -> str:
 
 
 def _could_be_prompts(free: Mapping[str, object]) -> list[str]:
-    return [
-        name
-        for name, value in free.items()
-        if isinstance(value, str) and len(value.split()) > 1 and not _words(name) & _METADATA_WORDS
-    ]
+    return [name for name, value in free.items() if _could_be_prompt(name, value)]
+
+
+def _could_be_prompt(name: str, value: object) -> bool:
+    """Return whether a column may hold prompts, although no usual name says so."""
+    words = set(words_of(name))
+    texts = list(texts_in(value))
+    is_short = all(len(text.split()) < 4 and not text.rstrip().endswith("?") for text in texts)
+    if words & (METADATA_WORDS - SHORT_WORDS) or (words & SHORT_WORDS and is_short):
+        return False
+    return any(text.strip() and as_number(text) is None for text in texts)
+
+
+def _check_no_lists_as_texts(columns: Columns, head: Head) -> None:
+    """Refuse sides that are texts of lists in all of the first rows, as CSV files have them."""
+    for name in filter(None, (columns.chosen, columns.response_a, columns.response)):
+        cells = [value for row in head.rows if (value := cell(row, name)) is not None]
+        if all(isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value) for value in cells):
+            raise DataError(
+                f"{head.where}: column {name} has lists as texts ({show(cells[0])}); write the "
+                f"data as JSONL or Parquet, or set {', '.join(columns.settings())} to read the "
+                f"texts as they are"
+            )
 
 
 def _refusal(head: Head) -> str:
@@ -373,6 +416,13 @@ def _refusal(head: Head) -> str:
     missing = {
         form: [name for name in columns if name not in names] for form, columns in needs.items()
     }
+    for form in needs:
+        if not missing[form]:
+            held = ", ".join(f"{name} is a {kind(head.values[name])}" for name in needs[form])
+            return (
+                f"{head.where}: of the columns of “{form}”, {held}; needs texts or messages: mend "
+                f"the rows, or name other columns in prepare.columns"
+            )
     near = {name: did_you_mean(name, names) for lacks in missing.values() for name in lacks}
     form = min(
         needs,
@@ -386,38 +436,9 @@ def _refusal(head: Head) -> str:
     )
 
 
-def _present(values: Mapping[str, object], names: Sequence[str]) -> list[str]:
-    return [name for name in names if values.get(name) is not None]
-
-
 def _parsed_entry(value: object) -> object:
     """Return the first entry of a list, or the value itself."""
     return value[0] if isinstance(value, list) and value else value
-
-
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[^a-z0-9]+", name.lower()))
-
-
-def _replaced(name: str, word: str, other: str) -> str:
-    return re.sub(rf"(?<![a-z0-9]){word}(?![a-z0-9])", other, name)
-
-
-def _order(name: str) -> str:
-    return "lower" if "rank" in name else "higher"
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _written(value: object) -> str:
-    is_whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if isinstance(value, float) and is_whole else value).strip().lower()
 
 
 def recognise_responses(rows: Sequence[Row], given: Columns) -> Mapped:
@@ -449,7 +470,7 @@ def _responses(head: Head) -> Columns:
         return Columns(chosen=chosen, rejected=rejected)
     for first, second, _ in _numbered(values):
         return Columns(response_a=first, response_b=second)
-    lists, responses = (_present(values, names) for names in (RESPONSE_LISTS, RESPONSES))
+    lists, responses = (present(values, names) for names in (RESPONSE_LISTS, RESPONSES))
     if lists and responses:
         raise DataError(
             f"{head.where}: has {responses[0]} and {lists[0]} at once; set "
@@ -457,9 +478,9 @@ def _responses(head: Head) -> Columns:
         )
     for name in lists:
         entry = _parsed_entry(values[name])
-        keys = _present(entry, RESPONSES) if isinstance(entry, Mapping) else []
+        keys = present(entry, RESPONSES) if isinstance(entry, Mapping) else []
         return Columns(responses=f"{name}.*.{keys[0]}" if keys else name)
-    for response in (*responses, *_present(values, DIALOGUES)):
+    for response in (*responses, *present(values, DIALOGUES)):
         return Columns(response=response)
     names = ("prompt", "response", "responses", "chosen", "rejected")
     near = (did_you_mean(name, names) for name in values if name not in names)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,6 +26,8 @@ NO_SHARED_PROMPT = "dropped_no_shared_prompt"
 TIE = "dropped_tie"
 ONE_RESPONSE = "dropped_one_response"
 MERGED = "merged_with_another_row"
+_FLAGS = ("true", "false")
+_WITHOUT_WIDTH = f"{string.whitespace}\u00a0\u200b\u200c\u200d\u2060\ufeff"
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,22 @@ def pair_or_reason(
     given_id: str = "",
     p_chosen: float | None = None,
 ) -> Pair | str:
-    """Strip the responses and return a pair, or the reason why they do not make a usable pair."""
+    """Strip the responses and return a pair, or the reason why they do not make a usable pair.
+
+    Characters without width count as white space here, because nobody sees them.
+    """
     chosen, rejected = chosen.strip(), rejected.strip()
-    if not prompt.strip():
+    if not _visible(prompt):
         return EMPTY_PROMPT
-    if not chosen or not rejected:
+    if not _visible(chosen) or not _visible(rejected):
         return EMPTY_RESPONSE
-    if chosen == rejected:
+    if _visible(chosen) == _visible(rejected):
         return IDENTICAL
     return Pair(prompt, chosen, rejected, subset, given_id, p_chosen)
+
+
+def _visible(text: str) -> str:
+    return text.strip(_WITHOUT_WIDTH)
 
 
 def column(row: Row, names: Sequence[str], needs: str) -> str:
@@ -128,16 +139,28 @@ def number(value: object, name: str, where: str) -> float:
     Raises:
         DataError: the value has another type.
     """
-    try:
-        result = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
-        result = math.nan
-    if isinstance(value, bool) or not math.isfinite(result):
+    result = as_number(value)
+    if isinstance(value, bool) or result is None:
         raise DataError(
             f"{where}: column {name} is a {kind(value)} ({show(value)}), needs a finite number: "
             f"mend or remove the row"
         )
     return result
+
+
+def is_flag(value: object) -> bool:
+    """Return whether a value is true or false, or a text with one of these words."""
+    return isinstance(value, bool) or (isinstance(value, str) and value.lower() in _FLAGS)
+
+
+def as_number(value: object) -> float | None:
+    """Return a number, or text that represents one, as a finite float; None for other values."""
+    try:
+        result = float(value) if isinstance(value, int | float | Decimal | str) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    is_written = not (isinstance(value, str) and "_" in value)  # Python reads 1_0 as 10
+    return result if is_written and math.isfinite(result) else None
 
 
 def listed(value: object, name: str, where: str) -> list[object]:
@@ -149,8 +172,11 @@ def listed(value: object, name: str, where: str) -> list[object]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
-        except ValueError as error:
-            raise DataError(f"{where}: column {name} is no JSON list ({error}): mend it") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{where}: column {name} is no JSON list ({error}), {show(value)}: write it as "
+                f"JSON, or the data as JSONL or Parquet"
+            ) from None
     if not isinstance(value, list):
         raise DataError(
             f"{where}: column {name} is a {kind(value)} ({show(value)}), needs a list: "

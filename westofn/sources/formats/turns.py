@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from westofn.artifacts.table import show
 from westofn.core.dialogue import Message, Role, clean, dialogue_of, is_dialogue, normalised
 from westofn.errors import DataError
-from westofn.sources.formats.rows import text
+from westofn.sources.columns import spelt
+from westofn.sources.formats.rows import listed, text
 from westofn.sources.json_lines import kind
 
 Turns = str | list[Message]
@@ -31,6 +32,9 @@ _ROLES: dict[str, Role] = {
     "model": "assistant",
     "bot": "assistant",
     "chatgpt": "assistant",
+    "ai": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
 }
 _TOOL_ROLES = (
     "tool",
@@ -42,6 +46,10 @@ _TOOL_ROLES = (
     "ipython",
 )
 _CALLS = ("tool_calls", "function_call", "tool_call_id")
+_MEDIA = (
+    *(f"{kind}{plural}" for kind in ("image", "audio", "video") for plural in ("", "s")),
+    *("image_url", "image_path", "img", "imgs"),
+)
 _KEYS = (("role", "content"), ("from", "value"))
 _LISTS = ("messages", "conversations", "conversation")
 _PYTHON_MESSAGES = re.compile(r"""\s*\[?\s*\{\s*'(?:role|content|from|value)'""")
@@ -106,7 +114,7 @@ def history_of(value: object, name: str, where: str) -> list[Message]:
     if value is None or value in ("", "[]"):
         return []
     if isinstance(value, str) and value.lstrip().startswith("[["):
-        value = json.loads(value)
+        value = listed(value, name, where)
     if isinstance(value, list) and value and all(isinstance(turn, list) for turn in value):
         texts = [
             text(entry, name, where)
@@ -134,18 +142,34 @@ def check_no_tools(values: Mapping[str, object], name: str, where: str) -> None:
     Raises:
         DataError: the object has a key `tools` or `functions` with something in it.
     """
-    for key in ("tools", "functions"):
-        if not is_blank(values.get(key)):
+    for key, value in values.items():
+        if spelt(key) in ("tools", "functions") and not is_blank(value):
             raise DataError(
                 f"{where}: {f'{name}.{key}' if name else f'column {key}'} has tools; {_ALONE}: "
                 f"remove the rows with tools"
             )
 
 
+def check_no_media(values: Mapping[str, object], name: str, where: str) -> None:
+    """Refuse an object with images, audio or video.
+
+    Raises:
+        DataError: the object has such a key with something in it.
+    """
+    for key, value in values.items():
+        if spelt(key) in _MEDIA and not is_blank(value):
+            raise DataError(
+                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has {key}, and only text "
+                f"is read here; remove the column if the prompts do not need it"
+            )
+
+
 def is_blank(value: object) -> bool:
     """Return whether a cell has nothing in it: null, an empty text, list or object, or "[]"."""
-    return value in (None, "", "[]", "{}", "null", "None", False) or (
-        isinstance(value, list | Mapping) and all(is_blank(entry) for entry in _entries(value))
+    return (
+        value in (None, "", "[]", "{}", "null", "None", False)
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, list | Mapping) and all(is_blank(entry) for entry in _entries(value)))
     )
 
 
@@ -187,6 +211,7 @@ def _message(entry: object, name: str, where: str) -> Message:
             f"{where}: column {name} has an entry of {show(description)}, needs messages with role "
             f"and content, or from and value: rename the keys"
         )
+    check_no_media(entry, name, where)
     role, content = entry[keys[0]], entry[keys[1]]
     calls = [key for key in _CALLS if not is_blank(entry.get(key))]
     if calls or (isinstance(role, str) and role.lower() in _TOOL_ROLES):
@@ -215,5 +240,5 @@ def _content(value: object, name: str, where: str) -> str:
                 f"{where}: column {name} has a part of type {show(part_type)}; {_ALONE}: remove "
                 f"the rows with images or audio"
             )
-        texts.append(text(part["text"] if isinstance(part, Mapping) else part, name, where))
+        texts.append(text(part.get("text") if isinstance(part, Mapping) else part, name, where))
     return "\n".join(texts)

@@ -1,0 +1,84 @@
+"""Values of a label: which of two responses they prefer."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Set
+
+from westofn.sources.columns import words_of
+from westofn.sources.formats.rows import as_number
+
+TIES = {
+    *("tie", "ties", "tied", "draw", "even", "equal", "equally_good", "same", "about_the_same"),
+    *("both", "both_good", "both_bad", "bothbad", "tie_bothbad", "tie_both_bad"),
+    *("neither", "neither_is_better", "none", "no_preference"),
+}
+"""Values that prefer neither response, as `written` returns them."""
+_BEFORE = ("", "response_", "answer_", "output_", "completion_", "model_", "assistant_", "option_",
+           "candidate_", "choice_", "summary_")  # fmt: skip
+_AFTER = ("", "_wins", "_win", "_better", "_is_better")
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_PLAIN = re.compile(r"(?!-)[\w\s\[\]().:'\"*-]+")
+_COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?[\d.]+)")
+_COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
+
+
+def written(value: object) -> str:
+    """Return a label in the spelling in which labels are compared.
+
+    >>> [written(value) for value in ("[[B]]", "Response B", 2.0, "-1", "A > B", True)]
+    ['b', 'response_b', '2', '-1', 'a>b', 'true']
+    """
+    text = str(value).strip().lower()
+    if whole := _WHOLE.fullmatch(text):
+        return whole[1]
+    if as_number(text) is not None:
+        return text
+    words = words_of(text) if _PLAIN.fullmatch(text) else ()
+    return "_".join(words) or "".join(text.split())
+
+
+def matches(value: object, spec: str) -> bool:
+    """Return whether a label is one of the values of `spec`, or fulfils one of its comparisons.
+
+    >>> matches("tie (bothbad)", "tie, both bad, tie (bothbad)"), matches("0.5", ">0")
+    (True, True)
+    """
+    if value is None:
+        return False
+    label = written(value)
+    for option in filter(None, (part.strip() for part in spec.split(","))):
+        if comparison := _COMPARISON.fullmatch(option):
+            number, limit = as_number(label), as_number(comparison[2])
+            compare = _COMPARE[comparison[1]]
+            if number is not None and limit is not None and compare(number, limit):
+                return True
+        elif written(option) == label:
+            return True
+    return False
+
+
+def meanings(seen: Set[str], suffixes: tuple[str, str]) -> dict[str, str] | None:
+    """Return label_a, label_b and label_tie of a mapping; None if the values leave a doubt.
+
+    Args:
+        seen: values of the label, as `written` returns them.
+        suffixes: what names the two responses, such as a and b or 1 and 2.
+
+    >>> meanings({"model_b", "tie"}, ("a", "b"))
+    {'label_a': 'model_a', 'label_b': 'model_b', 'label_tie': 'tie'}
+    """
+    a, b = suffixes
+    pairs = [(f"{x}{a}{y}", f"{x}{b}{y}") for x in _BEFORE for y in _AFTER]
+    pairs += [(f"{a}{x}", f"{b}{x}") for x in ("_response", "_answer")]
+    pairs += [(f"{a}{x}{b}", f"{b}{x}{a}") for x in (">", ">>")]
+    ties = TIES | {f"{a}{x}{b}" for x in ("=", "==", "~")}
+    used = [pair for pair in pairs if seen & set(pair)]
+    if not used or not seen <= ties.union(*used):
+        return None
+    return {
+        "label_a": ",".join(pair[0] for pair in used),
+        "label_b": ",".join(pair[1] for pair in used),
+        "label_tie": ",".join(sorted(seen & ties)) or "tie",
+    }

@@ -1,0 +1,130 @@
+"""Names of columns in any spelling: `Response A`, `responseA` and `response_a` are one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from westofn.sources.columns import spelt, words_of
+
+HISTORIES = ("history", "conversation_history", "chat_history", "dialogue_history")
+CONTEXTS = ("context", "document", "documents", "passage", "passages", "article", "background")
+PROMPTS = (
+    *("prompt", "instruction", "question", "query", "problem"),
+    *("user_prompt", "user_query", "user_question", "user_input", "user_message"),
+    *("prompt_text", "input_text", "messages", "conversations", "conversation"),
+    *("trajectory", "input", *HISTORIES, "context", "post"),
+)
+SYSTEMS = (
+    *("system", "system_prompt", "system_message", "system_msg", "system_text", "system_content"),
+    *("system_instruction", "system_instructions", "custom_system_prompt", "sys", "sys_prompt"),
+    *("sys_msg", "developer", "developer_message", "developer_prompt"),
+)
+RESPONSES = ("response", "completion", "answer", "output", "generation", "text")
+RESPONSE_LISTS = ("responses", "completions", "answers", "outputs", "generations", "candidates")
+SCORES = (
+    *("score", "rating", "overall_score", "reward", "label", "rank", "votes", "upvotes"),
+    "pm_score",
+)
+SCORE_LISTS = ("scores", "ratings", "rewards", "ranks", "rank")
+SIDES = (
+    ("chosen", "rejected"),
+    ("chosen", "reject"),
+    ("choose", "reject"),
+    ("accepted", "rejected"),
+    ("selected", "rejected"),
+    ("preferred", "dispreferred"),
+    ("preferred", "non_preferred"),
+    ("preferred", "nonpreferred"),
+    ("preferred", "unpreferred"),
+    ("preferred", "rejected"),
+    ("winner", "loser"),
+    ("winning", "losing"),
+    ("win", "lose"),
+    ("better", "worse"),
+    ("best", "worst"),
+    ("good", "bad"),
+    ("w", "l"),
+)
+LABELS = (
+    "label",
+    "labels",
+    "preference",
+    "winner",
+    "choice",
+    "preferred",
+    "better",
+    "better_response",
+    "better_response_id",
+    "verdict",
+    "chosen",
+)
+RATING_WORDS = {
+    *("score", "scores", "rating", "ratings", "grade", "votes", "upvotes", "rank", "ranking"),
+    *("reward", "rewards", "points"),
+}
+COST_WORDS = {"cost", "error", "errors", "loss", "penalty", "toxicity", "perplexity", "harm"}
+"""Words that say that a lower number may be better."""
+SHORT_WORDS = {
+    *("source", "origin", "subset", "dataset", "split", "category", "categories", "task", "type"),
+    *("domain", "tag", "tags", "topic", "name"),
+}
+"""Words of columns whose values are short; a sentence in such a column could be the prompt."""
+METADATA_WORDS = {
+    *SHORT_WORDS,
+    *("id", "ids", "uuid", "hash", "index", "position", "order", "lang", "language", "locale"),
+    *("model", "models", "url", "link", "date", "time", "timestamp", "license", "author"),
+    *("annotator", "worker", "rationale", "reason", "reasons", "explanation", "critique"),
+    *("comment", "comments", "feedback", "judge", "score", "rating", "label", "file", "path"),
+    *("version", "annotations", "annotation", "length", "len", "tokens", "logp", "logps"),
+    *("logprob", "logprobs"),
+}
+
+
+def present(values: Mapping[str, object], names: Sequence[str]) -> list[str]:
+    """Return the columns that have one of some names, in the order of the names; not null ones."""
+    return spelt_as([column for column, value in values.items() if value is not None], names)
+
+
+def spelt_as(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns that have one of some names, in the order of the names.
+
+    >>> spelt_as(["Response A", "Prompt", "prompt"], ["prompt", "response_a"])
+    ['prompt', 'Prompt', 'Response A']
+    """
+    place = {name: number for number, name in enumerate(names)}
+    fitting = [column for column in columns if spelt(column) in place]
+    return sorted(fitting, key=lambda column: (place[spelt(column)], column not in place))
+
+
+def partner(columns: Iterable[str], name: str, word: str, other: str) -> str | None:
+    """Return the column whose name has another word in the place of a word of a name.
+
+    >>> partner(["Chosen Text", "rejected_text"], "Chosen Text", "chosen", "rejected")
+    'rejected_text'
+    """
+    words = list(words_of(name))
+    if word not in words:
+        return None
+    words[words.index(word)] = other
+    return next((column for column in columns if spelt(column) == "_".join(words)), None)
+
+
+def order_of(name: str) -> str:
+    """Return whether higher or lower values of a rating are better."""
+    return "lower" if {"rank", "ranks", "ranking"} & set(words_of(name)) else "higher"
+
+
+def is_rating(name: str) -> bool:
+    """Return whether a column has ratings of which higher ones, or lower ranks, are better."""
+    words = set(words_of(name))
+    return bool(words & RATING_WORDS) and not words & COST_WORDS
+
+
+def ratings_of_sides(columns: Iterable[str]) -> tuple[str, str] | None:
+    """Return the columns of the ratings of the better and of the worse side."""
+    names = [name for name in columns if is_rating(name)]
+    for better, worse in SIDES:
+        for name in names:
+            if other := partner(names, name, better, worse):
+                return name, other
+    return None
