@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
+from westofn.artifacts.json_file import read_json, write_json
+from westofn.errors import DataError
 from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
@@ -33,8 +35,19 @@ def kept_policy(
         demonstrations: Makes what it learns and what is held out; called where it is trained.
         sft: The section `sft`.
         seed: Decides the training.
+
+    Raises:
+        DataError: The folder holds a policy that was trained with other settings.
     """
+    settings = folder.with_suffix(".json")
+    made_with = {"sft": sft.model_dump(), "seed": seed}
+    if folder.exists() and (not settings.exists() or read_json(settings, "") != made_with):
+        raise DataError(
+            f"{folder}: the policy was trained with other settings than today's; remove "
+            f"{folder.parent} and run again"
+        )
     if not folder.exists():
+        write_json(made_with, settings)
         train, validation = demonstrations()
         scratch = folder.parent / "sft-scratch"
         trained = train_sft(train, validation, sft, seed=seed, scratch=scratch, runtime=CPU)
