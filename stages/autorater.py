@@ -17,6 +17,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
@@ -26,6 +27,7 @@ def main(prepared: In, policy: In, out: Out) -> None:
         write_json({"judge": "gold annotator of the embedded world"}, out / "none.json")
         return
 
+    require_saved("policy", policy)
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.preference import Recipe
 

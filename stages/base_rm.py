@@ -10,10 +10,12 @@ from stages.common import LIVE, In, Out, run
 from westofn.params.base_rm import BaseRmParams
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the teacher that labels the first iteration's pairs."""
+    require_saved("policy", policy)
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.preference import Head, Recipe
 

@@ -29,6 +29,7 @@ from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
 from westofn.execution.stage_accounts import evaluation_account
 from westofn.params.file import load_seed
+from westofn.preflight.inputs import require_saved
 from westofn.sources.data import labeled_half
 
 Optional = Annotated[Path | None, typer.Option(help="of an iteration")]
@@ -50,6 +51,7 @@ def main(
     synthetic: Optional = None,
 ) -> None:
     """Measure one reward model."""
+    require_saved("reward_model", rm)
     from westofn.evaluation.arms import evaluate_arm
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.synthetic import SyntheticInputs, anchor_weight

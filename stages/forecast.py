@@ -16,10 +16,12 @@ from westofn.execution.stage_accounts import forecast_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Measure κ and κ_H, and forecast the gains of West-of-N and of twice the labels."""
+    require_saved("policy", policy)
     from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,

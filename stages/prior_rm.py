@@ -13,10 +13,12 @@ from stages.common import LIVE, In, Out, run
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Fit HF50 under the covariance prior, its power by validation."""
+    require_saved("policy", policy)
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead, linear_params
     from westofn.training.preference import Recipe

@@ -17,6 +17,7 @@ from stages.common import LIVE, In, Out, run
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(
@@ -26,6 +27,7 @@ def main(
     out: Out,
 ) -> None:
     """Train a reference on half or all of the human pairs."""
+    require_saved("policy", policy)
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Recipe

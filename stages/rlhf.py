@@ -20,10 +20,13 @@ from westofn.execution.account import tell
 from westofn.execution.stage_accounts import rl_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.rlhf import RlhfParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metrics: Out) -> None:
     """Train the policy by reinforcement learning."""
+    require_saved("policy", sft)
+    require_saved("reward_model", rm)
     from westofn.evaluation.judges import load_judge
     from westofn.evaluation.policy import PolicyProbe
     from westofn.execution.processes import is_first

@@ -21,6 +21,7 @@ from westofn.execution.account import tell
 from westofn.execution.stage_accounts import sample_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
+from westofn.preflight.inputs import require_saved
 from westofn.sources.pool_files import NOT_USED
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def sample_split(
     Returns:
         Counts of the candidates, see `counts_of`.
     """
+    require_saved("policy", policy)
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
     from westofn.generation.sample_pools import Draw, sample_pool
@@ -71,6 +73,7 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
     Returns:
         Counts of the candidates, see `counts_of`, and of what was not used, by reason.
     """
+    require_saved("policy", policy)
     from westofn.execution.scratch import scratch
     from westofn.generation.file import read_pools, score_candidates
     from westofn.models.policy import load_policy

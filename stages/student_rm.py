@@ -15,10 +15,12 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> None:
     """Train the pointwise student."""
+    require_saved("policy", policy)
     from westofn.training.arms import HumanData, train_arm
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Recipe

@@ -21,10 +21,12 @@ from westofn.execution.stage_accounts import selection_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.params.won_select import WonSelectParams
+from westofn.preflight.inputs import require_saved
 
 
 def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
+    require_saved("reward_model", rm, base_rm)
     from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.pairing.frames import nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record

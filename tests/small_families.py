@@ -12,8 +12,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from westofn.networks.families import FAMILY_OF
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF
 
 _ROPE = {
     "hidden_size": 16,

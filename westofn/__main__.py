@@ -147,6 +147,7 @@ def _token_lengths(inspection: Inspection, name: str) -> dict[str, TokenLengths]
 def doctor() -> None:
     """Check the set-up; exit with code 2 if something does not work."""
     from westofn.params.whole import load_params
+    from westofn.preflight.foresee import foresee
     from westofn.runtime import load_runtime, set_up_torch
 
     findings: list[tuple[bool, str, str]] = []
@@ -166,6 +167,11 @@ def doctor() -> None:
             report(True, subject, "valid")
         except WestofnError as error:
             report(False, subject, str(error))
+    try:
+        warnings = foresee(load_params(), load_runtime())
+        report(True, "run", "; ".join(warnings) or "nothing that would fail is foreseen")
+    except WestofnError as error:
+        report(False, "run", str(error))
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     report(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
     try:
@@ -260,18 +266,29 @@ def score(
     kept. Responses are not trimmed: rows with a response longer than the model was trained on get
     `beyond_limit`.
     """
-    from westofn.scoring.rows import Dropped
-    from westofn.scoring.run import score_file
+    from westofn.preflight.inputs import require_saved
     from westofn.sources.column_settings import given_by
     from westofn.sources.columns import Columns
+    from westofn.sources.reading import require_source
 
+    require_saved("reward_model", model)
+    if file != Path("-"):
+        require_source(file)
     given = given_by(settings or [], needs_labels=False)
-    dropped = Dropped() if "drop" in (bad_rows, given.bad_rows) else None
+
+    from westofn.scoring.rows import Faults
+    from westofn.scoring.run import score_file
+
+    dropped = Faults() if "drop" in (bad_rows, given.bad_rows) else None
     scored = score_file(file, model, out, batch, given.columns or Columns(), dropped)
     message = f"scored {scored.rows:,} {'row' if scored.rows == 1 else 'rows'}"
     if scored.beyond_limit:
         message += (
             f"; {scored.beyond_limit:,} with a response beyond the model's limit (beyond_limit)"
+        )
+    if scored.unscored.count:
+        message += (
+            f"; {scored.unscored.count:,} not scored (null), the first: {scored.unscored.first}"
         )
     if dropped and dropped.count:
         message += f"; {dropped.count:,} dropped, which cannot be read, the first: {dropped.first}"
@@ -474,6 +491,9 @@ def export_rm(
     ] = None,
 ) -> None:
     """Export a reward model with a model card."""
+    from westofn.preflight.inputs import require_saved
+
+    require_saved("reward_model", model)
     from westofn.exporting.reward_model import export_reward_model
 
     export_reward_model(out, model=model, metrics=metrics)
@@ -494,8 +514,11 @@ def export_questions(
     Writes questions.jsonl and label.html, an offline page. Give the file that the page downloads
     to `prepare` as prepare.answers_path.
     """
-    from westofn.exporting.questions import PAGE, export_questions
     from westofn.params.whole import load_params
+    from westofn.preflight.inputs import require_saved
+
+    require_saved("policy", data / "loop" / "k0" / "policy")
+    from westofn.exporting.questions import PAGE, export_questions
 
     questions = export_questions(
         out,

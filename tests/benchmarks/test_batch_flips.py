@@ -15,8 +15,8 @@ from tests.small_models import PROMPTS, VOCABULARY
 from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
 from westofn.models.reward import RewardModel, Scorer
-from westofn.networks.families import FAMILY_OF
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF
 
 N = 16
 

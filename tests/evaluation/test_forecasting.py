@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.small_models import tiny_policy
+from tests.small_models import tiny_backbone, tiny_policy
 from tests.training.planted import FILLERS, planted_pairs
 from westofn import __main__ as command
+from westofn.artifacts.pools import Pools
 from westofn.core.forecast import Forecast, Gain
-from westofn.core.forecast_terms import METRICS, PRIOR, TWICE, Option
+from westofn.core.forecast_terms import CALIBRATION, METRICS, PRIOR, TWICE, Option
 from westofn.core.kappa import Kappa
 from westofn.errors import DataError
 from westofn.evaluation import forecast_files, forecasting
+from westofn.evaluation.forecasting import ForecastTexts, Reader, make_forecast
+from westofn.models.features import FeatureReader
 from westofn.models.policy import save_policy
 from westofn.text.encoding import Encoder
 
@@ -72,6 +76,14 @@ def forecast_of(west: Gain, twice: Gain, kappa: Kappa | None = KAPPA) -> Forecas
     )
 
 
+def test_pairs_too_few_to_halve_are_one_line(small_encoder: Encoder) -> None:
+    pairs, samples = planted_pairs(2, seed=1), Pools(["p"], ["sun"], [["good", "bad"]])
+    texts = ForecastTexts(pairs.take([0]), pairs.take([1]), samples, {})
+    features = FeatureReader(tiny_backbone(small_encoder), small_encoder, "mean")
+    with pytest.raises(DataError, match="forecast: 2 human pairs within the limit of tokens"):
+        make_forecast(texts, Reader(features, small_encoder), seed=0)
+
+
 def test_files_to_json(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -109,11 +121,15 @@ def test_advice_is_no_surer_than_the_interval(
 def test_gains_are_scaled_and_widened_by_what_the_map_showed() -> None:
     gains = forecasting.calibrated(forecast_of(Gain(2.0, 0.0, 4.0), Gain(2.0, 0.0, 4.0))).gains
     west, twice = gains[WEST]["accuracy"], gains[TWICE]["accuracy"]
-    # 0.7 · 2, and √((0.7 · 2)² + (1.96 · 0.8)²); of twice the labels 1.3 · 2, 1.3 and 0.5.
-    assert west.mean == pytest.approx(1.4)
-    assert west.high - west.mean == pytest.approx(2.1019, abs=1e-3)
-    assert twice.mean == pytest.approx(2.6)
-    assert twice.mean - twice.low == pytest.approx(2.7785, abs=1e-3)
+    once, doubled = CALIBRATION["accuracy"]
+    assert west.mean == pytest.approx(2 * once.slope)
+    assert west.high - west.mean == pytest.approx(
+        math.hypot(2 * once.slope, 1.96 * once.spread), abs=1e-3
+    )
+    assert twice.mean == pytest.approx(2 * doubled.slope)
+    assert twice.mean - twice.low == pytest.approx(
+        math.hypot(2 * doubled.slope, 1.96 * doubled.spread), abs=1e-3
+    )
     assert gains[WEST].keys() == {"accuracy", "on_policy_accuracy"}
 
 

@@ -15,8 +15,8 @@ from westofn.generation import hf
 from westofn.generation.hf import Samples, decode, sample
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.networks.families import FAMILY_OF
 from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.model_files import FAMILY_OF
 
 NAMES = ["p0", "p1", "p2", "p3"]
 

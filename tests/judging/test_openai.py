@@ -29,6 +29,38 @@ def no_proxy_and_short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
+NO_COMPLETIONS: dict[str, Any] = {
+    "nothing": b"",
+    "HTML": b"<html>",
+    "20 MB of HTML": b"<p>A</p>" * 2_500_000,
+    "half a reply": b'{"choices": [{"message": {"content": "A"',
+    "no UTF-8": b"\xff\xfe\x00",
+    "brackets without end": b"[" * 100_000,
+    "null": None,
+    "a list": [],
+    "a text": "A",
+    "no choice": {"choices": []},
+    "an empty choice": {"choices": [{}]},
+    "a choice that is a text": {"choices": ["A"]},
+    "choices that are an object": {"choices": {"text": "A"}},
+    "an error with status 200": {"error": {"message": "overloaded"}},
+    "a number for the text": {"choices": [{"message": {"content": 5}}]},
+    "parts for the text": {"choices": [{"message": {"content": [{"type": "text", "text": "A"}]}}]},
+    "log-probabilities of texts": {
+        "choices": [
+            {
+                "message": {"content": "A"},
+                "logprobs": {
+                    "content": [
+                        {"token": "A", "top_logprobs": [{"token": "A", "logprob": "likely"}]}
+                    ]
+                },
+            }
+        ]
+    },
+}
+
+
 def judge_of(url: str, **changes: Any) -> OpenAiJudge:
     where: dict[str, Any] = {"workers": 4, "timeout": 5.0, "retries": 2}
     what: dict[str, Any] = {"template": TEMPLATE}
@@ -87,6 +119,12 @@ class TestAnswers:
     def test_what_it_would_have_said_counts_where_it_evades(self) -> None:
         tokens = [("Both", [("Both", -0.1), ("A", -4.0), ("B", -5.0)])]
         assert read_answer("Both", tokens, ("A", "B")) == pytest.approx(1 / (1 + math.exp(-1)))
+
+    @pytest.mark.parametrize("odd", [math.nan, math.inf, 5.0, 1e308])
+    def test_log_probabilities_that_are_none_leave_it_to_the_text(self, odd: float) -> None:
+        for top in ([("A", odd), ("B", -1.0)], [("A", -1.0), ("B", odd)]):
+            assert read_answer("B", [("B", top)], ("A", "B")) == 0.0
+            assert math.isnan(read_answer("A or B", [("A", top)], ("A", "B")))
 
     def test_few_replies_without_an_answer_are_ties_and_counted(self) -> None:
         # Each pair is asked twice; the reply to pair 3 evades in both orders.
@@ -267,7 +305,7 @@ class TestRefusals:
         assert f"http://127.0.0.1:{port}/v1/chat/completions cannot be reached" in str(caught.value)
         assert "WESTOFN_JUDGE_URL" in str(caught.value)
 
-    @pytest.mark.parametrize("body", [b"<html>", [], {"choices": []}, {"choices": [{}]}])
+    @pytest.mark.parametrize("body", [*NO_COMPLETIONS.values()], ids=[*NO_COMPLETIONS])
     def test_a_reply_of_something_else(self, body: Any) -> None:
         line, _ = complaint(lambda n, b: Reply(body=body))
         assert "needs a chat completion" in line

@@ -20,9 +20,9 @@ from westofn.networks.adapters import (
     learned_weights,
     merge_adapters,
 )
-from westofn.networks.families import FAMILY_OF
 from westofn.params.lora import AdapterParams
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF
 
 RANK, ALPHA = 2, 6.0
 SCALE = ALPHA / RANK

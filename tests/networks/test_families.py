@@ -17,10 +17,11 @@ from westofn.models.policy import Policy, load_policy, log_likelihood, save_poli
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.networks.families import FAMILY_OF, load_backbone
+from westofn.networks.families import load_backbone
 from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
-from westofn.text.encoding import Encoder, Family
+from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF, Family
 
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
 # One prompt in four is a single token; some texts spell what ends one, and what pads it.

@@ -26,11 +26,11 @@ from westofn.models.policy import Policy, load_policy, log_likelihood, save_poli
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
-from westofn.networks.families import FAMILY_OF
 from westofn.networks.precision import precision_of, rounded
 from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF
 
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))
 # bf16 keeps 8 bits: a rounding is off by 2^-9 at most, and a few dozen add up.

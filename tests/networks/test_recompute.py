@@ -16,9 +16,9 @@ from tests.small_models import PROMPTS, RESPONSES, tiny_backbone
 from westofn.errors import ModelError
 from westofn.models.policy import Policy, token_logprobs
 from westofn.networks.encoder_decoder import SharedDecoder
-from westofn.networks.families import FAMILY_OF
 from westofn.networks.recompute import recomputes, recomputing, silence_dropout
 from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.model_files import FAMILY_OF
 
 LAYERS = 2
 

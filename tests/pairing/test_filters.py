@@ -160,7 +160,9 @@ def test_rows_in_are_rows_out_and_counted_reasons(
 
 
 def test_when_nothing_is_left_the_reasons_are_told() -> None:
-    with pytest.raises(DataError, match=r"all 2 pairs are dropped \(\{'empty_response': 2\}\)"):
+    with pytest.raises(
+        DataError, match="all 2 pairs are dropped: 2 as empty_response; train the policy"
+    ):
         _filter(SPOILT[:2])
 
 

@@ -19,6 +19,7 @@ from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pools import Pools
 from westofn.core.selection import SELECTORS
+from westofn.errors import ModelError
 from westofn.models import scoring
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.reward import RewardModel, Scorer
@@ -81,6 +82,16 @@ def test_exact_selection_is_the_best_of_all_ordered_pairs(
     assert sorted(found.nested) == [2, 4, 5]
     for size, pair in found.nested.items():
         _same(_rows(pair), _west(scorer, pools, size))
+
+
+@pytest.mark.parametrize("method", ["exact", "tournament"])
+def test_a_margin_that_is_no_number_is_told_with_its_prompt(
+    method: str, small_encoder: Encoder
+) -> None:
+    broken = tiny_scorer(small_encoder, "pointwise")
+    torch.nn.init.constant_(broken.model.head.weight, float("nan"))
+    with pytest.raises(ModelError, match=r"won_select: prompt p0: a margin .* NaN .*; retrain"):
+        select(Ensemble.of(broken), _pools(), method=method, selector="west", seed=0)
 
 
 class CountsGood(RewardModel):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from westofn.errors import DataError
-from westofn.scoring.rows import Dropped, Form, Row, read_rows
+from westofn.scoring.rows import Faults, Form, Row, read_rows
 from westofn.sources.collect import Reading, collect_pairs, parts_of
 from westofn.sources.column_settings import given_by
 from westofn.sources.columns import Columns
@@ -162,7 +162,7 @@ def test_a_row_is_read_when_it_is_asked_for() -> None:
 def test_the_first_rows_show_what_a_column_holds() -> None:
     first = {"prompt": "x", "response": None, "responses": ["y"]}
     given = raw(json.dumps(first), json.dumps(first | {"prompt": None}))
-    (read,) = read_rows(given, "in.jsonl", given=GIVEN, head=2, dropped=Dropped())
+    (read,) = read_rows(given, "in.jsonl", given=GIVEN, head=2, dropped=Faults())
     assert read.responses == ["y"]
 
 
@@ -231,7 +231,7 @@ def test_a_bad_line_is_refused_with_its_place(line: str | bytes, needed: str) ->
 
 def test_bad_lines_are_dropped_and_counted_on_demand() -> None:
     lines = [line for line, _ in BAD]
-    dropped = Dropped()
+    dropped = Faults()
     given = raw(GOOD, *lines, GOOD, keep_faulty=True)
     read = list(read_rows(given, "in.jsonl", given=GIVEN, dropped=dropped))
     assert [row.place for row in read] == ["in.jsonl:1", f"in.jsonl:{len(lines) + 2}"]
@@ -286,5 +286,5 @@ def test_a_file_without_rows_is_refused() -> None:
         rows("", "\n")
     with pytest.raises(DataError, match=r"no rows to score, the first fault: in\.jsonl:1: column"):
         list(
-            read_rows(raw(GOOD[:-1] + ', "reward": 1}'), "in.jsonl", given=GIVEN, dropped=Dropped())
+            read_rows(raw(GOOD[:-1] + ', "reward": 1}'), "in.jsonl", given=GIVEN, dropped=Faults())
         )

@@ -30,7 +30,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.params.comparator import ComparatorName
 from westofn.scoring.rows import Row
-from westofn.scoring.stream import score_stream
+from westofn.scoring.stream import Scored, score_stream
 from westofn.scoring.writing import JsonLines
 from westofn.sources.collect import Reading, collect_pairs, parts_of
 from westofn.sources.reading import rows_of
@@ -513,29 +513,93 @@ def test_an_answer_that_is_not_finite_is_refused(small_encoder: Encoder) -> None
         )
 
 
-def test_a_row_that_a_model_has_no_positions_for_is_named(words: PreTrainedTokenizerFast) -> None:
+def of_gpt2(words: PreTrainedTokenizerFast) -> Ensemble:
+    """A model with positions for 64 tokens."""
     encoder = Encoder(words, 10, 8, "causal")
     model = RewardModel(tiny_model("gpt2", encoder), "pointwise", 0)
+    return Ensemble.of(Scorer(model.eval(), encoder))
+
+
+def scored_alone(ensemble: Ensemble, rows: Sequence[Row]) -> tuple[list[Any], Scored]:
+    columns: list[Mapping[str, object]] = []
+
+    def write(_: Sequence[Row], new: Columns) -> None:
+        columns.extend(new)
+
+    scored = score_stream(ensemble, rows, batch=8, write=write, advance=len_of_nothing)
+    return [new["reward"] for new in columns], scored
+
+
+def test_a_row_that_a_model_has_no_positions_for_costs_no_other(
+    words: PreTrainedTokenizerFast,
+) -> None:
+    texts = ["good", "bad", "cat " * 80, "good"]
+    rows = [row_of(f"in.jsonl:{i}", "sun", [text]) for i, text in enumerate(texts, 1)]
+    ensemble = of_gpt2(words)
+    rewards, scored = scored_alone(ensemble, rows)
+    without, _ = scored_alone(ensemble, [rows[0], rows[1], rows[3]])
+    assert rewards[2] is None
+    assert [rewards[0], rewards[1], rewards[3]] == pytest.approx(without, abs=1e-6)
+    assert scored.unscored.count == 1
+    needed = r"in\.jsonl:3: the response 'cat .* has 82 tokens, this gpt2 has positions for 64"
+    assert re.match(needed, scored.unscored.first)
+
+
+def test_rows_of_which_none_fits_are_an_error(words: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ModelError, match=r"in\.jsonl:1: the response .* positions for 64"):
+        scored_alone(of_gpt2(words), [row_of("in.jsonl:1", "sun", ["cat " * 80])])
+
+
+@pytest.mark.parametrize("count", [3_000, 60_000])
+def test_a_row_beyond_memory_is_named_before_memory_is_asked_for(
+    count: int, scorers: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from westofn.scoring import stream
+
+    monkeypatch.setattr(stream, "free_bytes", lambda _: 2**20)
     rows = [
         row_of(f"in.jsonl:{number}", "sun", [text])
-        for number, text in enumerate(["good", "bad", "cat " * 80, "good"], 1)
+        for number, text in enumerate(["good", " ".join(["cat"] * count), "bad"], 1)
     ]
-    needed = r"in\.jsonl:3: the response 'cat .* has 82 tokens, this gpt2 has positions for 64"
-    with pytest.raises(ModelError, match=needed):
-        score_stream(
-            Ensemble.of(Scorer(model.eval(), encoder)), rows, batch=8, write=print, advance=print
-        )
+    rewards, scored = scored_alone(Ensemble.of(scorers("pointwise")), rows)
+    assert [reward is None for reward in rewards] == [False, True, False]
+    assert scored.unscored.first.startswith(f"in.jsonl:2: a response has {count:,} tokens, whose")
 
 
-def test_a_reader_that_leaves_is_no_traceback(saved_models: Path, tmp_path: Path) -> None:
-    source = tmp_path / "in.jsonl"
-    source.write_text(lines(*SINGLE * 2000))
+def test_a_row_for_which_memory_runs_out_is_null(
+    scorers: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from westofn.scoring import stream
+
+    real = stream.score_pools
+
+    def out_of_memory(*given: Any) -> Any:
+        if any("cat" in text for pool in given[2] for text in pool):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 2000000000000 bytes")
+        return real(*given)
+
+    monkeypatch.setattr(stream, "score_pools", out_of_memory)
+    rows = [row_of(f"in.jsonl:{text}", "sun", [text]) for text in ("good", "cat", "bad")]
+    rewards, scored = scored_alone(Ensemble.of(scorers("pointwise")), rows)
+    assert [reward is None for reward in rewards] == [False, True, False]
+    assert scored.unscored.first == "in.jsonl:cat: memory runs out; use a machine with more"
+
+
+def westofn(*arguments: object, stdout: Any) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    scoring = subprocess.Popen(
-        [sys.executable, "-m", "westofn", "score", source, "--model", saved_models / "pointwise"],
-        stdout=subprocess.PIPE,
+    return subprocess.Popen(
+        [sys.executable, "-m", "westofn", *map(str, arguments)],
+        stdout=stdout,
         stderr=subprocess.PIPE,
         env=environment,
+    )
+
+
+def test_a_reader_that_leaves_is_one_line(saved_models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(lines(*SINGLE * 2000))
+    scoring = westofn(
+        "score", source, "--model", saved_models / "pointwise", stdout=subprocess.PIPE
     )
     assert scoring.stdout
     assert scoring.stderr
@@ -543,6 +607,35 @@ def test_a_reader_that_leaves_is_no_traceback(saved_models: Path, tmp_path: Path
         first = scoring.stdout.readline()
         scoring.stdout.close()
         said = errors.read()
-    scoring.wait()
     assert json.loads(first)["reward"]
-    assert said == b""
+    assert said == b"westofn: stdout was closed before all was written\n"
+    assert scoring.wait() == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("command_line", ["score", "inspect", "preset"])
+def test_a_full_stdout_is_one_line(command_line: str, saved_models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(lines(*SINGLE))
+    arguments: dict[str, list[object]] = {
+        "score": [source, "--model", saved_models / "pointwise"],
+        "inspect": [source, "--kind", "demonstrations", "--json"],
+        "preset": [],
+    }
+    with Path("/dev/full").open("wb") as full:
+        running = westofn(command_line, *arguments[command_line], stdout=full)
+        assert running.stderr
+        with running.stderr as errors:
+            said = errors.read()
+    assert said.startswith(b"westofn: stdout: cannot be written: the disk is full; free")
+    assert said.count(b"\n") == 1
+    assert running.wait() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_with_a_name_is_refused_and_never_opened(
+    saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    assert run(monkeypatch, tmp_path / "rows.jsonl", "--model", saved_models / "pointwise") == 2
+    assert "rows.jsonl: a pipe; needs a file or folder: mend FILE" in capsys.readouterr().err

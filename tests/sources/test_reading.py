@@ -220,9 +220,9 @@ def test_a_row_of_numbered_texts_is_no_table_of_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "needed"),
     [
-        ('{"a": 1, "a": 2}', ":1: not JSON (key 'a' stands twice in an object)"),
-        ('{"a": [{"b": 1, "b": 1}]}', ":1: not JSON (key 'b' stands twice in an object)"),
-        ('[\n {"a": 1, "a": 2}\n]', ": not JSON (key 'a' stands twice in an object)"),
+        ('{"a": 1, "a": 2}', ":1: key 'a' is there twice"),
+        ('{"a": [{"b": 1, "b": 1}]}', ":1: key 'b' is there twice"),
+        ('[\n {"a": 1, "a": 2}\n]', ": key 'a' is there twice"),
         ('[\n {"a": 1},\n]', ": not JSON (Expecting value, line 3, column 1)"),
         ('{"a": "\\ud800"}', ":1: column a holds half a surrogate pair"),
         ('{"\\udfff": 1}', ":1: column '\\udfff' holds half a surrogate pair"),
@@ -253,24 +253,6 @@ def test_the_case_of_a_suffix_does_not_matter(tmp_path: Path) -> None:
     assert [values(file) for file in files_of(tmp_path, "x")] == [[{"a": 1}]] * 2
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        pa.array([10**18], pa.timestamp("ms")),
-        pa.array([10**8], pa.date32()),
-        pa.array([[{"t": 10**18}]], pa.list_(pa.struct([("t", pa.timestamp("ms"))]))),
-        pa.array([b"a\xff"], pa.binary()).view(pa.string()),
-    ],
-    ids=["year", "date", "nested year", "not UTF-8"],
-)
-def test_a_column_of_parquet_that_python_cannot_hold_is_named(
-    column: pa.Array, tmp_path: Path
-) -> None:
-    file = tmp_path / "x.parquet"
-    pa.parquet.write_table(pa.table({"prompt": ["a"], "odd": column}), file)
-    assert refusal(file).startswith(": column odd cannot be read")
-
-
 def test_equal_names_in_parquet_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.parquet"
     pa.parquet.write_table(pa.table([["a"], ["b"]], names=["chosen", "chosen"]), file)
@@ -281,9 +263,9 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "circle.jsonl").symlink_to(tmp_path / "circle.jsonl")
     for path, needed in (
-        (tmp_path / "pipe.jsonl", "is a device, pipe or socket; set prepare.path"),
-        (Path("/dev/zero"), "is a device, pipe or socket"),
-        (tmp_path / "circle.jsonl", "no such file or folder"),
+        (tmp_path / "pipe.jsonl", "a pipe; needs a file or folder"),
+        (Path("/dev/zero"), "a device; needs a file or folder"),
+        (tmp_path / "circle.jsonl", "a link that leads back to itself"),
         (tmp_path / f"{'x' * 300}.jsonl", "File name too long"),
         (Path(), "prepare.path is empty or the current folder"),
     ):

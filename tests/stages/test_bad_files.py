@@ -208,7 +208,7 @@ def test_a_filter_that_leaves_nothing_says_what_dropped_it(tiny: Tiny) -> None:
         return frame.with_columns(response=pl.lit("the same"))
 
     tiny.edit(CANDIDATES, identical)
-    tiny.fail("filter@k1", "all 30 pairs are dropped", "'identical': 30")
+    tiny.fail("filter@k1", "all 30 pairs are dropped: 30 as identical; raise sample.temp")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_filter_that_leaves_nothing_says_what_dropped_it(tiny: Tiny) -> None:
         (
             '{"prompt": "x", "chosen": "a", "rejected": "b"}\n'
             '{"prompt": "y", "chosen": "a", "chosen": "c", "rejected": "b"}',
-            ("hh.jsonl:2", "key 'chosen' stands twice"),
+            ("hh.jsonl:2", "key 'chosen' is there twice"),
         ),
         ('{"prompt": "x", "chosen": "a", "rejected": "a"}', ("dropped_identical_responses 1",)),
     ],

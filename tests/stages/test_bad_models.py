@@ -72,6 +72,12 @@ def _other_weights(tiny: Tiny, folder: Path) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
+def _no_numbers(tiny: Tiny, folder: Path) -> None:
+    path = folder / "head.safetensors"
+    weights = {name: tensor * float("nan") for name, tensor in load_file(path).items()}
+    save_file(weights, path)
+
+
 def _two_words_exchanged(tiny: Tiny, folder: Path) -> None:
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
@@ -131,6 +137,9 @@ CASES = {
     "other weights": Case(
         "sample@k1", POLICY, _other_weights, ("a canary gives", "at save it gave", "rerun")
     ),
+    "a reward model of no numbers": Case(
+        "won_select@k1", BASE, _no_numbers, ("prompt train-", "NaN or infinite", "retrain")
+    ),
     "a policy for a reward model": Case(
         "won_select@k1", BASE, _instead(POLICY), ("holds a policy, needs a reward_model", "rerun")
     ),
@@ -144,7 +153,8 @@ CASES = {
 def test_a_bad_model_is_one_line_and_leaves_the_outputs(name: str, tiny: Tiny) -> None:
     case = CASES[name]
     case.damage(tiny, tiny / case.folder)
-    tiny.fail(case.stage, case.folder, *case.needed)
+    where = () if name == "a reward model of no numbers" else (case.folder,)
+    tiny.fail(case.stage, *where, *case.needed)
 
 
 def test_a_pairwise_student_cannot_train_a_policy(tiny: Tiny) -> None:

@@ -74,14 +74,15 @@ def test_ppo_and_an_encoder_are_refused_by_check(tiny: Tiny) -> None:
     write_encoder("bert", tiny / "bert")
     tiny.change({"reward_start": {"model": "bert"}})
     tiny.fail("check", "an encoder-only bert", "ppo", "set rlhf.algorithm to rloo")
-    tiny.change({"rlhf": {"algorithm": "rloo"}})
+    tiny.change({"rlhf": {"algorithm": "rloo"}, "sft": {"max_prompt_tokens": 60}})
     tiny.succeed("check")
 
 
 def test_ppo_and_another_tokenizer_are_refused_by_check(tiny: Tiny) -> None:
     for model_type in ("llama", "gpt2"):
         hub_folder(model_type, tiny / model_type)
-    tiny.change({"sft": {"model": "llama"}, "reward_start": {"model": "gpt2"}})
+    short = {"max_prompt_tokens": 30, "max_response_tokens": 8}  # models of 64 positions
+    tiny.change({"sft": {"model": "llama"} | short, "reward_start": {"model": "gpt2"}})
     tiny.fail("check", "the policy's vocabulary", "rlhf.algorithm to rloo")
     tiny.change({"reward_start": {"model": "llama"}})
     tiny.succeed("check")

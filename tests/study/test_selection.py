@@ -12,12 +12,13 @@ import torch
 from tests.small_models import tiny_scorer
 from westofn.artifacts.pools import Pools
 from westofn.core.selection import SELECTORS
+from westofn.errors import DataError, ParameterError
 from westofn.models.ensemble import Ensemble
 from westofn.pairing.filters import Filtered, filter_frames
 from westofn.pairing.frames import pairs_frame
 from westofn.pairing.select import Selection, select
 from westofn.study.inputs import StudyInputs
-from westofn.study.parts import selection
+from westofn.study.parts import selection, teachers
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
 from westofn.training.preference import Preferences
@@ -80,6 +81,20 @@ def test_an_arm_named_like_a_stages_setting_gives_the_stages_pairs(run: StudyInp
         arm = lab.arms[name]
         assert isinstance(arm, Pairs)
         assert arm.preferences == preferences_from(stage.preferences("k1")), name
+
+
+def test_an_arm_that_keeps_no_pair_says_what_the_study_needs(run: StudyInputs) -> None:
+    needed = (
+        r"study: the arm with quantiles 0.999 of confidence and 0.999 of .* more prompts of D_U"
+    )
+    with pytest.raises(DataError, match=needed):
+        selection.filtered(run, 0.999, 0.999)
+
+
+def test_pools_without_three_candidates_have_no_cycles(run: StudyInputs) -> None:
+    run.__dict__["unlabeled"] = run.unlabeled.cut(2)
+    with pytest.raises(ParameterError, match=r"n_candidates is 2; raise it to at least 3"):
+        teachers.run(Recorder(run, preferences_from(run.labeled)))  # type: ignore[arg-type]
 
 
 def test_the_quantile_is_of_pairs_that_can_teach(inputs: StudyInputs) -> None:

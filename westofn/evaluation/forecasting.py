@@ -49,6 +49,7 @@ MOST_SAMPLES = 16
 and tell little more."""
 WIDEST = 256
 """Wider features are projected on so many principal directions of pairs and samples."""
+FEWEST_PAIRS = 4
 FEW_PROMPTS = 50
 """With samples to fewer prompts the covariance of the samples is poorly known."""
 DECIDES = "accuracy"
@@ -126,7 +127,8 @@ def make_forecast(
         The forecast, and the account of what was read and left out.
 
     Raises:
-        DataError: The samples of every prompt are all alike.
+        DataError: There are fewer than FEWEST_PAIRS pairs, or the samples of every prompt are all
+            alike.
     """
     sets = [
         fitting_pairs("forecast", reader.encoder, pairs, what)
@@ -135,6 +137,11 @@ def make_forecast(
             (texts.validation, "validation pairs"),
         )
     ]
+    if (fitting := sum(len(part.rows) for part in sets)) < FEWEST_PAIRS:
+        raise DataError(
+            f"forecast: {fitting} human pairs within the limit of tokens, needs at least "
+            f"{FEWEST_PAIRS}, of which two halves are compared; give more pairs"
+        )
     limit = reader.encoder.template.max_response_tokens
     counts = {
         **texts.counts,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from westofn.core.metrics import bootstrap_interval
 from westofn.core.seeds import derive_seed
+from westofn.errors import DataError
 from westofn.evaluation.judges import RewardJudge
 from westofn.evaluation.records import Record, with_interval
 from westofn.generation.hf import decode, sample
@@ -53,6 +54,10 @@ class PolicyProbe:
     judge: RewardJudge
     temperature: float
     seed: int
+
+    def __post_init__(self) -> None:
+        if not self.prompts.height:
+            raise DataError("rlhf: no prompt has split test, needs at least 1; rerun prepare")
 
     def measure(self, policy: Policy, purpose: str) -> Measured:
         """Sample and judge a policy; `purpose` keys the draws."""

@@ -7,6 +7,7 @@ import os
 import torch
 
 from westofn.errors import ParameterError
+from westofn.judging.address import KEY_VARIABLE
 from westofn.judging.llm import LlmJudge
 from westofn.judging.protocol import PreferenceJudge
 from westofn.judging.question import TEMPLATE
@@ -14,7 +15,6 @@ from westofn.judging.simulated import Rewards, SimulatedJudge
 from westofn.params.judge import JudgeParams, PromptedJudgeParams, SimulatedJudgeParams
 from westofn.runtime import Runtime, load_runtime
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 WORKERS = 8
 TIMEOUT_SECONDS = 60
 

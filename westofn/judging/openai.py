@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import openai
 
 from westofn.errors import JudgeError, ParameterError
+from westofn.judging.address import KEY_VARIABLE, require_address
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE, ask, check_question
 
 TOP_LOGPROBS = 20  # the most that the interface allows
 _SHOWN_CHARACTERS = 200
+_ROUNDING = 1e-3  # a log-probability above it is none
 _REFUSED = frozenset({400, 422})
 
 
@@ -43,26 +44,13 @@ class Server:
 
     url: str
     key: str = field(default="", repr=False)
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str = KEY_VARIABLE
     workers: int = 8
     timeout: float = 60.0
     retries: int = 6
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.username or parts.password:
-            raise ParameterError(
-                "judge: the server's address holds a name or password; leave it out, and put the "
-                f"key into the environment variable {self.key_variable}"
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ParameterError(
-                f"judge: the server's address is {self.url!r}, needs one such as "
-                "http://127.0.0.1:8000/v1; set WESTOFN_JUDGE_URL, or judge_url in runtime.toml"
-            )
+        require_address(self.url, self.key_variable)
         if not (self.key.isascii() and self.key.isprintable()):
             raise ParameterError(
                 f"judge: the key in {self.key_variable} holds characters that no key has; set it "
@@ -200,7 +188,7 @@ class OpenAiJudge:
             choice = json.loads(reply)["choices"][0]
             text = choice["message"]["content"] or ""
             return read_answer(text, _top_logprobs(choice), self.answers)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise JudgeError(
                 f"judge {self.model}: {self.server.endpoint} answers {self._shown(reply)!r}, needs "
                 "a chat completion; check that WESTOFN_JUDGE_URL is the address of an "
@@ -286,7 +274,7 @@ def read_answer(
     """P(first answer) of one reply; NaN where it holds none.
 
     Args:
-        text: The reply.
+        text: The reply, which decides where log-probabilities are NaN or positive.
         tokens: Its tokens, each with the likeliest tokens of its place and their natural
             log-probabilities; empty where the server gives none.
         answers: The two answers; white space around them does not count.
@@ -302,9 +290,10 @@ def read_answer(
     place = next((top for token, top in tokens if token.strip() in (first, second)), None)
     if place is None and tokens:
         place = tokens[0][1]  # what else it might have answered at once
-    if place:
+    stated = [(token.strip(), logprob) for token, logprob in place or ()]
+    if all(logprob <= _ROUNDING for token, logprob in stated if token in (first, second)):
         mass = [
-            sum(math.exp(logprob) for token, logprob in place if token.strip() == answer)
+            sum(math.exp(logprob) for token, logprob in stated if token == answer)
             for answer in (first, second)
         ]
         if sum(mass) > 0:

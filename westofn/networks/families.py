@@ -23,25 +23,11 @@ from westofn.networks.causal import CausalNetwork
 from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
 from westofn.params.network import ModelSize
-from westofn.text.encoding import Encoder, Family
+from westofn.text.encoding import Encoder
+from westofn.text.model_files import Family, family_of_type, needs_code, require_writer_type
 
 # Progress bars of transformers would hide the stages' progress.
 transformers_logging.disable_progress_bar()
-
-FAMILY_OF: dict[str, Family] = {
-    "t5": "encoder_decoder",
-    "llama": "causal",
-    "qwen2": "causal",
-    "qwen3": "causal",
-    "mistral": "causal",
-    "gemma": "causal",
-    "gemma2": "causal",
-    "gemma3_text": "causal",
-    "phi3": "causal",
-    "gpt2": "causal",
-    **dict.fromkeys(encoder_only.LAST_LINEAR, "encoder"),
-}
-"""transformers' `model_type` -> family."""
 
 _LOADER_OF: dict[Family, Any] = {
     "encoder_decoder": AutoModelForSeq2SeqLM,
@@ -51,8 +37,6 @@ _NETWORK_OF: dict[str, Callable[[Any], AnyNetwork]] = {
     "t5": SharedDecoder,
     **dict.fromkeys(encoder_only.LAST_LINEAR, encoder_only.EncoderNetwork),
 }
-# These rotary embeddings depend on the longest row of a batch, so scores would depend on the batch.
-_UNSTEADY_POSITIONS = ("dynamic", "longrope")
 
 
 def network_of(model: PreTrainedModel) -> AnyNetwork:
@@ -86,21 +70,8 @@ def family_of(name: str, config: PretrainedConfig, key: str) -> Family:
     Raises:
         ModelError: The model has no supported family.
     """
-    if config.model_type not in FAMILY_OF:
-        raise ModelError(
-            f"model {name!r} is of family {config.model_type}; supported: {', '.join(FAMILY_OF)}; "
-            f"give {key} one of these"
-        )
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = {
-        str(part.get("rope_type")) for part in (rope, *rope.values()) if isinstance(part, dict)
-    }
-    if unsteady := kinds & set(_UNSTEADY_POSITIONS):
-        raise ModelError(
-            f"model {name!r} has rope_type {', '.join(unsteady)}, which makes a score depend on "
-            f"the longest row of its batch; give {key} a model with another rope_type"
-        )
-    return FAMILY_OF[config.model_type]
+    return family_of_type(name, config.model_type, rope, key)
 
 
 def build_scratch(family: str, size: ModelSize, encoder: Encoder) -> PreTrainedModel:
@@ -132,10 +103,7 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
         )
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"model {name!r} needs custom code (auto_map in config.json), which is never "
-                f"run; give {key} a model of a type that transformers has"
-            ) from None
+            raise needs_code(name, key) from None
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"model {name!r} cannot be loaded: {reason}; give {key} a folder with config.json and "
@@ -155,13 +123,7 @@ def require_writer(name: str, config: PretrainedConfig, key: str) -> None:
     Raises:
         ModelError: The model is encoder-only.
     """
-    if FAMILY_OF.get(config.model_type) == "encoder":
-        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
-        raise ModelError(
-            f"model {name!r} is a {config.model_type}, which is encoder-only and cannot generate "
-            f"responses; give {key} a model that can, such as {able}; reward models can start from "
-            "this model (reward_start.model)"
-        )
+    require_writer_type(name, config.model_type, key)
 
 
 def load_backbone(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from westofn.errors import ModelError
 from westofn.networks.network import AnyNetwork
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import require_positions
 
 _SHOWN = 40  # characters of a text in a message
 
@@ -30,20 +31,8 @@ def require_room(
     Raises:
         ModelError: There are too few positions.
     """
-    prompt = encoder.template.max_prompt_tokens
-    response = encoder.template.max_response_tokens
-    answers = responses * (response + 1)
-    row = prompt + answers
-    if network.family == "encoder_decoder":  # prompt and responses are separate rows
-        row = max(prompt, answers + 2)  # a decoder reads two tokens before a response
-    if network.made_for is None or row <= network.made_for:
-        return
-    each = "" if responses == 1 else f"{responses} × "
-    raise ModelError(
-        f"model {name!r} has positions for {network.made_for} tokens, the limits allow rows of "
-        f"{row}: sft.max_prompt_tokens {prompt}, {each}(sft.max_response_tokens {response} + 1); "
-        f"lower them, or give {key} a model with more positions"
-    )
+    limits = encoder.template.max_prompt_tokens, encoder.template.max_response_tokens
+    require_positions(network.made_for, network.family, limits, name, key, responses)
 
 
 def shared_positions(network: AnyNetwork) -> int | None:

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from westofn.errors import ModelError
 from westofn.params.network import Readout
-from westofn.text.encoding import Family, Padded
+from westofn.text.encoding import Padded
+from westofn.text.model_files import Family
 
 
 class States(Protocol):

@@ -12,6 +12,15 @@ from westofn.execution.account import CUT, LIMIT, TOO_LONG
 from westofn.params.filter import FilterParams
 
 SIDES = ("chosen", "rejected")
+_MENDS = {
+    CUT: f"raise {LIMIT}",
+    TOO_LONG: f"raise {LIMIT}",
+    "confidence": "lower filter.quantile",
+    "likelihood": "lower filter.likelihood_quantile",
+    "identical": "raise sample.temperature, at which the responses of a prompt differ",
+    "empty_response": "train the policy for longer (sft.steps), which writes nothing yet",
+}
+"""Reason -> what makes pairs that are not dropped by it."""
 
 
 class Filtered:
@@ -105,11 +114,11 @@ def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Fi
         )
         reasons = reasons.scatter(np.flatnonzero(usable), list(result.dropped_by))
     if not reasons.is_null().any():
-        counts = dict(reasons.value_counts().iter_rows())
-        mend = "lower a quantile"
-        if counts.keys() & {CUT, TOO_LONG}:
-            mend = f"raise {LIMIT}, or sft.steps, so that the policy learns to end its responses"
-        raise DataError(f"filter: all {pairs.height} pairs are dropped ({counts}); {mend}")
+        counts = dict(reasons.value_counts(sort=True).iter_rows())
+        shown = ", ".join(f"{count} as {reason}" for reason, count in counts.items())
+        raise DataError(
+            f"filter: all {pairs.height} pairs are dropped: {shown}; {_MENDS[next(iter(counts))]}"
+        )
     return Filtered(joined, reasons, result)
 
 

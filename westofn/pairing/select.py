@@ -23,6 +23,7 @@ from westofn.core.selection import (
     usable_pools,
 )
 from westofn.core.tournament import tournament_best_worst
+from westofn.errors import ModelError
 from westofn.execution.progress import track
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.scoring import TextPools, pool_margins
@@ -83,6 +84,7 @@ def select(
 
     Raises:
         ParameterError: There is no such selector.
+        ModelError: A margin is NaN or infinite.
         ValueError: A tournament, which needs skew-symmetric margins, with pessimism.
     """
     faults = find_faults(pools, base.encoder)
@@ -106,6 +108,7 @@ def select(
                 member_margins.mean(0), _members_margins(anchor.model, *block)
             )
         margins = lower_confidence_margins(member_margins, pessimism)
+        _require_finite(margins, prompt_ids)
         parts.append(choose_pairs(margins, prompt_ids, choose, seed, usable[start:stop]))
         nested.append(nested_best_worst(margins, default_sizes(count), usable[start:stop]))
         stds.append(mean_margin(margins).std(-1, correction=0))
@@ -115,6 +118,23 @@ def select(
         nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
         pool_std=torch.cat(stds),
         forward_passes=len(pools.prompts) * _passes(base, count, count * (count - 1) // 2, anchor),
+    )
+
+
+def _require_finite(margins: Tensor, prompt_ids: Sequence[str]) -> None:
+    """Refuse margins (rows, ...) of prompts that are NaN or infinite.
+
+    Raises:
+        ModelError: One is.
+    """
+    lost = (~margins.isfinite()).flatten(1).any(1)
+    if not bool(lost.any()):
+        return
+    first = prompt_ids[int(lost.nonzero()[0])]
+    raise ModelError(
+        f"won_select: prompt {first}: a margin of the reward model is NaN or infinite, as for "
+        f"{int(lost.sum())} of {len(prompt_ids)} rows; retrain that model with a lower "
+        "reward.learning_rate or with sft.precision fp32, or remove the prompt"
     )
 
 
@@ -207,7 +227,9 @@ def _compare_members(ensemble: Ensemble, pools: Pools) -> Compare:
     ]
 
     def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        return torch.stack([member(prompt, a, b) for member in compares]).mean(0)
+        margins = torch.stack([member(prompt, a, b) for member in compares]).mean(0)
+        _require_finite(margins[:, None], [pools.prompt_ids[row] for row in prompt.tolist()])
+        return margins
 
     return compare
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -121,7 +122,24 @@ def refusal(
         if isinstance(kind, type) and issubclass(kind, Section) and kind.key in file:
             location = origin_of(kind, location[1:], file)
         faults.append(_fault(dict(item), location, kinds))
-    return ParameterError(f"{path}: " + "; ".join(dict.fromkeys(faults)))
+    return ParameterError(f"{path}: " + "; ".join(dict.fromkeys(faults)) + _undo(path))
+
+
+def _undo(path: Path) -> str:
+    """How to take back what `dvc exp run -S` or an editor left in the file; empty if nothing."""
+    command = ["git", "status", "--porcelain", "--", path.name]
+    try:
+        told = subprocess.run(
+            command, cwd=path.absolute().parent, capture_output=True, timeout=5, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    if b"M" not in told[:2]:  # as committed, in no commit, or in no repository
+        return ""
+    return (
+        f" (changed since the last commit: `git diff {path}` shows what, `git checkout {path}` "
+        "takes all of it back)"
+    )
 
 
 def _fault(error: Mapping[str, Any], location: Location, kinds: Mapping[str, Any]) -> str:

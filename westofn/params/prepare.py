@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from westofn.errors import ParameterError
-from westofn.params.base import EXAMPLES, Count, Positive, Section, Share
+from westofn.params.base import EXAMPLES, Count, DataPath, Positive, Section, Share
 from westofn.sources.columns import Columns
 
 
@@ -70,6 +70,17 @@ class FilesParams(Section):
     limit: Annotated[int, Field(ge=0)]
     subset: Annotated[str, Field(min_length=1)]
     max_test_prompts: Count
+
+    @model_validator(mode="after")
+    def _train_pairs_are_left(self) -> Self:
+        parts = ("validation_fraction", "test_fraction", "autorater_fraction")
+        total = sum(getattr(self, part) for part in parts)
+        if total >= 1:
+            raise ValueError(
+                f"{', '.join(parts)} are {total:g} together, which leaves nothing to train on; "
+                "needs less than 1"
+            )
+        return self
 
     @property
     def jaccard(self) -> float | None:
@@ -174,13 +185,13 @@ class PrepareParams(Section):
     key: ClassVar[str] = "prepare"
 
     source: Literal["world", "tldr", "hh", "ultrafeedback", "files"]
-    path: str
+    path: DataPath
     sft: Literal["chosen", "file"]
-    sft_path: str
+    sft_path: DataPath
     unlabeled: Literal["half", "file", "both"]
-    unlabeled_path: str
+    unlabeled_path: DataPath
     answers: Literal["none", "file"]
-    answers_path: str
+    answers_path: DataPath
     columns: ColumnsParams
     bad_rows: Literal["refuse", "drop"]
     bad_rows_limit: Share

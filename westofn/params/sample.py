@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from westofn.params.base import EXAMPLES, Positive, Section
+from westofn.params.base import EXAMPLES, DataPath, Positive, Section
 
 
 class SampleParams(Section):
@@ -15,7 +15,7 @@ class SampleParams(Section):
     key: ClassVar[str] = "sample"
 
     engine: Literal["local", "file"]
-    path: str
+    path: DataPath
     n_candidates: Annotated[int, Field(ge=2)]
     temperature: Positive
 

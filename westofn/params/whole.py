@@ -70,6 +70,17 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _wide_model_has_whole_heads(self) -> Self:
+        scratch, wide = self.sft.scratch, self.study.wide
+        step = scratch.heads * (2 if scratch.family == "causal" else 1)
+        if self.sft.model == "scratch" and wide % step:
+            raise ValueError(
+                f"study.wide is {wide}, needs a multiple of {step} for sft.scratch.heads "
+                f"{scratch.heads} of family {scratch.family}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _random_weights_learn(self) -> Self:
         ranks = {
             "base_rm.lora.rank": self.base_rm.lora.rank,

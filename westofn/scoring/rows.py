@@ -66,15 +66,15 @@ class Row:
 
 
 @dataclass
-class Dropped:
+class Faults:
     """Rows that cannot be read: their number, and the fault of the first one."""
 
     count: int = 0
     first: str = ""
 
-    def add(self, fault: DataError) -> None:
+    def add(self, fault: str) -> None:
         """Count a row."""
-        self.first = self.first or str(fault)
+        self.first = self.first or fault
         self.count += 1
 
 
@@ -84,7 +84,7 @@ def read_rows(
     *,
     given: Columns,
     head: int = 1,
-    dropped: Dropped | None = None,
+    dropped: Faults | None = None,
 ) -> Iterator[Row]:
     """Read the rows of a file; the first rows determine which columns are read.
 
@@ -115,7 +115,7 @@ def read_rows(
         except DataError as error:
             if dropped is None:
                 raise DataError(f"{error}; or give --bad-rows drop") from None
-            dropped.add(error)
+            dropped.add(str(error))
             continue
         form = row.form
         yield row

@@ -13,13 +13,13 @@ from westofn.errors import DataError
 from westofn.execution.progress import bar
 from westofn.models.ensemble import load_reward_models
 from westofn.runtime import load_runtime, set_up_torch
-from westofn.scoring.rows import Dropped, read_rows
+from westofn.scoring.rows import Faults, read_rows
 from westofn.scoring.stream import Scored, score_stream
 from westofn.scoring.writing import JsonLines, Writer, require_ending, writer_to
 from westofn.sources.columns import Columns
 from westofn.sources.formats.recognise import HEAD
 from westofn.sources.json_lines import JsonLine, json_lines, json_rows, opened, reading
-from westofn.sources.reading import SUPPORTED, files_of, is_json, rows_of
+from westofn.sources.reading import files_of, is_json, require_source, rows_of
 
 STANDARD = Path("-")
 """Path that means stdin or stdout."""
@@ -31,7 +31,7 @@ def score_file(
     out: Path,
     batch: int,
     columns: Columns,
-    dropped: Dropped | None = None,
+    dropped: Faults | None = None,
 ) -> Scored:
     """Score the rows of a file.
 
@@ -73,8 +73,7 @@ def _rows(source: Path) -> Iterator[JsonLine]:
     """Return the rows of a file, of the only file in a folder, or of stdin, with their faults."""
     if source == STANDARD:
         return json_lines(sys.stdin.buffer, "stdin", keep_faulty=True)
-    if not source.exists():
-        raise DataError(f"{source}: no such file; give {SUPPORTED}")
+    require_source(source)
     files = files_of(source, "FILE") if source.is_dir() else [source]
     if len(files) > 1:
         raise DataError(f"{source}: the folder has {len(files)} files; give one of them")

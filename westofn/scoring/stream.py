@@ -18,20 +18,33 @@ import torch
 from torch import Tensor
 
 from westofn.errors import ModelError
-from westofn.execution.halving import in_halves
+from westofn.execution.halving import is_out_of_memory
+from westofn.execution.room import attention_bytes, free_bytes
 from westofn.models.ensemble import Ensemble
 from westofn.models.scoring import pair_margins, score_pools
-from westofn.scoring.rows import Row
+from westofn.scoring.rows import Faults, Row
 
+_GIB = 2**30
 CHUNK_BATCHES = 4  # forward passes per chunk; rows of similar length share a pass
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Number of scored rows, and number of rows with a response beyond the limit."""
+    """What became of the rows.
+
+    Attributes:
+        rows: Number of rows that are written.
+        beyond_limit: Number of rows with a response beyond the limit.
+        unscored: Rows that the model cannot read; they are written with null.
+    """
 
     rows: int
     beyond_limit: int
+    unscored: Faults
+
+
+class _NotFiniteError(ModelError):
+    """A score is NaN or infinite, so the model is damaged and no other row can be trusted."""
 
 
 def score_stream(
@@ -52,31 +65,83 @@ def score_stream(
         advance: Callback that gets the number of written rows.
 
     Raises:
-        ModelError: The model is pairwise and rows need rewards, or a score is not finite.
+        ModelError: The model is pairwise and rows need rewards, a score is not finite, or the model
+            can read no row.
         DataError: A row cannot be read, see `read_rows`.
     """
     done = beyond = 0
+    unscored = Faults()
     for chunk in _chunks(rows, CHUNK_BATCHES * batch):
         _require_rewards(ensemble, chunk[0])
-        columns = _placed(ensemble, chunk, batch)
+        columns = _placed(ensemble, chunk, batch, unscored)
         write(chunk, columns)
         done += len(chunk)
         beyond += sum("beyond_limit" in new for new in columns)
         advance(len(chunk))
-    return Scored(done, beyond)
+    if done == unscored.count:
+        raise ModelError(unscored.first)
+    return Scored(done, beyond, unscored)
 
 
-def _placed(ensemble: Ensemble, rows: list[Row], batch: int) -> list[dict[str, object]]:
-    """Run `_columns`, with smaller batches if memory runs out; errors name the row."""
+def _placed(
+    ensemble: Ensemble, rows: Sequence[Row], batch: int, unscored: Faults
+) -> list[dict[str, object]]:
+    """Compute the new columns of rows; a row that does not fit into memory costs no other row."""
+    network = ensemble.members[0].model.network
+    lengths = _longest_responses(ensemble, rows)
+    free = free_bytes(ensemble.members[0].model.device)
+    columns: dict[int, dict[str, object]] = {}
+    together = []
+    for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        needed = attention_bytes(network, length)
+        if free is None or needed * min(batch, len(rows)) <= free:
+            together.append(index)
+        elif needed <= free:
+            columns[index] = _tried(ensemble, [row], 1, unscored)[0]
+        else:
+            fault = (
+                f"{row.place}: a response has {length:,} tokens, whose attention needs "
+                f"{needed / _GIB:,.1f} GiB, {free / _GIB:,.1f} GiB are free"
+            )
+            columns[index] = _null(ensemble, row, fault, unscored)
+    scored = _tried(ensemble, [rows[index] for index in together], batch, unscored)
+    columns |= dict(zip(together, scored, strict=True))
+    return [columns[index] for index in range(len(rows))]
+
+
+def _tried(
+    ensemble: Ensemble, rows: Sequence[Row], batch: int, unscored: Faults
+) -> list[dict[str, object]]:
+    """Run `_columns`; where it fails, on halves of the rows, then on smaller batches of one row."""
+    if not rows:
+        return []
     try:
-        return in_halves(rows, lambda part: _columns(ensemble, part, batch))
-    except ModelError:
-        for row in rows:
-            try:
-                _columns(ensemble, [row], batch)
-            except ModelError as error:
-                raise ModelError(f"{row.place}: {error}") from None
-        raise
+        return _columns(ensemble, rows, batch)
+    except Exception as error:
+        out_of_memory = is_out_of_memory(error)
+        if not (out_of_memory or isinstance(error, ModelError)):
+            raise
+        if len(rows) == 1 and isinstance(error, _NotFiniteError):
+            raise ModelError(f"{rows[0].place}: {error}") from None
+        fault = "memory runs out; use a machine with more" if out_of_memory else str(error)
+    if len(rows) == 1 and out_of_memory and batch > 1 and len(rows[0].responses) > 1:
+        return _tried(ensemble, rows, batch // 2, unscored)
+    if len(rows) == 1:
+        return [_null(ensemble, rows[0], f"{rows[0].place}: {fault}", unscored)]
+    halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    return [new for half in halves for new in _tried(ensemble, half, batch, unscored)]
+
+
+def _null(ensemble: Ensemble, row: Row, fault: str, unscored: Faults) -> dict[str, object]:
+    """Return the new columns of a row that the model cannot read, and count it."""
+    unscored.add(fault)
+    name = _name_of(row)
+    names = [name, f"{name}_std"] if len(ensemble.members) > 1 else [name]
+    return {**dict.fromkeys(names), "beyond_limit": True}
+
+
+def _name_of(row: Row) -> str:
+    return "margin" if row.form == "pair" else "reward"
 
 
 def _chunks(rows: Iterable[Row], responses: int) -> Iterator[list[Row]]:
@@ -102,7 +167,7 @@ def _require_rewards(ensemble: Ensemble, row: Row) -> None:
 def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[str, object]]:
     """Compute the new columns of each row."""
     beyond_limit = _beyond_limit(ensemble, rows)
-    name = "margin" if rows[0].form == "pair" else "reward"
+    name = _name_of(rows[0])
     statistics = [list[float | list[float]]() for _ in range(2)]
     for of_members in _answers(ensemble, rows, batch):
         values = of_members.double()  # the mean in float64
@@ -113,7 +178,7 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
     columns: list[dict[str, object]] = []
     for mean, std, is_long in zip(*statistics, beyond_limit, strict=True):
         if not all(map(math.isfinite, mean if isinstance(mean, list) else [mean])):
-            raise ModelError(
+            raise _NotFiniteError(
                 f"the model's {name} is {mean}, needs a finite number; the model is "
                 "damaged or diverged: retrain it"
             )
@@ -162,5 +227,12 @@ def _rewards(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> Tensor:
 
 def _beyond_limit(ensemble: Ensemble, rows: Sequence[Row]) -> list[bool]:
     """Return for each row whether a response is too long for the training data."""
-    fits = iter(ensemble.encoder.fits([text for row in rows for text in row.responses]))
-    return [not all(list(islice(fits, len(row.responses)))) for row in rows]
+    limit = ensemble.encoder.template.max_response_tokens
+    return [length > limit for length in _longest_responses(ensemble, rows)]
+
+
+def _longest_responses(ensemble: Ensemble, rows: Sequence[Row]) -> list[int]:
+    """Return the tokens of each row's longest response."""
+    texts = [text for row in rows for text in row.responses]
+    lengths = iter(ensemble.encoder.response_lengths(texts))
+    return [max(islice(lengths, len(row.responses))) for row in rows]

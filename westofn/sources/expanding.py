@@ -53,10 +53,13 @@ def ranked_replies_of_messages(rows: Iterable[Row]) -> Iterator[Row]:
     """
     replies: defaultdict[str, list[Node]] = defaultdict(list)
     roots: list[Row] = []
+    seen: set[object] = set()
     for row in rows:
         parent = row.values.get("parent_id")
         if row.fault:
             yield row
+        elif fault := _fault_of_ids(row, seen):
+            yield row._replace(fault=fault)
         elif parent in (None, ""):
             roots.append(row)
         else:
@@ -72,6 +75,26 @@ def ranked_replies_of_messages(rows: Iterable[Row]) -> Iterator[Row]:
         )
 
     yield from of_root(roots)
+
+
+def _fault_of_ids(row: Row, seen: set[object]) -> DataError | None:
+    """Return why a message has no place in a tree, and remember its id in `seen`."""
+    for name in ("message_id", "parent_id"):
+        value = row.values.get(name)
+        if not isinstance(value, str | int | None):
+            return DataError(
+                f"{row.where}: column {name} is a {kind(value)} ({show(value)}), needs text: mend "
+                f"or remove the message"
+            )
+    own = row.values.get("message_id")
+    if own in seen:
+        return DataError(
+            f"{row.where}: message_id {show(own)} is there twice; needs one message an id: remove "
+            f"the other"
+        )
+    if own is not None:
+        seen.add(own)
+    return None
 
 
 @_row_by_row

@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import json
+import math
 import re
 import zlib
 from collections import Counter
@@ -20,6 +21,7 @@ from westofn.errors import DataError
 _DEEPEST = 64
 """Largest number of nested lists and objects in a row."""
 _SPACE = re.compile(r"\s*")
+_LONGEST_NUMBER = 308
 _BOM = b"\xef\xbb\xbf"
 _TABLES = ("data", "rows", "examples", "instances", "train", "test", "validation")
 """Keys of an object that holds the rows of a whole file."""
@@ -125,7 +127,7 @@ def _values(content: bytes) -> list[object]:
 
     NaN, as pandas writes it, is null.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_null_for_nan)
+    decoder = json.JSONDecoder(parse_constant=_null_for_nan, **_HOOKS)
     values, end = [], 0
     try:
         text = content.decode().strip()
@@ -137,13 +139,37 @@ def _values(content: bytes) -> list[object]:
     return values
 
 
+class _LossyError(ValueError):
+    """JSON that loses something when it is read."""
+
+
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return an object, whose keys must be distinct: parsers differ in which value they keep."""
     values = dict(pairs)
     if len(values) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"key {show(key)} stands twice in an object")
+        raise _LossyError(f"key {show(key)} is there twice, of which one value would be lost")
     return values
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise _LossyError(f"a number of {len(digits)} digits, at most {_LONGEST_NUMBER} are read")
+    return int(digits)
+
+
+def _finite_number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _LossyError(f"{show(digits)} is beyond the largest number that is read, 1.8e308")
+    return number
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _object,
+    "parse_int": _whole_number,
+    "parse_float": _finite_number,
+}
+"""Arguments of the JSON decoder that refuse what would be lost."""
 
 
 def _is_numbered(value: object) -> bool:
@@ -243,7 +269,9 @@ def _parsed(content: bytes, where: str, constant: Callable[[str], None]) -> tupl
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: byte {error.start} is not UTF-8; needs UTF-8 text") from None
     try:
-        return text, json.loads(text, object_pairs_hook=_object, parse_constant=constant)
+        return text, json.loads(text, parse_constant=constant, **_HOOKS)
+    except _LossyError as error:
+        raise DataError(f"{where}: {error}; mend or remove the row") from None
     except (ValueError, RecursionError) as error:
         fault = str(error)
         if isinstance(error, json.JSONDecodeError):

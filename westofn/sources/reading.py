@@ -8,15 +8,18 @@ meaning of columns is defined in `westofn/sources/formats/`.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import itertools
+import os
+import stat
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.json_lines import json_rows, opened, reading, unreadable
+from westofn.sources.json_lines import json_rows, opened, reading
 
 _COMPRESSIONS = ("", ".gz", ".zst")
 _JSON, _DELIMITED = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
@@ -27,6 +30,12 @@ SUFFIXES = (
 SUPPORTED = f"{', '.join((*_JSON, *_DELIMITED))} (also with .gz or .zst), or .parquet"
 
 _ROWS_AT_ONCE = 1024
+_SPECIAL = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 _MAX_CELL = 2**31 - 1
 _DELIMITERS = (",", ";", "\t", "|")
 _NOT_A_NUMBER = ("NaN", "nan")
@@ -48,6 +57,19 @@ class Row(NamedTuple):
     where: str
     values: Mapping[str, object]
     fault: DataError | None = None
+
+
+class Unreadable:
+    """A cell whose value Python cannot hold, such as a date after the year 9999.
+
+    Who reads the column refuses the row, since this is neither text nor number nor list.
+    """
+
+    def __init__(self, fault: Exception) -> None:
+        self._fault = " ".join(str(fault).split())
+
+    def __repr__(self) -> str:
+        return f"<{self._fault}>"
 
 
 class _Faulty(NamedTuple):
@@ -77,34 +99,94 @@ def files_of(path: Path, key: str) -> list[Path]:
     """
     if path == Path() and key.startswith("prepare."):  # an empty text is the same path
         raise DataError(f"{key} is empty or the current folder; set it to a file or another folder")
-    try:
-        exists, is_file, is_folder = path.exists(), path.is_file(), path.is_dir()
-    except OSError as error:
-        raise unreadable(f"{show(str(path))} ({key})", error) from None
-    if is_file:
+    refuse_special(path, key)
+    if path.is_file():
         if not path.name.lower().endswith(SUFFIXES):
             raise DataError(f"{path}: needs a name that ends with {SUPPORTED}")
         return [path]
-    if exists and not is_folder:
-        raise DataError(f"{path}: is a device, pipe or socket; set {key} to a file or folder")
-    if not is_folder:
+    if not path.is_dir():
         raise DataError(
             f"{path}: no such file or folder; mend {key} (a name on the hub goes into "
             f"prepare.hub.name)"
         )
-    saved = {state.parent for state in path.rglob(_SAVED)}
-    plain = (
+    entries = list(_below(path, key))
+    saved = {file.parent for file in entries if file.name == _SAVED}
+    plain = [
         file
-        for file in path.rglob("*")
+        for file in entries
         if file.name.lower().endswith(SUFFIXES)
         and file.name not in _NO_ROWS
-        and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
         and saved.isdisjoint(file.parents)
-    )
-    if files := sorted([*plain, *saved]):
+    ]
+    for file in plain:
+        refuse_special(file, key)
+    if files := sorted([*(file for file in plain if file.is_file()), *saved]):
         return files
     raise DataError(f"{path}: the folder has no file that ends with {SUPPORTED}")
+
+
+def _below(folder: Path, key: str) -> Iterator[Path]:
+    """Yield the entries of a folder that are no folders, at any depth, also behind links.
+
+    Raises:
+        DataError: a link leads back to a folder above it.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        for name in folders:
+            inner = here / name
+            if inner.is_symlink() and _leads_back(inner, folder):
+                raise DataError(
+                    f"{inner}: a link to a folder that holds it; remove it, or mend {key}"
+                )
+        yield from (here / name for name in names)
+
+
+def _leads_back(link: Path, folder: Path) -> bool:
+    """Return whether a link below a folder leads to a folder on its own path, or above that."""
+    here, target = link.parent, link.resolve()
+    depth = len(here.relative_to(folder).parts)
+    above = (here, *itertools.islice(here.parents, depth))
+    return any(place.resolve().is_relative_to(target) for place in above)
+
+
+def refuse_special(path: Path, key: str) -> None:
+    """Refuse a path that is no file or folder, without opening it.
+
+    Args:
+        path: the path; one that does not exist is not refused here, unless a link leads to it.
+        key: name of the parameter in error messages.
+
+    Raises:
+        DataError: the path is a pipe, a device, a socket, or a link that leads nowhere.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.is_symlink():
+            return
+        form = "a link to a file that is missing"
+    except OSError as error:
+        loops = error.errno == errno.ELOOP
+        form = "a link that leads back to itself" if loops else f"not there ({error.strerror})"
+    except ValueError as error:  # such as a null byte
+        form = f"no path ({error})"
+    else:
+        form = next((name for is_it, name in _SPECIAL if is_it(mode)), "")
+    if form:
+        raise DataError(f"{path}: {form}; needs a file or folder: mend {key}")
+
+
+def require_source(source: Path) -> None:
+    """Refuse the argument of a command that is no file or folder.
+
+    Raises:
+        DataError: there is nothing at the path, or it is special.
+    """
+    refuse_special(source, "FILE; a pipe is read as -")
+    if not source.exists():
+        raise DataError(f"{source}: no such file; give {SUPPORTED}")
 
 
 def folder_of(file: Path, path: Path) -> str:
@@ -241,21 +323,28 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
         ) from None
 
 
-def _batch_rows(batch: Any, file: Path) -> list[dict[str, object]]:
-    """Return the rows of a batch of Parquet; pyarrow types are not known to mypy."""
+def _batch_rows(batch: Any, file: Path) -> Iterator[dict[str, object]]:
+    """Yield the rows of a batch of Arrow; a cell that cannot be converted is `Unreadable`."""
     names = batch.schema.names
     if len(set(names)) < len(names):
         raise DataError(f"{file}: the columns are {show(', '.join(names))}; needs distinct names")
-    columns = []
-    for name in names:
-        try:
-            columns.append(batch.column(name).to_pylist())
-        except (ValueError, OverflowError) as error:  # not UTF-8, or a year beyond 9999
-            raise DataError(
-                f"{file}: column {name} cannot be read ({show(str(error))}); remove the column, "
-                f"or write it as UTF-8 text"
-            ) from None
-    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    columns = [_cells(column) for column in batch.columns]
+    for cells in zip(*columns, strict=True):
+        yield dict(zip(names, cells, strict=True))
+
+
+def _cells(column: Any) -> list[object]:
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):  # not UTF-8, or a year beyond 9999
+        return [_cell(value) for value in column]
+
+
+def _cell(value: Any) -> object:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError) as error:
+        return Unreadable(error)
 
 
 def _saved_rows(folder: Path) -> Iterator[Row]:
@@ -269,5 +358,8 @@ def _saved_rows(folder: Path) -> Iterator[Row]:
             f"{folder}: has {_SAVED}, but `datasets` cannot load it ({show(str(error))}); save it "
             f"again"
         ) from None
-    for number, values in enumerate(saved, 1):
-        yield Row(f"{folder}: row {number}", values)
+    numbers = itertools.count(1)
+    for table in saved.with_format("arrow").iter(_ROWS_AT_ONCE):
+        for batch in table.to_batches():
+            for values in _batch_rows(batch, folder):
+                yield Row(f"{folder}: row {next(numbers)}", values)

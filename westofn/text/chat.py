@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from westofn.core.dialogue import Message, Role, to_messages
 from westofn.errors import ModelError
+from westofn.text.model_files import no_chat_template
 
 # Variables of some templates. The date is Llama 3's default, because token ids must not depend on
 # the current date. Responses contain no thinking.
@@ -63,10 +64,7 @@ class ChatTemplate:
         self, tokenizer: PreTrainedTokenizerFast, max_tokens: int, key: str = "sft.model"
     ) -> None:
         if not tokenizer.chat_template:
-            raise ModelError(
-                "sft.chat_template is model, but the model's tokenizer has no chat template; set "
-                f"sft.chat_template to none, or give {key} an instruct model"
-            )
+            raise no_chat_template(key)
         self.tokenizer, self.max_tokens, self.key = tokenizer, max_tokens, key
         self.source = tokenizer.get_chat_template()
         if "strftime_now" in self.source and "date_string" not in self.source:

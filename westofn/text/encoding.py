@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,9 +19,9 @@ from transformers import PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.text.chat import ChatTemplate
+from westofn.text.model_files import Family as Family
 from westofn.text.tokenizer import plain_ids
 
-Family = Literal["encoder_decoder", "causal", "encoder"]
 NO_CHAT = "none"
 """`Template.chat` of models without chat template."""
 

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.hub import is_local
+from westofn.text.model_files import TOKENIZER_FILES, no_tokenizer
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
-_TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
 # A word includes the space before it, so that decoding restores the text exactly.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -105,12 +105,9 @@ def load_fast_tokenizer(name: str, key: str) -> PreTrainedTokenizerFast:
     """
     local = is_local(name, key)
     folder = Path(name)
-    if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+    if folder.is_dir() and not any((folder / file).is_file() for file in TOKENIZER_FILES):
         # transformers would create a vocabulary of about a hundred tokens.
-        raise ModelError(
-            f"tokenizer of {name!r} cannot be loaded: the folder has none of "
-            f"{', '.join(_TOKENIZER_FILES)}; copy the file that belongs to the model"
-        )
+        raise no_tokenizer(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name, use_fast=True, local_files_only=local, trust_remote_code=False

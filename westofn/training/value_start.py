@@ -9,6 +9,7 @@ from westofn.errors import ModelError
 from westofn.hub import is_local
 from westofn.networks.families import family_of, load_config
 from westofn.text.encoding import vocabulary_digest
+from westofn.text.model_files import encoder_cannot_value
 from westofn.text.tokenizer import load_fast_tokenizer
 
 
@@ -31,19 +32,10 @@ def require_value_start(start: str, policy: str) -> None:
     key = "reward_start.model"
     config = load_config(start, key, is_local(start, key))
     if family_of(start, config, key) == "encoder":
-        raise encoder_only(config.model_type)
+        raise encoder_cannot_value(config.model_type)
     if policy != "scratch":
         policy_vocabulary = vocabulary_digest(load_fast_tokenizer(policy, "sft.model"))
         require_same_tokens(policy_vocabulary, vocabulary_digest(load_fast_tokenizer(start, key)))
-
-
-def encoder_only(model_type: str) -> ModelError:
-    """Return the error for an encoder-only reward model."""
-    return ModelError(
-        f"rlhf: the reward model is an encoder-only {model_type}, but ppo's value network must "
-        "read from left to right; "
-        "set rlhf.algorithm to rloo, or reward_start.model to policy"
-    )
 
 
 def require_same_tokens(policy: str, reward_model: str) -> None:

@@ -16,6 +16,7 @@ from westofn.core.selection import (
     top_bottom_pairs,
     uncertain_pair,
 )
+from westofn.errors import DataError
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import pair_indices, with_faults
 from westofn.params.filter import FilterParams
@@ -69,7 +70,11 @@ def run(lab: Lab) -> None:
 
 
 def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs:
-    """The West-of-N pairs that the stage `filter` keeps with these quantiles; 0 keeps all."""
+    """The West-of-N pairs that the stage `filter` keeps with these quantiles; 0 keeps all.
+
+    Raises:
+        DataError: It keeps none.
+    """
     params = FilterParams(
         quantile=confidence,
         likelihood_quantile=likelihood,
@@ -77,5 +82,12 @@ def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs
     )
     chosen = inputs.chosen_by("west")
     pairs = with_faults(pair_indices(inputs.unlabeled, chosen), chosen, inputs.faults)
-    decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
+    try:
+        decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
+    except DataError as error:
+        raise DataError(
+            f"study: the arm with quantiles {confidence:g} of confidence and {likelihood:g} of "
+            f"likelihood keeps no pair ({str(error).partition(';')[0]}); the study needs more "
+            "prompts of D_U (prepare.world.extra_prompts, or prepare.unlabeled both)"
+        ) from None
     return inputs.west.of(set(decisions.filter(pl.col("kept"))["prompt_id"]))

@@ -24,6 +24,7 @@ from westofn.core.metrics import correctness
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import BestWorst, default_sizes, exact_best_worst, nested_best_worst
 from westofn.core.tournament import tournament_best_worst
+from westofn.errors import ParameterError
 from westofn.evaluation.candidate_rewards import judge_pools
 from westofn.evaluation.judges import FloatArray, GoldJudge, sigmoid
 from westofn.evaluation.records import Record
@@ -37,6 +38,7 @@ from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws
 from westofn.training.preference import Head
 
+SMALLEST_POOL = 3
 MEMBERS = 4
 METHODS = (("single", 1, 0.0), ("ensemble", MEMBERS, 0.0), ("ensemble_lcb", MEMBERS, 1.0))
 """Name, number of members, weight of their standard deviation."""
@@ -47,7 +49,16 @@ BINS = 10
 
 
 def run(lab: Lab) -> None:
-    """Teachers one by one."""
+    """Teachers one by one.
+
+    Raises:
+        ParameterError: Pools are too small to count cycles.
+    """
+    if (count := lab.inputs.unlabeled.n_candidates) < SMALLEST_POOL:
+        raise ParameterError(
+            f"study: this part counts cycles of three candidates, sample.n_candidates is {count}; "
+            f"raise it to at least {SMALLEST_POOL}"
+        )
     joint = _comparators(lab)["joint"]
     _ensembles(lab)
     _tournaments(lab, joint)

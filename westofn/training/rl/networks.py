@@ -22,8 +22,9 @@ from westofn.networks.recompute import silence_dropout, start_recomputing
 from westofn.params.lora import AdapterParams
 from westofn.params.rlhf import RlhfParams
 from westofn.text.encoding import Encoder, Padded
+from westofn.text.model_files import encoder_cannot_value
 from westofn.training.rl.processes import Accelerator
-from westofn.training.value_start import encoder_only, require_same_tokens
+from westofn.training.value_start import require_same_tokens
 
 
 class ValueNetwork(nn.Module):
@@ -98,7 +99,7 @@ def require_learnable(policy: Policy, scorer: Scorer, params: RlhfParams) -> Non
 def _require_same_tokens(encoder: Encoder, scorer: Scorer) -> None:
     """Refuse a reward model that cannot initialise a value network over the policy's tokens."""
     if not isinstance(scorer.model.network, Generator):
-        raise encoder_only(scorer.model.backbone.config.model_type)
+        raise encoder_cannot_value(scorer.model.backbone.config.model_type)
     require_same_tokens(encoder.template.vocabulary, scorer.encoder.template.vocabulary)
 
 

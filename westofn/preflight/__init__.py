@@ -1,0 +1,1 @@
+"""What `check` foresees of parameters, files, models and the machine, before torch is imported."""

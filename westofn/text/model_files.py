@@ -1,0 +1,149 @@
+"""What the files of a pretrained model tell without torch: its family, positions and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from westofn.errors import ModelError
+
+Family = Literal["encoder_decoder", "causal", "encoder"]
+FAMILY_OF: dict[str, Family] = {
+    "t5": "encoder_decoder",
+    "llama": "causal",
+    "qwen2": "causal",
+    "qwen3": "causal",
+    "mistral": "causal",
+    "gemma": "causal",
+    "gemma2": "causal",
+    "gemma3_text": "causal",
+    "phi3": "causal",
+    "gpt2": "causal",
+    "bert": "encoder",
+    "deberta-v2": "encoder",
+    "distilbert": "encoder",
+    "electra": "encoder",
+    "modernbert": "encoder",
+    "roberta": "encoder",
+}
+"""transformers' `model_type` -> family."""
+
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
+# These rotary embeddings depend on the longest row of a batch, so scores would depend on the batch.
+_UNSTEADY_POSITIONS = ("dynamic", "longrope")
+
+
+def family_of_type(name: str, model_type: str, rope: Mapping[str, Any], key: str) -> Family:
+    """Return the family of a model.
+
+    Args:
+        name: Name of the model in error messages.
+        model_type: transformers' name of the architecture.
+        rope: Settings of its rotary embeddings, of all layers or by their type; may be empty.
+        key: Name of the parameter in error messages.
+
+    Raises:
+        ModelError: The model has no supported family.
+    """
+    if model_type not in FAMILY_OF:
+        raise ModelError(
+            f"model {name!r} is of family {model_type}; supported: {', '.join(FAMILY_OF)}; "
+            f"give {key} one of these"
+        )
+    parts = [part for part in (rope, *rope.values()) if isinstance(part, Mapping)]
+    kinds = {str(part.get("rope_type") or part.get("type")) for part in parts}
+    if unsteady := kinds & set(_UNSTEADY_POSITIONS):
+        raise ModelError(
+            f"model {name!r} has rope_type {', '.join(unsteady)}, which makes a score depend on "
+            f"the longest row of its batch; give {key} a model with another rope_type"
+        )
+    return FAMILY_OF[model_type]
+
+
+def require_writer_type(name: str, model_type: str, key: str) -> None:
+    """Refuse encoder-only models, which transformers would load as causal models.
+
+    Args:
+        name: Name of the model in error messages.
+        model_type: transformers' name of the architecture.
+        key: Name of the parameter in error messages.
+
+    Raises:
+        ModelError: The model is encoder-only.
+    """
+    if FAMILY_OF.get(model_type) == "encoder":
+        able = ", ".join(kind for kind, of in FAMILY_OF.items() if of != "encoder")
+        raise ModelError(
+            f"model {name!r} is a {model_type}, which is encoder-only and cannot generate "
+            f"responses; give {key} a model that can, such as {able}; reward models can start from "
+            "this model (reward_start.model)"
+        )
+
+
+def needs_code(name: str, key: str) -> ModelError:
+    """Return the error for a model whose folder brings its own code."""
+    return ModelError(
+        f"model {name!r} needs custom code (auto_map in config.json), which is never run; give "
+        f"{key} a model of a type that transformers has"
+    )
+
+
+def no_tokenizer(name: str) -> ModelError:
+    """Return the error for a folder without TOKENIZER_FILES."""
+    return ModelError(
+        f"tokenizer of {name!r} cannot be loaded: the folder has none of "
+        f"{', '.join(TOKENIZER_FILES)}; copy the file that belongs to the model"
+    )
+
+
+def no_chat_template(key: str) -> ModelError:
+    """Return the error for a tokenizer without the chat template that a parameter asks for."""
+    return ModelError(
+        "sft.chat_template is model, but the model's tokenizer has no chat template; set "
+        f"sft.chat_template to none, or give {key} an instruct model"
+    )
+
+
+def encoder_cannot_value(model_type: str) -> ModelError:
+    """Return the error for an encoder-only reward model under ppo."""
+    return ModelError(
+        f"rlhf: the reward model is an encoder-only {model_type}, but ppo's value network must "
+        "read from left to right; "
+        "set rlhf.algorithm to rloo, or reward_start.model to policy"
+    )
+
+
+def require_positions(
+    positions: int | None,
+    family: Family,
+    limits: tuple[int, int],
+    name: str,
+    key: str,
+    responses: int = 1,
+) -> None:
+    """Refuse a model with fewer positions than the longest row has tokens.
+
+    Args:
+        positions: Number of positions of the model; None: no limit.
+        family: Family of the model.
+        limits: `sft.max_prompt_tokens` and `sft.max_response_tokens`.
+        name: Name of the model in error messages.
+        key: Name of the parameter in error messages.
+        responses: Number of responses in a row; the joint comparator reads two.
+
+    Raises:
+        ModelError: There are too few positions.
+    """
+    prompt, response = limits
+    answers = responses * (response + 1)
+    row = prompt + answers
+    if family == "encoder_decoder":  # prompt and responses are separate rows
+        row = max(prompt, answers + 2)  # a decoder reads two tokens before a response
+    if positions is None or row <= positions:
+        return
+    each = "" if responses == 1 else f"{responses} × "
+    raise ModelError(
+        f"model {name!r} has positions for {positions} tokens, the limits allow rows of "
+        f"{row}: sft.max_prompt_tokens {prompt}, {each}(sft.max_response_tokens {response} + 1); "
+        f"lower them, or give {key} a model with more positions"
+    )
