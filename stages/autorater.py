@@ -12,6 +12,7 @@ from __future__ import annotations
 import polars as pl
 
 from stages.common import LIVE, In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
@@ -24,7 +25,8 @@ def main(prepared: In, policy: In, out: Out) -> None:
     """Train the judge where there is no gold annotator."""
     frame = PREFERENCES.read(prepared / "preferences.parquet")
     if not frame.filter(pl.col("split") == "autorater").height:
-        write_json({"judge": "gold annotator of the embedded world"}, out / "none.json")
+        with whole_folder(out) as place:
+            write_json({"judge": "gold annotator of the embedded world"}, place / "none.json")
         return
 
     require_saved("policy", policy)

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from stages.common import Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import read_json, write_json
 from westofn.execution.code_digest import changed_files, digests_of_plugin, digests_of_stages
 from westofn.params.base_rm import BaseRmParams
@@ -38,11 +39,15 @@ def main(
         "won_select.selector": load_section(WonSelectParams).selector,
     }
     plugins = {key: digests_of_plugin(ROOT, plugin_module(entries[key])) for key in entries}
-    for name, digests in {**digests_of_stages(ROOT), **plugins}.items():
+    code = {**digests_of_stages(ROOT), **plugins}
+    if not dry_run:
+        with whole_folder(out) as place:
+            for name, digests in code.items():
+                write_json(digests, place / f"{name}.json")
+        return
+    for name, digests in code.items():
         path = out / f"{name}.json"
-        if not dry_run:
-            write_json(digests, path)
-        elif files := changed_files(read_json(path) if path.exists() else {}, digests):
+        if files := changed_files(read_json(path) if path.exists() else {}, digests):
             typer.echo(f"{name}: {', '.join(files)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -11,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from westofn.artifacts.atomic import refusal
-from westofn.errors import WestofnError
+from westofn.artifacts.atomic import refusal, sweep
+from westofn.errors import DataError, WestofnError
+from westofn.execution.ending import run_to_its_end
+from westofn.execution.processes import check_environment, is_first
 
 RUNS = Path("runs")
 LIVE = Path("dvclive")
@@ -27,7 +30,7 @@ Out = Annotated[Path, typer.Option(help="output, relative to the repository root
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a stage's command; an expected error is one line on stderr and exit code 2.
+    """Run a stage's command; see `westofn.execution.ending` for how it may end.
 
     Facts of the run (duration, peak memory, host) go to runs/stages.jsonl, which no stage reads.
     """
@@ -36,31 +39,43 @@ def run(main: Callable[..., None]) -> None:
     _quieten_libraries()
     _collect_young_garbage_alone()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
+    app.command()(_swept(main))
+    if code := run_to_its_end(stage, lambda: _work(stage, app)):
+        sys.exit(code)
+
+
+def _work(stage: str, app: typer.Typer) -> int | None:
     started = time.time()
     try:
-        exit_code = app(standalone_mode=False)
-    except WestofnError as error:
-        _fail(stage, str(error))
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
+        check_environment()
+        code: int | None = app(standalone_mode=False)
+    except WestofnError:
+        raise
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of typer's
             error.show()
-            sys.exit(error.exit_code)
+            return int(error.exit_code)
         if mend := refusal(error):  # of a library that writes models or checkpoints
             where = getattr(error, "filename", None) or "an output or its scratch folder"
-            _fail(stage, f"{where}: cannot be written: {mend}")
+            raise DataError(f"{where}: cannot be written: {mend}") from error
         raise
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    if exit_code is None and first:  # a number: it only showed its help
+    if code is None and is_first():  # a number: it only showed its help, or was interrupted
         _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
+    return code
 
 
-def _fail(stage: str, text: str) -> NoReturn:
-    shown = text if text.startswith(f"{stage}:") else f"{stage}: {text}"
-    typer.secho(shown, fg="red", err=True)
-    sys.exit(2)
+def _swept(main: Callable[..., None]) -> Callable[..., None]:
+    """Let a stage begin with removing what killed runs left beside its outputs."""
+    outs = [name for name, hint in get_type_hints(main, include_extras=True).items() if hint == Out]
+
+    @functools.wraps(main)
+    def swept(**options: Any) -> None:
+        if is_first():
+            for name in outs:
+                sweep(options[name])
+        main(**options)
+
+    return swept
 
 
 def _quieten_libraries() -> None:

@@ -15,6 +15,7 @@ import polars as pl
 import typer
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import write_json
@@ -88,11 +89,12 @@ def main(
         seed=load_seed(),
         synthetic=made_by,
     )
-    write_json(found.metrics, out / "metrics.json")
-    write_json(found.curves, out / "curves.json")
-    PAIR_SCORES.write(found.pair_scores, out / "pair_scores.parquet")
-    POOL_SCORES.write(found.pool_scores, out / "pool_scores.parquet")
-    PROMPT_MEASURES.write(found.by_prompt, out / "prompt_measures.parquet")
+    with whole_folder(out) as place:
+        write_json(found.metrics, place / "metrics.json")
+        write_json(found.curves, place / "curves.json")
+        PAIR_SCORES.write(found.pair_scores, place / "pair_scores.parquet")
+        POOL_SCORES.write(found.pool_scores, place / "pool_scores.parquet")
+        PROMPT_MEASURES.write(found.by_prompt, place / "prompt_measures.parquet")
     tell(evaluation_account(name, found.metrics))
 
 

@@ -8,6 +8,7 @@ writes  data/loop/k1/synthetic/{preferences,decisions}.parquet, summary.json
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_json, write_json
@@ -29,9 +30,10 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
         Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prepared / "prompts.parquet")),
         load_section(FilterParams),
     )
-    PREFERENCES.write(filtered.preferences(out.parent.name), out / "preferences.parquet")
-    DECISIONS.write(filtered.decisions, out / "decisions.parquet")
-    write_json(filtered.summary, out / "summary.json")
+    with whole_folder(out) as place:
+        PREFERENCES.write(filtered.preferences(out.parent.name), place / "preferences.parquet")
+        DECISIONS.write(filtered.decisions, place / "decisions.parquet")
+        write_json(filtered.summary, place / "summary.json")
     tell(filter_account(filtered.summary, read_json(pairs / "summary.json", "won_select")))
 
 

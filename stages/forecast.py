@@ -10,6 +10,7 @@ It sees D_L, the validation pairs and a few random candidates a prompt, and no t
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
 from westofn.execution.account import tell
 from westofn.execution.stage_accounts import forecast_account
@@ -34,7 +35,8 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     set_up_torch()
     reader = reader_of_run(load_section(RewardStartParams), policy, readout, seed)
     result, counts = make_forecast(texts_of_run(prepared, candidates), reader, seed)
-    write_json(forecast_record(result, counts), out / "forecast.json")
+    with whole_folder(out) as place:
+        write_json(forecast_record(result, counts), place / "forecast.json")
     tell(forecast_account(counts))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from stages.common import Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
@@ -34,12 +35,13 @@ def main(out: Out, world: Out) -> None:
         tell(account)
     for line in data.warnings:
         typer.secho(f"prepare: warning: {line}", fg="yellow", err=True)
-    SFT.write(data.sft, out / "sft.parquet")
-    PREFERENCES.write(data.preferences, out / "preferences.parquet")
-    PROMPTS.write(data.prompts, out / "prompts.parquet")
     unread = {"unread_columns": list(data.unread)} if data.unread else {}
-    write_json({**data.counts, **unread}, out / "counts.json")
-    WORLD.write(data.world, world / "world.parquet")
+    with whole_folder(out) as tables, whole_folder(world) as facts:  # data/world first
+        SFT.write(data.sft, tables / "sft.parquet")
+        PREFERENCES.write(data.preferences, tables / "preferences.parquet")
+        PROMPTS.write(data.prompts, tables / "prompts.parquet")
+        write_json({**data.counts, **unread}, tables / "counts.json")
+        WORLD.write(data.world, facts / "world.parquet")
 
 
 def _load(params: PrepareParams, seed: int) -> SourceData:

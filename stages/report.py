@@ -9,6 +9,7 @@ writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/repor
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.execution.account import warn
 from westofn.models.card import describe_model
 from westofn.params.file import load_seed
@@ -30,7 +31,8 @@ def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
         students={name: describe_model(data / "loop" / name / "rm") for name in rounds},
         seed=load_seed(),
     )
-    build_report(inputs, ReportPaths(metrics, plots, out / "report.html"))
+    with whole_folder(plots) as figures, whole_folder(out) as page:  # metrics.json first
+        build_report(inputs, ReportPaths(metrics, figures, page / "report.html"))
     warn(accounts)
 
 

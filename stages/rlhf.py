@@ -14,6 +14,7 @@ from __future__ import annotations
 import polars as pl
 
 from stages.common import LIVE, In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
@@ -69,11 +70,12 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
         found = probe.final(probe.measure(result.policy, "policy"), reference)
         found |= {"rl_kl": result.curve[-1]["kl"], **result.facts}
         if is_first():
-            write_records(result.curve, metrics / "curve.json")
-            write_records(result.history, metrics / "history.json")
-            write_json(found, metrics / "metrics.json")
             canaries = [(prompt, "") for prompt in learn["prompt"].head(4)]
-            save_policy(result.policy, out, canaries, result.facts, result.training)
+            with whole_folder(metrics) as place:  # the policy first
+                write_records(result.curve, place / "curve.json")
+                write_records(result.history, place / "history.json")
+                write_json(found, place / "metrics.json")
+                save_policy(result.policy, out, canaries, result.facts, result.training)
         tell(rl_account(result.facts))
 
 

@@ -36,18 +36,22 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     name = f"sample-{out.parent.name}"
     read = load_section(SampleParams).engine == "file"
     make = read_split if read else sample_split
-    numbers = make(name, "unlabeled", prepared, policy, out)
-    write_json(numbers, counts)
+    numbers = make(name, "unlabeled", prepared, policy, out, counts)
     tell(sample_account("sample", numbers))
 
 
 def sample_split(
-    name: str, split: str, prepared: Path, policy: Path, out: Path
+    name: str,
+    split: str,
+    prepared: Path,
+    policy: Path,
+    out: Path,
+    counts: Path | None = None,
 ) -> Mapping[str, int]:
     """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder.
 
     Returns:
-        Counts of the candidates, see `counts_of`.
+        Counts of the candidates, see `counts_of`; written to `counts` too, after the candidates.
     """
     require_saved("policy", policy)
     from westofn.core.seeds import derive_seed
@@ -63,15 +67,21 @@ def sample_split(
     with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
         model = load_policy(policy, device)
         frame = sample_pool(model, prompts, draw, folder, name)
+        numbers = dict.fromkeys(NOT_USED, 0) | counts_of(frame, prompts, model)
         CANDIDATES.write(frame, out)
-    return dict.fromkeys(NOT_USED, 0) | counts_of(frame, prompts, model)
+        if counts:
+            write_json(numbers, counts)
+    return numbers
 
 
-def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -> Mapping[str, int]:
+def read_split(
+    name: str, split: str, prepared: Path, policy: Path, out: Path, counts: Path
+) -> Mapping[str, int]:
     """Read pools for the prompts of a split and score them; `name` keys the scratch folder.
 
     Returns:
-        Counts of the candidates, see `counts_of`, and of what was not used, by reason.
+        Counts of the candidates, see `counts_of`, and of what was not used, by reason; written to
+        `counts` too, after the candidates.
     """
     require_saved("policy", policy)
     from westofn.execution.scratch import scratch
@@ -83,11 +93,13 @@ def read_split(name: str, split: str, prepared: Path, policy: Path, out: Path) -
     source, path = prepared / "prompts.parquet", Path(params.path)
     prompts = prompts_of(source, split)
     model = load_policy(policy, device)
-    pools, counts = read_pools(path, prompts, params.n_candidates, model)
+    pools, unused = read_pools(path, prompts, params.n_candidates, model)
     with scratch(name, [params.n_candidates, split], [source, policy, path]) as folder:
         frame = score_candidates(model, pools, folder, name)
+        numbers = unused | counts_of(frame, prompts, model)
         CANDIDATES.write(frame, out)
-    return counts | counts_of(frame, prompts, model)
+        write_json(numbers, counts)
+    return numbers
 
 
 def counts_of(candidates: pl.DataFrame, prompts: pl.DataFrame, policy: Policy) -> dict[str, int]:

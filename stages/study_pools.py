@@ -10,6 +10,8 @@ iteration k1.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from stages.common import In, Out, run
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
@@ -17,7 +19,8 @@ from westofn.params.study import StudyParams
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
-    """Sample plain, contrast and deep pools."""
+    """Sample plain, contrast and deep pools; all stay in .scratch until the last is done."""
+    from westofn.artifacts.atomic import whole_folder
     from westofn.artifacts.candidates import CANDIDATES
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
@@ -30,13 +33,17 @@ def main(prepared: In, policy: In, out: Out) -> None:
     seed, sample, device = load_seed(), load_section(SampleParams), set_up_torch()
     human = HumanData.read(prepared)
     model = load_policy(policy, device)
-    for wanted in plan(human, load_section(StudyParams), sample):
-        draw = Draw(wanted.n_candidates, sample.temperature, derive_seed(seed, wanted.stream))
-        name = f"study_pools-{wanted.name}"
-        settings = [draw.__dict__, wanted.prompts.rows()]
-        with scratch(name, settings, [*human.files, policy]) as folder:
-            frame = sample_pool(model, wanted.prompts, draw, folder, wanted.name)
-            CANDIDATES.write(frame, out / f"{wanted.name}.parquet")
+    with ExitStack() as scratches:
+        pools = {}
+        for wanted in plan(human, load_section(StudyParams), sample):
+            draw = Draw(wanted.n_candidates, sample.temperature, derive_seed(seed, wanted.stream))
+            name = f"study_pools-{wanted.name}"
+            settings = [draw.__dict__, wanted.prompts.rows()]
+            folder = scratches.enter_context(scratch(name, settings, [*human.files, policy]))
+            pools[wanted.name] = sample_pool(model, wanted.prompts, draw, folder, wanted.name)
+        with whole_folder(out) as place:
+            for name, frame in pools.items():
+                CANDIDATES.write(frame, place / f"{name}.parquet")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ stage ends with a reason where the pools are beyond what the two can judge.
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
@@ -64,9 +65,10 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     }
     if health:
         summary |= {"anchor": params.anchor, "pool_health": record(health)}
-    PAIRS.write(pairs_frame(pools, selection), out / "pairs.parquet")
-    NESTED_PAIRS.write(nested_frame(pools, selection), out / "nested_pairs.parquet")
-    write_json(summary, out / "summary.json")
+    with whole_folder(out) as place:
+        PAIRS.write(pairs_frame(pools, selection), place / "pairs.parquet")
+        NESTED_PAIRS.write(nested_frame(pools, selection), place / "nested_pairs.parquet")
+        write_json(summary, place / "summary.json")
     tell(selection_account(summary))
 
 

@@ -139,11 +139,39 @@ def test_a_bad_variable_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) 
 def test_torch_takes_the_threads_and_the_device_asked_for() -> None:
     before = torch.get_num_threads()
     try:
-        assert set_up_torch(Runtime(device="cpu", threads=1)) == "cpu"
-        assert torch.get_num_threads() == 1
+        for threads in (3, 2):
+            assert set_up_torch(Runtime(device="cpu", threads=threads)) == "cpu"
+            assert torch.get_num_threads() == threads
         assert set_up_torch(Runtime()) == ("cuda" if torch.cuda.is_available() else "cpu")
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_cpu_computes_with_one_thread_unless_told_otherwise() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert set_up_torch(Runtime(device="cpu")) == "cpu"
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("value", "threads"), [("4,2", 4), (" 3 , 1", 3), ("2", 2), ("", 0)])
+def test_the_first_number_of_nested_threads_counts(
+    value: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert load_runtime().threads == threads
+
+
+@pytest.mark.parametrize("value", ["x", "4;2", ",2"])
+def test_threads_that_are_no_number_are_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    with pytest.raises(ParameterError, match=r"environment: threads is '.*', needs a whole number"):
+        load_runtime()
 
 
 @pytest.mark.parametrize("device", ["gpu", "tpu:0", "cuda:x", "meta"])

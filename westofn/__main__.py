@@ -28,10 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from westofn.commands.run import run_app
+from westofn.commands.run import console, print_json, run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def summary(
     for name, arm in arms.items():
         if not isinstance(arm, dict):
             raise DataError(f"{metrics}: {name} is {arm!r}, needs an arm's metrics; rerun report")
-    print_summary(arms, Path("data/report/report.html").resolve())
+    print_summary(arms, Path("data/report/report.html").resolve(), console())
 
 
 @app.command()
@@ -72,11 +71,11 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
 
     table = table_for(file)
     frame = table.read(file)
-    console = Console()
-    console.print(f"{file}: table [bold]{table.name}[/bold], {frame.height:,} rows, valid")
-    console.print(table.description)
+    terminal = console()
+    terminal.print(f"{file}: table [bold]{table.name}[/bold], {frame.height:,} rows, valid")
+    terminal.print(table.description)
     with pl.Config(tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
-        console.print(str(frame.head(rows)), markup=False, highlight=False)
+        terminal.print(str(frame.head(rows)), markup=False, highlight=False)
 
 
 @app.command()
@@ -99,8 +98,6 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
 ) -> None:
     """Report the recognised form or set, the mapping and the content of your data."""
-    import json
-
     from westofn.sources.column_settings import given_by
     from westofn.sources.inspect_report import print_inspection, to_json
     from westofn.sources.inspecting import Asked, check_kind, inspect_files
@@ -112,9 +109,9 @@ def inspect(
     inspection = inspect_files(files, asked)
     tokens = _token_lengths(inspection, tokenizer) if tokenizer else {}
     if as_json:
-        typer.echo(json.dumps(to_json(inspection, tokens), indent=2, ensure_ascii=False))
+        print_json(to_json(inspection, tokens))
     else:
-        print_inspection(inspection, tokens, Console())
+        print_inspection(inspection, tokens, console())
     check_kind(inspection, kind)
 
 
@@ -188,7 +185,7 @@ def doctor() -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for passed, subject, detail in findings:
         table.add_row("[green]ok[/green]" if passed else "[red]no[/red]", subject, detail)
-    Console().print(table)
+    console().print(table)
     if not all(passed for passed, _, _ in findings):
         raise typer.Exit(2)
 
@@ -212,8 +209,6 @@ def forecast(
     It uses the files --preferences and --responses and the features of --model. Without files it
     uses the outputs of prepare and sample. It takes a minute or two and trains nothing.
     """
-    import json
-
     from westofn.evaluation.forecast_files import reader_of_model, texts_of_files
     from westofn.evaluation.forecasting import (
         forecast_record,
@@ -237,9 +232,9 @@ def forecast(
     reader = reader_of_model(model, params.reward_start, readout, limits, params.seed)
     record = forecast_record(*make_forecast(texts, reader, params.seed))
     if as_json:
-        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(record)
     else:
-        print_forecast(record, Console())
+        print_forecast(record, console())
 
 
 @app.command()
@@ -324,7 +319,7 @@ def study(
     plan = Plan(range(first_seed, first_seed + seeds), ablation_seeds)
     prepare = params.prepare
     world = prepare.world.model_dump() if prepare.source == "world" else {}
-    written = run_study(plan, params.loop, world, jobs, out, Console())
+    written = run_study(plan, params.loop, world, jobs, out, console())
     _write_pages(written, page, html, readme, [out])
 
 
@@ -368,7 +363,7 @@ def _write_pages(study: Study, page: Path, html: Path, readme: Path, written: li
     block = results_block(study, default.model_dump(), figure)
     write_bytes(with_block(readme, block).encode(), readme)
     files = ", ".join(map(str, [*written, page, html, readme]))
-    Console().print(f"written: {files}", markup=False, highlight=False, soft_wrap=True)
+    console().print(f"written: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -387,24 +382,24 @@ def preset(
     from westofn.presets.apply import missing_data, print_changes, print_presets, write_preset
     from westofn.presets.catalogue import preset_named
 
-    console = Console()
+    terminal = console()
     if listed and name:
         raise ParameterError(f"--list takes no NAME, found {name!r}; remove one of them")
     if not name and (dry_run or force):
         raise ParameterError("--dry-run and --force need a NAME; `preset` alone lists them")
     if not name:
-        print_presets(console)
+        print_presets(terminal)
         return
     chosen = preset_named(name)
     if dry_run:
-        print_changes(chosen, PARAMS_FILE, console)
+        print_changes(chosen, PARAMS_FILE, terminal)
         message = f"dry run, {PARAMS_FILE} is unchanged"
     elif write_preset(chosen, PARAMS_FILE, force=force):
         message = f"written to {PARAMS_FILE}; meant for {chosen.hardware}; see docs/presets.md"
     else:
         message = f"{PARAMS_FILE} has these values already"
     for text in (f"{chosen.name}: {message}", *missing_data(chosen)):
-        console.print(text, markup=False, highlight=False)
+        terminal.print(text, markup=False, highlight=False)
 
 
 @tune.command("filter")
@@ -438,9 +433,9 @@ def tune_filter(
     known = load_params().loop
     if iteration not in known:
         raise ParameterError(f"--iteration: {iteration!r} is none of {', '.join(known)} (loop)")
-    console = Console()
-    tuned = try_settings(settings, iteration, jobs, console)
-    print_tuned(tuned, console)
+    terminal = console()
+    tuned = try_settings(settings, iteration, jobs, terminal)
+    print_tuned(tuned, terminal)
     winner = tuned.winner.setting
     if dry_run:
         message = "dry run, params.yaml is unchanged"
@@ -448,7 +443,7 @@ def tune_filter(
         message = "written to params.yaml; `dvc repro` takes this student from the cache"
     else:
         message = "params.yaml has these values already"
-    console.print(f"{winner}: {message}", markup=False, highlight=False)
+    terminal.print(f"{winner}: {message}", markup=False, highlight=False)
 
 
 @export.command("pairs")
@@ -541,7 +536,8 @@ def _git() -> tuple[bool, str, str]:
     shallow = subprocess.run(
         ["git", "rev-parse", "--is-shallow-repository"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     ).stdout.strip()
     mend = {

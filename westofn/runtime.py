@@ -8,7 +8,7 @@ that moving to another machine does not invalidate a cache:
 | device | WESTOFN_DEVICE | torch device | cuda where there is one, else cpu |
 | micro_batch | WESTOFN_MICRO_BATCH | rows in one training forward pass | the whole batch |
 | gradient_checkpointing | WESTOFN_GRADIENT_CHECKPOINTING | compute activations again | false |
-| threads | OMP_NUM_THREADS | CPU threads | physical cores |
+| threads | OMP_NUM_THREADS | CPU threads | 1 on a CPU, else physical cores |
 | judge_url | WESTOFN_JUDGE_URL | address of a judge's OpenAI-compatible server | none |
 | judge_key_variable | WESTOFN_JUDGE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
 | judge_workers | WESTOFN_JUDGE_WORKERS | requests to it at once | 8 |
@@ -18,6 +18,9 @@ that moving to another machine does not invalidate a cache:
 
 The key itself is read from the environment only; a server of your own may need none. In the
 environment, commas part the names of report_to.
+
+Sums in another order round otherwise, so the number of threads changes the last bits of a result.
+With one thread a fresh clone repeats the committed numbers on a CPU of the same kind.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
     return Runtime(
         device=_text("device", raw),
         micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
-        threads=_whole("threads", os.environ.get("OMP_NUM_THREADS"), raw, path),
+        threads=_whole("threads", _threads_of_process(), raw, path),
         judge_url=_text("judge_url", raw),
         judge_key_variable=_text("judge_key_variable", raw),
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
@@ -112,6 +115,12 @@ def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> in
     raise ParameterError(f"{path} or the environment: {key} is {value!r}, needs a whole number ≥ 0")
 
 
+def _threads_of_process() -> str | None:
+    """Return the first number of OMP_NUM_THREADS, which may be a list for nested regions."""
+    text = os.environ.get("OMP_NUM_THREADS")
+    return (text.split(",")[0].strip() or text) if text else None
+
+
 def _switch(key: str, raw: dict[str, object], path: Path) -> bool:
     value = os.environ.get(f"WESTOFN_{key.upper()}") or raw.get(key, False)
     if value in (True, "true", "1"):
@@ -122,12 +131,19 @@ def _switch(key: str, raw: dict[str, object], path: Path) -> bool:
 
 
 def set_up_torch(runtime: Runtime | None = None) -> str:
-    """Set threads and offline-friendly switches; returns the device's name."""
+    """Set the number of threads; returns the device's name."""
     import torch
 
     runtime = runtime or load_runtime()
-    if runtime.threads:  # torch itself takes the physical cores
-        torch.set_num_threads(runtime.threads)
+    device = _device(runtime)
+    if threads := runtime.threads or (0 if device.startswith("cuda") else 1):
+        torch.set_num_threads(threads)
+    return device
+
+
+def _device(runtime: Runtime) -> str:
+    import torch
+
     has_cuda = torch.cuda.is_available()
     if not runtime.device:
         return "cuda" if has_cuda else "cpu"

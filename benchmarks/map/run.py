@@ -83,12 +83,16 @@ def run_map(tasks: Sequence[Task], jobs: int, console: Console) -> list[Record]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         running = {pool.submit(run_task, task): task for task in waiting}
-        for done, future in enumerate(as_completed(running), start=1):
-            future.result()
-            task = running[future]
-            console.print(
-                f"{task.kind} {task.alignment:g}, seed {task.seed}: {done}/{len(waiting)}"
-            )
+        try:
+            for done, future in enumerate(as_completed(running), start=1):
+                future.result()
+                task = running[future]
+                console.print(
+                    f"{task.kind} {task.alignment:g}, seed {task.seed}: {done}/{len(waiting)}"
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return [record for task in tasks for record in read_json(task.path)["records"]]
 
 

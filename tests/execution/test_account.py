@@ -100,6 +100,7 @@ def test_the_line_goes_to_stdout_and_the_warning_to_stderr(
 def test_one_of_several_processes_tells(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     tell(Account("sft", 1, 0, {"too_long": 1}, limit=Limit(1, 2)))
     assert capsys.readouterr() == ("", "")

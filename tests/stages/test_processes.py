@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.stages.pipeline import Tiny
+from tests.stages.test_interrupts import start, wait_for
 from tests.stages.test_start_up import python
 
 # Masks of dropout would follow the processes' rows, so there is none.
@@ -72,3 +76,31 @@ def test_a_stage_that_runs_in_one_process_says_so(tiny: Tiny) -> None:
         "`python -m`"
     ) in done.stderr
     assert tiny.files() == before
+
+
+def test_a_rank_alone_is_one_process_and_a_wrong_number_of_processes_is_refused(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    tiny.fail("sft", "WORLD_SIZE is 'x'", "start the stage with torchrun, or unset WORLD_SIZE")
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("RANK", "1")
+    card = tiny / "data/loop/k0/policy/card.json"
+    card.unlink()
+    tiny.succeed("sft")
+    assert card.exists()
+
+
+def test_a_signal_to_torchrun_ends_its_processes(tiny: Tiny) -> None:
+    tiny.change({"sft": {"steps": 20_000, "evaluations": 1_000}})
+    stage = tiny.stages["sft"]
+    options = ("--standalone", "--nproc-per-node", "2", "-m", stage.module, *stage.arguments)
+    agent = start(tiny, sys.executable, "-m", "torch.distributed.run", *options)
+    wait_for(lambda: list(tiny.root.glob(".scratch/sft/*/checkpoint-*")))
+    agent.send_signal(signal.SIGTERM)
+    _, err = agent.communicate(timeout=60)  # until nobody holds its streams
+    assert agent.returncode != 0
+    assert err.count("sft: interrupted; finished work stays in .scratch") == 1
+    (lock,) = tiny.root.glob(".scratch/sft/*.lock")
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -104,6 +104,7 @@ def test_dvc_s_mark_of_a_finished_step_goes_when_the_run_ends(
 
 
 def test_a_second_process_writes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert watchers(Runtime(), "sft", tmp_path) == []
     monkeypatch.setenv("RANK", "0")

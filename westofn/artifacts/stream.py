@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from westofn.artifacts.atomic import refusal
+from westofn.artifacts.atomic import beside, refused, sweep
 from westofn.errors import DataError
 
 
@@ -23,12 +23,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder, needs a file name; give another name")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = beside(path)
+    sweep(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = temporary.open("wb")
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     try:
         with handle:
             yield handle
@@ -36,11 +37,6 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _refused(path: Path, error: OSError) -> DataError:
-    mend = refusal(error) or f"{error.strerror or error}; mend that and rerun"
-    return DataError(f"{path}: cannot be written: {mend}")

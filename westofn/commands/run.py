@@ -1,58 +1,40 @@
-"""Run a command-line app and report expected errors."""
+"""Run a command-line app, report expected errors, and print to terminals of every kind."""
 
 from __future__ import annotations
 
-import os
+import json
 import sys
-from typing import NoReturn
 
 import typer
+from rich.console import Console
 
-from westofn.artifacts.atomic import refusal
-from westofn.errors import WestofnError
+from westofn.errors import ParameterError
+from westofn.execution.ending import run_to_its_end
 
-CLOSED_PIPE = 141
-"""Exit code of a program whose reader left, as shells report it: 128 + SIGPIPE."""
+MIN_WIDTH = 80
+"""Tables fit this width; a narrower terminal wraps their lines, and no column is dropped."""
 
 
 def run_app(app: typer.Typer, name: str) -> None:
-    """Run a command; an expected error is one line on stderr.
+    """Run a command and exit; see `westofn.execution.ending` for how it may end."""
+    is_closed = sys.stdout is None
 
-    The exit code is 2, or `CLOSED_PIPE` where the reader of stdout left before its end.
-    """
-    try:
-        _run_and_flush(app)
-    except WestofnError as error:
-        _end(f"{name}: {error}", 2)
-    except BrokenPipeError:
-        _leave_stdout()
-        _end(f"{name}: stdout was closed before all was written", CLOSED_PIPE)
-    except OSError as error:
-        mend = refusal(error)
-        if error.filename is not None or not mend:
-            raise
-        _leave_stdout()
-        _end(f"{name}: stdout: cannot be written: {mend}", 2)
-
-
-def _run_and_flush(app: typer.Typer) -> None:
-    """Run a command and write all of stdout, which would fail with a traceback when Python ends."""
-    try:
+    def work() -> int | None:
+        if is_closed:
+            raise ParameterError("stdout is closed, needs a place for results such as /dev/null")
         app()
-    except SystemExit as end:  # every command of typer's ends with it
-        if isinstance(end.__context__, BrokenPipeError):
-            raise end.__context__ from None
-        sys.stdout.flush()
-        raise
+        return None
+
+    sys.exit(run_to_its_end(name, work, " ".join([name, *sys.argv[1:2]])))
 
 
-def _leave_stdout() -> None:
-    """Let what is still to be written to stdout vanish."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+def console() -> Console:
+    """Return a console on stdout that is wide enough for every table."""
+    terminal = Console()
+    return terminal if terminal.width >= MIN_WIDTH else Console(width=MIN_WIDTH)
 
 
-def _end(message: str, code: int) -> NoReturn:
-    typer.secho(message, fg="red", err=True)
-    sys.exit(code)
+def print_json(value: object) -> None:
+    """Print JSON to stdout; characters that its encoding may not have are escaped."""
+    is_unicode = sys.stdout is not None and sys.stdout.encoding.lower().startswith("utf")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not is_unicode))

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from westofn.errors import WestofnError
+from westofn.execution.children import run_group
+from westofn.execution.interrupts import keeping
 
 DVC: tuple[str, ...] = (sys.executable, "-m", "dvc", "--wait-for-lock")
 TAIL_LINES = 20
+KEPT = "finished stages stay in DVC's cache, run it again to go on"
 
 
 class ExperimentError(WestofnError):
@@ -98,7 +101,7 @@ def run_all(
     ended: set[str] = set()
     # Listed once, because DVC briefly rewrites them in the workspace when an experiment starts.
     locks = _locks() if any(experiment.afresh for experiment in experiments) else []
-    with ThreadPoolExecutor(jobs) as pool:
+    with keeping(KEPT), ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
             for experiment in [e for e in waiting if ended.issuperset(e.after)]:
                 if len(running) == jobs:
@@ -162,15 +165,8 @@ def read_output(revision: str, path: str) -> bytes:
 def _dvc(title: str, *arguments: str) -> None:
     """Run DVC with this interpreter as `python` for stages."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        [*DVC, *arguments],
-        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+    done = run_group([*DVC, *arguments], environment)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
         raise ExperimentError(
@@ -187,7 +183,9 @@ def _reference(name: str) -> str:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         message = getattr(error, "stderr", "") or str(error)
         raise ExperimentError(

@@ -8,15 +8,49 @@ from __future__ import annotations
 
 import os
 
+from westofn.errors import ParameterError
+
+MOST = 4096
+START = "start the stage with torchrun, or unset WORLD_SIZE, RANK and LOCAL_RANK"
+
+
+def check_environment() -> None:
+    """Check the variables that torchrun sets; those of a single process are removed.
+
+    A scheduler may set RANK alone, for which libraries would wait for other processes.
+
+    Raises:
+        ParameterError: WORLD_SIZE, RANK or LOCAL_RANK is not a number that torchrun would set.
+    """
+    if _size() == "1":
+        for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+            os.environ.pop(name, None)
+        return
+    processes = _number("WORLD_SIZE", 1, MOST)
+    _number("RANK", 0, processes - 1)
+    _number("LOCAL_RANK", 0, processes - 1)
+
+
+def _number(name: str, low: int, high: int) -> int:
+    text = os.environ.get(name, "")
+    if text.isascii() and text.isdigit() and low <= int(text) <= high:
+        return int(text)
+    state = repr(text) if text else "not set"
+    raise ParameterError(f"{name} is {state}, needs a whole number from {low} to {high}; {START}")
+
 
 def count() -> int:
     """Return the number of processes; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(_size())
 
 
 def is_first() -> bool:
     """Return whether this process writes files; True without torchrun."""
-    return os.environ.get("RANK", "0") == "0"
+    return _size() == "1" or os.environ.get("RANK") == "0"
+
+
+def _size() -> str:
+    return os.environ.get("WORLD_SIZE") or "1"
 
 
 def leave_group() -> None:

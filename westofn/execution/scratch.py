@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from westofn.artifacts.atomic import sweep_all
 from westofn.errors import DataError, ParameterError, WestofnError
+from westofn.execution.interrupts import keeping
 from westofn.execution.processes import count, is_first, leave_group
 
 ROOT = Path(".scratch")
@@ -72,7 +74,9 @@ def scratch(
     with handle:
         # Only after locking: the previous holder might be removing the folder.
         folder.mkdir(exist_ok=True)
-        yield folder
+        sweep_all(folder.rglob(".*.tmp"))
+        with keeping(f"finished work stays in {ROOT}, run it again to go on"):
+            yield folder
         leave_group()
         shutil.rmtree(folder)
         lock.unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,11 +10,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from westofn.artifacts.atomic import refusal, write_bytes
+from westofn.artifacts.atomic import refusal, whole_folder, write_bytes
 from westofn.artifacts.targets import require_folder_name
 from westofn.errors import DataError
 from westofn.exporting.lineage import Lineage
-from westofn.models.folder import put
 
 CARD = "README.md"
 PACKAGES = ("westofn", "torch", "transformers", "tokenizers", "polars")
@@ -104,13 +102,9 @@ def new_folder(out: Path) -> Iterator[Path]:
             refuses to write (disk full, no permission).
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-            place = Path(name) / out.name
-            place.mkdir()
+        with whole_folder(out) as place:
             yield place
             check_files(out, _files(place))
-            put(place, out)
     except OSError as error:
         reason = refusal(error) or f"{error.strerror or error}; give another folder"
         raise DataError(f"{out}: cannot be written: {reason}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast
 
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.curve import write_curve
 from westofn.models.card import Canary, Card, check_template
 from westofn.text.encoding import NO_CHAT, Encoder, Family, Layout
@@ -42,9 +41,7 @@ def write_model(
         curve: Records of the training curve; without records no curve file is written.
     """
     prompts, responses = (list(column) for column in zip(*canaries, strict=True))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        temporary = Path(name) / folder.name
+    with whole_folder(folder) as temporary:
         write_weights(temporary)
         save_tokenizer(tokenizer, temporary)
         outputs = answer(prompts, responses)
@@ -52,7 +49,6 @@ def write_model(
         replace(card, canaries=answered).write(temporary)
         if curve:
             write_curve(curve, temporary)
-        put(temporary, folder)
 
 
 def load_encoder(folder: Path, card: Card) -> Encoder:
@@ -75,10 +71,3 @@ def load_encoder(folder: Path, card: Card) -> Encoder:
     )
     check_template(folder, card, encoder.template.to_json())
     return encoder
-
-
-def put(temporary: Path, final: Path) -> None:
-    """Replace a folder by a complete temporary one."""
-    if final.exists():
-        shutil.rmtree(final)
-    temporary.rename(final)

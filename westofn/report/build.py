@@ -41,11 +41,12 @@ def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
     records = plot_records(inputs)
     figures = build_figures(records, [arm_name(name) for name in inputs.palette_order])
     page = render_page(inputs, records, figures)
-    write_json(collect_metrics(inputs), out.metrics)
+    metrics = collect_metrics(inputs)
     for name, rows in records.items():
         write_records(rows, out.plots / f"{name}.json")
     write_pngs(figures, out.plots / "png")
     write_bytes(page.encode(), out.page)
+    write_json(metrics, out.metrics)
 
 
 def write_pngs(figures: Sequence[Figure], folder: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.curve import read_curve, write_curve
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
@@ -21,7 +21,6 @@ from westofn.execution.processes import is_first
 from westofn.execution.scratch import model_folders, scratch
 from westofn.execution.stage_accounts import reward_model_account
 from westofn.models.card import member_folder, member_folders, read_card, write_ensemble
-from westofn.models.folder import put
 from westofn.models.saved_reward import save_reward_model
 from westofn.plugins import plugin_file
 from westofn.runtime import load_runtime, set_up_torch
@@ -193,11 +192,8 @@ def _train_members(
     curves = [read_curve(member_folder(finished, index)) for index in range(members)]
     rows = [{"member": index, **row} for index, curve in enumerate(curves) for row in curve]
     write_curve(rows, finished)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        copy = Path(temporary) / out.name
-        shutil.copytree(finished, copy)
-        put(copy, out)
+    with whole_folder(out) as place:
+        shutil.copytree(finished, place, dirs_exist_ok=True)
 
 
 def preferences_from(frame: pl.DataFrame) -> Preferences:

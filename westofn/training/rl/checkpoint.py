@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from westofn.artifacts.atomic import beside
 from westofn.networks.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
@@ -43,7 +43,8 @@ def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     earlier = _finished(folder)
     final = folder / f"step-{state.step:08d}"
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".step-"))
+    temporary = beside(final)
+    temporary.mkdir()
     for learner in learners:
         # Frozen weights come from the start models.
         save_file(learned_weights(learner.network), temporary / f"{learner.name}.safetensors")

@@ -1,0 +1,56 @@
+"""Processes that a command starts; a signal to the command ends them too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+_groups: set[int] = set()
+
+
+def run_group(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process group of its own and return both of its streams as one text.
+
+    The group has the command's own children too. `end` reaches them all, even if the terminal or
+    a supervisor signals this process alone.
+
+    Args:
+        command: Program and arguments.
+        environment: All of its environment variables.
+    """
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,  # a group in the background would be stopped by reading
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,
+    ) as process:
+        _groups.add(process.pid)
+        try:
+            printed, _ = process.communicate()
+        finally:
+            _groups.discard(process.pid)
+    return subprocess.CompletedProcess(command, process.returncode, printed)
+
+
+def end(*, at_once: bool) -> None:
+    """End the processes that this one started.
+
+    Args:
+        at_once: Kill them; otherwise they are interrupted and may clean up.
+    """
+    for group in list(_groups):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL if at_once else signal.SIGINT)
+    if multiprocessing := sys.modules.get("multiprocessing"):
+        for child in multiprocessing.active_children():
+            child.kill() if at_once else child.terminate()
