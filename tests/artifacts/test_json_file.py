@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from westofn.artifacts.json_file import read_json, write_json, write_rows
+from tests.damages import DAMAGES
+from westofn.artifacts.json_file import (
+    read_json,
+    read_records,
+    write_json,
+    write_records,
+    write_rows,
+)
 from westofn.errors import DataError
 
 
@@ -96,6 +103,7 @@ def test_folder(tmp_path: Path) -> None:
         (b"\xff{}", "byte 0 is not UTF-8"),
         (b"[1]", "holds a list, needs a JSON object"),
         (b'{"a": NaN}', "NaN is not a finite number"),
+        (b'{"a": 1e999}', "'1e999' is not a finite number"),
         (b'{"a": -Infinity}', "-Infinity is not a finite number"),
         (b'{"k": {"a": 1, "a": 2}}', "key 'a' occurs twice"),
     ],
@@ -133,3 +141,23 @@ class TestRows:
         with pytest.raises(DataError, match=r"rows\[0\]\.x is nan"):
             write_rows({"rows": [{"x": float("nan")}]}, tmp_path / "x.json")
         assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut in half", "deleted", "a folder"])
+def test_damaged_records_are_one_line(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "curve.json"
+    write_records([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}], path)
+    before = read_records(path, "rlhf")
+    assert before == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+    DAMAGES[damage](path)
+    with pytest.raises(DataError, match=r"curve\.json.*; rerun rlhf") as caught:
+        read_records(path, "rlhf")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{}", "3", "[3]", "[[]]"])
+def test_other_json_is_no_list_of_records(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "curve.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="needs a list of JSON objects; rerun rlhf"):
+        read_records(path, "rlhf")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.damages import DAMAGES
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.preferences import PREFERENCES
@@ -104,6 +106,82 @@ class TestUnreadableFiles:
         text = message(path)
         assert "corrupt Parquet" in text
         assert "rerun prepare or filter, or copy the file again" in text
+
+
+class TestChecksum:
+    def test_every_flipped_byte_is_noticed(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(200), path)
+        content = path.read_bytes()
+        key = content.rindex(b"westofn.sha256")
+        own = range(key - 1, key + len("westofn.sha256") + 2)  # without it the file names none
+        for place in range(len(content)):
+            if place % 3 and place < len(content) - 300:
+                continue
+            changed = bytearray(content)
+            changed[place] ^= 1 << place % 8
+            path.write_bytes(changed)
+            if place in own:
+                continue
+            text = message(path)
+            assert "rerun prepare or filter" in text
+
+    @pytest.mark.parametrize("damage", ["emptied", "cut in half", "without its last byte"])
+    def test_a_file_that_was_cut_is_one_line(self, damage: str, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(200), path)
+        DAMAGES[damage](path)
+        assert "0 bytes" in (text := message(path)) or "truncated after" in text
+
+    def test_the_line_names_the_key_and_what_to_do(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(), path)
+        DAMAGES["a flipped bit"](path)
+        text = message(path)
+        assert "does not have the SHA-256 that it names (westofn.sha256 in its metadata)" in text
+        assert "rerun prepare or filter, or copy the file again" in text
+
+    def test_a_changed_cell_under_the_old_checksum_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        PREFERENCES.write(preferences(), path)
+        metadata = {"westofn.sha256": pl.read_parquet_metadata(path)["westofn.sha256"]}
+        assert len(metadata["westofn.sha256"]) == 64
+        frame = preferences().with_columns(chosen=pl.lit("other"))
+        frame.write_parquet(path, metadata=metadata)
+        assert "the file was damaged or changed" in message(path)
+        frame.write_parquet(path)  # mended by another program, which names no checksum
+        assert PREFERENCES.read(path)["chosen"].to_list() == ["other"] * 3
+
+    def test_equal_rows_give_equal_bytes(self, tmp_path: Path) -> None:
+        for name, frame in (("a", preferences(50)), ("b", preferences(50).reverse())):
+            PREFERENCES.write(frame, tmp_path / name)
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+    def test_the_text_of_the_key_among_the_rows_is_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "preferences.parquet"
+        odd = "westofn.sha256\x18@" + "0" * 64
+        frame = preferences().with_columns(
+            prompt=pl.lit(odd), prompt_id=pl.lit(odd), source=pl.lit(odd)
+        )
+        PREFERENCES.write(frame, path)
+        assert PREFERENCES.read(path)["source"].to_list() == [odd] * 3
+
+    def test_a_damaged_file_of_another_program_is_one_line_or_its_rows(
+        self, tmp_path: Path
+    ) -> None:
+        path = saved(preferences(50), tmp_path / "preferences.parquet")
+        content, generator = path.read_bytes(), random.Random(0)
+        refused = 0
+        for _ in range(300):
+            changed = bytearray(content)
+            for _ in range(generator.choice((1, 8, 64))):
+                changed[generator.randrange(len(changed))] = generator.randrange(256)
+            path.write_bytes(changed)
+            try:
+                PREFERENCES.read(path)
+            except DataError as error:
+                refused += "\n" not in str(error)
+        assert refused > 200
 
 
 class TestFaults:

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.damages import DAMAGES, warnings
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.shards import run_shards
@@ -133,9 +134,41 @@ def test_rows_against_the_schema_are_never_committed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_shard_is_named_and_not_used(tmp_path: Path) -> None:
-    _run(tmp_path)
-    shard = tmp_path / "00000004.parquet"
-    shard.write_bytes(shard.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"00000004\.parquet: truncated"):
-        _run(tmp_path)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_costs_one_line_and_is_computed_again(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = _run(tmp_path)
+    before, worked = _bytes(tmp_path), []
+
+    def work(names: Sequence[str]) -> pl.DataFrame:
+        worked.append(names[0])
+        return _work(names)
+
+    DAMAGES[damage](tmp_path / "00000004.parquet")
+    assert warnings(capsys) == []
+    assert _run(tmp_path, work).equals(expected)
+    assert worked == ["p04"]
+    assert _bytes(tmp_path) == before
+    lines = warnings(capsys)
+    if damage == "deleted":  # as if it had not been reached
+        assert lines == []
+    else:
+        (line,) = lines
+        assert line.startswith("WARNING: test: damaged and removed: ")
+        assert "00000004.parquet: " in line
+        assert line.endswith("; this shard is computed again")
+
+
+def test_every_flipped_byte_of_a_shard_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = _run(tmp_path, size=10)
+    path = tmp_path / "00000000.parquet"
+    content = path.read_bytes()
+    for place in range(0, len(content), 5):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        assert _run(tmp_path, size=10).equals(expected)
+    assert len(warnings(capsys)) > len(content) // 5 - 20  # the rest hit the checksum's own key

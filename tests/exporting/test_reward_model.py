@@ -13,6 +13,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from tests.resealed import reseal
 from tests.small_models import PROMPTS, RESPONSES
 from westofn import __main__ as command
 from westofn.artifacts.json_file import write_json
@@ -243,7 +244,7 @@ def test_a_model_that_was_changed_is_not_exported(saved_models: Path, tmp_path: 
     shutil.copytree(saved_models / "pointwise", model)
     changed = json.loads((model / "card.json").read_text())
     changed["canaries"][0]["output"][0] += 1
-    (model / "card.json").write_text(json.dumps(changed))
+    reseal(model, canaries=changed["canaries"])
     with pytest.raises(ModelError, match="a canary gives"):
         export_reward_model(tmp_path / "out", model=model)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rm"]

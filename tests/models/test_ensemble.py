@@ -80,14 +80,31 @@ def test_pairwise_members_have_no_reward(scorers: Callable[[ComparatorName], Sco
         mean_rewards(Ensemble.of(scorers("joint")), ["sun"], [RESPONSES])
 
 
-def test_a_missing_member_is_refused_by_its_folder(saved: Path) -> None:
-    shutil.rmtree(member_folder(saved, 1))
-    with pytest.raises(ModelError, match="rm/member-1 is missing; run `dvc repro`"):
+def test_a_member_that_is_missing_or_one_too_many_is_refused(saved: Path) -> None:
+    shutil.copytree(member_folder(saved, 1), member_folder(saved, 2))
+    with pytest.raises(ModelError, match="members is 2, the folder holds 3 of member-"):
+        load_reward_models(saved)
+    shutil.rmtree(member_folder(saved, 0))
+    with pytest.raises(ModelError, match="rm/member-0 is missing; run `dvc repro`"):
         load_reward_models(saved)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"members": 1}', '{"members": "2"}', '{"members": 2.0}']
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "[2]",
+        '{"members": 1}',
+        '{"members": -2}',
+        '{"members": "2"}',
+        '{"members": 2.0}',
+        '{"members": true}',
+        '{"members": NaN}',
+        '{"members": 1000000000}',
+        '{"members": 2, "more": 1}',
+    ],
 )
 def test_a_damaged_count_is_refused(text: str, saved: Path) -> None:
     (saved / "ensemble.json").write_text(text, encoding="utf-8")

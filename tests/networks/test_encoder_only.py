@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.resealed import reseal
 from tests.small_models import COMPARATORS, PROMPTS, READOUTS, RESPONSES
 from tests.tiny_encoders import ENCODERS, POSITIONS, write_encoder
 from westofn.errors import ModelError
@@ -275,6 +276,7 @@ def test_a_model_with_another_tokenizer_is_refused(
     other = "roberta" if kind == "bert" else "bert"
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "rm" / name).write_bytes((folders(other) / name).read_bytes())
+    reseal(tmp_path / "rm")
     with pytest.raises(ModelError, match=r"vocabulary of the tokenizer is .* rerun its stage"):
         load_reward_model(tmp_path / "rm")
 
@@ -284,6 +286,7 @@ def test_a_model_whose_tokenizer_lost_its_pair_is_refused(folders: Folders, tmp_
     path = tmp_path / "rm" / "tokenizer.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(raw | {"post_processor": None}), encoding="utf-8")
+    reseal(tmp_path / "rm")
     with pytest.raises(ModelError, match=r"does not put special tokens .* post-processor"):
         load_reward_model(tmp_path / "rm")
 
@@ -295,6 +298,7 @@ def test_a_folder_without_some_of_its_weights_is_refused(folders: Folders, tmp_p
     weights = load_file(path)
     del weights["bert.encoder.layer.1.output.dense.weight"]
     save_file(weights, path, metadata={"format": "pt"})
+    reseal(tmp_path / "rm")
     with pytest.raises(ModelError, match=r"lack 1 that the model needs, such as bert\.encoder"):
         load_reward_model(tmp_path / "rm")
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from tests.resealed import reseal
 from tests.small_families import GENERATORS, tiny_model
 from tests.small_models import COMPARATORS, PROMPTS, READOUTS, RESPONSES
 from westofn.errors import ModelError
@@ -156,6 +157,7 @@ def test_a_configuration_of_another_family_than_the_cards_is_refused(
     else:
         save_reward_model(_scorer("llama", encoder, "joint"), folder, canaries, {})
     tiny_model("t5", encoder).save_pretrained(folder)
+    reseal(folder)
     load = load_policy if role == "policy" else load_reward_model
     with pytest.raises(ModelError, match="of family encoder_decoder, the card says causal"):
         load(folder)

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from tests.resealed import reseal
 from tests.small_families import GENERATORS, tiny_model
 from tests.small_models import (
     COMPARATORS,
@@ -150,7 +151,7 @@ def test_a_card_with_another_precision_is_refused(small_encoder: Encoder, tmp_pa
     path = tmp_path / "policy" / "card.json"
     card = json.loads(path.read_text()) | {"precision": "fp8"}
     path.write_text(json.dumps(card))
-    with pytest.raises(ModelError, match=r"precision is 'fp8', needs fp32 or bf16; rerun"):
+    with pytest.raises(ModelError, match=r"precision is 'fp8', needs 'fp32' or 'bf16'\); rerun"):
         load_policy(tmp_path / "policy")
 
 
@@ -160,5 +161,6 @@ def test_weights_of_another_model_are_found_in_bf16_too(
     for seed in (0, 1):
         save_policy(_bf16(tiny_policy(small_encoder, seed)), tmp_path / str(seed), CANARIES, {})
     (tmp_path / "0" / "model.safetensors").replace(tmp_path / "1" / "model.safetensors")
+    reseal(tmp_path / "1")
     with pytest.raises(ModelError, match="canary"):
         load_policy(tmp_path / "1")

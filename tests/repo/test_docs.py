@@ -34,6 +34,8 @@ MADE = (
     "runs/stages.jsonl",
     "ensemble.json",
     "card.json",
+    "manifest.json",
+    "westofn.sha256",
     "questions.jsonl",
     "label.html",
     "answers.jsonl",

@@ -106,36 +106,42 @@ CASES = {
         "sample@k1",
         POLICY,
         _two_words_exchanged,
-        ("vocabulary of the tokenizer is", "the card says", "do not belong together", "rerun"),
+        ("tokenizer.json: has SHA-256", "at save it had", "rerun", "copy the folder again"),
     ),
     "another tokenizer of the teacher": Case(
-        "won_select@k1", BASE, _two_words_exchanged, ("vocabulary of the tokenizer is", "rerun")
+        "won_select@k1", BASE, _two_words_exchanged, ("tokenizer.json: has SHA-256", "rerun")
     ),
     "no tokenizer": Case(
-        "won_select@k1", BASE, _without("tokenizer.json"), ("has no tokenizer.json", "rerun")
+        "won_select@k1", BASE, _without("tokenizer.json"), ("tokenizer.json: is missing", "rerun")
     ),
     "no card": Case("sample@k1", POLICY, _without("card.json"), ("has no card.json", "rerun")),
     "a card cut short": Case("won_select@k1", BASE, _cut("card.json"), ("damaged", "rerun")),
     "another format": Case(
-        "won_select@k1", BASE, _card(format=99), ("format 99, this version reads 1", "rerun")
+        "won_select@k1", BASE, _card(format=99), ("format 99, this version reads 2", "rerun")
     ),
     "no weights": Case(
-        "sample@k1", POLICY, _without("model.safetensors"), ("model.safetensors", "rerun")
+        "sample@k1",
+        POLICY,
+        _without("model.safetensors"),
+        ("safetensors: is missing", "rerun"),
     ),
     "weights cut short": Case(
-        "sample@k1", POLICY, _cut("model.safetensors"), ("cannot be loaded", "rerun")
+        "sample@k1", POLICY, _cut("model.safetensors"), ("model.safetensors: has SHA-256", "rerun")
     ),
     "no head": Case(
-        "won_select@k1", BASE, _without("head.safetensors"), ("head.safetensors", "rerun")
+        "won_select@k1",
+        BASE,
+        _without("head.safetensors"),
+        ("head.safetensors: is missing",),
     ),
     "the head of another comparator": Case(
         "won_select@k1",
         BASE,
         _head_of_the_student,
-        ("head.safetensors", "size mismatch", "rerun"),
+        ("head.safetensors: has SHA-256", "at save it had", "rerun"),
     ),
     "other weights": Case(
-        "sample@k1", POLICY, _other_weights, ("a canary gives", "at save it gave", "rerun")
+        "sample@k1", POLICY, _other_weights, ("model.safetensors: has SHA-256", "rerun")
     ),
     "a reward model of no numbers": Case(
         "won_select@k1", BASE, _no_numbers, ("prompt train-", "NaN or infinite", "retrain")

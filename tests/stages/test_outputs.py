@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
+from tests.resealed import reseal
 from tests.stages.pipeline import ROOT, Tiny
 from westofn.artifacts.catalogue import TABLES, table_for
 from westofn.execution.code_digest import digests_of_stages
@@ -212,10 +213,9 @@ def test_no_pair_has_a_response_that_was_cut(made: Tiny) -> None:
 
 
 def test_rows_beyond_the_limit_are_loud_and_counted(tiny: Tiny) -> None:
-    policy = tiny / "data/loop/k0/policy/card.json"
-    card = json.loads(policy.read_text(encoding="utf-8"))
-    card["template"]["max_response_tokens"] = 12
-    policy.write_text(json.dumps(card), encoding="utf-8")
+    policy = tiny / "data/loop/k0/policy"
+    card = json.loads((policy / "card.json").read_text(encoding="utf-8"))
+    reseal(policy, template=card["template"] | {"max_response_tokens": 12})
     outcome = tiny.call("reference_rm@hf100")
     assert outcome.code == 0
     facts = summary(tiny, "data/reference/hf100/card.json")["training"]

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.damages import DAMAGES, warnings
+from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
 from westofn.params.student_rm import Learner
 from westofn.runtime import Runtime
@@ -154,6 +156,26 @@ def test_a_measured_arm_is_neither_trained_nor_are_its_pairs_made_again(
     again.student("arm", again.labeled, forbidden)
     assert len(asked) == 1
     assert again.arms == lab.arms
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_costs_one_line_and_is_measured_again(
+    damage: str, lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+
+    def work() -> Record:
+        calls.append(1)
+        return {"accuracy": 0.1 + 0.2, "rows": 3}
+
+    first = lab.remembered("arm", work)
+    assert first == lab.remembered("arm", work) == {"accuracy": 0.1 + 0.2, "rows": 3}
+    DAMAGES[damage](lab.folder / "arm.json")
+    assert lab.remembered("arm", work) == first
+    assert len(calls) == 2
+    lines = warnings(capsys)
+    assert len(lines) == (damage != "deleted")
+    assert all("arm.json" in line and line.endswith("computed again") for line in lines)
 
 
 def test_the_pairs_of_an_arm_that_was_not_measured_are_made(lab: Lab) -> None:

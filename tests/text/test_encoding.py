@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.small_models import COMPARATORS, VOCABULARY, texts, tiny_policy
 from westofn.core.losses import LOSSES
 from westofn.errors import ModelError
-from westofn.models.card import Card, check_template
+from westofn.models.card import Card, TemplateFacts, check_template
 from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
@@ -249,7 +250,8 @@ def test_every_stage_encodes_a_pair_as_the_same_ids(
 
 
 def test_a_template_that_is_not_the_cards_is_refused(small_encoder: Encoder) -> None:
-    card = Card("policy", "encoder_decoder", small_encoder.template.to_json())
+    template = cast(TemplateFacts, small_encoder.template.to_json())
+    card = Card(role="policy", family="encoder_decoder", template=template)
     check_template(Path("model"), card, small_encoder.template.to_json())
     for key, value in {"max_prompt_tokens": 11, "vocabulary": "0" * 16, "trim": "right"}.items():
         with pytest.raises(ModelError, match=rf"^model: {key} of the tokenizer is .*rerun"):

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.damages import DAMAGES, warnings
 from tests.small_models import VOCABULARY, reward_params, start_params, tiny_policy
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
@@ -117,6 +118,44 @@ def test_the_first_of_several_members_is_the_model_of_one(root: Path) -> None:
     assert len(load_reward_models(root / "k0/two").members) == 2
     assert not list((root / "k0").glob(".*"))
     assert not list((root / ".scratch").rglob("member-*"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        ("a flipped bit", "head.safetensors"),
+        ("emptied", "curve.json"),
+        ("a folder", "card.json"),
+        ("deleted", "model.safetensors"),
+    ],
+)
+def test_a_damaged_member_costs_one_line_and_is_trained_again(
+    damage: str,
+    file: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _train(root, "k0/whole", members=2)
+    original = arms.train_reward_model
+
+    def dies_at_the_second(name: str, *given: object, **options: object) -> object:
+        if name == "base_rm member-1":
+            raise TrainingError("killed")
+        return original(name, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arms, "train_reward_model", dies_at_the_second)
+    with pytest.raises(TrainingError, match="killed"):
+        _train(root, "k0/rm", members=2)
+    monkeypatch.setattr(arms, "train_reward_model", original)
+    (finished,) = (root / ".scratch").rglob("members/member-0")
+    DAMAGES[damage](finished / file)
+    capsys.readouterr()
+    _train(root, "k0/rm", members=2)
+    assert _bytes(root / "k0/rm") == _bytes(root / "k0/whole")
+    (line,) = warnings(capsys)
+    assert file in line
+    assert line.startswith("WARNING: base_rm: damaged and removed: ")
 
 
 def test_a_killed_ensemble_goes_on_after_its_last_whole_member(

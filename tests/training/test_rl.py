@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.damages import DAMAGES, copied, warnings
 from tests.small_models import rlhf_params, tiny_backbone, tiny_policy
 from westofn.errors import ModelError, TrainingError
 from westofn.generation.hf import sample
@@ -39,6 +40,7 @@ PROMPTS = Prompts(
     [f"p{i}" for i in range(16)], [f"{a} {b}" for a in WORDS.split()[:4] for b in WORDS.split()[4:]]
 )
 PARAMS = rlhf_params()
+RL_FILES = ("safetensors", "optimiser.pt")
 
 
 @pytest.fixture
@@ -238,7 +240,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
     with pytest.raises(KeyboardInterrupt):
         _train(policy, scorer, tmp_path / "part", params, evaluate=killed)
-    assert [path.name for path in (tmp_path / "part").iterdir()] == ["step-00000002"]
+    checkpoints = {path.name for path in (tmp_path / "part").iterdir()}
+    assert checkpoints == {"step-00000000", "step-00000002"}
     resumed = _train(policy, scorer, tmp_path / "part", params)
     assert _equal(_weights(resumed.policy), _weights(whole.policy))
     assert (resumed.curve, resumed.history) == (whole.curve, whole.history)
@@ -249,6 +252,39 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
     again = _train(policy, scorer, tmp_path / "part", params, evaluate=refuse)
     assert _equal(_weights(again.policy), _weights(whole.policy))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_costs_one_line_and_the_steps_since_the_one_before(
+    damage: str,
+    policy: Policy,
+    scorer: Scorer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    params = _with(algorithm="ppo", steps=4, evaluations=3)
+    whole = _train(policy, scorer, tmp_path / "whole", params)
+    last = tmp_path / "whole" / "step-00000004"
+    names = {path.name for path in last.iterdir()}
+    assert names == {
+        *(f"{name}.{kind}" for name in ("policy", "value") for kind in RL_FILES),
+        "records.json",
+        "manifest.json",
+    }
+    for name in sorted(names):
+        part = copied(tmp_path / "whole", tmp_path / "part")
+        DAMAGES[damage](part / last.name / name)
+        resumed = _train(policy, scorer, part, params)
+        assert _equal(_weights(resumed.policy), _weights(whole.policy))
+        assert (resumed.curve, resumed.history) == (whole.curve, whole.history)
+        (line,) = warnings(capsys)
+        assert f"step-00000004/{name}:" in line
+        assert line.endswith("; training goes on from step-00000002")
+    for path in (tmp_path / "part").iterdir():
+        DAMAGES[damage](path / "policy.optimiser.pt")
+    resumed = _train(policy, scorer, tmp_path / "part", params)
+    assert _equal(_weights(resumed.policy), _weights(whole.policy))
+    assert warnings(capsys)[-1].endswith("; training starts again")
 
 
 def test_a_checkpoint_that_was_not_finished_is_not_used(
@@ -274,7 +310,8 @@ def test_a_reward_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     monkeypatch.setattr(CountsGood, "features", breaks)
     with pytest.raises(TrainingError, match=r"reward is (nan|inf) at step 4.*learning_rate.*kl_w"):
         _train(policy, scorer, tmp_path, evaluate=lambda _: {"reward": 0.0})
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"step-00000000", "step-00000003"}
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(

@@ -64,7 +64,7 @@ def write_bytes(content: bytes, path: Path) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise refused(path, error) from error
 
@@ -133,9 +133,11 @@ def refused(path: Path, error: OSError) -> DataError:
 
 
 def _put(temporary: Path, path: Path) -> None:
-    """Rename a complete folder to its place."""
+    """Flush a complete folder to disk and rename it to its place."""
     old = beside(path, ".old")
     try:
+        for entry in (*temporary.rglob("*"), temporary):
+            sync(entry)
         if path.exists():
             path.rename(old)
         try:
@@ -144,7 +146,7 @@ def _put(temporary: Path, path: Path) -> None:
             if old.exists() and not path.exists():
                 old.rename(path)
             raise
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise refused(path, error) from error
     finally:
@@ -182,9 +184,9 @@ def _rename_in(error: Exception, name: str, instead: str) -> None:
         error.filename = os.fspath(error.filename).replace(name, instead)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush the folder to disk, so that the rename survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file or the entries of a folder to disk, so that they survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

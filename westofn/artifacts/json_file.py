@@ -29,7 +29,7 @@ def write_json(value: Mapping[str, object], path: Path | str) -> None:
             unchanged.
     """
     path = Path(path)
-    plain = _plain(value, path, "")
+    plain = plain_value(value, path, "")
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
 
@@ -41,7 +41,7 @@ def write_records(records: Sequence[Mapping[str, object]], path: Path | str) -> 
         DataError: see `write_json`.
     """
     path = Path(path)
-    plain = [_plain(record, path, f"[{index}]") for index, record in enumerate(records)]
+    plain = [plain_value(record, path, f"[{index}]") for index, record in enumerate(records)]
     text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(f"{text}\n".encode(), path)
 
@@ -62,7 +62,7 @@ def write_rows(value: Mapping[str, object], path: Path | str, depth: int = DEEPE
         DataError: as `write_json`.
     """
     path = Path(path)
-    write_bytes(f"{_with_rows(_plain(value, path, ''), depth)}\n".encode(), path)
+    write_bytes(f"{_with_rows(plain_value(value, path, ''), depth)}\n".encode(), path)
 
 
 def _with_rows(value: object, depth: int, indent: str = "") -> str:
@@ -97,7 +97,30 @@ def read_json(path: Path | str, written_by: str = "the stage that writes it") ->
             twice; a number is NaN or infinite.
     """
     path = Path(path)
-    rerun = f"rerun {written_by}"
+    value = _parsed(path, "a JSON object", f"rerun {written_by}")
+    if not isinstance(value, dict):
+        raise DataError(
+            f"{path}: holds a {type(value).__name__}, needs a JSON object; rerun {written_by}"
+        )
+    return value
+
+
+def read_records(
+    path: Path | str, written_by: str = "the stage that writes it"
+) -> list[dict[str, Any]]:
+    """Read a list of JSON objects, see `read_json`.
+
+    Raises:
+        DataError: As `read_json`, where the file needs to hold a list of objects.
+    """
+    path = Path(path)
+    value = _parsed(path, "a list of JSON objects", f"rerun {written_by}")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise DataError(f"{path}: needs a list of JSON objects; rerun {written_by}")
+    return value
+
+
+def _parsed(path: Path, needed: str, rerun: str) -> Any:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, needs a JSON file; {rerun}")
     try:
@@ -109,16 +132,18 @@ def read_json(path: Path | str, written_by: str = "the stage that writes it") ->
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     if not text.strip():
-        raise DataError(f"{path}: the file is empty, needs a JSON object; {rerun}")
+        raise DataError(f"{path}: the file is empty, needs {needed}; {rerun}")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        return json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique_keys,
+        )
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); {rerun}") from None
     except (_Refused, ValueError, RecursionError) as error:
         raise DataError(f"{path}: {error}; {rerun}, or mend the file") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: holds a {type(value).__name__}, needs a JSON object; {rerun}")
-    return value
 
 
 class _Refused(Exception):  # noqa: N818 (`read_json` converts it to a DataError with the path)
@@ -127,6 +152,12 @@ class _Refused(Exception):  # noqa: N818 (`read_json` converts it to a DataError
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise _Refused(f"{constant} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    """Convert a number; json makes infinity of 1e999."""
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(show(text))
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,8 +169,17 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _plain(value: object, path: Path, at: str) -> object:
-    """Convert a value to plain dicts, lists and numbers; `at` is the path of keys to it."""
+def plain_value(value: object, path: Path, at: str = "") -> object:
+    """Convert a value to plain dicts, lists and numbers.
+
+    Args:
+        value: Value to convert.
+        path: File in error messages.
+        at: Path of keys to the value.
+
+    Raises:
+        DataError: See `write_json`.
+    """
     match value:
         case None | bool() | str():
             return value
@@ -151,10 +191,11 @@ def _plain(value: object, path: Path, at: str) -> object:
                         f"{type(key).__name__}, needs text"
                     )
             return {
-                key: _plain(item, path, f"{at}.{key}" if at else key) for key, item in value.items()
+                key: plain_value(item, path, f"{at}.{key}" if at else key)
+                for key, item in value.items()
             }
         case list() | tuple():
-            return [_plain(item, path, f"{at}[{index}]") for index, item in enumerate(value)]
+            return [plain_value(item, path, f"{at}[{index}]") for index, item in enumerate(value)]
         case Integral():
             return int(value)
         case Real() if math.isfinite(value):

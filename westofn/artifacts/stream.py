@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from westofn.artifacts.atomic import beside, refused, sweep
+from westofn.artifacts.atomic import beside, refused, sweep, sync
 from westofn.errors import DataError
 
 
@@ -36,6 +36,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
+        sync(path.parent)
     except OSError as error:
         raise refused(path, error) from error
     finally:

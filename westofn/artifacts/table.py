@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _SHOWN_CHARACTERS = 60
 _ROW_GROUP_ROWS = 65_536
 _DATA_PAGE_BYTES = 1_048_576
 _ZSTD_LEVEL = 3
+_SEAL = "westofn.sha256"
+"""Key of Parquet's own metadata for the SHA-256 of the file, taken with zeros in its place."""
+_UNSEALED = b"0" * 64
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Table:
             The rows sorted by key, with the columns in the table's order.
 
         Raises:
-            DataError: the file is missing, is not readable Parquet, or violates the schema; the
+            DataError: the file is missing, is not readable Parquet, does not have the checksum that
+                it names (files of other programs name none), or violates the schema; the
                 message lists every fault in one line.
         """
         path = Path(path)
@@ -180,6 +185,12 @@ class Table:
             raise DataError(
                 f"{path}: truncated after {len(content)} bytes: a Parquet file ends with "
                 f"{_MAGIC!r}; {self._rerun()}, or copy the file again"
+            )
+        if not _is_as_sealed(content):
+            raise DataError(
+                f"{path}: does not have the SHA-256 that it names ({_SEAL} in its metadata): the "
+                f"file was damaged or changed; {self._rerun()}, or copy the file again, or write "
+                f"it without that key"
             )
         try:
             return pl.read_parquet(io.BytesIO(content))
@@ -288,5 +299,37 @@ def _encode(frame: pl.DataFrame) -> bytes:
         statistics=True,
         row_group_size=_ROW_GROUP_ROWS,
         data_page_size=_DATA_PAGE_BYTES,
+        metadata={_SEAL: _UNSEALED.decode()},
     )
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    start = _seal_start(content)
+    return content[:start] + _seal_of(content, start) + content[start + len(_UNSEALED) :]
+
+
+def _is_as_sealed(content: bytes) -> bool:
+    """Return whether a Parquet file has the checksum that it names; True if it names none."""
+    start = _seal_start(content)
+    if start < 0:
+        return True
+    return content[start : start + len(_UNSEALED)] == _seal_of(content, start)
+
+
+def _seal_start(content: bytes) -> int:
+    """Return where the checksum stands in a Parquet file; −1 if there is none.
+
+    The footer is in Thrift's compact protocol: after the key, 0x18 announces a text and the next
+    byte is its length. The file ends with the footer's length (4 bytes) and `PAR1`.
+    """
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    key = _SEAL.encode() + bytes([0x18, len(_UNSEALED)])
+    place = content.rfind(key, max(footer, 0))
+    return place if place < 0 else place + len(key)
+
+
+def _seal_of(content: bytes, start: int) -> bytes:
+    """Return the SHA-256 of a file with zeros in place of its checksum, as hexadecimal digits."""
+    view = memoryview(content)
+    digest = hashlib.sha256(view[:start])
+    digest.update(_UNSEALED)
+    digest.update(view[start + len(_UNSEALED) :])
+    return digest.hexdigest().encode()

@@ -9,6 +9,8 @@ from typing import TypeVar
 import polars as pl
 
 from westofn.artifacts.table import Table
+from westofn.errors import DataError
+from westofn.execution.damage import drop
 from westofn.execution.progress import track
 
 Item = TypeVar("Item")
@@ -28,7 +30,8 @@ def run_shards(
     Args:
         items: Items to work on; their order and `size` determine the shards.
         work: Function from a group of items to a frame with the table's schema.
-        table: Table that validates every shard, including shards of an earlier run.
+        table: Table that validates every shard. A shard of an earlier run that is damaged is
+            removed with one line on stderr, and computed again.
         folder: Scratch folder that belongs to exactly these items and this work.
         size: Number of items in a shard.
         description: Text next to the progress bar.
@@ -37,7 +40,20 @@ def run_shards(
     starts = range(0, len(items), size)
     for start in track(starts, description, unit="shards"):
         path = folder / f"{start:08d}.parquet"
-        if not path.exists():
+        frame = _finished(path, table, description)
+        if frame is None:
             table.write(work(items[start : start + size]), path)
-        frames.append(table.read(path))
+            frame = table.read(path)
+        frames.append(frame)
     return pl.concat(frames)
+
+
+def _finished(path: Path, table: Table, name: str) -> pl.DataFrame | None:
+    """Read a shard of an earlier run; None if there is none, or it was damaged and is dropped."""
+    if not path.exists():
+        return None
+    try:
+        return table.read(path)
+    except DataError as error:
+        drop(name, path, str(error), "this shard is computed again")
+        return None

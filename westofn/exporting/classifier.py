@@ -45,7 +45,10 @@ from westofn.text.tokenizer import plain_ids
 PAD = "<|pad|>"
 TOLERANCE = 1e-5  # absolute, and relative for rewards above 1
 # The first prompt can exceed a small max_prompt_tokens; the second then remains.
-PROBES = (Canary("a question, and one more", "an answer", []), Canary("a", "b", []))
+PROBES = (
+    Canary(prompt="a question, and one more", response="an answer", output=[]),
+    Canary(prompt="a", response="b", output=[]),
+)
 
 
 def require_classifier(scorer: Scorer, model: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.curve import write_curve
-from westofn.models.card import Canary, Card, check_template
-from westofn.text.encoding import NO_CHAT, Encoder, Family, Layout
+from westofn.artifacts.integrity import checksums
+from westofn.models.card import (
+    Canary,
+    Card,
+    check_files,
+    check_template,
+    require_finite_canaries,
+)
+from westofn.text.encoding import NO_CHAT, Encoder, Layout
 from westofn.text.tokenizer import load_tokenizer, save_tokenizer
 
 Answer = Callable[[list[str], list[str]], list[list[float]]]
@@ -33,41 +39,52 @@ def write_model(
 
     Args:
         folder: Folder to write; an earlier model in it is replaced.
-        card: Card of the model without canaries, which this function adds.
+        card: Card of the model without canaries and checksums, which this function adds.
         tokenizer: Tokenizer of the model.
         canaries: (prompt, response) inputs of the canaries, at least one.
         answer: Function that computes the canaries' outputs.
         write_weights: Function that writes configuration and weights to a folder.
         curve: Records of the training curve; without records no curve file is written.
+
+    Raises:
+        ModelError: There is no canary, or the model gives an output that is not finite.
     """
-    prompts, responses = (list(column) for column in zip(*canaries, strict=True))
+    prompts, responses = [prompt for prompt, _ in canaries], [response for _, response in canaries]
     with whole_folder(folder) as temporary:
         write_weights(temporary)
         save_tokenizer(tokenizer, temporary)
         outputs = answer(prompts, responses)
-        answered = [Canary(x, y, v) for (x, y), v in zip(canaries, outputs, strict=True)]
-        replace(card, canaries=answered).write(temporary)
+        answered = [
+            Canary.model_construct(prompt=prompt, response=response, output=output)
+            for (prompt, response), output in zip(canaries, outputs, strict=True)
+        ]
+        require_finite_canaries(folder, answered)
         if curve:
             write_curve(curve, temporary)
+        # Last, since it names the checksums of all other files.
+        card.model_copy(update={"canaries": answered, "files": checksums(temporary)}).write(
+            temporary
+        )
 
 
 def load_encoder(folder: Path, card: Card) -> Encoder:
-    """Load the encoder of a saved model and check it against the model's card.
+    """Check the files of a saved model against its card, then load its encoder.
 
     Raises:
-        ModelError: The tokenizer is missing, or it differs from the card.
+        ModelError: A file is missing or differs from the card.
     """
-    tokenizer, layout = load_tokenizer(folder), card.template.get("layout")
+    check_files(folder, card)
+    tokenizer, template = load_tokenizer(folder), card.template
     encoder = Encoder(
         tokenizer,
-        int(card.template["max_prompt_tokens"]),
-        int(card.template["max_response_tokens"]),
-        cast(Family, card.family),
-        chat=card.template.get("chat", NO_CHAT) != NO_CHAT,
+        template["max_prompt_tokens"],
+        template["max_response_tokens"],
+        card.family,
+        chat=template["chat"] != NO_CHAT,
         # The tokenizer's own template for pairs does not identify a model that was built here.
         ends=card.family == "encoder"
         and tokenizer.eos_token_id is not None
-        and layout == Layout.of_ends(tokenizer).name,
+        and template["layout"] == Layout.of_ends(tokenizer).name,
     )
     check_template(folder, card, encoder.template.to_json())
     return encoder

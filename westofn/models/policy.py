@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from westofn.core.logprobs import chosen_logprobs
-from westofn.models.card import Card, check_canaries, check_family, read_card
+from westofn.models.card import Card, TemplateFacts, check_canaries, check_family, read_card
 from westofn.models.folder import load_encoder, write_model
 from westofn.networks.families import generator_of, load_backbone
 from westofn.networks.limits import prompt_beside, shared_positions
@@ -136,7 +136,7 @@ def save_policy(
         Card(
             role="policy",
             family=policy.network.family,
-            template=policy.encoder.template.to_json(),
+            template=cast(TemplateFacts, policy.encoder.template.to_json()),
             precision=precision_of(policy.model),
             training=training,
         ),

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from westofn.core.comparators import COMPARATORS
 from westofn.errors import ModelError
-from westofn.models.card import CARD, Card, check_canaries, check_family, read_card
+from westofn.models.card import (
+    CARD,
+    Card,
+    TemplateFacts,
+    check_canaries,
+    check_family,
+    read_card,
+)
 from westofn.models.folder import load_encoder, write_model
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import score_rows
 from westofn.networks.families import load_backbone
 from westofn.networks.precision import DTYPES, precision_of
 from westofn.params.comparator import ComparatorName
-from westofn.params.network import Readout
 
 HEAD = "head.safetensors"
 
@@ -42,8 +47,8 @@ def save_reward_model(
     card = Card(
         role="reward_model",
         family=model.network.family,
-        template=scorer.encoder.template.to_json(),
-        comparator=model.comparator.name,
+        template=cast(TemplateFacts, scorer.encoder.template.to_json()),
+        comparator=cast(ComparatorName, model.comparator.name),
         planes=model.planes,
         readout=model.readout,
         reward_mean=scorer.reward_mean,
@@ -71,14 +76,10 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Score
     _refuse_plain(folder)
     card = read_card(folder, "reward_model")
     encoder = load_encoder(folder, card)
-    if card.comparator not in COMPARATORS:
-        raise ModelError(f"{folder}: the card names an unknown comparator {card.comparator!r}")
-    if card.readout not in ("mean", "last"):
-        raise ModelError(f"{folder}: the card names an unknown readout {card.readout!r}")
-    comparator: ComparatorName = card.comparator  # type: ignore[assignment]  # checked above
-    readout: Readout = card.readout  # type: ignore[assignment]  # checked above
+    assert card.comparator is not None  # which `Card` validates
+    assert card.readout is not None
     backbone = load_backbone(str(folder), dtype=DTYPES[card.precision])
-    model = RewardModel(backbone, comparator, card.planes, readout)
+    model = RewardModel(backbone, card.comparator, card.planes, card.readout)
     check_family(folder, card, model.network.family)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -23,6 +22,7 @@ from westofn.core.logprobs import chosen_logprobs
 from westofn.errors import ModelError
 from westofn.hub import is_local
 from westofn.networks.families import load_config, require_writer
+from westofn.networks.weights import check_folder
 from westofn.text.encoding import pad
 from westofn.text.tokenizer import load_fast_tokenizer
 
@@ -63,6 +63,7 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
     tokenizer = load_fast_tokenizer(name, key)
     config: Any = load_config(name, key, local)
     require_writer(name, config, key)
+    check_folder(name, config)
     try:
         family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = family.from_pretrained(
@@ -73,8 +74,8 @@ def load_language_model(name: str, device: torch.device | str, key: str) -> Lang
             local_files_only=local,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).split("\n")[0]
+    except Exception as error:  # sizes in config.json that fit nothing raise what torch raises
+        reason = str(error).split("\n")[0] or type(error).__name__
         raise ModelError(
             f"model {name!r} cannot be loaded: {reason}; give {key} a causal or encoder-decoder "
             "language model with safetensors"

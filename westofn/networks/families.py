@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,6 +21,7 @@ from westofn.networks import causal, encoder_decoder, encoder_only
 from westofn.networks.causal import CausalNetwork
 from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
+from westofn.networks.weights import check_folder
 from westofn.params.network import ModelSize
 from westofn.text.encoding import Encoder
 from westofn.text.model_files import Family, family_of_type, needs_code, require_writer_type
@@ -101,13 +101,14 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             name, local_files_only=local, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a wrong type in config.json raises what each class raises
         if "trust_remote_code" in str(error):
             raise needs_code(name, key) from None
         reason = str(error).split("\n")[0]
+        where = "" if "config.json" in reason else "config.json: "
         raise ModelError(
-            f"model {name!r} cannot be loaded: {reason}; give {key} a folder with config.json and "
-            "model.safetensors, or a hub name that this machine can reach"
+            f"model {name!r} cannot be loaded: {where}{reason}; give {key} a folder with "
+            "config.json and model.safetensors, or a hub name that this machine can reach"
         ) from None
     return config
 
@@ -149,6 +150,7 @@ def load_backbone(
     family = family_of(name, config, key)
     if must_write:
         require_writer(name, config, key)
+    check_folder(name, config)
     try:
         if family == "encoder":
             return encoder_only.load_classifier(name, local, dtype)
@@ -161,8 +163,10 @@ def load_backbone(
             trust_remote_code=False,
         )
         return model
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).split("\n")[0]
+    except ModelError:
+        raise
+    except Exception as error:  # sizes in config.json that fit nothing raise what torch raises
+        reason = str(error).split("\n")[0] or type(error).__name__
         raise ModelError(
             f"weights of {name!r} cannot be loaded: {reason}; give the complete folder, or rerun "
             "the stage that writes it"

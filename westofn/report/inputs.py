@@ -6,7 +6,6 @@ on the frozen records it returns.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import polars as pl
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.curve import read_curve
 from westofn.artifacts.decisions import DECISIONS
-from westofn.artifacts.json_file import read_json
+from westofn.artifacts.json_file import read_json, read_records
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
@@ -215,14 +214,7 @@ def _read_object(path: Path, written_by: str) -> dict[str, Any]:
 
 
 def _read_records(path: Path, written_by: str) -> list[dict[str, Any]]:
-    """Read a JSON list of objects, which `read_json` is not for."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; rerun {written_by}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error}); rerun {written_by}") from None
-    return _checked_records(value, str(path), written_by)
+    return [_measured(record) for record in read_records(path, written_by)]
 
 
 def _checked_records(value: object, where: str, written_by: str) -> list[dict[str, Any]]:

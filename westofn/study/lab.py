@@ -7,17 +7,18 @@ Linear students are heads on the frozen features of those weights.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from westofn.artifacts.json_file import read_json, write_json
+from westofn.artifacts.integrity import read_sealed, write_sealed
+from westofn.errors import DataError
 from westofn.evaluation.arms import evaluate_arm
 from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
+from westofn.execution.damage import drop
 from westofn.models.ensemble import Ensemble
 from westofn.params.reward import RewardModelParams
 from westofn.params.student_rm import Learner
@@ -208,7 +209,10 @@ class Lab:
     def remembered(self, name: str, work: Callable[[], Record]) -> Record:
         """The work's numbers, from an earlier run of this part if that was killed after it."""
         path = self.folder / f"{name}.json"
-        if path.is_file():
-            return read_json(path)
-        write_json(work(), path)
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        if path.exists():
+            try:
+                return read_sealed(path)
+            except DataError as error:
+                drop(name, path, str(error), "this arm is computed again")
+        write_sealed(work(), path)
+        return read_sealed(path)

@@ -17,6 +17,7 @@ from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.execution.account import tell
+from westofn.execution.damage import has_model
 from westofn.execution.processes import is_first
 from westofn.execution.scratch import model_folders, scratch
 from westofn.execution.stage_accounts import reward_model_account
@@ -182,7 +183,7 @@ def _train_members(
     finished = folder / "members"
     for index in range(members):
         place = member_folder(finished, index)
-        if not place.exists():  # else a run that was killed has finished it
+        if not has_model(name, place, "reward_model"):  # else a run that was killed finished it
             # The first keeps the run's seed, so that more members change nothing about it.
             member_seed = derive_seed(seed, "member", index) if index else seed
             train(f"{name} {place.name}", member_seed, folder / f"of-{place.name}", place)

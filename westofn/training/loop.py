@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,12 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import rotate_checkpoints
 
 from westofn.artifacts.curve import Point
+from westofn.artifacts.integrity import damage, write_manifest
 from westofn.errors import ParameterError, TrainingError
+from westofn.execution.damage import drop, remove
 from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
 from westofn.params.optimiser import OptimiserParams
@@ -41,6 +43,8 @@ from westofn.training.reports import finish, run_name, watchers
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 """The names that transformers has for them."""
+KEPT = 2
+"""Checkpoints that are kept: the newest and the best, or the one before."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ def run(job: Job, runtime: Runtime) -> History:
         trainer.add_callback(_Progress(job.name, steps))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    with trainer.args.main_process_first(local=False):  # it removes what a kill cut short
-        last = _last_checkpoint(job.scratch)
+    with trainer.args.main_process_first(local=False):  # it removes what is damaged
+        last = _last_checkpoint(job.name, job.scratch)
     trainer.train(resume_from_checkpoint=last)
     finish(runtime)
     rows = [
@@ -139,16 +143,34 @@ def run(job: Job, runtime: Runtime) -> History:
     return History(rows, best or steps, curve_of(trainer.state.log_history))
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint; newer ones that a kill cut short are removed."""
-    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
-        try:
-            json.loads((Path(last) / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):  # transformers writes this file last
-            shutil.rmtree(last)
-        else:
-            return str(last)
-    return None
+def _last_checkpoint(name: str, folder: Path) -> str | None:
+    """The newest whole checkpoint whose best one is whole too; those that are not are dropped.
+
+    A checkpoint that a kill cut short has no manifest, and is dropped as well.
+    """
+    paths = {
+        int(match[1]): path
+        for path in folder.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    }
+    faults = {step: fault for step, path in paths.items() if (fault := damage(path))}
+    whole = sorted(set(paths) - set(faults))
+    best = {step: _best_of(paths[step]) for step in whole}
+    last = max((step for step in whole if best[step] in (None, *whole)), default=None)
+    unusable = [step for step in paths if step in faults or last is None or step > last]
+    follows = "training starts again" if last is None else f"training goes on from step {last}"
+    if faults:
+        newest = max(faults)
+        drop(name, paths.pop(newest), faults[newest], follows)
+    for step in set(unusable) & set(paths):
+        remove(paths[step])
+    return None if last is None else str(paths[last])
+
+
+def _best_of(checkpoint: Path) -> int | None:
+    """The step of the checkpoint with the best weights so far; None where the last are kept."""
+    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    return int(state["best_global_step"] or 0) or None
 
 
 def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
@@ -179,7 +201,6 @@ def _arguments(job: Job, runtime: Runtime, every: int) -> TrainingArguments:
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=2,
         load_best_model_at_end=job.best_by is not None,
         metric_for_best_model=f"eval_{job.best_by}" if job.best_by else None,
         greater_is_better=False if job.best_by else None,
@@ -273,6 +294,24 @@ class _Trainer(Trainer):
         # What a checkpoint leaves out by intention is no news.
         missing = [key for key in load_result.missing_keys if key not in self.job.constant]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # every process writes the state of its generators
+        if is_first():
+            folder = self.job.scratch / f"checkpoint-{self.state.global_step}"
+            write_manifest(folder)
+            # Only now, so that a kill leaves a whole one.
+            rotate_checkpoints(str(self.job.scratch), KEPT, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _load_best_model(self) -> None:
+        if fault := damage(Path(str(self.state.best_model_checkpoint))):
+            raise TrainingError(
+                f"{self.job.name}: the best checkpoint was damaged during training "
+                f"({fault.partition(';')[0]}); run the same command again"
+            )
+        super()._load_best_model()
 
 
 class _StopOnNan(TrainerCallback):

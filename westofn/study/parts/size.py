@@ -12,6 +12,7 @@ import polars as pl
 
 from westofn.artifacts.sft import SFT
 from westofn.errors import ParameterError
+from westofn.execution.damage import has_model
 from westofn.models.policy import save_policy
 from westofn.study.lab import Lab
 from westofn.training.sft import Examples, train_sft
@@ -40,7 +41,7 @@ def _wide_policy(lab: Lab) -> Path:
             "stage study_size out, or set sft.model to scratch"
         )
     folder = lab.folder / "wide"
-    if folder.exists():
+    if has_model("size", folder, "policy"):
         return folder
     frame = SFT.read(lab.inputs.data / "prepared" / "sft.parquet")
     train, validation = (

@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from westofn.artifacts.atomic import beside
+from westofn.artifacts.atomic import beside, sync
+from westofn.artifacts.integrity import damage, write_manifest
+from westofn.execution.damage import drop
 from westofn.networks.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
@@ -39,7 +41,7 @@ class State:
 
 
 def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
-    """Write `folder/step-N` atomically, then remove the earlier checkpoint."""
+    """Write `folder/step-N` with checksums atomically, then remove those before the last."""
     folder.mkdir(parents=True, exist_ok=True)
     earlier = _finished(folder)
     final = folder / f"step-{state.step:08d}"
@@ -51,13 +53,32 @@ def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
         torch.save(learner.optimiser.state_dict(), temporary / f"{learner.name}.optimiser.pt")
     records = {"curve": state.curve, "history": state.history}
     (temporary / "records.json").write_text(json.dumps(records), encoding="utf-8")
+    write_manifest(temporary)
     os.replace(temporary, final)  # noqa: PTH105 (an atomic rename)
-    for path in earlier:
+    sync(folder)
+    for path in earlier[:-1]:
         shutil.rmtree(path)
 
 
+def drop_damaged(name: str, folder: Path) -> None:
+    """Remove the checkpoints that are damaged, newest first, up to one that is whole.
+
+    Args:
+        name: Name of the stage on stderr.
+        folder: Folder of the checkpoints.
+    """
+    finished = _finished(folder)
+    while finished and (fault := damage(finished[-1])):
+        path = finished.pop()
+        follows = f"goes on from {finished[-1].name}" if finished else "starts again"
+        drop(name, path, fault, f"training {follows}")
+
+
 def load_state(folder: Path, learners: Sequence[Learner]) -> State:
-    """Load the last checkpoint into the learners; without one, return a state at step 0."""
+    """Load the last checkpoint into the learners; without one, return a state at step 0.
+
+    `drop_damaged` comes first.
+    """
     finished = _finished(folder)
     if not finished:
         return State()

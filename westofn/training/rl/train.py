@@ -28,7 +28,7 @@ from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
 from westofn.training.curves import EVALUATED, curve_of, logged_steps
 from westofn.training.reports import Watch
-from westofn.training.rl.checkpoint import Record, State, load_state, save_state
+from westofn.training.rl.checkpoint import Record, State, drop_damaged, load_state, save_state
 from westofn.training.rl.networks import Learner, ValueNetwork, require_finite, require_learnable
 from westofn.training.rl.probe import PROBE_PROMPTS, probe
 from westofn.training.rl.processes import Accelerator
@@ -113,7 +113,7 @@ def train_rl(
     """
     run = _Run.set_up(policy, scorer, prompts, params, seed, runtime)
     points = evaluation_steps(params.steps, params.evaluations)
-    state = load_state(scratch, run.learners)
+    state = run.resume(scratch)
     watch = run.watch(runtime, live, scratch)
     watch.begin(run.logs(state))
     with run.bar() as progress:
@@ -256,6 +256,13 @@ class _Run:
         self.crew.policy.eval()
         _check(record, state.step)
         return replace(state, curve=[*state.curve, record])
+
+    def resume(self, scratch: Path) -> State:
+        """Load the last checkpoint that is whole, after the first process has removed others."""
+        if self.crew.accelerator.is_main_process:
+            drop_damaged("rlhf", scratch)
+        self.crew.accelerator.wait_for_everyone()
+        return load_state(scratch, self.learners)
 
     def keep(self, state: State, scratch: Path) -> None:
         """Write a checkpoint, once for all processes."""
