@@ -98,15 +98,15 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
 ) -> None:
     """Report the recognised form or set, the mapping and the content of your data."""
-    from westofn.sources.column_settings import given_by
+    from westofn.sources.column_settings import parse_settings
     from westofn.sources.inspect_report import print_inspection, to_json
-    from westofn.sources.inspecting import Asked, check_kind, inspect_files
+    from westofn.sources.inspecting import InspectOptions, check_kind, inspect_files
     from westofn.sources.registry import SOURCES
 
     if source not in SOURCES:
         raise ParameterError(f"--source: {source!r} is none of {', '.join(SOURCES)}")
-    asked = Asked(kind, source, *given_by(settings or []), limit, rows)
-    inspection = inspect_files(files, asked)
+    options = InspectOptions(kind, source, *parse_settings(settings or []), limit, rows)
+    inspection = inspect_files(files, options)
     tokens = _token_lengths(inspection, tokenizer) if tokenizer else {}
     if as_json:
         print_json(to_json(inspection, tokens))
@@ -262,14 +262,14 @@ def score(
     `beyond_limit`.
     """
     from westofn.preflight.inputs import require_saved
-    from westofn.sources.column_settings import given_by
+    from westofn.sources.column_settings import parse_settings
     from westofn.sources.columns import Columns
     from westofn.sources.reading import require_source
 
     require_saved("reward_model", model)
     if file != Path("-"):
         require_source(file)
-    given = given_by(settings or [], needs_labels=False)
+    given = parse_settings(settings or [], needs_labels=False)
 
     from westofn.scoring.rows import Faults
     from westofn.scoring.run import score_file

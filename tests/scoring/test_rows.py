@@ -12,7 +12,7 @@ import pytest
 from westofn.errors import DataError
 from westofn.scoring.rows import Faults, Form, Row, read_rows
 from westofn.sources.collect import Reading, collect_pairs, parts_of
-from westofn.sources.column_settings import given_by
+from westofn.sources.column_settings import parse_settings
 from westofn.sources.columns import Columns
 from westofn.sources.json_lines import JsonLine, json_lines
 
@@ -167,7 +167,7 @@ def test_the_first_rows_show_what_a_column_holds() -> None:
 
 
 def columns_from(settings: list[str]) -> Columns:
-    return given_by(settings, needs_labels=False).columns or Columns()
+    return parse_settings(settings, needs_labels=False).columns or Columns()
 
 
 def test_a_user_names_columns_that_have_other_names() -> None:

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from westofn.errors import DataError
 from westofn.sources.expanding import ranked_replies_of_messages
-from westofn.sources.inspecting import Asked, inspect_files
+from westofn.sources.inspecting import InspectOptions, inspect_files
 from westofn.sources.reading import Row, Unreadable, files_of, rows_of
 
 DIGITS = "9" * 400
@@ -145,7 +145,7 @@ def test_a_cell_that_nobody_reads_breaks_no_row(odd_parquet: Path) -> None:
     assert [isinstance(row["raw"], Unreadable) for row in rows] == [True, False]
     assert rows[1]["raw"] == "ok"
     assert [isinstance(row["nested"], Unreadable) for row in rows] == [True, False]
-    (report,) = inspect_files([odd_parquet], Asked()).files
+    (report,) = inspect_files([odd_parquet], InspectOptions()).files
     assert report.counts["rows_in"] == 2
 
 
@@ -155,7 +155,7 @@ def test_a_cell_that_is_read_and_cannot_be_is_named_with_its_row(odd_parquet: Pa
     parquet.write_table(pa.concat_tables([read.slice(1), read]), odd_parquet)
     needed = r"odd\.parquet: row 2: column chosen is a Unreadable \(<'utf-8' codec"
     with pytest.raises(DataError, match=needed):
-        inspect_files([odd_parquet], Asked())
+        inspect_files([odd_parquet], InspectOptions())
 
 
 def _pipe(path: Path) -> None:

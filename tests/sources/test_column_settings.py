@@ -6,7 +6,7 @@ import pytest
 
 from tests.sources.known_rows import SAMPLES
 from westofn.errors import ParameterError
-from westofn.sources.column_settings import given_by, pasted
+from westofn.sources.column_settings import as_options, parse_settings
 from westofn.sources.columns import Columns
 from westofn.sources.known_sets import KNOWN_SETS
 
@@ -20,7 +20,7 @@ def test_options_survive_a_shell_and_the_grammar_of_overrides(value: str) -> Non
     pytest.importorskip("hydra")
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    (line,) = pasted(Columns(label=value))
+    (line,) = as_options(Columns(label=value))
     option, argument = shlex.split(line)
     assert option == "-S"
     override = OverridesParser.create().parse_override(argument)
@@ -31,14 +31,17 @@ def test_options_survive_a_shell_and_the_grammar_of_overrides(value: str) -> Non
 def test_the_mappings_of_known_sets_come_back_from_their_options() -> None:
     assert len(SAMPLES) == len(KNOWN_SETS) > 40
     for known in KNOWN_SETS:
-        arguments = shlex.split(" ".join(pasted(known.columns)))
+        arguments = shlex.split(" ".join(as_options(known.columns)))
         assert set(arguments[::2]) == {"-S"}
-        assert given_by(arguments[1::2]).columns == known.columns
+        assert parse_settings(arguments[1::2]).columns == known.columns
 
 
 def test_no_settings_are_no_mapping() -> None:
-    assert given_by([]) == (None, "refuse")
-    assert given_by(["prepare.bad_rows=drop", "prepare.columns.prompt=none"]) == (None, "drop")
+    assert parse_settings([]) == (None, "refuse")
+    assert parse_settings(["prepare.bad_rows=drop", "prepare.columns.prompt=none"]) == (
+        None,
+        "drop",
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,5 +61,5 @@ def test_no_settings_are_no_mapping() -> None:
 )
 def test_settings_that_are_no_mapping_are_refused(settings: list[str], needed: str) -> None:
     with pytest.raises(ParameterError) as caught:
-        given_by(settings)
+        parse_settings(settings)
     assert needed in str(caught.value)

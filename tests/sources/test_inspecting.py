@@ -22,8 +22,8 @@ from westofn.sources.inspecting import (
     POOLS,
     PROMPTS,
     UNKNOWN,
-    Asked,
     Inspection,
+    InspectOptions,
     check_kind,
     inspect_files,
     warnings_of,
@@ -67,7 +67,7 @@ def test_counts_lengths_and_length_bias(tmp_path: Path) -> None:
         pair("a b ", "no", "yes it is"),
         pair("f", "x", "x"),
     ]
-    inspection = inspect_files([save(rows, tmp_path / "x.jsonl")], Asked())
+    inspection = inspect_files([save(rows, tmp_path / "x.jsonl")], InspectOptions())
     (file,) = inspection.files
     assert file.form == "texts"
     assert (file.counts["rows_in"], file.counts["rows_out"]) == (4, 3)
@@ -91,14 +91,14 @@ def test_leakage_between_files_counts_equal_near_and_later_turns(tmp_path: Path)
         ],
         tmp_path / "other.jsonl",
     )
-    inspection = inspect_files([one, other], Asked())
+    inspection = inspect_files([one, other], InspectOptions())
     assert inspection.shared == {(str(one), str(other)): 4}
     assert (inspection.near_joined, inspection.openings_joined) == (1, 1)
     assert f"4 prompts of {one} are also in {other}" in warnings_of(inspection)[0]
 
 
 def test_what_holds_no_preferences_is_reported_and_refused() -> None:
-    inspection = inspect_files([EXAMPLES], Asked())
+    inspection = inspect_files([EXAMPLES], InspectOptions())
     files = {Path(file.name).name: file for file in inspection.files}
     assert files["sft.jsonl"].form == DEMONSTRATIONS
     assert files["prompts.jsonl"].form == PROMPTS
@@ -132,7 +132,7 @@ def test_a_file_is_accepted_as_the_kind_that_was_asked_for(name: str, kind: str)
 
 def test_a_misspelt_column_is_told_beside_what_the_file_is_instead(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "chosen": "b", "rejeted": "c"}]
-    (file,) = inspect_files([save(rows, tmp_path / "x.jsonl")], Asked()).files
+    (file,) = inspect_files([save(rows, tmp_path / "x.jsonl")], InspectOptions()).files
     assert file.form == PROMPTS
     assert "did you mean rejeted?" in file.note
 
@@ -143,7 +143,7 @@ def test_a_file_of_no_known_form_gets_a_mapping_to_paste(tmp_path: Path) -> None
         for n, vote in enumerate(["left", "right", "draw"])
     ]
     path = save(rows, tmp_path / "x.jsonl")
-    inspection = inspect_files([path], Asked())
+    inspection = inspect_files([path], InspectOptions())
     (file,) = inspection.files
     assert file.form == UNKNOWN
     assert file.suggestion is not None
@@ -173,7 +173,7 @@ def test_settings_of_a_mapping_are_checked(tmp_path: Path) -> None:
 
 def test_the_first_rows_are_printed_as_they_stand(tmp_path: Path) -> None:
     path = save([pair(f"[bold]{n}\n") for n in range(5)], tmp_path / "x.jsonl")
-    text = printed(inspect_files([path], Asked()))
+    text = printed(inspect_files([path], InspectOptions()))
     assert text.count("'[bold]") == 3
     assert "'[bold]0\\n'" in text or "'[bold]0'" in text
 
@@ -181,7 +181,7 @@ def test_the_first_rows_are_printed_as_they_stand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["PKU-SafeRLHF", "OASST", "KTO", "LMSYS arena"])
 def test_output_fits_into_eighty_columns(name: str, tmp_path: Path) -> None:
     path = save(rows_of_sample(SAMPLES[name]), tmp_path / "x.jsonl")
-    text = printed(inspect_files([path], Asked()), 80)
+    text = printed(inspect_files([path], InspectOptions()), 80)
     lines = text.splitlines()
     assert len(lines) > 20
     # Paths of files, and options that are copied, are not broken.
@@ -191,7 +191,7 @@ def test_output_fits_into_eighty_columns(name: str, tmp_path: Path) -> None:
 
 def test_a_known_set_is_named_with_its_mapping_and_unread_columns(tmp_path: Path) -> None:
     path = save(rows_of_sample(SAMPLES["PKU-SafeRLHF"]), tmp_path / "x.jsonl")
-    inspection = inspect_files([path], Asked())
+    inspection = inspect_files([path], InspectOptions())
     (file,) = inspection.files
     assert "is_response_0_safe" in file.unread
     text = printed(inspection)
@@ -289,14 +289,14 @@ def test_bad_files_are_refused_as_prepare_refuses_them(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "a"')
     with pytest.raises(DataError, match=r"x\.jsonl:1: not JSON"):
-        inspect_files([path], Asked())
+        inspect_files([path], InspectOptions())
     with pytest.raises(DataError, match="no such file or folder"):
-        inspect_files([tmp_path / "none"], Asked())
+        inspect_files([tmp_path / "none"], InspectOptions())
     save([{"prompt": "a", "chosen": "b"}], path)
     with pytest.raises(DataError, match="rejected"):
-        inspect_files([path], Asked(source="hh"))
+        inspect_files([path], InspectOptions(source="hh"))
     with pytest.raises(DataError, match="missing is missing"):
-        inspect_files([path], Asked(columns=Columns(chosen="chosen", rejected="missing")))
+        inspect_files([path], InspectOptions(columns=Columns(chosen="chosen", rejected="missing")))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_pools_are_refused_as_sample_refuses_them(
     rows: list[object], needed: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as caught:
-        inspect_files([save(rows, tmp_path / "x.jsonl")], Asked())
+        inspect_files([save(rows, tmp_path / "x.jsonl")], InspectOptions())
     assert needed in str(caught.value)
 
 
@@ -326,14 +326,14 @@ def test_a_second_pool_counts_within_what_sample_reads_at_once(tmp_path: Path) -
         save([{"prompt": "a", "responses": ["x"]}], tmp_path / f"k{number}.jsonl")
         for number in (1, 2)
     ]
-    assert [file.form for file in inspect_files(files, Asked()).files] == [POOLS, POOLS]
+    assert [file.form for file in inspect_files(files, InspectOptions()).files] == [POOLS, POOLS]
     with pytest.raises(DataError, match="also has a pool at"):
-        inspect_files([tmp_path], Asked())
+        inspect_files([tmp_path], InspectOptions())
 
 
 def test_ranked_responses_are_no_pools(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "responses": ["x", "y"], "ranks": [2, 1]}]
-    (file,) = inspect_files([save(rows, tmp_path / "x.jsonl")], Asked()).files
+    (file,) = inspect_files([save(rows, tmp_path / "x.jsonl")], InspectOptions()).files
     assert file.rows == [{"prompt": "a", "chosen": "y", "rejected": "x"}]
 
 
@@ -352,7 +352,7 @@ def test_pools_of_csv_are_told_from_rated_lists(tmp_path: Path) -> None:
     pools, rated = tmp_path / "pools.csv", tmp_path / "rated.csv"
     pools.write_text('prompt,responses\na,"[""x"", ""y""]"\n')
     rated.write_text('prompt,responses,scores\na,"[""x"", ""y""]","[1, 2]"\n')
-    forms = [file.form for file in inspect_files([pools, rated], Asked()).files]
+    forms = [file.form for file in inspect_files([pools, rated], InspectOptions()).files]
     assert forms == [POOLS, "rated lists"]
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from westofn.sources.collect import Part, Reading, collect_pairs
-from westofn.sources.column_settings import given_by
+from westofn.sources.column_settings import parse_settings
 from westofn.sources.known_page import END, START, known_sets_table
 from westofn.sources.known_sets import KNOWN_SETS
 from westofn.sources.reading import Row
@@ -30,12 +30,12 @@ def test_every_row_of_the_table_has_its_cells() -> None:
 
 
 def test_the_mapping_of_the_page_reads_its_row() -> None:
-    section = PAGE.read_text("utf-8").split("\n## Any other columns\n")[1].split("\n## ")[0]
+    section = PAGE.read_text("utf-8").split("\n## Name the columns\n")[1].split("\n## ")[0]
     (row,) = re.findall(r"^```json\n(.*?)\n```", section, re.M | re.S)
     (command,) = re.findall(r"^```sh\n(.*?)\n```", section, re.M | re.S)
     arguments = shlex.split(command.replace("\\\n", " "))
     settings = [argument for option, argument in pairwise(arguments) if option == "-S"]
-    columns, _ = given_by(settings)
+    columns, _ = parse_settings(settings)
     assert columns is not None
     assert columns.form == "labelled pairs"
     rows = [Row("x.jsonl:1", json.loads(row))]

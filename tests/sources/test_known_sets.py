@@ -52,7 +52,7 @@ def test_rows_are_recognised_as_their_set_and_as_no_other(case: str) -> None:
     name, sample = CASES[case]
     for question in QUESTIONS:
         for row in sample.rows(question):
-            assert [known.name for known in KNOWN_SETS if known.holds(row)] == [name]
+            assert [known.name for known in KNOWN_SETS if known.fits_row(row)] == [name]
             recognised = recognise_set(row)
             assert recognised is not None
             assert recognised.name == name

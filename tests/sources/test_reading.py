@@ -271,5 +271,5 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=needed):
             files_of(path, "prepare.path")
-    with pytest.raises(DataError, match="the folder has no file"):
+    with pytest.raises(DataError, match="a pipe; needs a file or folder"):
         files_of(tmp_path, "prepare.path")

@@ -132,7 +132,7 @@ class TestDialogues:
         prompts = [dialogue(*"abcdefg"[:turns]) for turns in (1, 3, 5, 7)]
         groups = group_prompts([*prompts, "other"], None)
         assert members(groups, prompts) == {frozenset(prompts)}
-        assert groups.families_joined == 3
+        assert groups.openings_joined == 3
         assert groups.near_duplicates_joined == 0
 
     def test_a_few_dialogues_that_branch_are_one_group(self) -> None:

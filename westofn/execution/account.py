@@ -1,4 +1,4 @@
-"""The account of a stage: how many rows it read, how many it used, and why the others went."""
+"""The account of a stage: the numbers of rows that it read, used, and dropped by reason."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from westofn.execution.processes import is_first
 
 WIDTH = 80
 TOO_LONG = "too_long"
-"""The reason of rows that exceed the limit of tokens."""
+"""The reason to drop a row with more tokens than the limit."""
 CUT = "cut"
-"""The reason of responses that reach the limit of tokens before their end token."""
+"""The reason to drop a response that reached the limit of tokens before its end token."""
 LIMIT = "sft.max_response_tokens"
-"""The parameter of that limit."""
-MOST = 0.95
-"""The share of rows that the limit in a warning would keep."""
-LOUD = 0.1
-"""A larger share of rows that are too long is a warning."""
+"""The parameter that sets the limit of tokens."""
+KEPT_SHARE = 0.95
+"""The share of rows that the limit proposed in a warning keeps."""
+WARNING_SHARE = 0.1
+"""The share of rows over the limit above which a warning is printed."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,16 @@ class Limit:
 
     @classmethod
     def of(cls, value: int, lengths: Sequence[int]) -> Limit:
-        """Return the limit beside the lengths (rows,) of all rows, in tokens; no rows need 0.
+        """Return a limit, and the one that most of the rows need.
+
+        Args:
+            value: The limit, tokens.
+            lengths: The lengths (rows,) of all rows, tokens; without rows, `for_most` is 0.
 
         >>> Limit.of(4, [9] + [3] * 18 + [7])
         Limit(value=4, for_most=7)
         """
-        place = math.ceil(round(MOST * len(lengths), 9)) - 1
+        place = math.ceil(round(KEPT_SHARE * len(lengths), 9)) - 1
         return cls(value, sorted(lengths)[place] if lengths else 0)
 
 
@@ -104,11 +108,11 @@ class Account:
         Args:
             reason: `too_long` or `cut`.
         """
-        return self.limit is not None and self.share(self.dropped.get(reason, 0)) > LOUD
+        return self.limit is not None and self.share(self.dropped.get(reason, 0)) > WARNING_SHARE
 
 
 def warnings_of(accounts: Sequence[Account]) -> list[str]:
-    """Return what to do about rows that exceed the limit of tokens, if they are more than a tenth.
+    """Return what to do if more than a tenth of the rows exceed the limit of tokens.
 
     >>> warnings_of([Account("filter", 10, 8, {"too_long": 2}, limit=Limit(32, 90))])
     ['filter: 20 % of pairs are too long for sft.max_response_tokens 32; 90 keeps 95 %']
@@ -124,7 +128,7 @@ def warnings_of(accounts: Sequence[Account]) -> list[str]:
             for each in loud
         )
         most = max(limit.for_most for limit in limits)
-        mend = f"{most} keeps {100 * MOST:.0f} %" if reason == TOO_LONG else "raise it"
+        mend = f"{most} keeps {100 * KEPT_SHARE:.0f} %" if reason == TOO_LONG else "raise it"
         warnings.append(f"{stages} {state} {LIMIT} {limits[0].value}; {mend}")
     return warnings
 
@@ -144,7 +148,7 @@ def warn(accounts: Sequence[Account]) -> None:
 
 
 def trimmed_note(count: int) -> list[str]:
-    """Return the note about prompts that lose their beginning; no note about none.
+    """Return a note with the number of prompts that lose their beginning; no note if it is 0.
 
     >>> trimmed_note(3), trimmed_note(1), trimmed_note(0)
     (['3 prompts trimmed'], ['1 prompt trimmed'], [])

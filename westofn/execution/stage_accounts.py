@@ -1,4 +1,4 @@
-"""The account of each stage from the numbers that it writes, for the stage and for the report."""
+"""Build the account of a stage from the numbers that it writes; stages and report print it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Numbers = Mapping[str, Any]
 
 
 def prepare_account(counts: Numbers) -> Account | None:
-    """Rows of the user's files, from `prepared/counts.json`; None of the embedded world.
+    """Account for the rows of the user's files in `prepared/counts.json`; None for the world.
 
-    Rows that became part of another row are `merged`.
+    Rows that became part of another row are counted as `merged`.
     """
     if "rows_in" not in counts:
         return None
@@ -26,7 +26,7 @@ def prepare_account(counts: Numbers) -> Account | None:
 
 
 def sft_account(facts: Numbers) -> Account:
-    """Examples of the SFT policy, from its card."""
+    """Account for the examples of the SFT policy, from its card."""
     examples, too_long = facts["train_examples"], facts["dropped_too_long"]
     return Account(
         "sft",
@@ -40,7 +40,7 @@ def sft_account(facts: Numbers) -> Account:
 
 
 def sample_account(stage: str, counts: Numbers) -> Account:
-    """Responses that became candidates, from `counts.json`."""
+    """Account for the responses that became candidates, from `counts.json`."""
     unused = {
         TOO_LONG: counts["responses_too_long"],
         "surplus": counts["responses_surplus"],
@@ -63,7 +63,7 @@ def sample_account(stage: str, counts: Numbers) -> Account:
 
 
 def selection_account(summary: Numbers) -> Account:
-    """Candidates that pairs were chosen from, from `pairs/summary.json`."""
+    """Account for the candidates from which pairs were chosen, by `pairs/summary.json`."""
     faults = {"cut": summary["candidates_cut"], TOO_LONG: summary["candidates_too_long"]}
     total, short = summary["candidates"], summary["pools_without_two"]
     return Account(
@@ -81,7 +81,12 @@ def selection_account(summary: Numbers) -> Account:
 
 
 def filter_account(summary: Numbers, selection: Numbers) -> Account:
-    """Pairs that the filter kept, from `synthetic/summary.json` and `pairs/summary.json`."""
+    """Account for the pairs of the filter, from the summaries of `filter` and `won_select`.
+
+    Args:
+        summary: `synthetic/summary.json`.
+        selection: `pairs/summary.json`.
+    """
     return Account(
         "filter",
         summary["pairs_selected"],
@@ -92,7 +97,7 @@ def filter_account(summary: Numbers, selection: Numbers) -> Account:
 
 
 def reward_model_account(stage: str, facts: Numbers) -> Account:
-    """Pairs of a reward model, from its card."""
+    """Account for the pairs of a reward model, from its card."""
     human, synthetic = facts["human_pairs"], facts["synthetic_pairs"]
     too_long = facts["human_dropped_too_long"] + facts["synthetic_dropped_too_long"]
     notes = [f"{human} human, {synthetic} synthetic"] if synthetic else []
@@ -107,7 +112,7 @@ def reward_model_account(stage: str, facts: Numbers) -> Account:
 
 
 def forecast_account(counts: Numbers) -> Account:
-    """Human pairs of the forecast, from its counts."""
+    """Account for the human pairs of the forecast, from its counts."""
     read = counts["labeled_pairs"] + counts["validation_pairs"]
     too_long, rest = counts["pairs_dropped_too_long"], counts["pairs_not_read"]
     return Account(
@@ -121,7 +126,7 @@ def forecast_account(counts: Numbers) -> Account:
 
 
 def evaluation_account(name: str, metrics: Numbers) -> Account:
-    """Test pairs of an arm, from eval's `metrics.json`: all are scored, whole."""
+    """Account for the test pairs of an arm, from `metrics.json` of eval; all are scored whole."""
     pairs, too_long = metrics["test_pairs"], metrics["test_pairs_too_long"]
     notes = []
     if too_long:
@@ -134,7 +139,7 @@ def evaluation_account(name: str, metrics: Numbers) -> Account:
 
 
 def rl_account(facts: Numbers) -> Account:
-    """Prompts of RL, from `rl/metrics.json`."""
+    """Account for the prompts of RL, from `rl/metrics.json`."""
     prompts, cut = facts["prompts"], facts["cut_by_limit"]
     notes = [f"{cut} of {facts['responses']} responses without an end token"] if cut else []
     return Account(
@@ -148,13 +153,13 @@ def rl_account(facts: Numbers) -> Account:
 
 
 def limit_of(numbers: Numbers) -> Limit | None:
-    """The limit of tokens among a stage's numbers; None where the stage has none."""
+    """Return the limit of tokens in a stage's numbers; None if the stage has none."""
     if "max_response_tokens" not in numbers:
         return None
     return Limit(numbers["max_response_tokens"], numbers["response_tokens_for_95_percent"])
 
 
 def _validation(facts: Numbers) -> list[str]:
-    """A note about validation rows that are too long; no note about none."""
+    """Return a note if validation rows are too long, else no note."""
     kept, too_long = facts["validation_pairs"], facts["validation_dropped_too_long"]
     return [f"{kept} of {kept + too_long} validation rows"] if too_long else []

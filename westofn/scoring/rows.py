@@ -7,7 +7,7 @@
 | a prompt and two responses, or two dialogues that share it | margin of the first over the second |
 | a prompt and several chosen or rejected responses | reward, a list: the chosen ones first |
 
-Texts are read by the functions of `prepare`, so that they equal what a model was trained on.
+The functions of `prepare` read the texts, so a model gets the texts that it was trained on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
@@ -30,14 +30,14 @@ from westofn.sources.formats.mapped import (
     value_of,
 )
 from westofn.sources.formats.recognise import recognise_responses
-from westofn.sources.formats.rows import listed
+from westofn.sources.formats.rows import is_list_of_texts, listed
 from westofn.sources.formats.turns import Turns, turns_of
 from westofn.sources.json_lines import JsonLine
 
 Form = Literal["response", "responses", "pair"]
 ADDED = ("reward", "reward_std", "margin", "margin_std", "beyond_limit")
 """Columns that scoring adds, see `stream`."""
-_NAMED: dict[Form, str] = {
+_ADDED_TO: dict[Form, str] = {
     "response": "a reward",
     "responses": "a list of rewards",
     "pair": "a margin",
@@ -51,7 +51,7 @@ class Row:
     Attributes:
         place: File and line, for error messages.
         values: All columns of the row.
-        text: The line of JSON that was read; "" for a row that was not a line of its own.
+        text: The line of JSON that was read; "" if the row was not a line of JSON.
         form: Form of the row.
         prompt: The prompt.
         responses: The response, the responses in order, or the two responses of a pair.
@@ -89,7 +89,7 @@ def read_rows(
     """Read the rows of a file; the first rows determine which columns are read.
 
     Args:
-        lines: Rows of a file; the text of a row that was no line of JSON is "".
+        lines: Rows of a file.
         name: Name of the file in error messages.
         given: Columns that the user named; the others are recognised.
         head: Number of first rows from which the columns are recognised.
@@ -109,8 +109,8 @@ def read_rows(
             row = _row(line, mapped)
             if form and row.form != form:
                 raise DataError(
-                    f"{row.place}: gets {_NAMED[row.form]}, rows before it get {_NAMED[form]}; "
-                    f"needs one form: split the file"
+                    f"{row.place}: gets {_ADDED_TO[row.form]}, rows before it get "
+                    f"{_ADDED_TO[form]}; needs one form: split the file"
                 )
         except DataError as error:
             if dropped is None:
@@ -129,7 +129,6 @@ def _raw(line: JsonLine) -> reading.Row:
 
 
 def _row(line: JsonLine, mapped: Mapped) -> Row:
-    """Read a row."""
     raw = _raw(line)
     for name in ADDED:
         if name in raw.values:
@@ -158,13 +157,13 @@ def _row(line: JsonLine, mapped: Mapped) -> Row:
 def _pair(
     row: reading.Row, columns: Columns, prompt: Turns | None
 ) -> tuple[Form, Turns, list[str]]:
-    """Read two responses; a side with several responses makes a list of all of them."""
+    """Read two responses; if a side has several, read all responses as a list."""
     names = columns.chosen or columns.response_a, columns.rejected or columns.response_b
     values = [value_of(row, name) for name in names]
-    if any(map(_is_list_of_texts, values)):
-        sides = [value if _is_list_of_texts(value) else [value] for value in values]
+    if any(map(is_list_of_texts, values)):
+        sides = [value if is_list_of_texts(value) else [value] for value in values]
         entries = [(entry, name) for side, name in zip(sides, names, strict=True) for entry in side]
-        return "responses", *_joined(row, entries, prompt)
+        return "responses", *_with_one_prompt(row, entries, prompt)
     first, second = (
         turns_of(value, name, row.where) for value, name in zip(values, names, strict=True)
     )
@@ -182,30 +181,30 @@ def _list(
     name = columns.responses or columns.response
     value = value_of(row, name)
     if not columns.responses:
-        if _is_list_of_texts(value):
+        if is_list_of_texts(value):
             raise DataError(
                 f"{row.where}: column {name} has a list of texts ({show(value)}), needs one text "
                 f"or messages; for several responses, set prepare.columns.responses={name}"
             )
-        return "response", *_joined(row, [(value, name)], prompt)
+        return "response", *_with_one_prompt(row, [(value, name)], prompt)
     entries = listed(value, name, row.where)
     if not entries:
         raise DataError(
             f"{row.where}: column {name} is [], needs a list of at least one response: mend or "
             f"remove the row"
         )
-    return "responses", *_joined(row, [(entry, name) for entry in entries], prompt)
+    return "responses", *_with_one_prompt(row, [(entry, name) for entry in entries], prompt)
 
 
-def _joined(
+def _with_one_prompt(
     row: reading.Row, entries: Iterable[tuple[object, str]], prompt: Turns | None
 ) -> tuple[Turns, list[str]]:
-    """Return the prompt of some responses, and the responses.
+    """Return the one prompt of the responses, and the texts of the responses.
 
     Args:
         row: The row.
         entries: Values of responses, at least one, with the names of their columns.
-        prompt: What the row has as its prompt.
+        prompt: The prompt of the row; None if the responses are dialogues that begin with it.
     """
     joined = [
         join_response(prompt, turns_of(entry, name, row.where), name, row.where)
@@ -218,7 +217,3 @@ def _joined(
             f"remove the row"
         )
     return context, [response for _, response in joined]
-
-
-def _is_list_of_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)

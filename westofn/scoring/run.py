@@ -18,7 +18,7 @@ from westofn.scoring.stream import Scored, score_stream
 from westofn.scoring.writing import JsonLines, Writer, require_ending, writer_to
 from westofn.sources.columns import Columns
 from westofn.sources.formats.recognise import HEAD
-from westofn.sources.json_lines import JsonLine, json_lines, json_rows, opened, reading
+from westofn.sources.json_lines import JsonLine, as_data_errors, json_lines, json_rows, opened
 from westofn.sources.reading import files_of, is_json, require_source, rows_of
 
 STANDARD = Path("-")
@@ -57,7 +57,7 @@ def score_file(
     ensemble = load_reward_models(model, set_up_torch(load_runtime()))
     name, head = ("stdin", 1) if source == STANDARD else (str(source), HEAD)
     rows = read_rows(raw, name, given=columns, head=head, dropped=dropped)
-    with _written(out, source) as writer, bar("rows") as progress:
+    with _output(out, source) as writer, bar("rows") as progress:
         total = None if progress.disable else _count(source)
         task = progress.add_task("scoring", total=total)
         return score_stream(
@@ -86,12 +86,12 @@ def _rows(source: Path) -> Iterator[JsonLine]:
 
 def _json(file: Path) -> Iterator[JsonLine]:
     """Yield the rows of a JSON file with their texts, which `rows_of` does not keep."""
-    with reading(str(file)), opened(file) as handle:
+    with as_data_errors(str(file)), opened(file) as handle:
         yield from json_rows(handle, str(file), keep_faulty=True)
 
 
 @contextmanager
-def _written(out: Path, source: Path) -> Iterator[Writer]:
+def _output(out: Path, source: Path) -> Iterator[Writer]:
     if out == STANDARD:
         yield JsonLines(sys.stdout.buffer)
         return

@@ -169,7 +169,7 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
     beyond_limit = _beyond_limit(ensemble, rows)
     name = _name_of(rows[0])
     statistics = [list[float | list[float]]() for _ in range(2)]
-    for of_members in _answers(ensemble, rows, batch):
+    for of_members in _scores(ensemble, rows, batch):
         values = of_members.double()  # the mean in float64
         for place, numbers in zip(
             statistics, (values.mean(0), values.std(0, correction=0)), strict=True
@@ -191,7 +191,7 @@ def _columns(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[dict[s
     return columns
 
 
-def _answers(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[Tensor]:
+def _scores(ensemble: Ensemble, rows: Sequence[Row], batch: int) -> list[Tensor]:
     """Compute each row's rewards (members, N) or (members, 1), or margin (members, 1)."""
     if rows[0].form != "pair":
         rewards = _rewards(ensemble, rows, batch)

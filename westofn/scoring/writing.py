@@ -1,6 +1,6 @@
 """Write scored rows as JSON lines, CSV or Parquet, by the ending of the file's name.
 
-JSON lines are written chunk by chunk; a line that was read as JSON keeps its text byte by byte. CSV
+JSON lines are written chunk by chunk; a line that was read as JSON keeps its bytes. CSV
 and Parquet need the columns of all rows first, so their rows are kept until the last one is scored.
 """
 
@@ -35,10 +35,10 @@ class Writer(Protocol):
 
 
 def require_ending(out: Path) -> None:
-    """Refuse a name whose ending names no format.
+    """Refuse a file name that ends with none of ENDINGS.
 
     Raises:
-        ParameterError: The name has another ending than ENDINGS.
+        ParameterError: The name has another ending.
     """
     if out.suffix not in ENDINGS:
         raise ParameterError(f"{out}: needs a name that ends with {', '.join(ENDINGS)}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
+from westofn.sources.column_settings import BadRows
 from westofn.sources.columns import Columns
 from westofn.sources.formats.demonstrations import Demonstration, demonstration, prompt_of
 from westofn.sources.formats.mapped import Mapped
@@ -26,6 +25,7 @@ from westofn.sources.formats.rows import (
     SIDES_DIFFER,
     TIE,
     Pair,
+    json_in,
 )
 from westofn.sources.known_sets import WARNINGS
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
@@ -44,7 +44,7 @@ _REASONS = (
     SIDES_DIFFER,
     DUPLICATE,
 )
-"""Reasons that are counted even where they are 0."""
+"""Reasons that `counts.json` names even if they are 0."""
 _SHOWN_FAULTS = 3
 
 
@@ -67,7 +67,7 @@ class Reading:
 
     Attributes:
         source: value of `prepare.source`, see `recognise`.
-        columns: the mapping of columns; None: it is recognised, file by file.
+        columns: the mapping of columns; None: the mapping of each file is recognised.
         subsets: subsets to keep; empty: all.
         seed: seed of the random choices among rated responses.
         bad_rows: whether a row that cannot be read is an error, or is dropped and counted.
@@ -78,7 +78,7 @@ class Reading:
     columns: Columns | None = None
     subsets: Sequence[str] = ()
     seed: int = 0
-    bad_rows: Literal["refuse", "drop"] = "refuse"
+    bad_rows: BadRows = "refuse"
     bad_rows_limit: float = 0.1
 
 
@@ -92,7 +92,7 @@ class Collected:
         formats: names of the forms or known data sets of the files.
         mappings: the mapping of each part, in the order of the parts.
         unread: columns that no mapping reads, sorted.
-        warnings: what a person should look at, one line each.
+        warnings: one line for each thing that a person should check.
     """
 
     pairs: list[Pair]
@@ -213,7 +213,7 @@ class _Collector:
             DataError: no pair is left, or too many rows are bad.
         """
         pairs = self.pairs
-        if self._ids_repeat:  # they number something else, such as the questions of a subset
+        if self._ids_repeat:  # the column numbers something else, such as the rows of a subset
             pairs = [replace(pair, given_id="") for pair in pairs]
         unique = _distinct(pairs)
         counts = self.counts
@@ -271,7 +271,7 @@ _INDEX = re.compile(r"\d{1,2}|[ab]|(?:response|answer|model|output)[ _]?(?:\d|[a
 
 
 def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
-    """Count pairs whose texts look like the mistake of a program; a key of `_ODDITIES` each."""
+    """Count the pairs whose texts look like the mistake of a program, by key of `_ODDITIES`."""
     counts: Counter[str] = Counter()
     for pair in pairs:
         sides = (pair.chosen, pair.rejected)
@@ -283,22 +283,12 @@ def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
         counts["warned_prompt_in_sides"] += len(pair.prompt.split()) > _ECHO and all(
             pair.prompt in side for side in sides
         )
-        counts["warned_json_texts"] += any(_is_json(side) for side in sides)
+        counts["warned_json_texts"] += any(json_in(side) is not None for side in sides)
     return {name: count for name, count in counts.items() if count}
 
 
-def _is_json(side: str) -> bool:
-    if not (side[0] in "[{" and side[-1] in "]}"):
-        return False
-    try:
-        json.loads(side)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _contradicting(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs that are also there in the other order, one of each two."""
+    """Return one pair of each two that prefer opposite responses to a prompt."""
     orders = {(pair.prompt_id, pair.chosen, pair.rejected) for pair in pairs}
     return [
         pair

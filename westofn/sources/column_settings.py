@@ -1,4 +1,4 @@
-"""Settings of a command line that say how rows are read: `-S prepare.columns.prompt=question`."""
+"""Settings on a command line for reading rows, such as `-S prepare.columns.prompt=question`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 _YAML_CONSTANTS = {"true", "false", "yes", "no", "on", "off", "null", "none"}
 
 
-def pasted(columns: Columns) -> list[str]:
+def as_options(columns: Columns) -> list[str]:
     """Return a mapping as options for a command line, one for each column.
 
-    >>> print(*pasted(Columns(prompt="question", label_a="<0")))
+    >>> print(*as_options(Columns(prompt="question", label_a="<0")))
     -S prepare.columns.prompt=question -S "prepare.columns.label_a='<0'"
     """
     return [f"-S {_argument(*setting.split('=', 1))}" for setting in columns.settings()]
@@ -37,15 +37,15 @@ def _argument(key: str, value: str) -> str:
     return shlex.quote(argument) if set(argument) & set('"$`\\!') else f'"{argument}"'
 
 
-class Given(NamedTuple):
-    """What settings say about the reading of rows."""
+class ReadingSettings(NamedTuple):
+    """The mapping of columns and the treatment of bad rows that settings give."""
 
     columns: Columns | None
     bad_rows: BadRows
 
 
-def given_by(settings: Sequence[str], *, needs_labels: bool = True) -> Given:
-    """Return the mapping and the treatment of bad rows in settings, as `dvc exp run -S` reads them.
+def parse_settings(settings: Sequence[str], *, needs_labels: bool = True) -> ReadingSettings:
+    """Parse settings of prepare.columns and prepare.bad_rows, as `dvc exp run -S` reads them.
 
     Args:
         settings: such as `prepare.columns.prompt=question`.
@@ -55,7 +55,7 @@ def given_by(settings: Sequence[str], *, needs_labels: bool = True) -> Given:
         ParameterError: a setting is neither prepare.columns nor prepare.bad_rows, or the mapping
             has no form.
 
-    >>> given = given_by(["prepare.columns.chosen=a", "prepare.columns.rejected='not a'"])
+    >>> given = parse_settings(["prepare.columns.chosen=a", "prepare.columns.rejected='not a'"])
     >>> given.columns.paths, given.bad_rows
     ({'chosen': 'a', 'rejected': 'not a'}, 'refuse')
     """
@@ -76,10 +76,10 @@ def given_by(settings: Sequence[str], *, needs_labels: bool = True) -> Given:
             )
     columns = Columns(**{name: value for name, value in values.items() if value != "none"})
     if columns == Columns():
-        return Given(None, bad_rows)
+        return ReadingSettings(None, bad_rows)
     if (not needs_labels or columns.form) and columns.order not in ("higher", "lower"):
         raise ParameterError(f"-S {_PREFIX}order={columns.order}: needs higher or lower")
-    return Given(columns, bad_rows)
+    return ReadingSettings(columns, bad_rows)
 
 
 def _unquoted(value: str) -> str:

@@ -2,7 +2,7 @@
 
 A column is named by a path: names of keys and indices of lists with dots between, such as
 `question.full_text` or `chosen.0.content`. A `*` stands for every entry of a list:
-`completions.*.response`. A name that contains dots itself is found first as it is.
+`completions.*.response`. If a column has the whole path as its name, that column is read.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(filter(None, re.split(r"[\W_]+", _BOUNDARY.sub("_", name).lower())))
 
 
-def spelt(name: str) -> str:
-    """Return the name of a column as other spellings of it are compared.
+def snake_case(name: str) -> str:
+    """Return the name of a column in the one spelling in which names are compared.
 
-    >>> {spelt(name) for name in ("response_a", "Response A", "responseA", "RESPONSE-A")}
+    >>> {snake_case(name) for name in ("response_a", "Response A", "responseA", "RESPONSE-A")}
     {'response_a'}
     """
     return "_".join(words_of(name))
@@ -52,8 +52,8 @@ class Columns:
     - rated lists: responses, scores (lists of equal length).
 
     Attributes:
-        prompt: text, a dialogue in HH's form, or messages. Without it, the prompt is the shared
-            beginning of the two sides.
+        prompt: text, a dialogue in HH's form, or messages. Without it, the prompt is the beginning
+            that the two responses share.
         system: system message, before all turns.
         history: earlier turns: messages, or a list of [user, assistant].
         context: text before the prompt, such as documents; separated by a blank line.
@@ -168,12 +168,12 @@ _NEEDED: dict[Form, tuple[str, ...]] = {
 
 
 def has(values: Mapping[str, object], path: str) -> bool:
-    """Return whether a row has something at a path; null counts."""
+    """Return whether a row has a value at a path; null is a value."""
     return next(_walk(values, path), _MISSING) is not _MISSING
 
 
 def cell(values: Mapping[str, object], path: str) -> object:
-    """Return what a row has at a path; None where it has nothing.
+    """Return the value of a row at a path; None if it has none.
 
     Args:
         values: columns of a row.

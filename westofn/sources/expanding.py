@@ -1,4 +1,4 @@
-"""Rewrite the rows of sets that no mapping of columns expresses.
+"""Rewrite the rows of sets that no mapping of columns can read.
 
 Each function takes the raw rows of one file and yields rows whose columns a mapping reads. A row
 keeps the location of the raw row from which it was made; one that cannot be rewritten is yielded
@@ -29,7 +29,7 @@ _COMPARED = tuple(combinations(range(1, 5), 2))
 def _row_by_row(
     rewrite: Callable[[Row], Iterator[Row]],
 ) -> Callable[[Iterable[Row]], Iterator[Row]]:
-    """Make a function of all rows from one of a single row, whose errors become faults."""
+    """Turn a function that rewrites one row into one for all rows; errors become faults of rows."""
 
     @wraps(rewrite)
     def expand(rows: Iterable[Row]) -> Iterator[Row]:
@@ -68,9 +68,9 @@ def ranked_replies_of_messages(rows: Iterable[Row]) -> Iterator[Row]:
     @_row_by_row
     def of_root(root: Row) -> Iterator[Row]:
         return _ranked_replies(
-            # Once only: a message that is its own ancestor would never end.
             root.where,
             root.values,
+            # `pop`, so that a message that is its own ancestor is visited once
             lambda node: replies.pop(str(node.get("message_id")), []),
         )
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from westofn.core.dialogue import is_dialogue, to_messages
-from westofn.sources.column_settings import pasted
+from westofn.sources.column_settings import as_options
 from westofn.sources.columns import Columns
 from westofn.sources.inspecting import FileReport, Inspection, warnings_of, words_in
 from westofn.sources.token_lengths import TokenLengths, lengths_of
@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 300
 
 
 def to_json(inspection: Inspection, tokens: Tokens) -> dict[str, object]:
-    """Return an inspection as plain JSON; of one file, its parts are also at the top level."""
+    """Return an inspection as plain JSON; the parts of a single file are also at the top level."""
     files = [_file_json(file, tokens) for file in inspection.files]
     together: dict[str, object] = {
         "distinct_prompts": inspection.prompts,
@@ -78,7 +78,7 @@ def print_inspection(inspection: Inspection, tokens: Tokens, console: Console) -
     """Print the reports and the first rows of each file."""
     for file in inspection.files:
         _print_file(file, tokens.get(file.name), console)
-    console.print(_together(inspection))
+    console.print(_summary_table(inspection))
     _print_lines(warnings_of(inspection), "yellow", console)
 
 
@@ -86,7 +86,7 @@ def _print_file(file: FileReport, tokens: TokenLengths | None, console: Console)
     title = f"{file.known.title}, {file.form}" if file.known else file.form
     console.print(Text(f"{file.name}: {title}", style="bold"), soft_wrap=True)
     _print_lines([file.note] if file.note else [], "yellow", console)
-    console.print(_counts(file))
+    console.print(_counts_table(file))
     if named_subsets := {name: count for name, count in sorted(file.subsets.items()) if name}:
         shown = ", ".join(f"{name} {count:,}" for name, count in named_subsets.items())
         _print_lines([f"subsets: {shown}"], "", console)
@@ -98,19 +98,19 @@ def _print_file(file: FileReport, tokens: TokenLengths | None, console: Console)
         _print_mapping("mapping", file.mapping, console)
     elif file.known and file.known.expand:
         _print_lines(
-            ["rows are rewritten before they are read, so no mapping says it"], "", console
+            ["rows are rewritten before they are read, so no mapping is shown"], "", console
         )
     if file.suggestion:
         _print_mapping("a mapping that may fit", file.suggestion.columns, console)
         _print_lines(file.suggestion.check, "", console)
     _print_lines(file.warnings, "yellow", console)
     if file.texts["prompt"]:
-        console.print(_lengths(file))
+        console.print(_words_table(file))
     if tokens:
-        for table in _tokens(tokens):
+        for table in _token_tables(tokens):
             console.print(table)
     for row in file.rows:
-        console.print(_shown(row))
+        console.print(_row_table(row))
 
 
 def _print_lines(lines: Sequence[str], style: str, console: Console) -> None:
@@ -119,14 +119,14 @@ def _print_lines(lines: Sequence[str], style: str, console: Console) -> None:
 
 
 def _print_mapping(title: str, columns: Columns, console: Console) -> None:
-    """Print options that can be copied together: each line but the last continues."""
+    """Print options as lines of one shell command."""
     _print_lines([f"{title}, to paste after `dvc exp run` or `inspect FILE`:"], "", console)
-    *others, last = pasted(columns)
+    *others, last = as_options(columns)
     for line in (*(f"{option} \\" for option in others), last):
         console.print(Text(f"    {line}"), soft_wrap=True)
 
 
-def _counts(file: FileReport) -> Table:
+def _counts_table(file: FileReport) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, count in file.counts.items():
         if count or not name.startswith("dropped_"):
@@ -134,7 +134,7 @@ def _counts(file: FileReport) -> Table:
     return table
 
 
-def _lengths(file: FileReport) -> Table:
+def _words_table(file: FileReport) -> Table:
     table = _table("  words", "median", "95 %", "longest")
     for name, texts in file.texts.items():
         lengths = lengths_of([words_in(text) for text in texts])
@@ -144,7 +144,7 @@ def _lengths(file: FileReport) -> Table:
     return table
 
 
-def _tokens(tokens: TokenLengths) -> tuple[Table, Table]:
+def _token_tables(tokens: TokenLengths) -> tuple[Table, Table]:
     lengths = _table("  tokens", "median", "95 %", "longest")
     for name, column in tokens.columns.items():
         lengths.add_row(
@@ -157,14 +157,14 @@ def _tokens(tokens: TokenLengths) -> tuple[Table, Table]:
             limit = f"{limit} and {effect.response_limit:,} (params.yaml)"
         effects.add_row(
             f"  {limit}",
-            _of(effect.prompts_cut, tokens.rows),
-            _of(effect.responses_dropped, tokens.rows * (len(tokens.columns) - 1)),
-            _of(effect.rows_dropped, tokens.rows),
+            _count_and_share(effect.prompts_cut, tokens.rows),
+            _count_and_share(effect.responses_dropped, tokens.rows * (len(tokens.columns) - 1)),
+            _count_and_share(effect.rows_dropped, tokens.rows),
         )
     return lengths, effects
 
 
-def _of(count: int, total: int) -> str:
+def _count_and_share(count: int, total: int) -> str:
     return f"{count:,} ({count / total:.1%})" if count else "0"
 
 
@@ -176,18 +176,21 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _together(inspection: Inspection) -> Table:
+def _summary_table(inspection: Inspection) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("distinct prompts", f"{inspection.prompts:,}")
     table.add_row("rows that repeat a prompt", f"{inspection.repeated:,}")
     table.add_row("prompts joined as near duplicates", f"{inspection.near_joined:,}")
-    table.add_row("prompts joined as turns of one dialogue", f"{inspection.openings_joined:,}")
+    table.add_row(
+        "prompts joined as one dialogue or by another system message",
+        f"{inspection.openings_joined:,}",
+    )
     if inspection.longer_chosen is not None:
         table.add_row("the longer response is chosen", f"{inspection.longer_chosen:.1%}")
     return table
 
 
-def _shown(row: Mapping[str, str]) -> Table:
+def _row_table(row: Mapping[str, str]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,7 +1,7 @@
 """Report the content of files of preferences, demonstrations, prompts or pools.
 
-The files are read by the code of `prepare` and `sample`, so errors of these stages appear here too.
-Only the check for responses that are too long for the policy is left to `sample`.
+The code of `prepare` and `sample` reads the files, so their errors appear here too. Only `sample`
+checks whether responses are too long for the policy.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class FileReport:
         subsets: subset -> number of pairs; "" for pairs without a subset.
         rows: the file's first rows as they are read: prompt, chosen and rejected, or response.
         known: the known set; None for other files.
-        mapping: the mapping that reads the file; None if columns alone do not say it.
+        mapping: the mapping that reads the file; None if its rows are rewritten first.
         unread: columns that are not read.
-        warnings: what a person should look at.
+        warnings: one line for each thing that a person should check.
         suggestion: a mapping that may fit a file without preferences.
     """
 
@@ -80,7 +80,8 @@ class Inspection:
         files: one report per file.
         prompts: number of distinct prompts.
         repeated: number of rows that repeat the prompt of an earlier row.
-        openings_joined: number of groups merged because their prompts are turns of one dialogue.
+        openings_joined: number of groups merged because their prompts are turns of one dialogue or
+            differ only in the system message.
         near_joined: number of groups merged because their prompts are near duplicates.
         shared: (file, other file) -> number of prompts of the file in a group with a prompt of the
             other file.
@@ -98,7 +99,7 @@ class Inspection:
 
 
 @dataclass(frozen=True)
-class Asked:
+class InspectOptions:
     """How files are inspected.
 
     Attributes:
@@ -118,7 +119,7 @@ class Asked:
     rows: int = 3
 
 
-def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
+def inspect_files(paths: Sequence[Path], options: InspectOptions) -> Inspection:
     """Read files and report their formats, counts, lengths and shared prompts.
 
     Raises:
@@ -126,10 +127,10 @@ def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
     """
     files: list[FileReport] = []
     for path in paths:
-        # Per path, because `sample` reads the pools of one path.
+        # `sample` reads the pools of one path, so a prompt may have a pool in each path.
         pool_locations: dict[str, str] = {}
         files += [
-            _report(file, folder_of(file, path), asked, pool_locations)
+            _report_file(file, folder_of(file, path), options, pool_locations)
             for file in files_of(path, "the path")
         ]
     prompts = [text for file in files for text in file.texts["prompt"] if text.strip()]
@@ -148,7 +149,7 @@ def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
         files=files,
         prompts=len(groups.group_of),
         repeated=len(prompts) - len(groups.group_of),
-        openings_joined=groups.families_joined,
+        openings_joined=groups.openings_joined,
         near_joined=groups.near_duplicates_joined,
         shared=shared,
         longer_chosen=_longer_chosen(files),
@@ -156,7 +157,7 @@ def inspect_files(paths: Sequence[Path], asked: Asked) -> Inspection:
 
 
 def check_kind(inspection: Inspection, kind: Kind) -> None:
-    """Refuse files that hold something else than what was asked for.
+    """Refuse files of another kind than the user asked for.
 
     Raises:
         DataError: a file is of another kind.
@@ -174,55 +175,61 @@ def check_kind(inspection: Inspection, kind: Kind) -> None:
     )
 
 
-def _report(file: Path, folder: str, asked: Asked, pool_locations: dict[str, str]) -> FileReport:
-    with closing(rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")) as rows:
-        return _report_of_rows(file, folder, asked, pool_locations, rows)
+def _report_file(
+    file: Path, folder: str, options: InspectOptions, pool_locations: dict[str, str]
+) -> FileReport:
+    with closing(rows_of(file, options.limit, keep_faulty=options.bad_rows == "drop")) as rows:
+        return _report_rows(file, folder, options, pool_locations, rows)
 
 
-def _report_of_rows(
-    file: Path, folder: str, asked: Asked, pool_locations: dict[str, str], rows: Iterator[Row]
+def _report_rows(
+    file: Path,
+    folder: str,
+    options: InspectOptions,
+    pool_locations: dict[str, str],
+    rows: Iterator[Row],
 ) -> FileReport:
     head = list(islice(rows, HEAD))
     all_rows = chain(head, rows)
-    if asked.kind == "pools":
-        return _pools(file, all_rows, pool_locations)
-    if asked.kind in _PLAIN:
-        form, read = _PLAIN[asked.kind]
-        return _plain(file, asked.kind, form, all_rows, read, asked.rows)
+    if options.kind == "pools":
+        return _report_pools(file, all_rows, pool_locations)
+    if options.kind in _WITHOUT_LABELS:
+        form, read = _WITHOUT_LABELS[options.kind]
+        return _report_without_labels(file, options.kind, form, all_rows, read, options.rows)
     try:
-        mapped = recognise(head, asked.source, asked.columns)
+        mapped = recognise(head, options.source, options.columns)
     except DataError as refusal:
-        if asked.source != "files":
+        if options.source != "files":
             raise
         if is_pool(head[0]):
-            return _pools(file, all_rows, pool_locations)
-        return _other_than_preferences(file, head, all_rows, refusal, asked.rows)
-    known = recognise_set(head_of(head).values) if asked.columns is None else None
-    return _preferences(file, folder, asked, all_rows, mapped, known)
+            return _report_pools(file, all_rows, pool_locations)
+        return _report_other_kind(file, head, all_rows, refusal, options.rows)
+    known = recognise_set(head_of(head).values) if options.columns is None else None
+    return _report_preferences(file, folder, options, all_rows, mapped, known)
 
 
-def _preferences(
+def _report_preferences(
     file: Path,
     folder: str,
-    asked: Asked,
+    options: InspectOptions,
     rows: Iterator[Row],
     mapped: Mapped,
     known: KnownSet | None,
 ) -> FileReport:
-    reading = Reading(asked.source, asked.columns, bad_rows=asked.bad_rows)
+    reading = Reading(options.source, options.columns, bad_rows=options.bad_rows)
     collected = collect_pairs([Part(folder, rows)], reading, str(file))
     pairs = collected.pairs
     columns = ("prompt", "chosen", "rejected")
     return FileReport(
         str(file),
         "preferences",
-        mapped.columns.form if known or asked.columns else mapped.name,
+        mapped.columns.form if known or options.columns else mapped.name,
         collected.counts,
         {name: [getattr(pair, name) for pair in pairs] for name in columns},
         subsets=Counter(pair.subset for pair in pairs),
         rows=[
             {name: getattr(pair, name) for name in columns}
-            for pair in islice(_first_pairs(file, asked, mapped), asked.rows)
+            for pair in islice(_first_pairs(file, options, mapped), options.rows)
         ],
         known=known,
         mapping=None if known and known.expand else mapped.columns,
@@ -231,15 +238,15 @@ def _preferences(
     )
 
 
-def _first_pairs(file: Path, asked: Asked, mapped: Mapped) -> Iterator[Pair]:
+def _first_pairs(file: Path, options: InspectOptions, mapped: Mapped) -> Iterator[Pair]:
     """Yield the pairs of a file in the order of its rows; `collect_pairs` sorts them."""
-    rows = rows_of(file, asked.limit, keep_faulty=asked.bad_rows == "drop")
+    rows = rows_of(file, options.limit, keep_faulty=options.bad_rows == "drop")
     for outcome in mapped.outcomes(rows, Reading().seed):
         if isinstance(outcome.result, Pair):
             yield outcome.result
 
 
-_PLAIN: dict[Kind, tuple[str, Callable[[Row], dict[str, str]]]] = {
+_WITHOUT_LABELS: dict[Kind, tuple[str, Callable[[Row], dict[str, str]]]] = {
     "demonstrations": (
         DEMONSTRATIONS,
         lambda row: {
@@ -251,29 +258,31 @@ _PLAIN: dict[Kind, tuple[str, Callable[[Row], dict[str, str]]]] = {
 }
 
 
-def _other_than_preferences(
+def _report_other_kind(
     file: Path, head: Sequence[Row], rows: Iterable[Row], refusal: DataError, shown: int
 ) -> FileReport:
     suggestion = suggest(head_of(head).rows)
     note = f"not preferences: {refusal}"
-    for kind, (form, read) in _PLAIN.items():
+    for kind, (form, read) in _WITHOUT_LABELS.items():
         try:
             read(head[0])
         except DataError:
             continue
-        return _plain(file, kind, form, rows, read, shown, note=note, suggestion=suggestion)
+        return _report_without_labels(
+            file, kind, form, rows, read, shown, note=note, suggestion=suggestion
+        )
     counts = {"rows_in": sum(1 for _ in rows)}
     return FileReport(str(file), None, UNKNOWN, counts, {"prompt": []}, note, suggestion=suggestion)
 
 
-def _pools(file: Path, rows: Iterable[Row], pool_locations: dict[str, str]) -> FileReport:
+def _report_pools(file: Path, rows: Iterable[Row], pool_locations: dict[str, str]) -> FileReport:
     pools = pools_of(rows, {}, pool_locations)
     sizes = [len(responses) for responses in pools.responses]
     counts = {"rows_in": len(sizes), "fewest_responses": min(sizes), "most_responses": max(sizes)}
     return FileReport(str(file), "pools", POOLS, counts, {"prompt": pools.prompts})
 
 
-def _plain(
+def _report_without_labels(
     file: Path,
     kind: Kind,
     form: str,

@@ -1,4 +1,7 @@
-"""Strict reader of JSON lines and JSON arrays: objects, in UTF-8, without NaN or infinity."""
+"""Strict reader of JSON files: lines, arrays and tables of objects, in UTF-8.
+
+Infinity is refused. NaN is null in arrays and tables, and refused in lines.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def opened(file: Path) -> BinaryIO:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def as_data_errors(name: str) -> Iterator[None]:
     """Turn the errors of a stream that cannot be read or decompressed into `DataError`.
 
     Args:
@@ -72,11 +75,12 @@ def reading(name: str) -> Iterator[None]:
 
 
 def json_rows(stream: BinaryIO, name: str, *, keep_faulty: bool = False) -> Iterator[JsonLine]:
-    """Read the rows of a JSON file: one object a line, or one array of objects.
+    """Read the rows of a JSON file.
 
-    A file with one object is read as a table if the object has its rows under a key such as `data`,
-    or columns as lists of texts and numbers, or if pandas wrote it (`to_json`). An array is read as
-    a whole, and so are objects with line breaks.
+    A file has one object a line, an array of objects, objects with line breaks, or a table. A table
+    is one object that has its rows under a key such as `data`, that has its columns as lists of
+    texts and numbers, or that pandas wrote (`to_json`). JSON lines are read one at a time; files of
+    the other forms are read as a whole.
 
     Args:
         stream: binary stream of `opened`.
@@ -86,7 +90,7 @@ def json_rows(stream: BinaryIO, name: str, *, keep_faulty: bool = False) -> Iter
     Raises:
         DataError: a row is not a JSON object, or the stream cannot be read.
     """
-    with reading(name):
+    with as_data_errors(name):
         blank, first = 0, b""
         for first in stream:
             if first.removeprefix(_BOM).strip():
@@ -94,10 +98,10 @@ def json_rows(stream: BinaryIO, name: str, *, keep_faulty: bool = False) -> Iter
             blank += 1
         head = first.removeprefix(_BOM).strip()
         lines: Iterable[bytes] = itertools.chain([b""] * blank, [first], stream)
-        value = values[0] if len(values := _values(head)) == 1 else None
+        value = values[0] if len(values := _json_values(head)) == 1 else None
         if head.startswith(b"[") or (head.startswith(b"{") and _may_be_table(value)):
             whole = first.removeprefix(_BOM) + stream.read()
-            if (rows := _rows(_whole(whole, value), name)) is not None:
+            if (rows := _rows(_value_of_file(whole, value), name)) is not None:
                 yield from rows
                 return
             if value is None and head.startswith(b"["):
@@ -113,19 +117,27 @@ def _may_be_table(value: object) -> bool:
     return any(name in value for name in _TABLES) or any(map(_is_numbered, [value, *columns[:1]]))
 
 
-def _whole(content: bytes, first: object) -> object:
-    """Return the value of a whole file: one value, or objects with line breaks as a list."""
-    values = _values(content)
+def _value_of_file(content: bytes, first: object) -> object:
+    """Return the value of a file that is read as a whole; None if it is one of JSON lines.
+
+    Args:
+        content: the file.
+        first: value of its first line; None if the line is no JSON value.
+
+    Returns:
+        The only value of the file, or the list of its objects with line breaks.
+    """
+    values = _json_values(content)
     if len(values) == 1 and (first is not None or not isinstance(values[0], dict)):
         return values[0]
     is_table = len(values) == 1 and _rows(values[0], "") is not None
     return values[0] if is_table else (values or None) if first is None else None
 
 
-def _values(content: bytes) -> list[object]:
-    """Return the JSON values that stand one behind the other; none if the content is not JSON.
+def _json_values(content: bytes) -> list[object]:
+    """Return the JSON values that follow one another; none if the content is not JSON.
 
-    NaN, as pandas writes it, is null.
+    NaN, which pandas writes, is null.
     """
     decoder = json.JSONDecoder(parse_constant=_null_for_nan, **_HOOKS)
     values, end = [], 0
@@ -173,14 +185,14 @@ _HOOKS: dict[str, Any] = {
 
 
 def _is_numbered(value: object) -> bool:
-    """Return whether a value is an object whose keys are numbers of rows, as pandas writes it."""
+    """Return whether a value is an object with numbers of rows as keys, which pandas writes."""
     return isinstance(value, Mapping) and bool(value) and all(map(str.isdecimal, value))
 
 
 def _rows(value: object, name: str) -> list[JsonLine] | None:
-    """Return the rows in a JSON value of a whole file; None if it is no table."""
+    """Return the rows in the value of a whole file; None if it is no list and no table."""
     if isinstance(value, Mapping):
-        value = _table(value)
+        value = _table_rows(value)
     if not isinstance(value, list):
         return None
     for number, row in enumerate(value, 1):
@@ -195,8 +207,8 @@ def _rows(value: object, name: str) -> list[JsonLine] | None:
     return rows
 
 
-def _table(value: Mapping[str, Any]) -> list[Any] | None:
-    """Return the rows that an object holds: under a key, or in one of the forms of pandas."""
+def _table_rows(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the rows of a table, see `json_rows`; None if the object is no table."""
     wrapped = [column for name in _TABLES if isinstance(column := value.get(name), list)]
     names, columns = value.get("columns"), list(value.values())
     if len(wrapped) == 1 and isinstance(names, list):
@@ -214,7 +226,7 @@ def _table(value: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _is_column(value: object) -> bool:
-    """Return whether a value is a column of texts and numbers, and not a row's list of messages."""
+    """Return whether a value is a list without lists and objects, so no list of messages."""
     return isinstance(value, list) and not any(isinstance(cell, dict | list) for cell in value)
 
 
@@ -234,7 +246,7 @@ def json_lines(
     numbered = enumerate(lines, 1)
     number = 0
     while True:
-        with reading(f"{name}:{number + 1}"):
+        with as_data_errors(f"{name}:{number + 1}"):
             number, line = next(numbered, (number, None))
         if line is None:
             return
@@ -284,7 +296,7 @@ def _parsed(content: bytes, where: str, constant: Callable[[str], None]) -> tupl
 
 
 def _check_values(values: Mapping[str, object], where: str) -> None:
-    """Refuse what no table can hold: half a surrogate pair, and values that are nested too deeply.
+    """Refuse half a surrogate pair, and values that are nested too deeply.
 
     Raises:
         DataError: a column has such a value.
@@ -292,9 +304,9 @@ def _check_values(values: Mapping[str, object], where: str) -> None:
     for name, value in values.items():
         level, depth = [name, value], 0
         while level:
-            if not all(map(_is_encodable, level)):
+            if not all(map(is_encodable, level)):
                 raise DataError(
-                    f"{where}: column {show(name) if not _is_encodable(name) else name} holds half "
+                    f"{where}: column {show(name) if not is_encodable(name) else name} holds half "
                     f"a surrogate pair, which is not a character: mend or remove the row"
                 )
             if depth > _DEEPEST:
@@ -306,7 +318,8 @@ def _check_values(values: Mapping[str, object], where: str) -> None:
             depth += 1
 
 
-def _is_encodable(value: object) -> bool:
+def is_encodable(value: object) -> bool:
+    """Return whether a value is no text with half a surrogate pair, which UTF-8 cannot encode."""
     try:
         return not isinstance(value, str) or value.isascii() or bool(value.encode())
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Public preference sets: how each is recognised by the columns of a row, and how it is read.
+"""Public preference sets: the columns that identify each, and the mapping that reads it.
 
-The columns are those of the sets' cards and files. A recognised set needs no `prepare.columns`; a
-mapping that is set there comes first.
+The columns are those of the sets' cards and files. A recognised set needs no `prepare.columns`; if
+a mapping is set there, it is used instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from westofn.sources.reading import Row
 
 HIGHEST_OVERALL_SCORE = 10
 LOW_FINE_GRAINED_SCORE = 2
-"""OpenBMB set `overall_score` 10 to 1 where `fine-grained_score` is at most 2 (December 2023)."""
-
+"""In December 2023, OpenBMB corrected `overall_score` from 10 to 1 in completions whose
+`fine-grained_score` is at most 2."""
 
 OVERALL_SCORE_10 = "warned_overall_score_10"
 WARNINGS = {
@@ -40,15 +40,15 @@ class KnownSet:
     Attributes:
         name: name of the set.
         hub: its names on the hub, with commas between; "" for a form without one.
-        requires: paths that the first row has.
+        requires: paths that the first rows have.
         columns: mapping of the rows, or of the rows that `expand` yields.
         label_source: who labelled the pairs: human or ai_judge.
-        fits: condition on the values of the first row.
+        fits: condition on the first value of each column.
         expand: rewrites the rows of a file before the mapping reads them.
-        warn: counts what is odd in a row, by name.
+        warn: returns how often a row has each known fault, by name.
         confidence: the labeller's probability of a row's label.
         also_reads: optional columns that `expand` and `confidence` read.
-        note: what a reader should know: what is read, and what is not.
+        note: what a user should know, such as the columns that are not read.
     """
 
     name: str
@@ -63,8 +63,8 @@ class KnownSet:
     also_reads: tuple[str, ...] = ()
     note: str = ""
 
-    def holds(self, values: Mapping[str, object]) -> bool:
-        """Return whether a row has the set's columns."""
+    def fits_row(self, values: Mapping[str, object]) -> bool:
+        """Return whether a row has the set's columns and fulfils its condition."""
         return all(has(values, path) for path in self.requires) and (
             self.fits is None or self.fits(values)
         )
@@ -84,8 +84,8 @@ class KnownSet:
 
 
 def recognise_set(values: Mapping[str, object]) -> KnownSet | None:
-    """Return the first known set whose columns a row has; None for other rows."""
-    return next((known for known in KNOWN_SETS if known.holds(values)), None)
+    """Return the first known set that fits a row; None if none does."""
+    return next((known for known in KNOWN_SETS if known.fits_row(values)), None)
 
 
 def overall_score_faults(values: Mapping[str, object]) -> int:
@@ -116,7 +116,7 @@ def _are_texts(*names: str) -> Callable[[Mapping[str, object]], bool]:
 
 
 def _has_no(*names: str) -> Callable[[Mapping[str, object]], bool]:
-    """Refuse rows with a column that would belong to the prompt and that the set does not have."""
+    """Require that a row has none of these columns, which the set lacks and a prompt would need."""
     return lambda values: not any(name in values for name in names)
 
 
@@ -127,7 +127,7 @@ def _all(
 
 
 def _is_flag(name: str) -> Callable[[Mapping[str, object]], bool]:
-    """Require true or false, also as the text that CSV files have."""
+    """Require true or false, or a text of one of them."""
     return lambda values: is_flag(values[name])
 
 
@@ -136,13 +136,14 @@ def _is_number(name: str) -> Callable[[Mapping[str, object]], bool]:
 
 
 _ULTRAFEEDBACK_NOTE = (
-    "By the mean of the aspects. `overall_score` is the other rating "
-    "(`-S prepare.columns.scores=completions.*.overall_score`); where it is 10 beside a mean of at "
-    "most 2, a known fault of the first release, `warned_overall_score_10` counts it."
+    "The rating is the mean of the aspects; "
+    "`-S prepare.columns.scores=completions.*.overall_score` reads the other one. "
+    "`warned_overall_score_10` counts a known fault of the first release: completions with an "
+    "`overall_score` of 10 beside a mean of at most 2."
 )
 _TREE_NOTE = (
-    "A prompt with two or more ranked replies is a row; `lang` is the subset. Prompts with one "
-    "reply, deleted messages and labels of quality are not read."
+    "Each prompt with two or more ranked replies makes a row; `lang` is the subset. Prompts with "
+    "one reply, deleted messages and labels of quality are not read."
 )
 _ARENA_NOTE = "A conversation of several turns is dropped if the models' earlier turns differ."
 _DIALOGUES = ("chosen", "rejected")
@@ -164,7 +165,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         expand=tldr.with_prompts,
         confidence=tldr.confidence,
         also_reads=("extra",),
-        note="Configuration comparisons. Rows about news articles are dropped.",
+        note="The configuration is comparisons. Rows about news articles are dropped.",
     ),
     KnownSet(
         "UltraFeedback",
@@ -192,7 +193,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ),
         "ai_judge",
         fits=lambda values: not has(values, "completions.*.fine-grained_score"),
-        note="Files of UltraFeedback's form with one rating a completion.",
+        note="Files in UltraFeedback's form with one rating of each completion.",
     ),
     KnownSet(
         "UltraFeedback binarized",
@@ -222,7 +223,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             subset="source",
         ),
         "ai_judge",
-        note="By the mean of the aspects, which avoids the fault of `overall_score`.",
+        note="The ratings are means of the aspects, without the fault of `overall_score`.",
     ),
     KnownSet(
         "UltraFeedback cleaned by Argilla",
@@ -237,7 +238,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             subset="source",
         ),
         "ai_judge",
-        note="Without the prompts of TruthfulQA.",
+        note="The set has no prompts of TruthfulQA.",
     ),
     KnownSet(
         "HelpSteer",
@@ -245,7 +246,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ("prompt", "response", "helpfulness", "correctness", "coherence"),
         Columns(prompt="prompt", response="response", score="helpfulness"),
         fits=_is_number("helpfulness"),
-        note="By helpfulness; `-S prepare.columns.score=correctness` or another column changes it.",
+        note="The rating is helpfulness; `-S prepare.columns.score=correctness` reads another one.",
     ),
     KnownSet(
         "HelpSteer2 preferences",
@@ -260,8 +261,8 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             label_b=">0",
             label_tie="0",
         ),
-        note="Folder preference. The annotators' single votes and the size of strength are not "
-        "read.",
+        note="The folder is preference. The annotators' single votes and the size of the strength "
+        "are not read.",
     ),
     KnownSet(
         "HelpSteer3 preferences",
@@ -277,7 +278,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             label_tie="0",
             subset="domain",
         ),
-        note="Configuration preference. `individual_preference` is not read.",
+        note="The configuration is preference. `individual_preference` is not read.",
     ),
     KnownSet(
         "PKU-SafeRLHF",
@@ -302,7 +303,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             prompt="prompt", responses="answers.*.answer", scores="answers.*.rank", order="lower"
         ),
         "ai_judge",
-        note="By rank; 1 is the best.",
+        note="Rank 1 is the best.",
     ),
     KnownSet(
         "SHP",
@@ -397,7 +398,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ("system", "input", *_DIALOGUES, "status", "chosen_score"),
         Columns(prompt="input", system="system", chosen="chosen", rejected="rejected"),
         "ai_judge",
-        note="`status` tie, which is also that of rows without a rating, is dropped. "
+        note="Rows with the `status` tie, which rows without a rating have too, are dropped. "
         "`chosen_score` and `in_gsm8k_train`, by which the card filters, are not read.",
     ),
     KnownSet(
@@ -575,7 +576,8 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             isinstance(side, list) and side and isinstance(side[0], str)
             for side in (values["chosen"], values["rejected"])
         ),
-        note="A row gives one of nine pairs, of any styles. A test set: do not train on it.",
+        note="A row gives one of its nine pairs, whatever their styles. A test set: do not "
+        "train on it.",
     ),
     KnownSet(
         "JudgeBench",
@@ -622,7 +624,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             label_b="2",
             label_tie="0",
         ),
-        note="Configuration alpaca_human_preference; those by GPT-4 have the same columns.",
+        note="The configuration is alpaca_human_preference; those by GPT-4 have the same columns.",
     ),
     KnownSet(
         "PandaLM",
@@ -699,7 +701,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             rejected_score="votes_rejected",
         ),
         fits=_are_texts("prompt", *_DIALOGUES),
-        note="Pairs with the numbers of raters for each side; votes for neither are not read.",
+        note="The ratings are the numbers of raters for each side; votes for neither are not read.",
     ),
 )
-"""The most specific first."""
+"""The first set that fits a row is used, so the most specific stand first."""

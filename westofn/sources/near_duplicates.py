@@ -1,4 +1,4 @@
-"""Near duplicates among many texts, without what the whole set has in common.
+"""Near duplicates among many texts; what many of them share does not count.
 
 Two texts are near duplicates if the Jaccard similarity of their token 5-grams (shingles) is at
 least t, both over all shingles and over those that are not boilerplate. A shingle is boilerplate if
@@ -7,8 +7,8 @@ few-shot preamble or of a passage that many questions share.
 
 In a small set, frequencies say little: the shingles of five copies of one text are as frequent as
 those of a template with five questions. Shingles that at most `SMALL_SET_LIMIT` groups hold
-therefore also count for texts that look like copies. Either one is the other with words added, or
-they differ in single words and other texts differ from them elsewhere. The texts of a template
+therefore still count for two texts that look like copies: one text is the other with words added,
+or the two differ in single words and other texts differ from them elsewhere. Texts of one template
 differ in one place, or in several words in a row.
 
 Chains are cut: a text joins the group of its near duplicate only if its similarity with the first

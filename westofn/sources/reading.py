@@ -1,8 +1,8 @@
 """Read raw rows of files lazily; each row has its location (file, and line or row).
 
-Supported are JSON lines, JSON arrays, CSV with commas, semicolons or tabs, Parquet, folders of
-these, and folders that `datasets` wrote; text files may be compressed with gzip or zstd. The
-meaning of columns is defined in `westofn/sources/formats/`.
+It reads JSON lines, arrays and tables, CSV with commas, semicolons, tabs or vertical bars, Parquet,
+folders of these, and folders that `datasets` saved. JSON and CSV may be compressed with gzip or
+zstd. The meaning of columns is defined in `westofn/sources/formats/`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
-from westofn.sources.json_lines import json_rows, opened, reading
+from westofn.sources.json_lines import as_data_errors, json_rows, opened
 
 _COMPRESSIONS = ("", ".gz", ".zst")
 _JSON, _DELIMITED = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
@@ -73,7 +73,7 @@ class Unreadable:
 
 
 class _Faulty(NamedTuple):
-    """How a reader treats rows: whether faulty ones are yielded, and which cells are missing."""
+    """Whether a reader yields malformed rows, and whether NaN in CSV is a missing value."""
 
     keep: bool = False
     nan_is_missing: bool = True
@@ -97,7 +97,7 @@ def files_of(path: Path, key: str) -> list[Path]:
     Raises:
         DataError: the path does not exist, or it contains no data file.
     """
-    if path == Path() and key.startswith("prepare."):  # an empty text is the same path
+    if path == Path() and key.startswith("prepare."):  # Path("") is Path(".")
         raise DataError(f"{key} is empty or the current folder; set it to a file or another folder")
     refuse_special(path, key)
     if path.is_file():
@@ -219,12 +219,12 @@ def rows_of(
 
 
 def is_json(file: Path) -> bool:
-    """Return whether `rows_of` reads a file as JSON lines or a JSON array."""
+    """Return whether `rows_of` reads a file as JSON."""
     return not file.is_dir() and _form(file) in _JSON
 
 
 def _form(file: Path) -> str:
-    """Return the ending of a file's name that says its form, in lower case."""
+    """Return the ending of a file's name without that of a compression, in lower case."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     return suffixes[-2] if suffixes[-1] in _COMPRESSIONS[1:] else suffixes[-1]
 
@@ -239,7 +239,7 @@ def _reader(file: Path, faulty: _Faulty) -> Iterator[Row]:
 
 
 def _json_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
-    with reading(str(file)), opened(file) as handle:
+    with as_data_errors(str(file)), opened(file) as handle:
         for line in json_rows(handle, str(file), keep_faulty=faulty.keep):
             yield Row(line.where, line.values, line.fault)
 
@@ -250,7 +250,7 @@ def _delimited_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
     missing = _NOT_A_NUMBER if faulty.nan_is_missing else ()
     try:
         with (
-            reading(str(file)),
+            as_data_errors(str(file)),
             opened(file) as handle,
             io.TextIOWrapper(handle, "utf-8-sig", newline="") as content,
         ):
@@ -290,7 +290,7 @@ def _delimited_rows(file: Path, faulty: _Faulty) -> Iterator[Row]:
 
 
 def _delimited(lines: io.TextIOWrapper) -> tuple[Iterator[str], str]:
-    """Return the lines and the delimiter, the one that the header has most often."""
+    """Return all lines, and the delimiter that the header has most often."""
     first = next(lines, "")
     declared = first.rstrip("\r\n").removeprefix("sep=")  # as spreadsheets write it
     if declared in _DELIMITERS:

@@ -27,7 +27,7 @@ from westofn.sources.near_duplicates import FEW, DisjointSets, join_near_duplica
 
 NEAR_DUPLICATE_JACCARD = 0.8
 SYSTEMS = 10
-"""System messages of their own that prompts with equal other turns may have in the smallest set."""
+"""Least limit of the system messages beside equal other turns, see `_turns_without_system`."""
 
 
 def fold(text: str) -> str:
@@ -83,7 +83,7 @@ def stable_id(prefix: str, *parts: str) -> str:
 
 
 class PromptNames:
-    """Names of known prompts by text: of the equal text, or of the only one that folds alike."""
+    """Names of known prompts by text, or by folded text if no other prompt folds to it."""
 
     def __init__(self, prompts: Iterable[tuple[str, str]]) -> None:
         """Index pairs of name and text; of equal texts the first counts."""
@@ -113,10 +113,10 @@ class PromptGroups:
     Attributes:
         group_of: prompt_id -> group; the name of a group is the smallest folded_id of its prompts.
         folded: prompt_id -> folded_id.
-        spellings: for each two groups that were merged because prompts differ only in case, white
-            space or Unicode form, a prompt_id.
-        openings: the same, for prompts of one dialogue or with equal turns of the user.
-        near_duplicates: the same, for near duplicates.
+        spellings: one prompt_id for each merge of two groups whose prompts differ only in case,
+            white space or Unicode form.
+        openings: the same for prompts of one dialogue, or that differ only in the system message.
+        near_duplicates: the same for near duplicates.
     """
 
     group_of: Mapping[str, str]
@@ -131,13 +131,13 @@ class PromptGroups:
         return frozenset(self.group_of.values())
 
     @property
-    def families_joined(self) -> int:
-        """Number of merged groups because of dialogues."""
+    def openings_joined(self) -> int:
+        """Number of merges of groups because of dialogues or system messages."""
         return len(self.openings)
 
     @property
     def near_duplicates_joined(self) -> int:
-        """Number of merged groups because of near duplicates."""
+        """Number of merges of groups because of near duplicates."""
         return len(self.near_duplicates)
 
 
@@ -180,10 +180,10 @@ def group_prompts(
     ids = sorted(text_of)
     folded = {name: folded_id(text_of[name]) for name in ids}
     groups = DisjointSets(len(ids))
-    turns = _user_view([text_of[name] for name in ids])
+    turns = _turns_without_system([text_of[name] for name in ids])
     del text_of
-    spellings = _join_all(_alike([folded[name] for name in ids]), groups)
-    openings = _join_all(_dialogues(turns), groups)
+    spellings = _join_all(_places_by_key([folded[name] for name in ids]), groups)
+    openings = _join_all(_dialogue_families(turns), groups)
     near: list[int] = []
     if jaccard is not None:
         contents: dict[str, int] = {}
@@ -211,9 +211,9 @@ class LargeGroup:
         name: name of the group.
         prompts: number of prompts.
         by_spelling: number of joins because of equal folded texts.
-        by_opening: number of joins because of dialogues or equal turns of the user.
+        by_opening: number of joins because of dialogues or system messages.
         by_near_duplicates: number of joins because of near duplicates.
-        shared: what all of its prompts begin with, or its first prompt if that is less than a word.
+        shared: words that all of its prompts begin with, or its first prompt if there are none.
     """
 
     name: str
@@ -291,7 +291,7 @@ def assign_splits(
         fractions: expected shares of the groups.
         seed: seed of the splits.
         where: name of the data in error messages.
-        note: what an error message also says of the groups.
+        note: further text about the groups in error messages.
 
     Returns:
         Group -> split: train, validation, test or autorater.
@@ -320,7 +320,7 @@ def assign_splits(
 
 def draw_split(group: str, fractions: SplitFractions, seed: int) -> str:
     """Draw the split of a group by its hash."""
-    return _split(_uniform(seed, "split", group), fractions.held_out)
+    return _split_at(_uniform(seed, "split", group), fractions.held_out)
 
 
 def hash_order(names: Collection[str], seed: int, purpose: str) -> list[str]:
@@ -383,19 +383,19 @@ def _join_all(families: Iterable[Sequence[int]], groups: DisjointSets) -> list[i
     return [other for first, *others in families for other in others if groups.join(first, other)]
 
 
-def _alike(keys: Sequence[str]) -> Collection[list[int]]:
-    """List the places of each key."""
+def _places_by_key(keys: Sequence[str]) -> Collection[list[int]]:
+    """List the places of equal keys."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, key in enumerate(keys):
         places[key].append(place)
     return places.values()
 
 
-def _user_view(texts: Sequence[str]) -> list[tuple[str, ...]]:
+def _turns_without_system(texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Fold each canonical text without its system messages, cut before each assistant turn.
 
-    The system messages stay if they hold the question: if more of them than `SYSTEMS` and
-    `_dialogue_limit` have the same other turns and no others.
+    System messages are kept if they hold the question: if the same turns follow more than
+    max(`SYSTEMS`, `_dialogue_limit`) system messages, and no other turns follow each of these.
     """
     systems = [_system_and_rest(text) for text in texts]
     turns_of: dict[str, set[str]] = defaultdict(set)
@@ -424,15 +424,14 @@ def _system_and_rest(text: str) -> tuple[str, str]:
     return to_text([message for message in messages if message.role == "system"]), to_text(rest)
 
 
-def _dialogues(turns: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
+def _dialogue_families(turns: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
     """Yield lists of prompts that are turns of one dialogue, or equal.
 
-    Prompts with the same opening are one family, with one exception. If more than `_dialogue_limit`
-    different dialogues continue the opening, it is a greeting, a template or a preamble, and the
-    next turn decides.
+    Prompts with the same opening are one family. If more than `_dialogue_limit` different dialogues
+    continue the opening, it is a greeting, a template or a preamble; then the next turn decides.
     """
     limit = _dialogue_limit(len(set(turns)))
-    pending = [(0, list(members)) for members in _alike([pieces[0] for pieces in turns])]
+    pending = [(0, list(members)) for members in _places_by_key([pieces[0] for pieces in turns])]
     while pending:
         depth, members = pending.pop()
         if len(members) == 1 or _count_dialogues({turns[member] for member in members}) <= limit:
@@ -442,7 +441,7 @@ def _dialogues(turns: Sequence[tuple[str, ...]]) -> Iterator[list[int]]:
         if ended:
             yield ended
         continued = [member for member in members if len(turns[member]) > depth + 1]
-        branches = _alike([turns[member][depth + 1] for member in continued])
+        branches = _places_by_key([turns[member][depth + 1] for member in continued])
         pending += [(depth + 1, [continued[place] for place in places]) for places in branches]
 
 
@@ -456,7 +455,7 @@ def _dialogue_limit(size: int) -> int:
 
 
 def _count_dialogues(turns: Collection[tuple[str, ...]]) -> int:
-    """Count the dialogues that no other one continues."""
+    """Count the dialogues that are not the beginning of another."""
     ordered = sorted(turns)
     return sum(
         later[: len(pieces)] != pieces
@@ -470,7 +469,7 @@ def _uniform(seed: int, purpose: str, name: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 
 
-def _split(uniform: float, shares: Mapping[str, float]) -> str:
+def _split_at(uniform: float, shares: Mapping[str, float]) -> str:
     end = 0.0
     for split, share in shares.items():
         end += share

@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from westofn.sources.columns import Columns, cell, words_of
+from westofn.sources.formats.labels import LONGEST_LABEL
+from westofn.sources.formats.names import order_of
 from westofn.sources.formats.rows import as_number
+from westofn.sources.formats.turns import is_message
 
 _PROMPT = ("prompt", "instruction", "question", "query", "problem", "request", "conversation",
            "messages", "history", "context", "input", "post", "title", "user")  # fmt: skip
@@ -29,7 +32,6 @@ _SCORE = ("score", "rating", "rank", "reward", "helpfulness", "quality", "overal
 _SYSTEM = ("system",)
 _TWINS = (("a", "b"), ("0", "1"), ("1", "2"), ("j", "k"), ("left", "right"), ("first", "second"))
 _TIES = ("tie", "tied", "draw", "both", "neither", "equal", "same", "bothbad", "none")
-_SHORT = 24  # characters of a label
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Suggestion:
 
     Attributes:
         columns: the mapping.
-        check: one sentence for each thing that the names do not tell.
+        check: one sentence for each point that the names do not determine.
     """
 
     columns: Columns
@@ -46,10 +48,11 @@ class Suggestion:
 
 
 def suggest(rows: Sequence[Mapping[str, object]]) -> Suggestion | None:
-    """Suggest a mapping from the columns of some rows; None where no form is near.
+    """Suggest a mapping from the columns of the first row; None if they are near no form.
 
     Args:
-        rows: values of the first rows of a file, at least one.
+        rows: values of the first rows of a file, at least one; all rows count for the values of a
+            label.
     """
     cells = dict(_cells(rows[0]))
     texts = [path for path, value in cells.items() if _is_text(value)]
@@ -116,7 +119,7 @@ def _lists(
     scores = _named(of_numbers, _SCORE) or next(iter(of_numbers), "")
     if not responses or not scores:
         return None
-    return Suggestion(Columns(responses=responses, scores=scores, order=_order(scores)))
+    return Suggestion(Columns(responses=responses, scores=scores, order=order_of(scores)))
 
 
 def _rated(
@@ -128,14 +131,10 @@ def _rated(
     score = _named([*numbers, *flags], _SCORE)
     if not response or not score:
         return None
-    columns = Columns(response=response, score=score, order=_order(score))
+    columns = Columns(response=response, score=score, order=order_of(score))
     others = [path for path in numbers if path != score]
     check = f"other numbers that could be the rating: {', '.join(others)}" if others else ""
     return Suggestion(columns, (check,) if check else ())
-
-
-def _order(path: str) -> str:
-    return "lower" if {"rank", "ranks", "ranking"} & set(words_of(path)) else "higher"
 
 
 def _with_prompt(suggestion: Suggestion, texts: Sequence[str]) -> Suggestion:
@@ -158,12 +157,12 @@ def _cells(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
     """Yield the paths of a row with their values; entries of a list of objects become lists."""
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and not _is_message(value):
+        if isinstance(value, Mapping) and not is_message(value):
             yield from _cells(value, f"{path}.")
         elif (
             isinstance(value, list)
             and value
-            and all(isinstance(entry, Mapping) and not _is_message(entry) for entry in value)
+            and all(isinstance(entry, Mapping) and not is_message(entry) for entry in value)
         ):
             for name in value[0]:
                 yield f"{path}.*.{name}", [entry.get(name) for entry in value]
@@ -171,16 +170,10 @@ def _cells(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
             yield path, value
 
 
-def _is_message(value: object) -> bool:
-    return isinstance(value, Mapping) and (
-        {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
-    )
-
-
 def _is_text(value: object) -> bool:
     if isinstance(value, list):
-        return bool(value) and all(map(_is_message, value))
-    return _is_message(value) or (isinstance(value, str) and not _is_number(value))
+        return bool(value) and all(map(is_message, value))
+    return is_message(value) or (isinstance(value, str) and not _is_number(value))
 
 
 def _is_number(value: object) -> bool:
@@ -189,12 +182,12 @@ def _is_number(value: object) -> bool:
 
 def _is_label(value: object) -> bool:
     return isinstance(value, bool | int | float) or (
-        isinstance(value, str) and len(value) <= _SHORT and bool(value)
+        isinstance(value, str) and len(value) <= LONGEST_LABEL and bool(value)
     )
 
 
 def _named(paths: Sequence[str], names: Sequence[str]) -> str:
-    """Return the path whose words have the earliest of some names; "" where none has."""
+    """Return the path that has the earliest of the names as a word; "" if none has one."""
     ranked = [
         (names.index(word), len(path), path)
         for path in paths

@@ -1,8 +1,7 @@
-"""Formats of demonstrations and of prompts without responses.
+"""Read demonstrations, and prompts without responses.
 
-A demonstration is a prompt (text or messages) with its completion, a list of messages that ends
-with an assistant message, or a Reddit post with its summary. A prompt is any of these without the
-response.
+A demonstration is a prompt (text or messages) with a response, a list of messages that ends with
+the assistant, or a Reddit post with its summary. A prompt is any of these without the response.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from westofn.errors import DataError
 from westofn.sources.columns import Columns
 from westofn.sources.formats.joining import join_response
 from westofn.sources.formats.mapped import read_prompt, text_of
-from westofn.sources.formats.recognise import DIALOGUES, with_prompt_columns
+from westofn.sources.formats.names import DIALOGUES
+from westofn.sources.formats.recognise import with_prompt_columns
 from westofn.sources.formats.rows import column, text
 from westofn.sources.formats.tldr import POST_COLUMNS, post_prompt
 from westofn.sources.formats.turns import Turns, check_no_tools, messages_of, turns_of
@@ -32,12 +32,12 @@ _NEEDS_PROMPT = "prompt, instruction, messages, or subreddit, title and post (se
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A prompt and the response that the policy learns; either can be blank.
+    """A prompt and the response that the policy learns; each can be blank.
 
     Attributes:
         prompt: text of the prompt.
         response: the response.
-        is_desired: whether people liked the response; false in rows of KTO with label false.
+        is_desired: whether people liked the response; false if the column `label` is false (KTO).
     """
 
     prompt: str

@@ -1,4 +1,4 @@
-"""Join a prompt and a side to one dialogue, whatever part of the prompt the side repeats."""
+"""Join a prompt and a response to one dialogue; the response may repeat parts of the prompt."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from westofn.sources.formats.rows import (
 from westofn.sources.formats.turns import Turns
 
 _SHORTEST_ECHO = 2
-"""Words of a plain prompt from which its repetition at the start of both sides is stripped."""
-
+"""Fewest words of a plain prompt that is removed from responses that all begin with it."""
 
 _MARKUP = re.compile(r"<[^<>]*>|\[/?INST\]|\[/?SYS\]")
 _ASSISTANT_MARKER = re.compile(
@@ -41,11 +40,11 @@ class Sides(NamedTuple):
 def join_sides(
     prompt: Turns | None, sides: tuple[Turns, Turns], names: tuple[str, str], where: str
 ) -> Sides | str:
-    """Find the context that two sides share, and the two responses.
+    """Return the context that two sides share, and the two responses.
 
     Args:
-        prompt: what the row has as its prompt, with system message and earlier turns; None: the
-            row has none, and the prompt is the shared beginning of the sides.
+        prompt: the prompt of the row, with system message and earlier turns; None: the prompt is
+            the beginning that the sides share.
         sides: responses, or whole dialogues that end with the responses.
         names: paths of the sides in error messages.
         where: location of the row.
@@ -104,7 +103,7 @@ def _check_ends(
 
 def _join_texts(prompt: Turns | None, first: str, second: str, where: str) -> Sides | str:
     if prompt is None:
-        return _implicit(first, second, where)
+        return _split_shared_beginning(first, second, where)
     if HUMAN in first and HUMAN in second:  # both go on with later turns
         later = [to_messages(f"{ASSISTANT} {side}") for side in (first, second)]
         if any(side[-1].role != "assistant" for side in later):
@@ -113,11 +112,11 @@ def _join_texts(prompt: Turns | None, first: str, second: str, where: str) -> Si
         if contexts[0] != contexts[1]:
             return SIDES_DIFFER
         return Sides(contexts[0], later[0][-1].content, later[1][-1].content)
-    return Sides(prompt, *without_echo(prompt, (first, second)))
+    return Sides(prompt, *without_repeated_prompt(prompt, (first, second)))
 
 
-def without_echo(prompt: Turns, responses: Sequence[str]) -> Sequence[str]:
-    """Strip a plain prompt that all responses begin with."""
+def without_repeated_prompt(prompt: Turns, responses: Sequence[str]) -> Sequence[str]:
+    """Remove a plain prompt that all responses begin with."""
     if not isinstance(prompt, str) or len(prompt.split()) < _SHORTEST_ECHO:
         return responses
     rests = [response.removeprefix(prompt) for response in responses]
@@ -127,7 +126,7 @@ def without_echo(prompt: Turns, responses: Sequence[str]) -> Sequence[str]:
     return [rest.strip() for rest in rests]
 
 
-def _implicit(first: str, second: str, where: str) -> Sides | str:
+def _split_shared_beginning(first: str, second: str, where: str) -> Sides | str:
     """Split two texts after the last word that both share at their beginning."""
     pairs = enumerate(zip(first, second, strict=False))
     end = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
@@ -150,7 +149,7 @@ def _implicit(first: str, second: str, where: str) -> Sides | str:
 
 
 def _join(prompt: Turns | None, before: Sequence[Message], name: str, where: str) -> list[Message]:
-    """Return the dialogue before a response, of which prompt and side may both hold parts."""
+    """Return the dialogue before a response; prompt and side may both hold parts of it."""
     given = list(before)
     if prompt is None or not prompt:
         return given

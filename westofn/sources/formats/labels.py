@@ -14,7 +14,9 @@ TIES = {
     *("both", "both_good", "both_bad", "bothbad", "tie_bothbad", "tie_both_bad"),
     *("neither", "neither_is_better", "none", "no_preference"),
 }
-"""Values that prefer neither response, as `written` returns them."""
+"""Values that prefer neither response, as `normal_label` returns them."""
+LONGEST_LABEL = 24
+"""Characters; a longer value is a text."""
 _BEFORE = ("", "response_", "answer_", "output_", "completion_", "model_", "assistant_", "option_",
            "candidate_", "choice_", "summary_")  # fmt: skip
 _AFTER = ("", "_wins", "_win", "_better", "_is_better")
@@ -24,10 +26,10 @@ _COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?[\d.]+)")
 _COMPARE = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
-def written(value: object) -> str:
-    """Return a label in the spelling in which labels are compared.
+def normal_label(value: object) -> str:
+    """Return a label in the one spelling in which labels are compared.
 
-    >>> [written(value) for value in ("[[B]]", "Response B", 2.0, "-1", "A > B", True)]
+    >>> [normal_label(value) for value in ("[[B]]", "Response B", 2.0, "-1", "A > B", True)]
     ['b', 'response_b', '2', '-1', 'a>b', 'true']
     """
     text = str(value).strip().lower()
@@ -47,23 +49,23 @@ def matches(value: object, spec: str) -> bool:
     """
     if value is None:
         return False
-    label = written(value)
+    label = normal_label(value)
     for option in filter(None, (part.strip() for part in spec.split(","))):
         if comparison := _COMPARISON.fullmatch(option):
             number, limit = as_number(label), as_number(comparison[2])
             compare = _COMPARE[comparison[1]]
             if number is not None and limit is not None and compare(number, limit):
                 return True
-        elif written(option) == label:
+        elif normal_label(option) == label:
             return True
     return False
 
 
 def meanings(seen: Set[str], suffixes: tuple[str, str]) -> dict[str, str] | None:
-    """Return label_a, label_b and label_tie of a mapping; None if the values leave a doubt.
+    """Return label_a, label_b and label_tie of a mapping; None if the values do not determine them.
 
     Args:
-        seen: values of the label, as `written` returns them.
+        seen: values of the label, as `normal_label` returns them.
         suffixes: what names the two responses, such as a and b or 1 and 2.
 
     >>> meanings({"model_b", "tie"}, ("a", "b"))

@@ -10,7 +10,7 @@ from westofn.artifacts.table import did_you_mean, show
 from westofn.core.dialogue import Message, canonical, clean, to_text
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, cell, has
-from westofn.sources.formats.joining import join_response, join_sides, without_echo
+from westofn.sources.formats.joining import join_response, join_sides, without_repeated_prompt
 from westofn.sources.formats.labels import matches
 from westofn.sources.formats.rows import (
     EMPTY_PROMPT,
@@ -21,8 +21,8 @@ from westofn.sources.formats.rows import (
     TIE,
     Outcome,
     Pair,
-    encodable,
     is_flag,
+    is_list_of_texts,
     listed,
     number,
     pair_or_reason,
@@ -37,6 +37,7 @@ from westofn.sources.formats.turns import (
     messages_of,
     turns_of,
 )
+from westofn.sources.json_lines import is_encodable
 from westofn.sources.reading import Row
 from westofn.sources.splits import hash_order, normalise
 
@@ -55,13 +56,13 @@ class Mapped:
         columns: what is read.
         name: name of the form or of the data set, shown by `inspect`.
         label_source: who labelled the pairs, a value of the column `label_source`.
-        expand: turns the file's rows into the rows that the mapping reads; None: they are these.
-        warn: counts what is odd in a row, by name; None: nothing is counted.
+        expand: rewrites the file's rows for the mapping; None: the mapping reads them as they are.
+        warn: returns how often a row has each known fault, by name; None: nothing is counted.
         confidence: the labeller's probability of the label of a row; None: labels are hard.
         check: refuses a row that the mapping would read wrongly; None: nothing is checked.
         is_given: whether the user gave the mapping, so that repeated ids are an error.
         also_read: columns that `expand` and `confidence` read.
-        counts: counts of what `warn` saw, and of responses without a rating.
+        counts: the counts of `warn`, and the number of responses without a rating.
     """
 
     columns: Columns
@@ -78,7 +79,8 @@ class Mapped:
     def outcomes(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
         """Yield one outcome per row; `seed` is the seed of random choices among rated responses.
 
-        Of rated rows, one row of a prompt has the pair, and the others are merged with it.
+        Rated rows of one prompt give one pair, or a reason to drop it, for one of the rows; the
+        outcome of the other rows is that they are merged with it.
         """
         form = self.columns.form
         expanded = self.expand(rows) if self.expand else rows
@@ -144,8 +146,7 @@ class Mapped:
         confidence: Callable[[Row], float | None] | None,
     ) -> Pair | str:
         values = [value_of(row, name) for name in names]
-        lists = [value for value in values if _is_list_of_texts(value)]
-        if lists:
+        if any(map(is_list_of_texts, values)):
             return self._listed_sides(row, names)
         prompt = read_prompt(self.columns, row)
         turns = _turns_of_sides(values, names, row.where, prompt is not None)
@@ -164,9 +165,9 @@ class Mapped:
         rated = [
             (response, float(score))
             for score, name in zip((1, 0), names, strict=True)
-            for response in _several(value_of(row, name), name, row.where)
+            for response in _responses_in(value_of(row, name), name, row.where)
         ]
-        return self._best_against_other(row, rated, 0)
+        return self._pair_of_cells(row, rated, 0)
 
     def _rated_list(self, row: Row, seed: int) -> Pair | str:
         columns = self.columns
@@ -183,9 +184,9 @@ class Mapped:
             if not _is_unrated(score)
         ]
         self.counts[UNRATED] += len(scores) - len(rated)
-        return self._best_against_other(row, rated, seed)
+        return self._pair_of_cells(row, rated, seed)
 
-    def _best_against_other(
+    def _pair_of_cells(
         self, row: Row, rated: Sequence[tuple[object, float]], seed: int
     ) -> Pair | str:
         prompt = read_prompt(self.columns, row)
@@ -202,15 +203,15 @@ class Mapped:
             )
         context = contexts[0] if contexts else prompt or ""
         texts = [(response, score) for (_, response), score in joined]
-        return self._best(context, texts, row, seed)
+        return self._pair_of_texts(context, texts, row, seed)
 
-    def _best(
+    def _pair_of_texts(
         self, context: Turns, rated: Sequence[tuple[str, float]], row: Row, seed: int
     ) -> Pair | str:
         prompt = text_of(context, row.where)
         if prompt is None:
             return EMPTY_TURN
-        texts = without_echo(context, [response for response, _ in rated])
+        texts = without_repeated_prompt(context, [response for response, _ in rated])
         scores = [score for _, score in rated]
         choice = best_and_other(prompt, list(zip(texts, scores, strict=True)), seed)
         return choice if isinstance(choice, str) else self._pair(context, *choice, row, None)
@@ -244,7 +245,7 @@ class Mapped:
         for rated in by_prompt.values():
             for _ in rated.entries[1:]:
                 yield Outcome(rated.row, rated.subset, MERGED)
-            result = self._best(rated.context, rated.entries, rated.row, seed)
+            result = self._pair_of_texts(rated.context, rated.entries, rated.row, seed)
             yield Outcome(rated.row, rated.subset, result)
 
     def _pair(
@@ -312,7 +313,7 @@ class Mapped:
             raise DataError(
                 f"{row.where}: column {name} is {show(given)}, needs text or a whole number"
             )
-        if not encodable(str(given)):
+        if not is_encodable(str(given)):
             raise DataError(f"{row.where}: column {name} holds half a surrogate pair: mend the id")
         return str(given)
 
@@ -330,14 +331,14 @@ def check_readable(row: Row) -> None:
 
 
 def read_prompt(columns: Columns, row: Row) -> Turns | None:
-    """Return what a row has as its prompt, with system message and earlier turns.
+    """Return the prompt of a row, with system message and earlier turns.
 
     Args:
-    columns: mapping; None is returned if it names no column of the prompt.
-    row: row to read.
+        columns: mapping; if it names no column of the prompt, None is returned.
+        row: row to read.
 
     Raises:
-    DataError: a column is missing, or is neither text nor messages.
+        DataError: a column is missing, or is neither text nor messages.
     """
     values = row.values
     names = (columns.prompt, columns.input, columns.context, columns.history, columns.system)
@@ -370,14 +371,14 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
         messages += history_of(cell(values, columns.history), columns.history, row.where)
     if not messages:
         return turns if turns or has(row.values, columns.prompt) else None
-    return [*messages, *(turns if isinstance(turns, list) else _user(turns))]
+    return [*messages, *(turns if isinstance(turns, list) else _as_messages(turns))]
 
 
 def value_of(row: Row, name: str) -> object:
-    """Return what a row has at a path.
+    """Return the value of a row at a path.
 
     Raises:
-        DataError: the row has nothing there.
+        DataError: the row has none.
     """
     if not has(row.values, name):
         near = did_you_mean(name, list(row.values))
@@ -478,19 +479,15 @@ def _with_text(turns: Turns, extra: str, before: bool, separator: str) -> Turns:
     return separator.join(part for part in parts if part)
 
 
-def _user(prompt: str) -> list[Message]:
+def _as_messages(prompt: str) -> list[Message]:
     return messages_of(prompt, "", "") if prompt else []
 
 
-def _several(value: object, name: str, where: str) -> list[object]:
+def _responses_in(value: object, name: str, where: str) -> list[object]:
     """Return the responses in a cell: those of a list, or a single one."""
-    return listed(value, name, where) if _is_list_of_texts(value) else [value]
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+    return listed(value, name, where) if is_list_of_texts(value) else [value]
 
 
 def _is_unrated(score: object) -> bool:
-    """Return whether there is no rating: null, or what programs write for a missing number."""
+    """Return whether a rating is missing: null, or a text that programs write for it."""
     return score is None or str(score).strip().lower() in _NO_SCORE

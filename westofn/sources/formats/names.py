@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from westofn.sources.columns import spelt, words_of
+from westofn.sources.columns import snake_case, words_of
 
 HISTORIES = ("history", "conversation_history", "chat_history", "dialogue_history")
 CONTEXTS = ("context", "document", "documents", "passage", "passages", "article", "background")
@@ -26,6 +26,8 @@ SCORES = (
     "pm_score",
 )
 SCORE_LISTS = ("scores", "ratings", "rewards", "ranks", "rank")
+DIALOGUES = ("messages", "conversations", "conversation")
+"""Columns and keys with the messages of a dialogue."""
 SIDES = (
     ("chosen", "rejected"),
     ("chosen", "reject"),
@@ -63,12 +65,12 @@ RATING_WORDS = {
     *("reward", "rewards", "points"),
 }
 COST_WORDS = {"cost", "error", "errors", "loss", "penalty", "toxicity", "perplexity", "harm"}
-"""Words that say that a lower number may be better."""
+"""Words for numbers of which the lower may be better."""
 SHORT_WORDS = {
     *("source", "origin", "subset", "dataset", "split", "category", "categories", "task", "type"),
     *("domain", "tag", "tags", "topic", "name"),
 }
-"""Words of columns whose values are short; a sentence in such a column could be the prompt."""
+"""Words of columns with short values; a sentence in such a column could be a prompt."""
 METADATA_WORDS = {
     *SHORT_WORDS,
     *("id", "ids", "uuid", "hash", "index", "position", "order", "lang", "language", "locale"),
@@ -80,24 +82,24 @@ METADATA_WORDS = {
 }
 
 
-def present(values: Mapping[str, object], names: Sequence[str]) -> list[str]:
-    """Return the columns that have one of some names, in the order of the names; not null ones."""
-    return spelt_as([column for column, value in values.items() if value is not None], names)
+def filled_columns(values: Mapping[str, object], names: Sequence[str]) -> list[str]:
+    """Return the columns with one of the names, see `columns_named`, whose value is not null."""
+    return columns_named([column for column, value in values.items() if value is not None], names)
 
 
-def spelt_as(columns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Return the columns that have one of some names, in the order of the names.
+def columns_named(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the columns with one of the names in any spelling, in the order of the names.
 
-    >>> spelt_as(["Response A", "Prompt", "prompt"], ["prompt", "response_a"])
+    >>> columns_named(["Response A", "Prompt", "prompt"], ["prompt", "response_a"])
     ['prompt', 'Prompt', 'Response A']
     """
     place = {name: number for number, name in enumerate(names)}
-    fitting = [column for column in columns if spelt(column) in place]
-    return sorted(fitting, key=lambda column: (place[spelt(column)], column not in place))
+    fitting = [column for column in columns if snake_case(column) in place]
+    return sorted(fitting, key=lambda column: (place[snake_case(column)], column not in place))
 
 
 def partner(columns: Iterable[str], name: str, word: str, other: str) -> str | None:
-    """Return the column whose name has another word in the place of a word of a name.
+    """Return the column whose name is that of another with one word replaced.
 
     >>> partner(["Chosen Text", "rejected_text"], "Chosen Text", "chosen", "rejected")
     'rejected_text'
@@ -106,7 +108,7 @@ def partner(columns: Iterable[str], name: str, word: str, other: str) -> str | N
     if word not in words:
         return None
     words[words.index(word)] = other
-    return next((column for column in columns if spelt(column) == "_".join(words)), None)
+    return next((column for column in columns if snake_case(column) == "_".join(words)), None)
 
 
 def order_of(name: str) -> str:
@@ -115,7 +117,7 @@ def order_of(name: str) -> str:
 
 
 def is_rating(name: str) -> bool:
-    """Return whether a column has ratings of which higher ones, or lower ranks, are better."""
+    """Return whether a column has ratings or ranks, and not costs or errors."""
     words = set(words_of(name))
     return bool(words & RATING_WORDS) and not words & COST_WORDS
 

@@ -1,8 +1,8 @@
-"""Recognise what the columns of a file mean, from the names and values of its first rows.
+"""Find the mapping of a file's columns from the names and values of its first rows.
 
-A known public data set is recognised first, then general names of columns. Where names leave a
-doubt about the prompt or about the meaning of labels, the file is refused with the setting that
-decides.
+The mapping is the one that the user gave, or that of a known public set, or one by the usual names
+of columns, in this order. If names do not determine the prompt or the meaning of labels, the file
+is refused with the setting that decides.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import NamedTuple
 from westofn.artifacts.table import did_you_mean, show
 from westofn.core.dialogue import is_dialogue
 from westofn.errors import DataError
-from westofn.sources.columns import Columns, cell, spelt, words_of
-from westofn.sources.formats.labels import matches, meanings, written
+from westofn.sources.columns import Columns, cell, snake_case, words_of
+from westofn.sources.formats.labels import LONGEST_LABEL, matches, meanings, normal_label
 from westofn.sources.formats.mapped import Mapped
 from westofn.sources.formats.names import (
+    DIALOGUES,
     HISTORIES,
     LABELS,
     METADATA_WORDS,
@@ -32,12 +33,12 @@ from westofn.sources.formats.names import (
     SHORT_WORDS,
     SIDES,
     SYSTEMS,
+    columns_named,
+    filled_columns,
     is_rating,
     order_of,
     partner,
-    present,
     ratings_of_sides,
-    spelt_as,
 )
 from westofn.sources.formats.rows import as_number, is_flag
 from westofn.sources.formats.unread import check_unread, texts_in
@@ -45,14 +46,12 @@ from westofn.sources.json_lines import kind
 from westofn.sources.known_sets import recognise_set
 from westofn.sources.reading import Row
 
-DIALOGUES = ("messages", "conversations", "conversation")
 _SUFFIXES = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"))
 _THIRD = {"b": "c", "1": "2", "2": "3", "second": "third"}
 _STEMS = {
     *("response", "answer", "completion", "output", "generation", "candidate", "conversation"),
     *("summary", "reply", "text", "assistant", "human_ref"),
 }
-_SHORT = 24  # characters of a label
 _LIST_AS_TEXT = re.compile(r"""\s*\[\s*['"].*['"]\s*\]\s*""", re.DOTALL)
 GIVEN = "mapping"
 """Name of the form of rows that are read by a given mapping."""
@@ -97,13 +96,13 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
 
     Args:
         rows: first rows of the file, at least one.
-        source: value of `prepare.source`. `hh` refuses texts without prompt that are no dialogues;
-            the labels of `ultrafeedback` are those of a model.
-        given: a mapping that comes before what is recognised.
+        source: value of `prepare.source`. With `hh`, texts without a prompt must be dialogues; with
+            `ultrafeedback`, labels of unknown sets are those of a model.
+        given: the user's mapping; None: the mapping is recognised.
 
     Raises:
-        DataError: no form fits, or the meaning of a column is in doubt; the message says what to
-            set.
+        DataError: no form fits, or names do not determine the meaning of a column; the message says
+            what to set.
     """
     head = head_of(rows)
     known = recognise_set(head.values)
@@ -124,16 +123,16 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
             check=partial(check_unread, columns=columns, is_known=True),
             also_read=known.reads,
         )
-    for form, columns in _general(head):
+    for form, columns in _mappings_by_names(head):
         complete = _with_prompt(with_ratings(columns, head), head, source)
         _check_no_lists_as_texts(complete, head)
         check = partial(check_unread, columns=complete, is_known=False)
         return Mapped(complete, form, label_source, check=check)
-    raise DataError(_refusal(head))
+    raise DataError(_no_form_message(head))
 
 
-def _general(head: Head) -> Iterator[tuple[str, Columns]]:
-    """Yield the mappings that fit by the names of responses and labels, the best first."""
+def _mappings_by_names(head: Head) -> Iterator[tuple[str, Columns]]:
+    """Yield the mappings of responses and labels that the names allow, the best first."""
     values = head.values
     if sides := list(_side_names(values)):
         chosen, rejected = sides[0]
@@ -141,13 +140,13 @@ def _general(head: Head) -> Iterator[tuple[str, Columns]]:
         form = "texts" if isinstance(values[chosen], str) else "conversations"
         key = _text_key(values[chosen], values[rejected])
         yield form, Columns(chosen=f"{chosen}{key}", rejected=f"{rejected}{key}")
-    for first, second, suffixes in _numbered(values):
-        yield "labelled pairs", _labelled(first, second, suffixes, head)
-    for name in present(values, RESPONSE_LISTS):
-        value = _parsed_entry(values[name])
+    for first, second, suffixes in _response_pairs(values):
+        yield "labelled pairs", _labelled_columns(first, second, suffixes, head)
+    for name in filled_columns(values, RESPONSE_LISTS):
+        value = _first_entry(values[name])
         if isinstance(value, Mapping):
-            texts = present(value, (*RESPONSES, "content"))
-            scores = present(value, SCORES)
+            texts = filled_columns(value, (*RESPONSES, "content"))
+            scores = filled_columns(value, SCORES)
             if texts and scores:
                 yield (
                     "rated lists",
@@ -157,17 +156,17 @@ def _general(head: Head) -> Iterator[tuple[str, Columns]]:
                         order=order_of(scores[0]),
                     ),
                 )
-        for ratings in present(values, SCORE_LISTS):
+        for ratings in filled_columns(values, SCORE_LISTS):
             yield "rated lists", Columns(responses=name, scores=ratings, order=order_of(ratings))
-    for name in present(values, RESPONSES):
-        for score in present(values, SCORES):
-            if spelt(score) != "label" or is_flag(values[score]):
+    for name in filled_columns(values, RESPONSES):
+        for score in filled_columns(values, SCORES):
+            if snake_case(score) != "label" or is_flag(values[score]):
                 yield "rated rows", Columns(response=name, score=score, order=order_of(score))
 
 
 def _side_names(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for better, worse in SIDES:
-        for name in sorted(values, key=lambda name: (spelt(name) != better, len(name), name)):
+        for name in sorted(values, key=lambda name: (snake_case(name) != better, len(name), name)):
             other = partner(values, name, better, worse)
             if other is None or set(words_of(name)) & (RATING_WORDS | METADATA_WORDS):
                 continue
@@ -180,26 +179,28 @@ def _hold_texts(values: Mapping[str, object], *names: str) -> bool:
 
 
 def _text_key(chosen: object, rejected: object) -> str:
-    """Return `.text` or the like for two objects that hold a text and no messages."""
+    """Return the key of the text in two objects, such as `.text`; "" if they have none."""
     if not isinstance(chosen, Mapping) or not isinstance(rejected, Mapping):
         return ""
-    if {"role", "from", "messages", "conversations", "conversation"} & set(chosen):
+    if {"role", "from", *DIALOGUES} & set(chosen):
         return ""
-    names = [name for name in present(chosen, (*RESPONSES, "content")) if name in rejected]
+    names = [name for name in filled_columns(chosen, (*RESPONSES, "content")) if name in rejected]
     return f".{names[0]}" if len(names) == 1 else ""
 
 
 def _check_sides(sides: Sequence[tuple[str, str]], head: Head) -> None:
-    """Refuse several candidates for the sides, and sides that name responses of other columns."""
+    """Refuse several pairs of sides, and sides that are names of responses in other columns."""
     chosen = sides[0][0]
     names = " or ".join(f"prepare.columns.chosen={a}, rejected={b}" for a, b in sides[:3])
-    if len(sides) > 1 and spelt(chosen) != "chosen":
+    if len(sides) > 1 and snake_case(chosen) != "chosen":
         raise DataError(f"{head.where}: several columns could be the responses; set {names}")
     others = [name for pair in sides[1:] for name in pair]
-    others += [name for first, second, _ in _numbered(head.values) for name in (first, second)]
-    others += present(head.values, RESPONSE_LISTS)
+    others += [
+        name for first, second, _ in _response_pairs(head.values) for name in (first, second)
+    ]
+    others += filled_columns(head.values, RESPONSE_LISTS)
     cells = [value for row in head.rows for name in sides[0] if (value := row.get(name))]
-    if not others or any(len(str(value)) > _SHORT for value in cells):
+    if not others or any(len(str(value)) > LONGEST_LABEL for value in cells):
         return
     texts = {text for row in head.rows for name in others for text in texts_in(row.get(name))}
     if any(value not in texts for value in map(str, cells)):
@@ -210,7 +211,7 @@ def _check_sides(sides: Sequence[tuple[str, str]], head: Head) -> None:
         )
 
 
-def _numbered(values: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[str, str]]]:
+def _response_pairs(values: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[str, str]]]:
     """Yield pairs of columns such as response_a and response_b."""
     for first, second in _SUFFIXES:
         for name in values:
@@ -226,7 +227,7 @@ def _numbered(values: Mapping[str, object]) -> Iterator[tuple[str, str, tuple[st
                 yield name, other, (first, second)
 
 
-def _labelled(first: str, second: str, suffixes: tuple[str, str], head: Head) -> Columns:
+def _labelled_columns(first: str, second: str, suffixes: tuple[str, str], head: Head) -> Columns:
     columns = Columns(response_a=first, response_b=second)
     sides = f"set prepare.columns.response_a={first}, response_b={second}"
     third = partner(head.values, second, suffixes[1], _THIRD.get(suffixes[1], ""))
@@ -235,14 +236,14 @@ def _labelled(first: str, second: str, suffixes: tuple[str, str], head: Head) ->
             f"{head.where}: {first}, {second} and {third} are more than two responses; {sides} or "
             f"others, and label with label_a and label_b, or score_a and score_b"
         )
-    if labels := present(head.values, LABELS):
-        readings = [_meanings(label, suffixes, head) for label in labels]
+    if labels := filled_columns(head.values, LABELS):
+        readings = [meanings(_label_values(label, head), suffixes) for label in labels]
         if readings[0] is None:
             raise DataError(
                 f"{head.where}: column {labels[0]} has the values "
-                f"{show(', '.join(sorted(_seen(labels[0], head))[:5]))}, which do not say whether "
-                f"{first} or {second} is better; {sides}, label={labels[0]}, and the values in "
-                f"label_a, label_b and label_tie"
+                f"{show(', '.join(sorted(_label_values(labels[0], head))[:5]))}, which do not say "
+                f"whether {first} or {second} is better; {sides}, label={labels[0]}, and the "
+                f"values in label_a, label_b and label_tie"
             )
         both = zip(labels, readings, strict=True)
         mapped = [replace(columns, label=label, **read) for label, read in both if read]
@@ -262,12 +263,8 @@ def _labelled(first: str, second: str, suffixes: tuple[str, str], head: Head) ->
     )
 
 
-def _seen(label: str, head: Head) -> set[str]:
-    return {written(row[label]) for row in head.rows if row.get(label) is not None}
-
-
-def _meanings(label: str, suffixes: tuple[str, str], head: Head) -> dict[str, str] | None:
-    return meanings(_seen(label, head), suffixes)
+def _label_values(label: str, head: Head) -> set[str]:
+    return {normal_label(row[label]) for row in head.rows if row.get(label) is not None}
 
 
 def _check_agreement(mapped: Sequence[Columns], head: Head) -> None:
@@ -303,7 +300,7 @@ def _nested_ratings(columns: Columns, head: Head) -> tuple[str, str] | None:
     chosen, rejected = (head.values.get(name) for name in names)
     if not isinstance(chosen, Mapping) or not isinstance(rejected, Mapping):
         return None
-    keys = [key for key in present(chosen, SCORES) if key in rejected]
+    keys = [key for key in filled_columns(chosen, SCORES) if key in rejected]
     return (f"{names[0]}.{keys[0]}", f"{names[1]}.{keys[0]}") if keys else None
 
 
@@ -312,29 +309,29 @@ def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
     values = head.values
     complete = with_prompt_columns(columns, values)
     if not complete.prompt:
-        free = _free(values, columns)
+        free = _unread_texts(values, columns)
         if columns.chosen or columns.response_a:
             _check_no_prompt(columns, free, head, source)
         else:
-            raise DataError(_no_prompt(columns, free, head))
-    short = {name: next(iter(present(values, [name])), "") for name in ("subset", "id")}
+            raise DataError(_no_prompt_message(columns, free, head))
+    short = {name: next(iter(filled_columns(values, [name])), "") for name in ("subset", "id")}
     named = {name: path for name, path in short.items() if isinstance(values.get(path), str | int)}
     return replace(complete, **named)
 
 
 def with_prompt_columns(columns: Columns, values: Mapping[str, object]) -> Columns:
     """Add the columns of the prompt, by their names, to a mapping of the responses."""
-    free = _free(values, columns)
-    prompts = present(free, PROMPTS)
+    free = _unread_texts(values, columns)
+    prompts = filled_columns(free, PROMPTS)
     prompt = prompts[0] if prompts else ""
     extras = {"prompt": prompt} if prompt else {}
-    if systems := spelt_as(free, SYSTEMS):
+    if systems := columns_named(free, SYSTEMS):
         extras["system"] = systems[0]
-    for field in ("input", "context") if spelt(prompt) == "instruction" else ("context",):
-        for name in spelt_as(free, [field]):
+    for field in ("input", "context") if snake_case(prompt) == "instruction" else ("context",):
+        for name in columns_named(free, [field]):
             if prompt and name != prompt and isinstance(free[name], str | None):
                 extras[field] = name
-    for name in present(free, HISTORIES):
+    for name in filled_columns(free, HISTORIES):
         history = free[name]
         if prompt and name != prompt:
             is_turns = not isinstance(history, str) or is_dialogue(history) or history[:1] == "["
@@ -342,8 +339,8 @@ def with_prompt_columns(columns: Columns, values: Mapping[str, object]) -> Colum
     return replace(columns, **extras)
 
 
-def _free(values: Mapping[str, object], columns: Columns) -> dict[str, object]:
-    """Return the columns that the mapping does not read and that may be texts or messages."""
+def _unread_texts(values: Mapping[str, object], columns: Columns) -> dict[str, object]:
+    """Return the columns of texts or messages that the mapping does not read."""
     return {
         name: value
         for name, value in values.items()
@@ -352,7 +349,7 @@ def _free(values: Mapping[str, object], columns: Columns) -> dict[str, object]:
 
 
 def _check_no_prompt(columns: Columns, free: Mapping[str, object], head: Head, source: str) -> None:
-    """Refuse sides without a prompt of their own, where another column may be the prompt."""
+    """Refuse sides without a prompt if another column may be the prompt."""
     side = cell(head.values, columns.chosen or columns.response_a)
     if isinstance(side, str) and is_dialogue(side):
         return
@@ -362,10 +359,10 @@ def _check_no_prompt(columns: Columns, free: Mapping[str, object], head: Head, s
         return
     misspelt = did_you_mean("prompt", list(head.values))
     if source == "hh" or misspelt or _could_be_prompts(free) or not isinstance(side, str):
-        raise DataError(_no_prompt(columns, free, head))
+        raise DataError(_no_prompt_message(columns, free, head))
 
 
-def _no_prompt(columns: Columns, free: Mapping[str, object], head: Head) -> str:
+def _no_prompt_message(columns: Columns, free: Mapping[str, object], head: Head) -> str:
     candidates = _could_be_prompts(free)
     misspelt = did_you_mean("prompt", list(head.values))
     responses = columns.chosen or columns.response_a or columns.response or columns.responses
@@ -374,8 +371,8 @@ def _no_prompt(columns: Columns, free: Mapping[str, object], head: Head) -> str:
         f"{head.where}: column prompt is missing{misspelt}, and {responses} is no whole dialogue; "
         f"the row has {show(', '.join(head.values))}: "
         + (f"set {choice}" if candidates else "add the column, or set prepare.columns.prompt")
-        + f" (with {', '.join(columns.settings())}; alone, these read the shared beginning as "
-        f"the prompt)"
+        + f" (with {', '.join(columns.settings())}; without a prompt, these read the shared "
+        f"beginning as the prompt)"
     )
 
 
@@ -384,7 +381,7 @@ def _could_be_prompts(free: Mapping[str, object]) -> list[str]:
 
 
 def _could_be_prompt(name: str, value: object) -> bool:
-    """Return whether a column may hold prompts, although no usual name says so."""
+    """Return whether a column without a usual name of prompts may hold prompts."""
     words = set(words_of(name))
     texts = list(texts_in(value))
     is_short = all(len(text.split()) < 4 and not text.rstrip().endswith("?") for text in texts)
@@ -394,7 +391,7 @@ def _could_be_prompt(name: str, value: object) -> bool:
 
 
 def _check_no_lists_as_texts(columns: Columns, head: Head) -> None:
-    """Refuse sides that are texts of lists in all of the first rows, as CSV files have them."""
+    """Refuse responses that are lists written as text in all of the first rows."""
     for name in filter(None, (columns.chosen, columns.response_a, columns.response)):
         cells = [value for row in head.rows if (value := cell(row, name)) is not None]
         if all(isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value) for value in cells):
@@ -405,7 +402,7 @@ def _check_no_lists_as_texts(columns: Columns, head: Head) -> None:
             )
 
 
-def _refusal(head: Head) -> str:
+def _no_form_message(head: Head) -> str:
     names = list(head.values)
     needs = {
         "pairs": ("prompt", "chosen", "rejected"),
@@ -436,27 +433,27 @@ def _refusal(head: Head) -> str:
     )
 
 
-def _parsed_entry(value: object) -> object:
+def _first_entry(value: object) -> object:
     """Return the first entry of a list, or the value itself."""
     return value[0] if isinstance(value, list) and value else value
 
 
 def recognise_responses(rows: Sequence[Row], given: Columns) -> Mapped:
-    """Return the mapping of prompt and responses; labels are not needed.
+    """Return the reader of prompt and responses; labels are not needed.
 
     Args:
         rows: first rows of the file, at least one.
         given: columns that the user named; the others are recognised.
 
     Raises:
-        DataError: there are no responses, or no prompt, by their names.
+        DataError: no column has a usual name of responses, or none has one of prompts.
     """
     head = head_of(rows)
     known = recognise_set(head.values)
     has_responses = given.chosen or given.response_a or given.responses or given.response
     if known and not has_responses:
         return Mapped(replace(known.columns, **given.paths), known.name, expand=known.expand)
-    columns = given if has_responses else replace(_responses(head), **given.paths)
+    columns = given if has_responses else replace(_response_columns(head), **given.paths)
     if columns.response in DIALOGUES:
         columns = with_prompt_columns(columns, head.values)
     elif not columns.prompt:
@@ -464,23 +461,23 @@ def recognise_responses(rows: Sequence[Row], given: Columns) -> Mapped:
     return Mapped(columns, "responses")
 
 
-def _responses(head: Head) -> Columns:
+def _response_columns(head: Head) -> Columns:
     values = head.values
     for chosen, rejected in _side_names(values):
         return Columns(chosen=chosen, rejected=rejected)
-    for first, second, _ in _numbered(values):
+    for first, second, _ in _response_pairs(values):
         return Columns(response_a=first, response_b=second)
-    lists, responses = (present(values, names) for names in (RESPONSE_LISTS, RESPONSES))
+    lists, responses = (filled_columns(values, names) for names in (RESPONSE_LISTS, RESPONSES))
     if lists and responses:
         raise DataError(
             f"{head.where}: has {responses[0]} and {lists[0]} at once; set "
             f"prepare.columns.response={responses[0]} or prepare.columns.responses={lists[0]}"
         )
     for name in lists:
-        entry = _parsed_entry(values[name])
-        keys = present(entry, RESPONSES) if isinstance(entry, Mapping) else []
+        entry = _first_entry(values[name])
+        keys = filled_columns(entry, RESPONSES) if isinstance(entry, Mapping) else []
         return Columns(responses=f"{name}.*.{keys[0]}" if keys else name)
-    for response in (*responses, *present(values, DIALOGUES)):
+    for response in (*responses, *filled_columns(values, DIALOGUES)):
         return Columns(response=response)
     names = ("prompt", "response", "responses", "chosen", "rejected")
     near = (did_you_mean(name, names) for name in values if name not in names)

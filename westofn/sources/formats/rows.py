@@ -1,4 +1,4 @@
-"""Shared by all formats: canonical pairs, reasons to drop a row, and typed access to cells."""
+"""Canonical pairs, reasons to drop a row, and typed access to cells, for all formats."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
-from westofn.sources.json_lines import kind
+from westofn.sources.json_lines import is_encodable, kind
 from westofn.sources.reading import Row
 from westofn.sources.splits import prompt_id, stable_id
 
@@ -80,7 +80,7 @@ def pair_or_reason(
     given_id: str = "",
     p_chosen: float | None = None,
 ) -> Pair | str:
-    """Strip the responses and return a pair, or the reason why they do not make a usable pair.
+    """Strip the responses and return a pair, or the reason to drop the row.
 
     Characters without width count as white space here, because nobody sees them.
     """
@@ -125,7 +125,7 @@ def text(value: object, name: str, where: str) -> str:
             f"{where}: column {name} is a {kind(value)} ({show(value)}), needs text: "
             f"mend or remove the row"
         )
-    if not encodable(value):
+    if not is_encodable(value):
         raise DataError(
             f"{where}: column {name} holds half a surrogate pair, which is not a character: "
             f"mend or remove the row"
@@ -185,10 +185,18 @@ def listed(value: object, name: str, where: str) -> list[object]:
     return value
 
 
-def encodable(value: str) -> bool:
-    """Return whether a text can be encoded in UTF-8."""
+def json_in(value: str) -> list[Any] | dict[str, Any] | None:
+    """Return the list or object that a text is the JSON of; None for any other text."""
+    stripped = value.strip()
+    if not stripped.startswith(("[", "{")):
+        return None
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        parsed: list[Any] | dict[str, Any] = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def is_list_of_texts(value: object) -> TypeGuard[list[str]]:
+    """Return whether a value is a list of texts, at least one."""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)

@@ -7,15 +7,15 @@ and value (ShareGPT).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
 from westofn.artifacts.table import show
 from westofn.core.dialogue import Message, Role, clean, dialogue_of, is_dialogue, normalised
 from westofn.errors import DataError
-from westofn.sources.columns import spelt
-from westofn.sources.formats.rows import listed, text
+from westofn.sources.columns import snake_case
+from westofn.sources.formats.names import DIALOGUES
+from westofn.sources.formats.rows import json_in, listed, text
 from westofn.sources.json_lines import kind
 
 Turns = str | list[Message]
@@ -51,9 +51,8 @@ _MEDIA = (
     *("image_url", "image_path", "img", "imgs"),
 )
 _KEYS = (("role", "content"), ("from", "value"))
-_LISTS = ("messages", "conversations", "conversation")
 _PYTHON_MESSAGES = re.compile(r"""\s*\[?\s*\{\s*'(?:role|content|from|value)'""")
-_ALONE = "text of prompts and responses is all that is read here"
+_TEXT_ONLY = "only the texts of prompts and responses are read"
 
 
 def turns_of(value: object, name: str, where: str) -> Turns:
@@ -79,7 +78,7 @@ def turns_of(value: object, name: str, where: str) -> Turns:
         checked = text(value, name, where)
         return dialogue_of(checked) if is_dialogue(checked) else clean(checked)
     if isinstance(value, Mapping):
-        if nested := [key for key in _LISTS if isinstance(value.get(key), list)]:
+        if nested := [key for key in DIALOGUES if isinstance(value.get(key), list)]:
             check_no_tools(value, name, where)
             return turns_of(value[nested[0]], f"{name}.{nested[0]}", where)
         return normalised([_message(value, name, where)])
@@ -131,7 +130,8 @@ def history_of(value: object, name: str, where: str) -> list[Message]:
     if isinstance(turns, str):
         raise DataError(
             f"{where}: column {name} is a text, needs earlier turns: messages, a dialogue, or a "
-            f"list of [user, assistant]; a text before the prompt goes into prepare.columns.context"
+            f"list of [user, assistant]; for a text before the prompt, set "
+            f"prepare.columns.context={name}"
         )
     return turns
 
@@ -143,9 +143,9 @@ def check_no_tools(values: Mapping[str, object], name: str, where: str) -> None:
         DataError: the object has a key `tools` or `functions` with something in it.
     """
     for key, value in values.items():
-        if spelt(key) in ("tools", "functions") and not is_blank(value):
+        if snake_case(key) in ("tools", "functions") and not is_blank(value):
             raise DataError(
-                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has tools; {_ALONE}: "
+                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has tools; {_TEXT_ONLY}: "
                 f"remove the rows with tools"
             )
 
@@ -157,15 +157,24 @@ def check_no_media(values: Mapping[str, object], name: str, where: str) -> None:
         DataError: the object has such a key with something in it.
     """
     for key, value in values.items():
-        if spelt(key) in _MEDIA and not is_blank(value):
+        if snake_case(key) in _MEDIA and not is_blank(value):
             raise DataError(
-                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has {key}, and only text "
-                f"is read here; remove the column if the prompts do not need it"
+                f"{where}: {f'{name}.{key}' if name else f'column {key}'} has {key}, but only "
+                f"text is read; remove the column if the prompts do not need it"
             )
 
 
+def is_message(value: object) -> bool:
+    """Return whether a value is an object with the keys of a message."""
+    return isinstance(value, Mapping) and any(set(keys) <= set(value) for keys in _KEYS)
+
+
 def is_blank(value: object) -> bool:
-    """Return whether a cell has nothing in it: null, an empty text, list or object, or "[]"."""
+    """Return whether a cell is blank.
+
+    Null, false, white space, an empty list or object, the texts that programs write for these, and
+    lists and objects of blank values are blank.
+    """
     return (
         value in (None, "", "[]", "{}", "null", "None", False)
         or (isinstance(value, str) and not value.strip())
@@ -179,17 +188,11 @@ def _entries(value: Sequence[object] | Mapping[str, object]) -> Sequence[object]
 
 def _json_messages(value: str) -> object:
     """Return the messages in a JSON text; None for any other text."""
-    stripped = value.strip()
-    if not stripped.startswith(("[", "{")):
-        return None
-    try:
-        parsed = json.loads(stripped)
-    except (ValueError, RecursionError):
-        return None
+    parsed = json_in(value)
     entry = parsed[0] if isinstance(parsed, list) and parsed else parsed
     if not isinstance(entry, Mapping):
         return None
-    keys = (*_KEYS, *((name,) for name in _LISTS))
+    keys = (*_KEYS, *((name,) for name in DIALOGUES))
     return parsed if any(set(names) <= set(entry) for names in keys) else None
 
 
@@ -217,8 +220,8 @@ def _message(entry: object, name: str, where: str) -> Message:
     if calls or (isinstance(role, str) and role.lower() in _TOOL_ROLES):
         described = calls[0] if calls else f"role {role}"
         raise DataError(
-            f"{where}: column {name} has a message with {described}, a tool call; {_ALONE}: remove "
-            f"the rows with tools"
+            f"{where}: column {name} has a message with {described}, a tool call; "
+            f"{_TEXT_ONLY}: remove the rows with tools"
         )
     if not isinstance(role, str) or role.lower() not in _ROLES:
         raise DataError(
@@ -237,8 +240,8 @@ def _content(value: object, name: str, where: str) -> str:
         part_type = part.get("type", "text") if isinstance(part, Mapping) else "text"
         if part_type not in ("text", "input_text", "output_text"):
             raise DataError(
-                f"{where}: column {name} has a part of type {show(part_type)}; {_ALONE}: remove "
-                f"the rows with images or audio"
+                f"{where}: column {name} has a part of type {show(part_type)}; "
+                f"{_TEXT_ONLY}: remove the rows with images or audio"
             )
         texts.append(text(part.get("text") if isinstance(part, Mapping) else part, name, where))
     return "\n".join(texts)
