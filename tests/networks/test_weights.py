@@ -11,9 +11,10 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.small_families import tiny_model
 from westofn.errors import ModelError
-from westofn.networks.families import FAMILY_OF, load_backbone
+from westofn.networks.families import load_backbone
 from westofn.networks.weights import INDEX
 from westofn.text.encoding import Encoder
+from westofn.text.model_files import FAMILY_OF
 
 
 def _saved(kind: str, words: PreTrainedTokenizerFast, folder: Path, shard_size: str) -> Path:
