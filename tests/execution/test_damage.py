@@ -61,6 +61,7 @@ def test_only_the_first_process_removes_and_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shard").write_text("")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     drop("sample", tmp_path / "shard", "cut", "computed again")
     assert (tmp_path / "shard").exists()

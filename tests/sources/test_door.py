@@ -597,7 +597,7 @@ def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> N
          "column chosen has lists as texts"),
         ({"prompt": [{**user(BIRD), "images": ["a.png"]}], **LISTS}, "prompt.images has images"),
         ({"prompt": BIRD, "history": "[[", **SIDES}, "column history is no JSON list"),
-        ({"prompt": BIRD, **SIDES, "score_chosen": 10**399, "score_rejected": 1}, "needs a finite"),
+        ({"prompt": BIRD, **SIDES, "score_chosen": 10**399, "score_rejected": 1}, "400 digits"),
         ({"prompt": BIRD, **SIDES, "score_chosen": "1_0", "score_rejected": 1}, "needs a finite"),
         ({"prompt": BIRD, "responses": [CHOSEN, REJECTED, "x"], "rankings": [2, 0, 1]},
          "fit no form"),

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import T5ForConditionalGeneration
 
+from tests.resealed import reseal
 from tests.stages.pipeline import Tiny
 from tests.tiny_encoders import ENCODERS
 from westofn import hub
@@ -76,6 +77,7 @@ def _no_numbers(tiny: Tiny, folder: Path) -> None:
     path = folder / "head.safetensors"
     weights = {name: tensor * float("nan") for name, tensor in load_file(path).items()}
     save_file(weights, path)
+    reseal(folder)
 
 
 def _two_words_exchanged(tiny: Tiny, folder: Path) -> None:
@@ -144,7 +146,7 @@ CASES = {
         "sample@k1", POLICY, _other_weights, ("model.safetensors: has SHA-256", "rerun")
     ),
     "a reward model of no numbers": Case(
-        "won_select@k1", BASE, _no_numbers, ("prompt train-", "NaN or infinite", "retrain")
+        "won_select@k1", BASE, _no_numbers, ("a canary gives nan", "rerun")
     ),
     "a policy for a reward model": Case(
         "won_select@k1", BASE, _instead(POLICY), ("holds a policy, needs a reward_model", "rerun")
@@ -159,8 +161,7 @@ CASES = {
 def test_a_bad_model_is_one_line_and_leaves_the_outputs(name: str, tiny: Tiny) -> None:
     case = CASES[name]
     case.damage(tiny, tiny / case.folder)
-    where = () if name == "a reward model of no numbers" else (case.folder,)
-    tiny.fail(case.stage, *where, *case.needed)
+    tiny.fail(case.stage, case.folder, *case.needed)
 
 
 def test_a_pairwise_student_cannot_train_a_policy(tiny: Tiny) -> None:

@@ -382,7 +382,7 @@ FORESEEN: dict[str, tuple[Make, Changes, tuple[str, ...]]] = {
         ("sft: steps is 999", "needs at most 2,147,483,647"),
     ),
     "steps": (nothing, {"rlhf": {"epochs": 2**31}}, ("rlhf: epochs is 2147483648", "at most")),
-    "the largest float": (nothing, {"rlhf": {"clip": 1e308}}, ("clip is 1e+308", "at most 1e+30")),
+    "the largest float": (nothing, {"rlhf": {"clip": 1e308}}, ("clip is 1e+308", "at most 1e+38")),
     "a penalty": (nothing, {"reward": {"centering": 1e300}}, ("centering is 1e+300",)),
     "a temperature": (nothing, {"sample": {"temperature": 1e200}}, ("temperature is 1e+200",)),
     "infinity": (nothing, {"rlhf": {"kl_weight": float("inf")}}, ("rlhf.kl_weight is inf",)),

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tests.chat_templates import END, TEMPLATES, chatting
+from tests.resealed import reseal
 from tests.small_families import tiny_model
 from tests.small_models import RESPONSES
 from westofn.core.dialogue import Message, to_text
@@ -317,6 +318,7 @@ class TestRefused:
         assert load_policy(tmp_path / "policy").encoder.template == encoder.template
         file = tmp_path / "policy" / "chat_template.jinja"
         file.write_text(file.read_text().replace("assistant\n", "assistant:\n"))
+        reseal(tmp_path / "policy")
         with pytest.raises(ModelError, match=r"policy: chat of the tokenizer is .*, the card says"):
             load_policy(tmp_path / "policy")
 

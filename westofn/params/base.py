@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 EXAMPLES = "docs/examples/"
 """Where files lie that show a form, and that no stage reads as data of the user."""
 
-LARGEST: dict[type, float] = {int: 2**31 - 1, float: 1e30}
+LARGEST: dict[type, float] = {int: 2**31 - 1, float: 1e38}
 """The largest numbers of a parameter; float32 holds 3e38, and numbers are multiplied."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
