@@ -28,7 +28,7 @@ def clone(make_clone: Callable[..., Clone]) -> Clone:
                 "scratch": {"tokenizer": "bytes", "vocabulary": 1000},
                 "max_response_tokens": 96,
             },
-            "sample": {"n_candidates": 4},
+            "sample": {"n_candidates": 24},  # so many that some end
         }
     )
     with gzip.open(SOURCE, "rt", encoding="utf-8") as handle:
