@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format docs presets study map human venv clean
+.PHONY: repro test test-fast check format docs presets study map human soak venv clean
 
 SEEDS ?= 9
 
@@ -52,6 +52,11 @@ human: $(READY)  ## real human preferences over seeds -> benchmarks/human.json, 
 	@test -n "$(HUMAN_DATA)" || { echo "human: HUMAN_DATA is not set; make human HUMAN_DATA=DIR," \
 		"where DIR holds e2e-ratings, ukp-convarg and hh-rlhf-8k"; exit 2; }
 	OMP_NUM_THREADS=1 python -m benchmarks.human --data "$(HUMAN_DATA)" --seeds $(SEEDS) --jobs 2
+
+POINTS ?= 2000
+
+soak: $(READY)  ## a fault at every kind of write of every stage -> benchmarks/soak.json, docs/reliability.md
+	python -m benchmarks.soak --points $(POINTS)
 
 venv: $(READY)
 

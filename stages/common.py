@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import json
@@ -57,7 +58,9 @@ def _work(stage: str, app: typer.Typer) -> int | None:
             return int(error.exit_code)
         if mend := refusal(error):  # of a library that writes models or checkpoints
             where = getattr(error, "filename", None) or "an output or its scratch folder"
-            raise DataError(f"{where}: cannot be written: {mend}") from error
+            reading = isinstance(error, OSError) and error.errno == errno.EIO
+            doing = "read or written" if reading else "written"
+            raise DataError(f"{where}: cannot be {doing}: {mend}") from error
         raise
     if code is None and is_first():  # a number: it only showed its help, or was interrupted
         _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)

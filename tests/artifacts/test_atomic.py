@@ -165,3 +165,22 @@ def test_a_kill_leaves_the_earlier_folder_and_the_next_run_sweeps(out: Path) -> 
     with whole_folder(out) as place:
         write_bytes(b"new", place / "a")
     assert texts(out.parent) == {"out/a": "new"}
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "the disk reports an input/output error"),
+        (RuntimeError("I/O error: Input/output error (os error 5)"), "input/output error"),
+        (RuntimeError("No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("inline_container.cc:874: unexpected pos 64 vs 0"), "full or faulty"),
+        (RuntimeError("basic_ios::clear: iostream error"), "full or faulty"),
+    ],
+    ids=["python", "safetensors", "safetensors, full", "torch", "its stream"],
+)
+def test_every_writers_refusal_says_how_to_mend_it(error: Exception, says: str) -> None:
+    assert says in (atomic.refusal(error) or "")
+
+
+def test_an_error_of_another_kind_is_no_refusal() -> None:
+    assert atomic.refusal(RuntimeError("size mismatch (os error 1)")) is None

@@ -64,6 +64,23 @@ def test_a_disk_that_fills_up_midway_leaves_every_file_as_it_was(
     assert changed == {"params.yaml"}
 
 
+def test_a_faulty_disk_is_one_line_where_scratch_is_removed(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmdir = os.rmdir
+
+    def refuse(path: str, *, dir_fd: int | None = None) -> None:
+        if ".scratch" in str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        rmdir(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    outcome = tiny.call("sample@k1")
+    assert outcome.code == 2
+    assert "cannot be read or written: the disk reports an input/output error" in outcome.lines[-1]
+    assert "Traceback" not in outcome.stderr
+
+
 @pytest.mark.parametrize("stage", ["sft", "base_rm", "rlhf@k1"])
 @pytest.mark.parametrize("size", [2_000, 60_000], ids=["tiny", "less than the weights"])
 def test_a_model_that_cannot_be_written_leaves_the_earlier_one(

@@ -19,6 +19,7 @@ from westofn.errors import DataError, WestofnError
 _MEND = {
     errno.ENOSPC: "the disk is full; free some space and rerun",
     errno.EDQUOT: "the disk quota is used up; free some space and rerun",
+    errno.EIO: "the disk reports an input/output error; check the disk and rerun",
     errno.EFBIG: "the file is larger than `ulimit -f` allows; raise that limit and rerun",
     errno.EACCES: "permission denied; make the folder writable and rerun",
     errno.EROFS: "the file system is read-only; make the folder writable and rerun",
@@ -28,7 +29,8 @@ _MEND = {
 }
 _SYSTEM_NUMBER = re.compile(r"\(os error (\d+)\)")  # the format of Rust's errors
 _TEMPORARY = re.compile(r"\..+\.(\d+)(?:\.old)?\.tmp")
-_TORCH_WRITER = "inline_container"  # torch gives no error number when the disk is full
+_TORCH_WRITER = ("inline_container", "iostream error")  # torch gives no number of the error
+_TORCH_MEND = "the disk is full or faulty; free some space, or check the disk, and rerun"
 
 
 def refusal(error: Exception) -> str | None:
@@ -40,7 +42,7 @@ def refusal(error: Exception) -> str | None:
         return _MEND.get(error.errno or 0)
     if match := _SYSTEM_NUMBER.search(str(error)):
         return _MEND.get(int(match.group(1)))
-    return _MEND[errno.ENOSPC] if _TORCH_WRITER in str(error) else None
+    return _TORCH_MEND if any(part in str(error) for part in _TORCH_WRITER) else None
 
 
 def write_bytes(content: bytes, path: Path) -> None:
