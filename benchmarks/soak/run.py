@@ -100,7 +100,8 @@ class Soak:
         call = calls[point.target] if point.target < len(calls) else Call("no call", "")
         if point.kind == "power":
             lose_power(calls[: point.target])
-        wrong = self._ended(point, call, end) or self._kept(outs, before, end)
+        wrong = None if call.path else f"ended after {len(calls)} calls, before the fault"
+        wrong = wrong or self._ended(point, call, end) or self._kept(outs, before, end)
         wrong = wrong or self._again(point.stage)
         if wrong is None:
             return None
