@@ -137,12 +137,15 @@ def test_signals_at_any_moment_leave_whole_outputs_or_none(made: Tiny, tiny: Tin
     outs = {path for path in whole if path.startswith("data/loop/k1/synthetic/")}
     assert len(outs) == 3
     moments, codes = random.Random(0), Counter[int]()
+    started = time.monotonic()
+    start_stage(tiny, "filter@k1").communicate(timeout=60)
+    duration = time.monotonic() - started
     for attempt in range(TRIES):
         if attempt % 2 and (tiny / "data/loop/k1/synthetic").exists():
             remove_outputs(tiny, "filter@k1")
         number = list(CODES)[attempt % len(CODES)]
         process = start_stage(tiny, "filter@k1")
-        time.sleep(0.1 + moments.random())
+        time.sleep(0.1 + 0.9 * duration * moments.random())
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         codes[process.returncode] += 1
