@@ -185,16 +185,16 @@ def test_pairs_beyond_the_limit_count_and_are_told_apart(gold, planted):
     limit = planted(1.0).encoder.template.max_response_tokens
     beyond = text(-1, limit)  # one word more
     pairs = [*PAIRS[:6], ("x", beyond, "good"), ("y", "bad bad", beyond)]
-    found = evaluate_preferences(
+    measures = evaluate_preferences(
         "m", Ensemble.of(planted(1.0)), preference_frame(pairs), gold, seed=0
     ).metrics
-    assert (found["test_pairs"], found["test_pairs_too_long"]) == (8, 2)
-    assert (found["accuracy"], found["accuracy_within_limit"]) == (0.75, 1.0)
+    assert (measures["test_pairs"], measures["test_pairs_too_long"]) == (8, 2)
+    assert (measures["accuracy"], measures["accuracy_within_limit"]) == (0.75, 1.0)
 
 
 def test_where_all_pairs_fit_one_accuracy_says_it(gold, planted):
-    found = evaluate_preferences(
+    measures = evaluate_preferences(
         "m", Ensemble.of(planted(1.0)), preference_frame(PAIRS), gold, seed=0
     ).metrics
-    assert found["test_pairs_too_long"] == 0
-    assert "accuracy_within_limit" not in found
+    assert measures["test_pairs_too_long"] == 0
+    assert "accuracy_within_limit" not in measures

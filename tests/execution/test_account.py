@@ -75,13 +75,13 @@ def test_stages_share_a_warning_whose_limit_serves_all_of_them() -> None:
 def test_the_limit_of_a_warning_is_the_smallest_that_keeps_95_percent(
     lengths: list[int], value: int
 ) -> None:
-    found = Limit.of(value, lengths).for_most
+    limit = Limit.of(value, lengths).for_most
 
     def kept(limit: int) -> int:
         return sum(length <= limit for length in lengths)
 
-    assert 100 * kept(found) >= 95 * len(lengths)
-    assert found == 0 or 100 * kept(found - 1) < 95 * len(lengths)
+    assert 100 * kept(limit) >= 95 * len(lengths)
+    assert limit == 0 or 100 * kept(limit - 1) < 95 * len(lengths)
 
 
 def test_the_line_goes_to_stdout_and_the_warning_to_stderr(

@@ -125,12 +125,12 @@ def test_an_evaluation_uses_all_pairs_and_tells_the_accuracy_within_the_limit() 
     }
     account = stage_accounts.evaluation_account
     assert account("k1", metrics).line == "eval k1: 40 test pairs in, 40 used"
-    some = metrics | {
+    with_too_long = metrics | {
         "test_pairs_too_long": 30,
         "accuracy_within_limit": 0.7,
         "prompts_trimmed": 2,
     }
-    assert " ".join(account("k1", some).line.split()) == (
+    assert " ".join(account("k1", with_too_long).line.split()) == (
         "eval k1: 40 test pairs in, 40 used; 30 beyond 32 tokens; accuracy 70.0 % within, "
         "60.0 % of all; 2 prompts trimmed"
     )

@@ -428,12 +428,12 @@ def test_candidates_that_were_cut_form_no_pair(
         [[0, 4, -1, 3], [4, 2, 1, -3], [1, 2, 3, 4], [1, -1, 0, 2]], [[1], [0, 3], [], [0, 1, 3]]
     )
     base = Ensemble.of(planted(comparator))
-    found = select(base, pools, method=method, selector="west", seed=0)
-    assert [row[:2] for row in _rows(found.pairs)] == [(3, 2), (1, 2), (3, 0), (3, 1)]
-    frame = PAIRS.validate(pairs_frame(pools, found), "pairs")
+    selection = select(base, pools, method=method, selector="west", seed=0)
+    assert [row[:2] for row in _rows(selection.pairs)] == [(3, 2), (1, 2), (3, 0), (3, 1)]
+    frame = PAIRS.validate(pairs_frame(pools, selection), "pairs")
     assert frame["fault"].to_list() == [None, None, None, "cut"]
-    NESTED_PAIRS.validate(nested_frame(pools, found), "nested")
-    summary = summarise(pools, found, base)
+    NESTED_PAIRS.validate(nested_frame(pools, selection), "nested")
+    summary = summarise(pools, selection, base)
     assert summary["candidates"] == 16
     assert (summary["candidates_cut"], summary["pools_without_two"]) == (6, 1)
 
@@ -454,18 +454,18 @@ def test_a_joint_tournament_pays_for_usable_candidates_alone(planted: Scorers) -
     # ceil(3N/2) - 2 comparisons and the last one, in both orders: 10 passes of four, 8 of three.
     pools = _cut([[0, 4, -1, 3], [4, 2, 1, -3]], [[], [0]])
     base = Ensemble.of(planted("joint"))
-    found = select(base, pools, method="tournament", selector="west", seed=0)
-    assert found.forward_passes == 10 + 8
+    selection = select(base, pools, method="tournament", selector="west", seed=0)
+    assert selection.forward_passes == 10 + 8
 
 
 def test_responses_beyond_the_limit_form_no_pair(planted: Scorers) -> None:
     # Nine words of a limit of eight.
     pools = _graded([[0, 9, -1, 3], [9, 2, 1, -9], [9, -9, 10, -10]])
-    found = select(
+    selection = select(
         Ensemble.of(planted("pointwise")), pools, method="exact", selector="west", seed=0
     )
-    assert [row[:2] for row in _rows(found.pairs)] == [(3, 2), (1, 2), (2, 3)]
-    frame = PAIRS.validate(pairs_frame(pools, found), "pairs")
+    assert [row[:2] for row in _rows(selection.pairs)] == [(3, 2), (1, 2), (2, 3)]
+    frame = PAIRS.validate(pairs_frame(pools, selection), "pairs")
     assert frame["fault"].to_list() == [None, None, "too_long"]
-    assert found.faults.limit.value == 8
-    assert found.faults.limit.for_most == 10
+    assert selection.faults.limit.value == 8
+    assert selection.faults.limit.for_most == 10

@@ -160,5 +160,5 @@ def test_every_stage_has_its_rows_with_counts_and_shares(run: Run) -> None:
 
 def test_accuracy_within_the_limit_stands_beside_that_of_all_pairs(run: Run) -> None:
     run.evaluation("hf50", test_pairs_too_long=300, accuracy_within_limit=0.75)
-    found = collect_metrics(run.inputs())["hf50"]
-    assert (found["test_pairs_too_long"], found["accuracy_within_limit"]) == (300, 0.75)
+    measures = collect_metrics(run.inputs())["hf50"]
+    assert (measures["test_pairs_too_long"], measures["accuracy_within_limit"]) == (300, 0.75)

@@ -85,8 +85,8 @@ def test_parquet_keeps_the_types_of_a_parquet_source(tmp_path: Path) -> None:
     path = tmp_path / "in.parquet"
     parquet.write_table(pa.Table.from_pylist([values], schema=schema), path)
     table = parquet.read_table(io.BytesIO(written(".parquet", values, source=path)))
-    found = {field.name: str(field.type) for field in table.schema}
-    assert found == {name: plain for name, (_, plain) in types.items()} | {"reward": "double"}
+    type_of = {field.name: str(field.type) for field in table.schema}
+    assert type_of == {name: plain for name, (_, plain) in types.items()} | {"reward": "double"}
     assert table.to_pylist() == [values | {"reward": 0.5}]
 
 
