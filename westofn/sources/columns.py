@@ -105,7 +105,7 @@ class Columns:
     subset: str = ""
     id: str = ""
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """Form of the rows.
 

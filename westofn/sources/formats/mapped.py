@@ -158,7 +158,10 @@ class Mapped:
         if isinstance(sides, str):
             return sides
         p_chosen = confidence(row) if confidence else None
-        return self._pair(sides.context, sides.first, sides.second, row, p_chosen)
+        prompt_text = text_of(sides.context, row.where)
+        if prompt_text is None:
+            return EMPTY_TURN
+        return self._pair(prompt_text, sides.first, sides.second, row, p_chosen)
 
     def _listed_sides(self, row: Row, names: tuple[str, str]) -> Pair | str:
         """Pair one of several chosen responses with one of several rejected ones."""
@@ -214,7 +217,7 @@ class Mapped:
         texts = without_repeated_prompt(context, [response for response, _ in rated])
         scores = [score for _, score in rated]
         choice = best_and_other(prompt, list(zip(texts, scores, strict=True)), seed)
-        return choice if isinstance(choice, str) else self._pair(context, *choice, row, None)
+        return choice if isinstance(choice, str) else self._pair(prompt, *choice, row, None)
 
     def _rated_rows(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
         by_prompt: dict[str, _Rated] = {}
@@ -249,11 +252,8 @@ class Mapped:
             yield Outcome(rated.row, rated.subset, result)
 
     def _pair(
-        self, context: Turns, chosen: str, rejected: str, row: Row, p_chosen: float | None
+        self, prompt: str, chosen: str, rejected: str, row: Row, p_chosen: float | None
     ) -> Pair | str:
-        prompt = text_of(context, row.where)
-        if prompt is None:
-            return EMPTY_TURN
         given_id = self._id(row) if row.values else ""
         return pair_or_reason(prompt, chosen, rejected, given_id=given_id, p_chosen=p_chosen)
 
