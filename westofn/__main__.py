@@ -34,6 +34,8 @@ from westofn.commands.run import console, print_json, run_app
 from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from westofn.sources.inspecting import Inspection
     from westofn.sources.token_lengths import TokenLengths
     from westofn.study.records import Study
@@ -59,7 +61,26 @@ def summary(
     for name, arm in arms.items():
         if not isinstance(arm, dict):
             raise DataError(f"{metrics}: {name} is {arm!r}, needs an arm's metrics; rerun report")
-    print_summary(arms, Path("data/report/report.html").resolve(), console())
+    terminal = console()
+    print_summary(arms, Path("data/report/report.html").resolve(), terminal)
+    _print_comparison(metrics, arms, terminal)
+
+
+def _print_comparison(metrics: Path, arms: dict[str, dict[str, float]], terminal: Console) -> None:
+    """Print which numbers differ from the committed ones, if params.yaml does not."""
+    from westofn.params.file import PARAMS_FILE
+    from westofn.params.whole import load_params
+    from westofn.study.committed import committed_content, comparison_lines
+    from westofn.study.records import read_study
+
+    settings = metrics.parent / PARAMS_FILE
+    if not settings.is_file() or settings.read_bytes() != committed_content(settings):
+        return
+    study, prepare = metrics.parent / "study.json", load_params(settings).prepare
+    seeds = read_study(study) if study.is_file() and prepare.source == "world" else None
+    is_same_world = seeds is not None and seeds.world == prepare.world.model_dump()
+    for line in comparison_lines(metrics, arms, seeds.runs if seeds and is_same_world else ()):
+        terminal.print(line, markup=False, highlight=False)
 
 
 @app.command()
