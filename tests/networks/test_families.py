@@ -78,7 +78,7 @@ def test_log_likelihoods_depend_on_their_own_texts_alone(
     encoder = _encoder(model_type, words)
     policy = Policy(tiny_model(model_type, encoder), encoder)
     together = log_likelihood(policy, TYPED, RESPONSES).logprob
-    single = log_likelihood(policy, TYPED, RESPONSES, batch=1).logprob
+    single = log_likelihood(policy, TYPED, RESPONSES, tokens_a_batch=1).logprob
     torch.testing.assert_close(single, together, **EXACT)
     assert (together < -0.1).all()
     encoder.pad_id = encoder.eos_id

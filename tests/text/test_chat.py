@@ -346,6 +346,6 @@ def test_likelihoods_are_of_the_turn_with_its_end(spelling: PreTrainedTokenizerF
     policy = Policy(tiny_model("llama", encoder, max_position_embeddings=128), encoder)
     prompts = [to_text(DIALOGUE), "sun", to_text(DIALOGUE[:1]), ""]
     together = log_likelihood(policy, prompts, RESPONSES)
-    single = log_likelihood(policy, prompts, RESPONSES, batch=1)
+    single = log_likelihood(policy, prompts, RESPONSES, tokens_a_batch=1)
     assert together.logprob.tolist() == pytest.approx(single.logprob.tolist(), abs=1e-4)
     assert together.n_tokens.tolist() == [len(ids) for ids in encoder.responses(RESPONSES)]

@@ -7,7 +7,7 @@ likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +17,6 @@ from westofn.artifacts.pools import Pools
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.execution.account import Limit
-from westofn.execution.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.sample_pools import PROMPTS_A_SHARD
 from westofn.models.policy import Policy, log_likelihood
@@ -143,20 +142,15 @@ def _fitting(
 
 def _scored(policy: Policy, pools: Pools) -> pl.DataFrame:
     rows = list(zip(*pools.flat(), strict=True))
-
-    def scores(part: Sequence[tuple[str, str, str]]) -> list[tuple[float, int]]:
-        scored = log_likelihood(policy, [row[1] for row in part], [row[2] for row in part])
-        return list(zip(scored.logprob.tolist(), scored.n_tokens.tolist(), strict=True))
-
-    scored = in_halves(rows, scores)
+    scored = log_likelihood(policy, [row[1] for row in rows], [row[2] for row in rows])
     return pl.DataFrame(
         {
             "prompt_id": [row[0] for row in rows],
             "candidate_index": [i for pool in pools.responses for i in range(len(pool))],
             "response": [row[2] for row in rows],
             # A certain token's log-probability may round to just above zero.
-            "logprob": [min(logprob, 0.0) for logprob, _ in scored],
-            "n_tokens": [n_tokens for _, n_tokens in scored],
+            "logprob": scored.logprob.clamp_max(0.0).tolist(),
+            "n_tokens": scored.n_tokens.tolist(),
             "finish_reason": ["stop"] * len(rows),
         },
         schema=CANDIDATES.columns,

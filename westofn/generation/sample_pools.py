@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
-from westofn.execution.halving import in_halves
+from westofn.core.halving import in_halves
 from westofn.execution.shards import run_shards
 from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy

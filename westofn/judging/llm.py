@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from westofn.core.halving import in_halves
 from westofn.errors import JudgeError, ModelError
-from westofn.execution.halving import in_halves
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE, ask, check_question
 from westofn.networks.continuations import (

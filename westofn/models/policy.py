@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from westofn.core.logprobs import chosen_logprobs
+from westofn.core.halving import in_halves
+from westofn.core.logprobs import target_logprobs
 from westofn.models.card import Card, TemplateFacts, check_canaries, check_family, read_card
 from westofn.models.folder import load_encoder, write_model
 from westofn.networks.families import generator_of, load_backbone
@@ -22,7 +23,7 @@ from westofn.networks.network import AnyGenerator
 from westofn.networks.precision import DTYPES, computing, precision_of
 from westofn.text.encoding import Encoder, Padded, pad
 
-SCORING_BATCH = 256
+TOKENS_A_BATCH = 2**14
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Policy:
 def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
     """Compute log π(y_t | x, y_<t) at temperature 1, with gradient.
 
+    Logits exist for a part of the tokens at a time, so that a vocabulary of 150,000 needs no more
+    memory than one of 1,000; see `target_logprobs`.
+
     Args:
         policy: Policy π.
         prompts: (P, S), token ids of prompts and their mask.
@@ -74,9 +78,10 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
     network = policy.network
     with policy.computing():
         states = network.prompt_states(prompts.ids, prompts.mask)
-        logits = network.logits(network.hidden(states, responses.ids[..., :-1]))
-    chosen = chosen_logprobs(logits.float(), responses.ids)
-    return chosen.masked_fill(~responses.mask, 0.0)
+        hidden = network.hidden(states, responses.ids[..., :-1])
+        return target_logprobs(
+            network.logits, network.vocabulary, hidden, responses.ids, responses.mask
+        )
 
 
 @dataclass(frozen=True)
@@ -94,33 +99,107 @@ class Likelihood:
 
 @torch.inference_mode()
 def log_likelihood(
-    policy: Policy, prompts: Sequence[str], responses: Sequence[str], batch: int = SCORING_BATCH
+    policy: Policy,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    tokens_a_batch: int = TOKENS_A_BATCH,
 ) -> Likelihood:
-    """Compute log π(y|x) of each prompt and response; it does not depend on the batch size.
+    """Compute log π(y|x) of each prompt and response; it does not depend on the batches.
 
-    If a row exceeds the model's positions, its prompt is trimmed further from the left.
+    Rows with the same prompt share its states, and rows of similar length share a batch. If memory
+    runs out, a batch is halved. If a row exceeds the model's positions, its prompt is trimmed
+    further from the left.
+
+    Args:
+        policy: Policy π.
+        prompts: Prompts, one per row.
+        responses: Responses, one per row.
+        tokens_a_batch: Largest number of tokens in one forward pass, padding included; a single
+            row may have more.
     """
     policy.model.eval()
-    prompt_ids = policy.encoder.prompts(prompts)
-    response_ids = policy.encoder.responses(responses)
-    if shared_positions(network := policy.network) is not None:
-        texts = zip(prompts, prompt_ids, response_ids, strict=True)
-        prompt_ids = [prompt_beside(network, policy.encoder, *row) for row in texts]
-    sums = []
-    for start in range(0, len(prompt_ids), batch):
-        padded_prompts = pad(prompt_ids[start : start + batch], policy.encoder.pad_id)
-        padded_responses = pad(response_ids[start : start + batch], policy.encoder.pad_id)
-        device = policy.device
-        logprobs = token_logprobs(
-            policy,
-            Padded(padded_prompts.ids.to(device), padded_prompts.mask.to(device)),
-            Padded(
-                padded_responses.ids[:, None].to(device), padded_responses.mask[:, None].to(device)
-            ),
-        )
-        sums.append(logprobs.sum(-1).squeeze(1).float().cpu())
-    counts = torch.tensor([len(row) for row in response_ids])
-    return Likelihood(torch.cat(sums) if sums else torch.zeros(0), counts)
+    rows = _encoded(policy, prompts, responses)
+    sums = torch.zeros(len(rows))
+    for batch in _batches(policy, rows, tokens_a_batch):
+        places = [place for group in batch for place in group.rows]
+        sums[places] = torch.tensor(in_halves(batch, partial(_group_sums, policy, rows)))
+    return Likelihood(sums, torch.tensor([len(response) for _, response in rows]))
+
+
+Row = tuple[list[int], list[int]]
+"""Token ids of a prompt and of a response."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows with the same prompt that are in one batch.
+
+    Attributes:
+        prompt: Token ids of the prompt.
+        rows: Indices of the rows, from short responses to long ones.
+    """
+
+    prompt: list[int]
+    rows: list[int]
+
+
+def _encoded(policy: Policy, prompts: Sequence[str], responses: Sequence[str]) -> list[Row]:
+    encoder, network = policy.encoder, policy.network
+    different = list(dict.fromkeys(prompts))
+    ids_of = dict(zip(different, encoder.prompts(different), strict=True))
+    response_ids = encoder.responses(responses)
+    if shared_positions(network) is None:
+        return [(ids_of[x], ids) for x, ids in zip(prompts, response_ids, strict=True)]
+    return [
+        (prompt_beside(network, encoder, prompt, ids_of[prompt], ids), ids)
+        for prompt, ids in zip(prompts, response_ids, strict=True)
+    ]
+
+
+def _batches(policy: Policy, rows: Sequence[Row], limit: int) -> Iterator[list[_Group]]:
+    """Yield groups whose padded forward pass has at most `limit` tokens, or that are one row."""
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for place in sorted(range(len(rows)), key=lambda place: len(rows[place][1])):
+        by_prompt.setdefault(tuple(rows[place][0]), []).append(place)
+    tokens = policy.network.tokens_read
+    groups = []
+    for prompt, places in by_prompt.items():
+        longest = len(rows[places[-1]][1])
+        size = len(places)
+        while size > 1 and tokens(1, len(prompt), size, longest) > limit:
+            size = (size + 1) // 2
+        parts = (places[start : start + size] for start in range(0, len(places), size))
+        groups += [_Group(list(prompt), part) for part in parts]
+    groups.sort(
+        key=lambda group: (len(group.rows), len(rows[group.rows[-1]][1]), len(group.prompt))
+    )
+    batch: list[_Group] = []
+    for group in groups:
+        longer = [*batch, group]
+        longest_prompt = max(len(member.prompt) for member in longer)
+        longest = max(len(rows[member.rows[-1]][1]) for member in longer)
+        if batch and tokens(len(longer), longest_prompt, len(group.rows), longest) > limit:
+            yield batch
+            longer = [group]
+        batch = longer
+    if batch:
+        yield batch
+
+
+def _group_sums(policy: Policy, rows: Sequence[Row], groups: Sequence[_Group]) -> list[float]:
+    """Compute log π(y|x) of the rows of some groups, in their order, in one forward pass."""
+    size = max(len(group.rows) for group in groups)
+    filled = [[*group.rows, *[group.rows[0]] * (size - len(group.rows))] for group in groups]
+    prompts = pad([group.prompt for group in groups], policy.encoder.pad_id).to(policy.device)
+    responses = pad(
+        [rows[place][1] for places in filled for place in places], policy.encoder.pad_id
+    ).to(policy.device)
+    shape = (len(groups), size, -1)
+    pools = Padded(responses.ids.view(shape), responses.mask.view(shape))
+    sums = token_logprobs(policy, prompts, pools).sum(-1).cpu().tolist()
+    return [
+        total for group, row in zip(groups, sums, strict=True) for total in row[: len(group.rows)]
+    ]
 
 
 def save_policy(

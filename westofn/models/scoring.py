@@ -205,12 +205,12 @@ def _features(
     """(P, K, F) on the CPU; pools smaller than K are padded with their own first response."""
     size = max(map(len, pools))
     filled = [row for pool in pools for row in [*pool, *[pool[0]] * (size - len(pool))]]
-    prompts = pad(prompt_ids, scorer.encoder.pad_id)
-    rows = pad(filled, scorer.encoder.pad_id)
     device = scorer.model.device
+    prompts = pad(prompt_ids, scorer.encoder.pad_id).to(device)
+    rows = pad(filled, scorer.encoder.pad_id).to(device)
     shape = (len(pools), size, -1)
-    responses = Padded(rows.ids.view(shape).to(device), rows.mask.view(shape).to(device))
-    states = scorer.model.prompt_states(Padded(prompts.ids.to(device), prompts.mask.to(device)))
+    states = scorer.model.prompt_states(prompts)
+    responses = Padded(rows.ids.view(shape), rows.mask.view(shape))
     return scorer.model.features(states, responses).float().cpu()
 
 

@@ -142,6 +142,10 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             state = self._read(rows, mask, positions[:, -length - 1 :], cache)
         return state.reshape(prompts, per_prompt, length + 1, -1)
 
+    def tokens_read(self, prompts: int, prompt: int, rows: int, response: int) -> int:
+        """See `Generator.tokens_read`; every row has a copy of its prompt's keys and values."""
+        return prompts * rows * (prompt + response)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute vocabulary logits (…, V) of states (…, d)."""
         logits: Tensor = self.head(hidden)

@@ -142,6 +142,17 @@ class Generator(Network[G], Generic[G, C]):
             (P, K, T + 1, d), states; position t depends on y_1 … y_t and predicts y_{t+1}.
         """
 
+    def tokens_read(self, prompts: int, prompt: int, rows: int, response: int) -> int:
+        """Return how many tokens a forward pass over responses has states of, padding included.
+
+        Args:
+            prompts: Number P of prompts.
+            prompt: Length S of a prompt, in tokens.
+            rows: Number K of responses to each.
+            response: Length T of a response, in tokens.
+        """
+        return prompts * (prompt + rows * response)
+
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute vocabulary logits (…, V) of states (…, d)."""

@@ -17,8 +17,8 @@ from itertools import accumulate, islice, pairwise
 import torch
 from torch import Tensor
 
+from westofn.core.halving import is_out_of_memory
 from westofn.errors import ModelError
-from westofn.execution.halving import is_out_of_memory
 from westofn.execution.room import attention_bytes, free_bytes
 from westofn.models.ensemble import Ensemble
 from westofn.models.scoring import pair_margins, score_pools

@@ -272,6 +272,10 @@ class Padded:
     ids: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> Padded:
+        """Return the rows on a device."""
+        return Padded(self.ids.to(device), self.mask.to(device))
+
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> Padded:
     """Right-pad rows to the longest row, or to `length`."""

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.execution.halving import in_halves, is_out_of_memory
+from westofn.core.halving import in_halves, is_out_of_memory
 
 
 @given(st.lists(st.integers(), max_size=40), st.integers(1, 10))
