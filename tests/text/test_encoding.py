@@ -23,7 +23,12 @@ from westofn.models.reward import Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, pad, vocabulary_digest
-from westofn.text.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from westofn.text.tokenizer import (
+    load_tokenizer,
+    plain_ids,
+    save_tokenizer,
+    train_tokenizer,
+)
 from westofn.training import preference, sft
 
 # What users type: the names of special tokens, other scripts, control characters, nothing.
@@ -61,6 +66,24 @@ def test_a_response_is_never_cut(words: PreTrainedTokenizerFast) -> None:
     ids = encoder.responses(["cat" + " cat" * 99])[0]
     assert len(ids) == 101
     assert encoder.decode([ids]) == ["cat" + " cat" * 99]
+
+
+def test_a_causal_model_reads_prompt_and_response_as_one_text_with_a_space(
+    spelling: PreTrainedTokenizerFast, unigrams: PreTrainedTokenizerFast
+) -> None:
+    """Some tokenizers put the space before every text themselves; a T5 reads two texts."""
+    for tokenizer in (spelling, unigrams):
+        encoder = Encoder(tokenizer, 200, 200, "causal")
+        (prompt,), (response,) = encoder.prompts(["the cat:"]), encoder.responses(["a dog"])
+        (text,) = plain_ids(tokenizer, ["the cat: a dog"])
+        assert [*prompt, *response] == [*text, encoder.eos_id]
+        assert encoder.response_lengths(["a dog"]) == [len(response) - 1]
+        assert encoder.decode([response])[0].strip() == "a dog"
+        assert encoder.responses([""]) == [[encoder.eos_id]]
+    causal, encoder_decoder = Encoder(spelling, 9, 9, "causal"), Encoder(spelling, 9, 9)
+    assert causal.decode(causal.responses(["a dog"])) == ["a dog"]
+    assert encoder_decoder.responses(["a dog"])[0][:-1] == plain_ids(spelling, ["a dog"])[0]
+    assert causal.template != encoder_decoder.template
 
 
 def test_a_response_fits_up_to_the_limit_not_counting_its_end_token(

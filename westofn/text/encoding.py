@@ -34,11 +34,14 @@ class Layout:
         before_prompt: Ids before the prompt; kept if the prompt is trimmed.
         after_prompt: Ids between prompt and response.
         end: Id of the token that ends a response.
+        seam: Text between prompt and response: a space where both are one text and the tokenizer
+            writes the space as a part of the word after it.
     """
 
     before_prompt: tuple[int, ...]
     after_prompt: tuple[int, ...]
     end: int
+    seam: str = ""
 
     @classmethod
     def of_ends(cls, tokenizer: PreTrainedTokenizerFast) -> Layout:
@@ -52,9 +55,12 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """Text for cards: in `2 x | y 1`, id 2 precedes a prompt x, id 1 follows a response y."""
+        """Text for cards: in `2 x | y 1`, id 2 precedes a prompt x, id 1 follows a response y.
+
+        `_y` stands for a response after a space.
+        """
         prompt = " ".join([*map(str, self.before_prompt), "x", *map(str, self.after_prompt)])
-        return f"{prompt} | y {self.end}"
+        return f"{prompt} | {'_' * len(self.seam)}y {self.end}"
 
 
 def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
@@ -63,16 +69,25 @@ def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
     | family | prompt | response |
     |---|---|---|
     | encoder_decoder | [start] x end | y end |
-    | causal | [start] x | y end |
+    | causal | [start] x | space y end |
     | encoder | [CLS] x [SEP] | y [SEP] |
 
-    The start token is present if and only if the tokenizer adds one before a text.
+    A causal model reads prompt and response as one text, in which a space parts them: after
+    "Assistant:" the first token " Hello" is what it has learned, "Hello" is not. A tokenizer that
+    puts a space before every text (Llama 2) needs none. The start token is present if and only if the tokenizer adds one before a text.
     """
     if family == "encoder":
         return _encoder_only_layout(tokenizer)
     end = int(tokenizer.eos_token_id)
-    after = (end,) if family == "encoder_decoder" else ()
-    return Layout(_start_of(tokenizer), after, end)
+    if family == "encoder_decoder":
+        return Layout(_start_of(tokenizer), (end,), end)
+    return Layout(_start_of(tokenizer), (), end, _seam_of(tokenizer))
+
+
+def _seam_of(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return what must precede a text so that it continues another one, tested by use."""
+    before, after, together = plain_ids(tokenizer, [":", "a", ": a"])
+    return "" if before + after == together else " "
 
 
 def _start_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
@@ -208,11 +223,11 @@ class Encoder:
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each response with the end token; not trimmed, see `fits`."""
-        return [[*ids, self.eos_id] for ids in self._ids(texts)]
+        return [[*ids, self.eos_id] for ids in self._response_ids(texts)]
 
     def response_lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each response without the end token."""
-        return list(map(len, self._ids(texts)))
+        return list(map(len, self._response_ids(texts)))
 
     def fits(self, texts: Sequence[str]) -> list[bool]:
         """Return whether each response has at most `max_response_tokens` tokens without the end."""
@@ -228,14 +243,13 @@ class Encoder:
         return [len(ids) + around > limit for ids in self._ids(texts)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Convert generated ids to texts without special tokens."""
-        return list(
-            self.tokenizer.batch_decode(
-                [list(row) for row in rows],
-                skip_special_tokens=True,
-                clean_up_tokenization_spaces=False,  # would change spaces before punctuation
-            )
+        """Convert generated ids to texts without special tokens and without the seam."""
+        texts = self.tokenizer.batch_decode(
+            [list(row) for row in rows],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,  # would change spaces before punctuation
         )
+        return [text.removeprefix(self.layout.seam) for text in texts]
 
     def remembering(self) -> Encoder:
         """Return a copy of this encoder that caches the ids of texts.
@@ -255,6 +269,11 @@ class Encoder:
             and tokenizer.all_special_ids == other_tokenizer.all_special_ids
             and tokenizer.backend_tokenizer.to_str() == other_tokenizer.backend_tokenizer.to_str()
         )
+
+    def _response_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each response behind its seam; an empty response has none."""
+        seam = self.layout.seam
+        return self._ids([f"{seam}{text}" if text else text for text in texts] if seam else texts)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         known = self._known
