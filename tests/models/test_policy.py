@@ -165,7 +165,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 
 @pytest.mark.parametrize(("gradient", "bound"), [(False, 0.1), (True, 0.6)])
 def test_a_vocabulary_of_150_000_needs_no_gigabytes(gradient: bool, bound: float) -> None:
-    """All logits of these rows are 0.29 GiB; their log softmax and its gradient need thrice that."""
+    """All logits are 0.29 GiB; their log softmax and its gradient need thrice that."""
     code = HUGE_VOCABULARY.format(gradient=gradient)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < bound

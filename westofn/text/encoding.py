@@ -74,7 +74,8 @@ def layout_of(tokenizer: PreTrainedTokenizerFast, family: Family) -> Layout:
 
     A causal model reads prompt and response as one text, in which a space parts them: after
     "Assistant:" the first token " Hello" is what it has learned, "Hello" is not. A tokenizer that
-    puts a space before every text (Llama 2) needs none. The start token is present if and only if the tokenizer adds one before a text.
+    puts a space before every text (Llama 2) needs none. The start token is present if and only if
+    the tokenizer adds one before a text.
     """
     if family == "encoder":
         return _encoder_only_layout(tokenizer)
