@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 import torch
 
-from tests.small_models import PROMPTS
+from tests.small_models import PROMPTS, tiny_policy
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.generation import sample_pools as module
 from westofn.generation.hf import Samples, decode, sample
 from westofn.generation.sample_pools import Draw, sample_pool
 from westofn.models.policy import Policy
+from westofn.text.encoding import Encoder
 
 DRAW = Draw(n_candidates=6, temperature=0.8, seed=11)
 FRAME = pl.DataFrame(
@@ -154,3 +155,41 @@ def test_memory_that_is_too_small_for_one_sample_is_an_error(
     with pytest.raises(MemoryError, match=r"^1 x 1$"):
         sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("passes", [0.3, 1.5, 1e9])
+def test_a_pass_takes_half_of_the_free_memory_and_the_rows_stay_the_same(
+    passes: float,
+    small_policy: Policy,
+    expected: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The free memory holds this many passes of one prompt's pool."""
+    limits, network = small_policy.encoder.template, small_policy.network
+    cache = network.cache_bytes(limits.max_prompt_tokens, 6, limits.max_response_tokens + 1)
+    pool = cache + 6 * network.vocabulary * 4 * module.COPIES_OF_LOGITS
+    sizes = []
+    _spy(monkeypatch, lambda prompts, candidates: sizes.append(prompts * candidates))
+    monkeypatch.setattr(module, "free_bytes", lambda device: int(2 * passes * pool))
+    _equal(sample_pool(small_policy, FRAME, DRAW, tmp_path, "sampling"), expected)
+    assert max(sizes) == {0.3: 1, 1.5: 6, 1e9: 12}[passes]
+
+
+def test_the_cache_of_a_model_is_as_large_as_stated(small_policy: Policy) -> None:
+    for policy in (small_policy, tiny_policy(Encoder(small_policy.tokenizer, 10, 8, "causal"))):
+        network = policy.network
+        states = network.prompt_states(
+            torch.ones(1, 7, dtype=torch.long), torch.ones(1, 7, dtype=torch.bool)
+        )
+        cache = network.cache(states, 3, 5)
+        network.step(cache, torch.ones(1, 3, dtype=torch.long))
+        assert sum(tensor.nbytes for tensor in _tensors(cache)) == pytest.approx(
+            network.cache_bytes(7, 3, 5), rel=0.15
+        )
+
+
+def _tensors(cache: Any) -> list[torch.Tensor]:
+    if hasattr(cache, "layers"):
+        return [tensor for room in cache.layers.rooms for tensor in (room.keys, room.values)]
+    return [*cache.keys, *cache.values, *cache.prompts.keys, *cache.prompts.values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,15 @@ import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.halving import in_halves
+from westofn.execution.room import free_bytes
 from westofn.execution.shards import run_shards
 from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy
 
 PROMPTS_A_SHARD = 64
+FLOAT_BYTES = 4
+COPIES_OF_LOGITS = 5
+"""Logits, scaled logits, probabilities, their sums, and what softmax holds meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,57 @@ def sample_pool(
 
 
 def _shard(policy: Policy, rows: Sequence[tuple[str, str]], draw: Draw) -> pl.DataFrame:
-    """Candidates of a few prompts; out of memory: fewer candidates at once, then fewer prompts."""
-    frames = in_halves(
-        rows,
-        lambda group: in_halves(
-            range(draw.n_candidates), lambda indices: [_rows(policy, group, indices, draw)]
-        ),
+    """Candidates of a few prompts, as many at once as fit into half of the free memory.
+
+    Linux ends a process that takes more memory than there is, so the size is computed beforehand.
+    If memory runs out even so: fewer candidates at once, then fewer prompts.
+    """
+    free = free_bytes(policy.device)
+    prompts, candidates = pass_size(policy, draw.n_candidates, math.inf if free is None else free)
+    groups = [rows[start : start + prompts] for start in range(0, len(rows), prompts)]
+    drawn = [
+        range(first, min(first + candidates, draw.n_candidates))
+        for first in range(0, draw.n_candidates, candidates)
+    ]
+    return pl.concat(
+        frame for group in groups for part in drawn for frame in _halved(policy, group, part, draw)
     )
-    return pl.concat(frames)
+
+
+def _halved(
+    policy: Policy, rows: Sequence[tuple[str, str]], indices: range, draw: Draw
+) -> list[pl.DataFrame]:
+    return in_halves(
+        rows,
+        lambda group: in_halves(indices, lambda part: [_rows(policy, group, part, draw)]),
+    )
+
+
+def pass_size(policy: Policy, n_candidates: int, free: float) -> tuple[int, int]:
+    """Return how many prompts and how many candidates of each to draw at once.
+
+    Args:
+        policy: The policy.
+        n_candidates: Number N of candidates of a prompt.
+        free: Free memory, in bytes; half of it is used.
+
+    Returns:
+        Numbers of prompts and of candidates, at least 1 each; fewer than N candidates only where
+        a single prompt's pool does not fit.
+    """
+    limits, network = policy.encoder.template, policy.network
+    size = limits.max_prompt_tokens, limits.max_response_tokens + 1
+
+    def needed(candidates: int) -> int:
+        logits = candidates * network.vocabulary * FLOAT_BYTES * COPIES_OF_LOGITS
+        return network.cache_bytes(size[0], candidates, size[1]) + logits
+
+    candidates = n_candidates
+    while candidates > 1 and needed(candidates) > free / 2:
+        candidates = (candidates + 1) // 2
+    if candidates < n_candidates:
+        return 1, candidates
+    return int(min(PROMPTS_A_SHARD, max(1, free / 2 // needed(candidates)))), candidates
 
 
 def _rows(

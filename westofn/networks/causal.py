@@ -159,6 +159,14 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             states = self._read_prefix(states)
         return PrefixCache(self, states, per_prompt, max_length)
 
+    def cache_bytes(self, prompt: int, rows: int, response: int) -> int:
+        """See `Generator.cache_bytes`; every row has a copy of its prompt's keys and values."""
+        config: Any = self.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or self.width // config.num_attention_heads
+        values = 2 * config.num_hidden_layers * heads * width
+        return int(rows * (prompt + response) * values * self.model.dtype.itemsize)
+
     def step(self, cache: PrefixCache, tokens: Tensor) -> Tensor:
         """Read one more token for every live row.
 

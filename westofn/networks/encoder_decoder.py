@@ -153,6 +153,11 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         """Allocate a cache for `max_length` tokens of every row."""
         return StepCache(self, states, per_prompt, max_length)
 
+    def cache_bytes(self, prompt: int, rows: int, response: int) -> int:
+        """See `Generator.cache_bytes`; the rows share the prompt's keys and values."""
+        values = 2 * len(self.stack.block) * self.heads * self.head_width
+        return int((prompt + rows * response) * values * self.model.dtype.itemsize)
+
     def step(self, cache: StepCache, tokens: Tensor) -> Tensor:
         """Decode one token for every live row.
 

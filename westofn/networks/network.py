@@ -162,6 +162,16 @@ class Generator(Network[G], Generic[G, C]):
         """Return an empty cache for K rows per prompt and at most `max_length` steps."""
 
     @abstractmethod
+    def cache_bytes(self, prompt: int, rows: int, response: int) -> int:
+        """Return the size of the keys and values of one prompt and its rows in sampling.
+
+        Args:
+            prompt: Length S of the prompt, in tokens.
+            rows: Number K of responses.
+            response: Length of a response, in tokens.
+        """
+
+    @abstractmethod
     def step(self, cache: C, tokens: Tensor) -> Tensor:
         """Read one more token for every live row.
 
