@@ -28,6 +28,7 @@ from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
+from westofn.execution.guards import reward_model_readings, tell_readings
 from westofn.execution.stage_accounts import evaluation_account
 from westofn.params.file import load_seed
 from westofn.preflight.inputs import require_saved
@@ -96,6 +97,7 @@ def main(
         POOL_SCORES.write(found.pool_scores, place / "pool_scores.parquet")
         PROMPT_MEASURES.write(found.by_prompt, place / "prompt_measures.parquet")
     tell(evaluation_account(name, found.metrics))
+    tell_readings(reward_model_readings(name, found.metrics))
 
 
 if __name__ == "__main__":

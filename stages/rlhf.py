@@ -18,6 +18,7 @@ from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
+from westofn.execution.guards import rl_readings, tell_readings
 from westofn.execution.stage_accounts import rl_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.rlhf import RlhfParams
@@ -77,6 +78,7 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
                 write_json(found, place / "metrics.json")
                 save_policy(result.policy, out, canaries, result.facts, result.training)
         tell(rl_account(result.facts))
+        tell_readings(rl_readings(name.replace("-", " "), found))
 
 
 if __name__ == "__main__":

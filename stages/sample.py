@@ -18,6 +18,7 @@ from westofn.artifacts.json_file import write_json
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.account import tell
+from westofn.execution.guards import sample_readings, tell_readings
 from westofn.execution.stage_accounts import sample_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
@@ -38,6 +39,7 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     make = read_split if read else sample_split
     numbers = make(name, "unlabeled", prepared, policy, out, counts)
     tell(sample_account("sample", numbers))
+    tell_readings(sample_readings(name.replace("-", " "), numbers))
 
 
 def sample_split(
@@ -47,7 +49,7 @@ def sample_split(
     policy: Path,
     out: Path,
     counts: Path | None = None,
-) -> Mapping[str, int]:
+) -> Mapping[str, float | int]:
     """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder.
 
     Returns:
@@ -76,7 +78,7 @@ def sample_split(
 
 def read_split(
     name: str, split: str, prepared: Path, policy: Path, out: Path, counts: Path
-) -> Mapping[str, int]:
+) -> Mapping[str, float | int]:
     """Read pools for the prompts of a split and score them; `name` keys the scratch folder.
 
     Returns:
@@ -102,13 +104,22 @@ def read_split(
     return numbers
 
 
-def counts_of(candidates: pl.DataFrame, prompts: pl.DataFrame, policy: Policy) -> dict[str, int]:
-    """Numbers of prompts, of those that the policy reads trimmed, of candidates and cut ones."""
+def counts_of(
+    candidates: pl.DataFrame, prompts: pl.DataFrame, policy: Policy
+) -> dict[str, float | int]:
+    """Numbers of prompts, of those that the policy reads trimmed, of candidates and cut ones.
+
+    Also how much the candidates repeat, see `repetition`.
+    """
+    from westofn.generation.repetition import repetition
+
+    pools = candidates.group_by("prompt_id", maintain_order=True).agg("response")
     return {
         "prompts": prompts.height,
         "prompts_trimmed": sum(policy.encoder.trims(prompts["prompt"].to_list())),
         "candidates": candidates.height,
         "candidates_cut": candidates.filter(pl.col("finish_reason") == "length").height,
+        **repetition(pools["response"].to_list(), policy.encoder),
     }
 
 

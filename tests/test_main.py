@@ -59,7 +59,7 @@ class TestSummary:
         assert run(monkeypatch, "summary") == 0
         printed = capsys.readouterr().out
         assert "HF50" in printed
-        assert "75.0 (70.0–80.0)" in printed
+        assert "70.0 to 80.0" in printed
         assert str(Path("data/report/report.html").resolve()) in printed
 
     @pytest.mark.parametrize(

@@ -28,23 +28,29 @@ def interval(*keys):
     return {f"{key}{end}" for key in keys for end in ("", "_low", "_high")}
 
 
-ALL = interval("accuracy") | {
-    "judge",
-    "high_confidence_accuracy",
-    "high_confidence_by",
-    "high_confidence_pairs",
-    "ece",
-    "brier",
-    "test_pairs",
-    "test_pairs_too_long",
-    "prompts_trimmed",
-    "max_response_tokens",
-    "length_correlation",
-    "longest_accuracy",
-    "shortest_accuracy",
-    "accuracy_when_chosen_longer",
-    "accuracy_when_chosen_shorter",
-}
+ALL = (
+    interval("accuracy")
+    | interval("accuracy_over_length")
+    | {
+        "judge",
+        "high_confidence_accuracy",
+        "high_confidence_by",
+        "high_confidence_pairs",
+        "ece",
+        "brier",
+        "test_pairs",
+        "test_pairs_too_long",
+        "prompts_trimmed",
+        "max_response_tokens",
+        "length_correlation",
+        "length_rank_correlation",
+        "margin_spread",
+        "longest_accuracy",
+        "shortest_accuracy",
+        "accuracy_when_chosen_longer",
+        "accuracy_when_chosen_shorter",
+    }
+)
 ON_POLICY = interval("on_policy_accuracy") | {"on_policy_pairs", "on_policy_ties"}
 POINTWISE = interval("best_of_n_win_rate") | {"n_candidates"}
 GOLD = interval("best_of_n_gold")

@@ -198,3 +198,38 @@ def test_where_all_pairs_fit_one_accuracy_says_it(gold, planted):
     ).metrics
     assert measures["test_pairs_too_long"] == 0
     assert "accuracy_within_limit" not in measures
+
+
+def test_a_model_that_judges_by_length_alone_shows_it(gold, planted):
+    # The longer response has the good words, and is chosen in three of four pairs.
+    pairs = [(f"p{row}", text(2 + row % 5), "so") for row in range(40)]
+    frame = preference_frame(flipped(pairs, range(10)))
+    numbers = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, gold, seed=0).metrics
+    assert numbers["length_rank_correlation"] == pytest.approx(1.0)
+    assert [numbers[f"accuracy_over_length{end}"] for end in ("", "_low", "_high")] == [0, 0, 0]
+
+
+def test_a_model_that_length_does_not_explain_is_above_the_better_of_both_baselines(gold, planted):
+    # "so so so" is longer than "good" in half of the pairs, "good good" than "so" in the other.
+    pairs = [
+        (f"p{row}", *(("good", "so so so") if row % 2 else ("good good", "so")))
+        for row in range(40)
+    ]
+    frame = preference_frame(pairs)
+    numbers = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, gold, seed=0).metrics
+    assert numbers["accuracy_over_length"] == 0.5
+    assert numbers["accuracy_over_length_low"] > 0
+    assert numbers["margin_spread"] == pytest.approx(2.5**0.5)  # margins 1 and 2 by turns
+
+
+def test_equal_rewards_have_no_spread(gold, planted):
+    frame = preference_frame(PAIRS)
+    numbers = evaluate_preferences("m", Ensemble.of(planted(0.0)), frame, gold, seed=0).metrics
+    assert numbers["margin_spread"] == 0.0
+    assert numbers["length_rank_correlation"] == 0.0
+
+
+def test_a_single_pair_has_no_rank_correlation(gold, planted):
+    frame = preference_frame(PAIRS[:1])
+    numbers = evaluate_preferences("m", Ensemble.of(planted(1.0)), frame, gold, seed=0).metrics
+    assert "length_rank_correlation" not in numbers

@@ -17,6 +17,7 @@ from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import Account
+from westofn.execution.guards import Reading
 from westofn.report.inputs import ReportInputs, read_inputs
 
 ACCURACY = {"base": 0.74, "hf50": 0.70, "hf100": 0.725, "prior": 0.73, "k1": 0.715, "k2": 0.76}
@@ -58,6 +59,7 @@ class Run:
         self.iterations = iterations
         self.gold = gold
         self.accounts: list[Account] = []
+        self.checks: list[Reading] = []
         self.students = {name: {"synthetic_pairs": "8"} for name in iterations}
         self.json(
             "prepared/counts.json", {"sft": 2000, "preferences_train": 1500, "prompts": pairs}
@@ -79,6 +81,7 @@ class Run:
             base_model={"comparator": "embedding", "family": "encoder_decoder"},
             students=self.students,
             accounts=self.accounts,
+            checks=self.checks,
             seed=7,
         )
 

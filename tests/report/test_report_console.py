@@ -9,6 +9,7 @@ from conftest import Run
 from rich.console import Console
 
 from westofn.execution.account import Account, Limit
+from westofn.execution.guards import Reading
 from westofn.report.console import print_summary
 from westofn.report.metrics import collect_metrics
 
@@ -27,16 +28,13 @@ def test_the_summary_fits_eighty_columns_and_cuts_nothing(make_run: Callable[...
     assert "…" not in "".join(lines)
 
 
-def test_every_arm_has_its_row_of_levels_with_intervals(run: Run) -> None:
+def test_every_arm_has_its_row_of_levels_with_intervals_below(run: Run) -> None:
     rows = [re.split(r"\s{2,}", line.strip()) for line in printed(run)]
-    assert [
-        "HF50",
-        "70.0 (68.0–72.0)",
-        "80.0 (78.0–82.0)",
-        "3.50 (3.45–3.55)",
-        "80.0 (77.0–83.0)",
-    ] in rows
-    assert ["base", "74.0 (72.0–76.0)", "84.0 (82.0–86.0)", "–", "–"] in rows
+    place = rows.index(["HF50", "70.0", "80.0", "3.50", "80.0"])
+    ends = ["68.0 to 72.0", "78.0 to 82.0", "3.45 to 3.55", "77.0 to 83.0"]
+    assert rows[place + 1] == ends
+    place = rows.index(["base", "74.0", "84.0", "–", "–"])
+    assert rows[place + 1] == ["72.0 to 76.0", "82.0 to 86.0"]
     names = [row[0] for row in rows if row[0] in ("HF50", "k1", "HF100", "base")]
     assert names[:4] == ["HF50", "k1", "HF100", "base"]
 
@@ -49,8 +47,8 @@ def test_every_other_arm_has_its_difference_to_hf50(run: Run) -> None:
     assert ["k1", "+1.5", "+1.5", "+0.07", "+1.5"] in rows or [
         "k1", "+1.5", "+1.5", "+0.08", "+1.5"
     ] in rows  # fmt: skip
-    assert rows[rows.index(next(row for row in rows if row[:1] == ["k1"])) + 1][:2] == [
-        "(1.5,", "1.5)"
+    assert rows[rows.index(next(row for row in rows if row[:1] == ["k1"])) + 1][:3] == [
+        "1.5", "to", "1.5"
     ]  # fmt: skip
     assert "HF50" not in [row[0] for row in rows[1:] if row]
 
@@ -64,7 +62,8 @@ def test_without_gold_accuracy_and_win_rates_stand_alone(make_run: Callable[...,
     lines = printed(make_run(gold=False))
     assert not any("on-policy\n" in line or "gold" in line for line in lines[:3])
     rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
-    assert ["k1", "71.5 (69.5–73.5)", "81.5 (78.5–84.5)"] in rows
+    assert ["k1", "71.5", "81.5"] in rows
+    assert ["69.5 to 73.5", "78.5 to 84.5"] in rows
     assert ["k1", "81.0", "5.20"] in rows
 
 
@@ -112,3 +111,15 @@ def test_where_no_stage_drops_rows_the_summary_says_so(run: Run) -> None:
     run.accounts = accounts()[:1]
     assert "Every stage used all of its rows." in printed(run)
     assert "WARNING" not in "".join(printed(run))
+
+
+def test_a_guard_that_holds_is_a_quiet_line_and_one_that_fails_a_warning(run: Run) -> None:
+    assert "checked" not in "".join(printed(run))  # without readings nothing is known
+    run.checks = [Reading("cut", "sample k1", 0.02), Reading("cut", "rlhf k1", 0.8)]
+    lines = printed(run)
+    said = " ".join(lines)
+    assert "checked: responses that the limit of tokens cut: sample k1 2.0 % (at most 50.0 %)" in (
+        said
+    )
+    assert "WARNING: responses that the limit of tokens cut: rlhf k1 80.0 %, needs at most" in said
+    assert max(map(len, lines)) <= 80

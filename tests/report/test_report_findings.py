@@ -41,8 +41,10 @@ def test_the_single_seed_is_said(run: Run) -> None:
 def test_labels_are_compared_with_small_pools_and_random_pairs(run: Run) -> None:
     text = said(run, "label_accuracy")
     # 0.98 − 0.46 / 64 = 0.9728 and 0.98 − 0.46 / 2 = 0.75
-    assert text.startswith("k1: 97.3 % (96.3–98.3) of labels are right at N = 64, 75.0 % at N = 2")
-    assert "76.0 % (73.0–79.0) for a random pair" in text
+    assert text.startswith(
+        "k1: 97.3 % (96.3 to 98.3) of labels are right at N = 64, 75.0 % at N = 2"
+    )
+    assert "76.0 % (73.0 to 79.0) for a random pair" in text
     # 0.60 − 0.6 / 64 and 0.95 − 0.5 / 64
     assert "ε = 0.35 the bound on P* is 59.1 %, P* itself 94.2 %" in text
 

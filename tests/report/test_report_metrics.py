@@ -9,6 +9,7 @@ from conftest import Run
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.errors import DataError
 from westofn.execution.account import Account, Limit
+from westofn.execution.guards import Reading
 from westofn.report.metrics import collect_metrics
 from westofn.report.rows import account_of_record
 
@@ -162,3 +163,10 @@ def test_accuracy_within_the_limit_stands_beside_that_of_all_pairs(run: Run) -> 
     run.evaluation("hf50", test_pairs_too_long=300, accuracy_within_limit=0.75)
     measures = collect_metrics(run.inputs())["hf50"]
     assert (measures["test_pairs_too_long"], measures["accuracy_within_limit"]) == (300, 0.75)
+
+
+def test_readings_stand_by_guard_and_subject_with_their_limit(run: Run) -> None:
+    assert "checks" not in collect_metrics(run.inputs())
+    run.checks = [Reading("chance", "hf50", 0.58), Reading("chance", "k1", 0.49)]
+    checks = collect_metrics(run.inputs())["checks"]
+    assert checks == {"chance": {"limit": 0.5, "hf50": 0.58, "k1": 0.49}}

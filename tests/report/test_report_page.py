@@ -14,6 +14,7 @@ import pytest
 from conftest import Run
 
 from westofn.execution.account import Account, Limit
+from westofn.execution.guards import Reading
 from westofn.report import build, html, page
 from westofn.report.build import ReportPaths, build_report
 
@@ -21,6 +22,7 @@ HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"> \"double\" & 'single' <b>bold</b>"
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NARROW = "<style>main { max-width: 400px; }</style>"  # no window of a headless Chromium is
 PROBE = """
 <script>
   const of = (id) => document.getElementById(id);
@@ -43,6 +45,12 @@ PROBE = """
     press("th[data-column=p_chosen] button"); seen.ascending = first(3);
     seen.sort = document.querySelector("th[data-column=p_chosen]").getAttribute("aria-sort");
     seen.figures = document.querySelectorAll("[data-figure] svg").length;
+    const legends = [...document.querySelectorAll("[data-figure] .role-legend")];
+    const right = (element) => element.getBoundingClientRect().right;
+    const cut = legends.filter((each) => right(each) > right(each.closest("svg")));
+    seen.legends = [legends.length > 3, cut.length];
+    const cells = document.querySelectorAll(".numbers tbody th, .pairs tbody td:first-child");
+    seen.sticky = [...new Set([...cells].map((cell) => getComputedStyle(cell).position))];
     seen.images = document.querySelectorAll("img").length;
     seen.bold = document.querySelectorAll("#pair-rows b").length;
     seen.title = document.title;
@@ -63,10 +71,17 @@ class Fetches(HTMLParser):
         super().__init__()
         self.fetched: list[str] = []
         self.tags: list[str] = []
+        self.places: list[str] = []
+        self.ids: list[str] = []
+        self.inline: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "data")]
+        named = [str(value) for name, value in attrs if name in ("src", "href", "data")]
+        self.places += [value.removeprefix("#") for value in named if value.startswith("#")]
+        self.ids += [str(value) for name, value in attrs if name == "id"]
+        self.fetched += [value for value in named if not value.startswith("#")]
+        self.inline += [name for name, _ in attrs if name == "style" or name.startswith("on")]
 
 
 def paths(run: Run) -> ReportPaths:
@@ -115,6 +130,42 @@ def test_the_page_fetches_nothing(run: Run) -> None:
     assert parser.fetched == []
     assert parser.tags.count("script") == 5
     assert "default-src 'none'" in text
+    assert parser.inline == []  # a strict policy refuses styles and handlers in attributes
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_contents_lead_to_every_section_and_early_to_the_pairs(run: Run) -> None:
+    run.checks = [Reading("cut", "sample k1", 0.02), Reading("cut", "rlhf k1", 0.8)]
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    parser = Fetches()
+    parser.feed(text)
+    sections = re.findall(r'<section aria-labelledby="([^"]+)"', text)
+    assert parser.places == sections
+    assert set(sections) <= set(parser.ids)
+    assert sections.index("pairs") == 1
+    assert "Synthetic pairs (10)" in text
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_guard_that_fails_warns_at_the_top_and_one_that_holds_is_listed(run: Run) -> None:
+    build_report(run.inputs(), paths(run))
+    assert 'id="checks"' not in paths(run).page.read_text()
+    run.checks = [Reading("cut", "sample k1", 0.02), Reading("cut", "rlhf k1", 0.8)]
+    build_report(run.inputs(), paths(run))
+    head, _, rest = paths(run).page.read_text().partition("</header>")
+    assert "responses that the limit of tokens cut: rlhf k1 80.0\u00a0%, needs at most" in head
+    assert "checked: responses that the limit of tokens cut: sample k1 2.0\u00a0% (at" in rest
+    assert "checked:" not in head
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_ends_of_an_interval_are_joined_by_a_word(run: Run) -> None:
+    run.evaluation("k1", best_of_n_gold=-16.1, best_of_n_gold_low=-19.08, best_of_n_gold_high=-13.1)
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    assert "−19.08 to −13.10" in text
+    assert not re.search(r"\d–[−\d]", text)
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -173,7 +224,7 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     text = paths(run).page.read_text()
     assert len(text.encode()) < 5_000_000
     probed = tmp_path / "probed.html"
-    before, end, after = text.rpartition("</body>")
+    before, end, after = text.replace("</head>", f"{NARROW}</head>", 1).rpartition("</body>")
     probed.write_text(before + PROBE + end + after)
     assert CHROMIUM is not None
     flags = "--headless --no-sandbox --disable-gpu --window-size=400,900"
@@ -195,9 +246,9 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     found = re.search(r'<pre id="probe">(.*?)</pre>', result.stdout)
     assert found, result.stderr[-2000:]
     seen = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert seen["start"] == [25, "40 of 40 pairs", "Page 1 of 2"]
+    assert seen["start"] == [10, "40 of 40 pairs", "Page 1 of 4"]
     assert seen["hostile"] == f"{HOSTILE} 0"
-    assert seen["second"] == [15, "Page 2 of 2", True]
+    assert seen["second"] == [10, "Page 2 of 4", False]
     assert seen["likelihood"] == ["1 of 40 pairs", "dropped: likelihood"]
     # Of 40 pairs every fifth is dropped for its confidence, and one for its likelihood.
     assert seen["dropped"] == "9 of 40 pairs"
@@ -210,6 +261,8 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert seen["ascending"] == "0.013"
     assert seen["sort"] == "ascending"
     assert seen["figures"] == 1 + 2 + 5 + 1 + 4 + 1
+    assert seen["legends"] == [True, 0]  # none ends beyond its figure
+    assert seen["sticky"] == ["sticky"]
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container

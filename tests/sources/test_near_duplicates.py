@@ -39,7 +39,7 @@ def similarity(left: str, right: str) -> float:
 def joined(texts: list[str]) -> tuple[set[frozenset[str]], int]:
     """Return the groups that near duplicates form, and the number of joins."""
     groups = DisjointSets(len(texts))
-    joins = join_near_duplicates(texts, range(len(texts)), groups, 0.8)
+    joins = join_near_duplicates(texts, range(len(texts)), groups, 0.8).joined
     members: dict[int, set[str]] = {}
     for index, text in enumerate(texts):
         members.setdefault(groups.root(index), set()).add(text)

@@ -14,7 +14,9 @@ from ruamel.yaml import YAML
 from tests.resealed import reseal
 from tests.stages.pipeline import ROOT, Tiny
 from westofn.artifacts.catalogue import TABLES, table_for
+from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.execution.code_digest import digests_of_stages
+from westofn.execution.guards import GUARDS
 
 MODEL = (
     "card.json",
@@ -51,6 +53,7 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
             "preferences.parquet",
             "prompts.parquet",
             "counts.json",
+            "leakage.json",
         ),
         "data/world": ("world.parquet",),
     },
@@ -182,7 +185,7 @@ def test_a_stage_prints_its_account(stage: str, tiny: Tiny) -> None:
     needed = re.escape(ACCOUNTS[stage]).replace(r"\{\}", r"\d+")
     lines = outcome.stdout.splitlines()
     assert re.match(needed, lines[0]), outcome.stdout
-    assert all(line.startswith("  ") for line in lines[1:])
+    assert all(line.startswith(("  ", "checked: ")) for line in lines[1:])
     assert max(map(len, lines)) <= 80
 
 
@@ -194,6 +197,35 @@ def test_filter_student_export_and_report_give_one_number(made: Tiny) -> None:
     assert rows["filter k1"]["used"] == kept == written.height == card["synthetic_pairs"]
     assert card["synthetic_dropped_too_long"] == 0
     assert rows["student_rm k1"]["used"] == kept + card["human_pairs"]
+
+
+def test_every_guard_is_read_in_a_run(made: Tiny) -> None:
+    checks = summary(made, "metrics.json")["checks"]
+    assert set(checks) == set(GUARDS) - {"judge"}  # which is gold here
+    arms = {"hf50", "hf100", "prior", "k1"}
+    assert set(checks["chance"]) == {"limit", *arms}
+    assert set(checks["spread"]) == {"limit", "base", *arms}
+    assert set(checks["cut"]) == {"limit", "sample k1", "rlhf k1"}
+    counts = summary(made, "data/loop/k1/counts.json")
+    cut = counts["candidates_cut"] / counts["candidates"]
+    assert checks["cut"]["sample k1"] == pytest.approx(cut, abs=1e-6)
+
+
+def test_student_and_teacher_agree_on_the_pairs_that_both_order_alike(tiny: Tiny) -> None:
+    teacher = pl.read_parquet(tiny / "data/eval/base/pair_scores.parquet").filter(set="test")
+    assert teacher.height == 40
+    alike = teacher.with_row_index().with_columns(
+        model=pl.lit("k1"),
+        p_chosen=pl.when(pl.col("index") < 10)
+        .then(pl.lit(0.5))  # a tie, which counts half
+        .when(pl.col("index") < 30)
+        .then(pl.col("p_chosen"))
+        .otherwise(1 - pl.col("p_chosen"))
+        .cast(pl.Float32),
+    )
+    PAIR_SCORES.write(alike.drop("index"), tiny / "data/eval/k1/pair_scores.parquet")
+    tiny.succeed("report")
+    assert summary(tiny, "metrics.json")["checks"]["agreement"]["k1"] == pytest.approx(25 / 40)
 
 
 def test_no_pair_has_a_response_that_was_cut(made: Tiny) -> None:
@@ -393,6 +425,16 @@ def test_without_gold_an_autorater_is_trained_and_judges(tiny: Tiny) -> None:
     assert not [key for key in metrics if "gold" in key]
 
 
+def repetition_of(candidates: pl.DataFrame) -> dict[str, Any]:
+    """What counts.json says of 30 pools of 8 responses; `repeated_ngrams` is a share."""
+    distinct = candidates.group_by("prompt_id").agg(pl.col("response").n_unique())["response"]
+    return {
+        "identical_samples": pytest.approx((240 - distinct.sum()) / 210),
+        "pools_of_one_response": (distinct == 1).sum(),
+        "repeated_ngrams": pytest.approx(0.1, abs=0.1),
+    }
+
+
 def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> None:
     sampled = pl.read_parquet(made / "data/loop/k1/candidates.parquet")
     counts = summary(made, "data/loop/k1/counts.json")
@@ -405,6 +447,7 @@ def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> 
         "prompts_trimmed": 0,
         "candidates": 240,
         "candidates_cut": cut,
+        **repetition_of(sampled),
     }
     pools = sampled.group_by("prompt_id", maintain_order=True).agg(responses="response")
     (tiny / "pools.jsonl").write_text(

@@ -60,6 +60,9 @@ def evaluate_preferences(
       when no pair qualifies; `high_confidence_pairs` counts them.
     - ece: of the label that the model gives, in bins of equal mass; brier: (1 − p_chosen)².
     - length: tokens without the end token; the longest and shortest baselines look at nothing else.
+      accuracy_over_length: accuracy less that of the better of the two, paired by prompt;
+      length_rank_correlation is Spearman's, margin against difference in length.
+    - margin_spread: root mean square of the margins, logits.
 
     Args:
         model: Its name in the table of scores.
@@ -84,6 +87,11 @@ def evaluate_preferences(
     label = metrics.confidence_and_correctness(scored.p_chosen)
     tokens = _tokens(ensemble, pairs)
     length = metrics.length_diagnostics(tokens["chosen"], tokens["rejected"], scored.margin)
+    longer = np.subtract(tokens["chosen"], tokens["rejected"]).astype(np.float64)
+    by_length = metrics.correctness(longer if length.longest_accuracy >= 0.5 else -longer)
+    over_length = metrics.paired_bootstrap_difference(
+        right, by_length, groups, seed=derive_seed(seed, "eval", "test")
+    )
     return PreferenceEvaluation(
         metrics={
             "test_pairs": pairs.height,
@@ -92,6 +100,9 @@ def evaluate_preferences(
             "prompts_trimmed": sum(ensemble.encoder.trims(pairs["prompt"].to_list())),
             **_high_confidence(pairs, scored, judge),
             "ece": metrics.expected_calibration_error(label.confidence, label.correct),
+            "margin_spread": float(np.sqrt(np.square(scored.margin).mean())),
+            **with_interval("accuracy_over_length", over_length),
+            **_with_length(scored.margin, longer),
             "brier": metrics.brier(scored.p_chosen, np.ones(pairs.height)),
             **measured(
                 {
@@ -110,6 +121,13 @@ def evaluate_preferences(
         scores=pair_scores(model, "test", pairs, scored),
         by_prompt=by_prompt(model, "accuracy", pairs["prompt_id"].to_list(), right),
     )
+
+
+def _with_length(margin: FloatArray, longer: FloatArray) -> Record:
+    """The rank correlation of margin and difference in length; nothing where a rank is missing."""
+    if len(margin) < 2:
+        return {}
+    return {"length_rank_correlation": metrics.rank_correlation(margin, longer)}
 
 
 def _high_confidence(pairs: pl.DataFrame, scored: PairRewards, judge: RewardJudge) -> Record:

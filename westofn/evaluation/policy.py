@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from westofn.errors import DataError
 from westofn.evaluation.judges import RewardJudge
 from westofn.evaluation.records import Record, with_interval
 from westofn.generation.hf import decode, sample
+from westofn.generation.repetition import repetition
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
@@ -30,11 +31,15 @@ class Measured:
         reward: (P, S) standardised reward of the model under test.
         judged: (P, S) the judge's reward.
         length: Mean tokens a response, the end token included.
+        cut: Share of the responses that the limit of tokens cut.
+        repetition: How much the responses repeat, see `repetition`.
     """
 
     reward: NDArray[np.float64]
     judged: NDArray[np.float64]
     length: float
+    cut: float
+    repetition: Mapping[str, float | int]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class PolicyProbe:
             (rewards - self.scorer.reward_mean) / self.scorer.reward_std,
             judged.reshape(len(ids), SAMPLES_A_PROMPT),
             float(samples.n_tokens.float().mean()),
+            float((~samples.stopped).float().mean()),
+            repetition(responses, policy.encoder),
         )
 
     def curve_point(self, sft: Measured) -> Callable[[Policy], dict[str, float]]:
@@ -110,6 +117,8 @@ class PolicyProbe:
             "sft_reward": float(sft.reward.mean()),
             "rl_length": now.length,
             "sft_length": sft.length,
+            "rl_cut": now.cut,
+            **{f"rl_{key}": value for key, value in now.repetition.items()},
             "judge": self.judge.name,
         }
         if self.judge.name == "gold":

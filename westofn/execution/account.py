@@ -142,7 +142,12 @@ def tell(account: Account) -> None:
 
 def warn(accounts: Sequence[Account]) -> None:
     """Print the warnings of accounts to stderr."""
-    for warning in warnings_of(accounts):
+    print_warnings(warnings_of(accounts))
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings to stderr, wrapped at 80 columns."""
+    for warning in warnings:
         text = textwrap.fill(f"WARNING: {warning}", WIDTH, break_on_hyphens=False)
         typer.secho(text, fg="yellow", bold=True, err=True)
 

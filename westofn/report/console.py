@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from westofn.execution.account import warnings_of
+from westofn.execution.guards import alarms, checked, readings_of_record
 from westofn.report.differences import difference_key
-from westofn.report.metrics import ROWS
+from westofn.report.metrics import CHECKS, ROWS
 from westofn.report.numbers import MISSING, decimal, percent
 from westofn.report.plots import arm_name
 from westofn.report.rows import account_of_record, place_of_stage, shares_dropped
@@ -47,16 +48,17 @@ def print_summary(metrics: Arms, report_path: Path, console: Console | None = No
         console: Where to print; the terminal by default.
     """
     console = console or Console()
-    ordered = _ordered({name: arm for name, arm in metrics.items() if name != ROWS})
+    ordered = _ordered({name: arm for name, arm in metrics.items() if name not in (ROWS, CHECKS)})
     for table in (levels(ordered), gains(ordered), rounds(ordered)):
         if table is not None:
             console.print(table)
     console.print(
-        "Accuracy on held-out human pairs, on-policy on pairs of the policy's own responses. In "
-        "brackets 95 % intervals over test prompts, differences paired by prompt; one training "
+        "Accuracy on held-out human pairs, on-policy on pairs of the policy's own responses. "
+        "Below them 95 % intervals over test prompts, differences paired by prompt; one training "
         "seed, so what another training would change is not in them."
     )
     print_rows(metrics.get(ROWS, {}), console)
+    print_checks(metrics.get(CHECKS, {}), console)
     console.print(Text(f"Report: {report_path}"), soft_wrap=True)
 
 
@@ -83,7 +85,24 @@ def print_rows(rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
         console.print(table)
     elif accounts:
         console.print("Every stage used all of its rows.")
-    for warning in warnings_of(accounts):
+    _print_warnings(warnings_of(accounts), console)
+
+
+def print_checks(checks: Mapping[str, Mapping[str, float]], console: Console) -> None:
+    """Print a quiet line for every guard whose limit is kept, and a warning where it is not.
+
+    Args:
+        checks: The readings in metrics.json by guard; without any nothing is printed.
+        console: Where to print.
+    """
+    readings = readings_of_record(checks)
+    for line in checked(readings):
+        console.print(Text(f"checked: {line}", style="dim"))
+    _print_warnings(alarms(readings), console)
+
+
+def _print_warnings(warnings: Sequence[str], console: Console) -> None:
+    for warning in warnings:
         console.print(Text(f"WARNING: {warning}", style="bold yellow"))
 
 
@@ -142,13 +161,14 @@ def _plain_table(title: str) -> Table:
 
 
 def _level(arm: Mapping[str, float], column: Column) -> str:
+    """A level and, below it, its interval."""
     key, _, write = column
     if key not in arm:
         return MISSING
     text = write(arm[key])
     if f"{key}_low" not in arm or f"{key}_high" not in arm:
         return text
-    return f"{text} ({write(arm[f'{key}_low'])}–{write(arm[f'{key}_high'])})"
+    return f"{text}\n{_interval(arm, column)}"
 
 
 def _gain(arm: Mapping[str, float], column: Column) -> str:
@@ -160,5 +180,9 @@ def _gain(arm: Mapping[str, float], column: Column) -> str:
     sign = "+" if text.strip("0.") and not text.startswith("−") else ""
     if f"{key}_low" not in arm or f"{key}_high" not in arm:
         return f"{sign}{text}"
-    low, high = (write(arm[f"{key}_{end}"]) for end in ("low", "high"))
-    return f"{sign}{text}\n({low}, {high})"
+    return f"{sign}{text}\n{_interval(arm, column)}"
+
+
+def _interval(arm: Mapping[str, float], column: Column) -> str:
+    key, _, write = column
+    return " to ".join(write(arm[f"{key}_{end}"]) for end in ("low", "high"))

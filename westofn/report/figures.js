@@ -21,13 +21,48 @@
     };
   }
 
+  // A legend that is wider than its figure takes more rows: Vega would cut it.
+
+  const LETTER = 7;
+  const SYMBOL = 48;
+
+  function withLegends(spec, width) {
+    const layers = spec.layer.map((layer) => {
+      const encoding = { ...layer.encoding };
+      for (const [channel, code] of Object.entries(encoding)) {
+        const labels = code.legend && (code.legend.values || (code.scale && code.scale.domain));
+        if (!labels) continue;
+        const longest = Math.max(...labels.map((label) => label.length));
+        const columns = Math.max(1, Math.floor(width / (LETTER * longest + SYMBOL)));
+        encoding[channel] = { ...code, legend: { ...code.legend, columns: columns } };
+      }
+      return { ...layer, encoding: encoding };
+    });
+    return { ...spec, layer: layers };
+  }
+
   function drawFigures() {
     const options = { actions: false, renderer: "svg", mode: "vega-lite", config: theme() };
     for (const element of document.querySelectorAll("[data-figure]")) {
-      window.vegaEmbed(element, drawn.specs[element.dataset.figure][element.dataset.panel], options);
+      element.style.minHeight = element.dataset.height + "px";
+      const spec = drawn.specs[element.dataset.figure][element.dataset.panel];
+      window.vegaEmbed(element, withLegends(spec, element.clientWidth), options);
     }
+  }
+
+  let width = window.innerWidth;
+  let waiting = null;
+
+  function drawAgain() {
+    if (window.innerWidth === width) return;  // a phone's address bar changes the height alone
+    width = window.innerWidth;
+    drawFigures();
   }
 
   drawFigures();
   dark.addEventListener("change", drawFigures);
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(drawAgain, 200);
+  });
 })();

@@ -22,6 +22,7 @@ from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.account import Account
+from westofn.execution.guards import Reading
 from westofn.report.differences import differences
 
 Record = Mapping[str, Any]
@@ -85,6 +86,7 @@ class ReportInputs:
         seed: The seed of the run: there is one, and the page says so.
         forecast: `forecast/forecast.json`: κ, gains to expect, advice.
         accounts: Rows that the stages used and dropped, see `read_accounts`.
+        checks: What the guards say, see `read_checks`.
         training: Points of the curve of every model's training by the model's name in the report;
             a model without a curve is absent.
     """
@@ -98,6 +100,7 @@ class ReportInputs:
     seed: int
     forecast: Record
     accounts: Sequence[Account] = ()
+    checks: Sequence[Reading] = ()
     training: Mapping[str, Sequence[Record]] = field(default_factory=dict)
 
     @property
@@ -121,6 +124,7 @@ def read_inputs(
     base_model: Mapping[str, str],
     students: Mapping[str, Mapping[str, str]],
     accounts: Sequence[Account],
+    checks: Sequence[Reading],
     seed: int,
 ) -> ReportInputs:
     """Read the report's inputs from the pipeline's data folder.
@@ -131,6 +135,7 @@ def read_inputs(
         base_model: Facts to show about the base model.
         students: Facts about the student of every iteration.
         accounts: Rows that the stages used and dropped.
+        checks: What the guards say.
         seed: The seed of the run.
 
     Raises:
@@ -146,6 +151,7 @@ def read_inputs(
         students={name: dict(facts) for name, facts in students.items()},
         seed=seed,
         accounts=accounts,
+        checks=checks,
         forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
         training=_read_training(data, iterations),
     )

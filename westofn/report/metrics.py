@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from westofn.execution.guards import readings_record
 from westofn.report.differences import difference_key
 from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
 from westofn.report.rows import account_record
@@ -25,6 +26,8 @@ RL_KEYS = ("rl_reward", "rl_gold", "rl_win_rate", "rl_kl")
 
 ROWS = "rows"
 """Key of the stages' accounts in metrics.json, beside the arms."""
+CHECKS = "checks"
+"""Key of the guards' readings in metrics.json, beside the arms."""
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -35,13 +38,16 @@ def collect_metrics(inputs: ReportInputs) -> Metrics:
     Returns:
         `{"hf50": {"accuracy": ...}, "k1": {..., "rl_gold": ...}, ..., "base": {...}}`, in the
         order in which the report shows the arms; and `"rows": {"sft": {"in": ...}, ...}`, the
-        account of every stage.
+        account of every stage; `"checks": {"chance": {"limit": 0.5, "hf50": ...}, ...}`, what
+        every guard read.
     """
     metrics: Metrics = {name: _arm_metrics(inputs, name) for name in inputs.order}
     for name in list(inputs.iterations)[:1]:  # whose candidates the forecast has seen
         metrics[name] |= _forecast(inputs.forecast)
     if inputs.accounts:
         metrics[ROWS] = {account.stage: account_record(account) for account in inputs.accounts}
+    if inputs.checks:
+        metrics[CHECKS] = readings_record(inputs.checks)
     return metrics
 
 

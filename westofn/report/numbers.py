@@ -100,21 +100,21 @@ def percent_interval(measured: Measure) -> str:
     """A share with its interval, for running text.
 
     >>> percent_interval(Measure(0.7, 0.68, 0.72))
-    '70.0 % (68.0–72.0)'
+    '70.0 % (68.0 to 72.0)'
     """
     text = f"{percent(measured.value)} %"
     if measured.low is None or measured.high is None:
         return text
-    return f"{text} ({percent(measured.low)}–{percent(measured.high)})"
+    return f"{text} ({percent(measured.low)} to {percent(measured.high)})"
 
 
 def decimal_interval(measured: Measure) -> str:
     """A number with its interval, for running text.
 
     >>> decimal_interval(Measure(3.6, 3.5, 3.7))
-    '3.60 (3.50–3.70)'
+    '3.60 (3.50 to 3.70)'
     """
     text = decimal(measured.value)
     if measured.low is None or measured.high is None:
         return text
-    return f"{text} ({decimal(measured.low)}–{decimal(measured.high)})"
+    return f"{text} ({decimal(measured.low)} to {decimal(measured.high)})"

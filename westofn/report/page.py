@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from westofn.execution.account import warnings_of
+from westofn.execution.guards import alarms, checked
 from westofn.report import findings, tables
 from westofn.report.browser import embed_pairs
 from westofn.report.figures import Figure
@@ -49,12 +50,14 @@ def render_page(
         sections=[Section(figure, sentences[figure.key]) for figure in figures],
         accounting=tables.accounting(inputs),
         rows_by_stage=tables.rows_by_stage(inputs),
-        warnings=warnings_of(inputs.accounts),
+        warnings=[*alarms(inputs.checks), *warnings_of(inputs.accounts)],
+        checked=checked(inputs.checks),
         logprob_notes=logprob_notes(inputs),
         counts={tables.words(name): tables.listed(count) for name, count in inputs.counts.items()},
         base_facts=base_facts(inputs),
         iterations=list(inputs.iterations),
         reasons=sorted(_reasons(inputs)),
+        n_pairs=tables.whole(pairs.total),
         shown_pairs=sentence("shown_pairs", shown=pairs.shown, total=pairs.total),
         pairs=markup(pairs.json),
         pair_script=markup(asset("pairs.js")),

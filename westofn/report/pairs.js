@@ -5,7 +5,7 @@
 
   // Pairs: text reaches the page through textContent only, so it never becomes markup.
 
-  const PAGE_ROWS = 25;
+  const PAGE_ROWS = 10;
   const data = JSON.parse(byId("pair-data").textContent);
   const column = Object.fromEntries(data.columns.map((name, index) => [name, index]));
   const TEXTS = [column.prompt, column.chosen, column.rejected];

@@ -240,7 +240,7 @@ def _cell(measured: Measure | None, write: Callable[[float], str]) -> Cell:
         return Cell(MISSING)
     if measured.low is None or measured.high is None:
         return Cell(write(measured.value))
-    return Cell(write(measured.value), f"{write(measured.low)}–{write(measured.high)}")
+    return Cell(write(measured.value), f"{write(measured.low)} to {write(measured.high)}")
 
 
 def _without_empty_columns(table: DataTable) -> DataTable:

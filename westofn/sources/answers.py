@@ -120,7 +120,7 @@ def add_answers(data: SourceData, path: Path) -> SourceData:
         counts=counts,
         where=path,
     )
-    return replace(answered, unread=data.unread, warnings=data.warnings)
+    return replace(answered, unread=data.unread, warnings=data.warnings, groups=data.groups)
 
 
 def _known_prompts(data: SourceData) -> Mapping[str, _Prompt]:

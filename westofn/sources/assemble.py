@@ -25,6 +25,7 @@ from westofn.sources.data import SourceData, labeled_half
 from westofn.sources.extras import Extras, demonstrations_frame, unlabeled_prompts
 from westofn.sources.formats.rows import Pair
 from westofn.sources.splits import (
+    NEAR_DUPLICATE_JACCARD,
     PromptGroups,
     SplitFractions,
     assign_splits,
@@ -107,6 +108,7 @@ def assemble(
         },
         where=where,
         warnings=_warnings(groups, note, where),
+        groups=groups if params.jaccard == NEAR_DUPLICATE_JACCARD else None,
     )
 
 

@@ -13,7 +13,7 @@ from westofn.artifacts.sft import SFT
 from westofn.artifacts.table import show
 from westofn.artifacts.world import WORLD
 from westofn.errors import DataError
-from westofn.sources.splits import check_no_leak
+from westofn.sources.splits import PromptGroups, check_no_leak
 
 ANSWERS = "answers"
 """Value of the column `source` for pairs that people labelled for `export questions`."""
@@ -32,6 +32,8 @@ class SourceData:
         counts: numbers of rows and prompts.
         unread: columns of the preferences that are not read.
         warnings: what a person should look at, one line each.
+        groups: groups of all prompts, with near duplicates from `NEAR_DUPLICATE_JACCARD` on; None
+            if the source formed none or others.
     """
 
     sft: pl.DataFrame
@@ -41,6 +43,7 @@ class SourceData:
     counts: dict[str, int]
     unread: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    groups: PromptGroups | None = None
 
     @classmethod
     def validated(
@@ -53,6 +56,7 @@ class SourceData:
         counts: dict[str, int],
         where: Path | str,
         warnings: tuple[str, ...] = (),
+        groups: PromptGroups | None = None,
     ) -> SourceData:
         """Check the frames against their tables and for consistency.
 
@@ -64,6 +68,7 @@ class SourceData:
             counts: see the class.
             where: name of the data in error messages: a path, or the name of a source.
             warnings: see the class.
+            groups: see the class.
 
         Returns:
             The frames in canonical order.
@@ -79,6 +84,7 @@ class SourceData:
             world=WORLD.validate(world, where),
             counts=dict(counts),
             warnings=warnings,
+            groups=groups,
         )
         frames = {"sft": data.sft, "preferences": data.preferences, "prompts": data.prompts}
         check_no_leak(frames, str(where))

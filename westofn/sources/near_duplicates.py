@@ -23,6 +23,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -79,9 +80,23 @@ class DisjointSets:
         return low != high
 
 
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What a search for near duplicates did.
+
+    Attributes:
+        joined: For each join of two groups, the member that joined.
+        separated: Pairs of members that are near duplicates and were not joined, because one is
+            too far from the first text of the other's group.
+    """
+
+    joined: list[int]
+    separated: list[tuple[int, int]]
+
+
 def join_near_duplicates(
     texts: Sequence[str], members: Sequence[int], groups: DisjointSets, jaccard: float
-) -> list[int]:
+) -> NearDuplicates:
     """Join the groups of texts that are near duplicates.
 
     Args:
@@ -89,12 +104,9 @@ def join_near_duplicates(
         members: member of `groups` of each text.
         groups: the groups so far; frequencies count groups, not texts.
         jaccard: smallest Jaccard similarity of near duplicates.
-
-    Returns:
-        For each join of two groups, the member that joined.
     """
     if not texts:
-        return []
+        return NearDuplicates([], [])
     joined: list[int] = []
     first_of: dict[bytes, int] = {}
     sets: list[NDArray[np.uint64]] = []
@@ -109,7 +121,8 @@ def join_near_duplicates(
             joined.append(members[index])
     del first_of
     search = _Search([texts[index] for index in kept], sets, [members[i] for i in kept], groups)
-    return joined + search.join(jaccard)
+    rest = search.join(jaccard)
+    return NearDuplicates(joined + rest.joined, rest.separated)
 
 
 class _Search:
@@ -146,9 +159,9 @@ class _Search:
         self._first = list(range(len(order)))
         self._chains = {index: [index] for index in self._first}
 
-    def join(self, jaccard: float) -> list[int]:
-        """Join the groups of near duplicates; return the members that joined."""
-        joined: list[int] = []
+    def join(self, jaccard: float) -> NearDuplicates:
+        """Join the groups of near duplicates."""
+        result = NearDuplicates([], [])
         min_size = np.ceil(jaccard * self._sizes - 1e-9).astype(np.int64)
         prefixes = self._prefixes(min_size)
         holders = _holders(prefixes)
@@ -162,15 +175,18 @@ class _Search:
                 while len(candidates):
                     other, candidates = int(candidates[0]), candidates[1:]
                     compared_with[other] = current
-                    if self._are_near(current, other, jaccard) and self._link(
-                        current, other, jaccard
-                    ):
-                        self._groups.join(self._members[current], self._members[other])
-                        joined.append(self._members[current])
-                        merged = self._groups.root(self._members[current])
-                        roots[(roots == roots[current]) | (roots == roots[other])] = merged
-                        candidates = candidates[roots[candidates] != merged]
-        return joined
+                    if not self._are_near(current, other, jaccard):
+                        continue
+                    pair = (self._members[current], self._members[other])
+                    if not self._link(current, other, jaccard):
+                        result.separated.append(pair)
+                        continue
+                    self._groups.join(*pair)
+                    result.joined.append(self._members[current])
+                    merged = self._groups.root(self._members[current])
+                    roots[(roots == roots[current]) | (roots == roots[other])] = merged
+                    candidates = candidates[roots[candidates] != merged]
+        return result
 
     def _prefixes(self, min_size: NDArray[np.int64]) -> list[Ranks]:
         heads = (

@@ -23,7 +23,7 @@ import polars as pl
 from westofn.artifacts.table import show
 from westofn.core.dialogue import ASSISTANT, MARKERS, canonical, to_messages, to_text
 from westofn.errors import DataError, ParameterError
-from westofn.sources.near_duplicates import FEW, DisjointSets, join_near_duplicates
+from westofn.sources.near_duplicates import FEW, DisjointSets, NearDuplicates, join_near_duplicates
 
 NEAR_DUPLICATE_JACCARD = 0.8
 SYSTEMS = 10
@@ -117,6 +117,8 @@ class PromptGroups:
             white space or Unicode form.
         openings: the same for prompts of one dialogue, or that differ only in the system message.
         near_duplicates: the same for near duplicates.
+        separated: pairs of prompt_ids that are near duplicates in two groups, because chains of
+            near duplicates are cut.
     """
 
     group_of: Mapping[str, str]
@@ -124,6 +126,7 @@ class PromptGroups:
     spellings: Sequence[str]
     openings: Sequence[str]
     near_duplicates: Sequence[str]
+    separated: Sequence[tuple[str, str]] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -184,7 +187,7 @@ def group_prompts(
     del text_of
     spellings = _join_all(_places_by_key([folded[name] for name in ids]), groups)
     openings = _join_all(_dialogue_families(turns), groups)
-    near: list[int] = []
+    near = NearDuplicates([], [])
     if jaccard is not None:
         contents: dict[str, int] = {}
         for member, pieces in enumerate(turns):
@@ -199,7 +202,8 @@ def group_prompts(
         folded=folded,
         spellings=[ids[member] for member in spellings],
         openings=[ids[member] for member in openings],
-        near_duplicates=[ids[member] for member in near],
+        near_duplicates=[ids[member] for member in near.joined],
+        separated=[(ids[left], ids[right]) for left, right in near.separated],
     )
 
 
