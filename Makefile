@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format docs presets study map human soak venv clean
+.PHONY: repro test test-fast check format docs presets study map human soak audit constraints venv clean
 
 SEEDS ?= 9
 
@@ -58,6 +58,15 @@ POINTS ?= 2000
 soak: $(READY)  ## a fault at every kind of write of every stage -> benchmarks/soak.json, docs/reliability.md
 	python -m benchmarks.soak --points $(POINTS)
 
+# --strict: a package that could not be looked up fails instead of being left out.
+audit:  ## known vulnerabilities of the versions in constraints.txt; needs a network
+	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/pip install -q pip-audit; }
+	.audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+constraints:  ## the newest versions that pyproject.toml allows -> constraints.txt; needs uv
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--output-file constraints.txt
+
 venv: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -66,4 +75,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) data .scratch runs
+	rm -rf $(VENV) .audit data .scratch runs

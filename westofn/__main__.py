@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from westofn.commands.run import console, print_json, run_app
 from westofn.errors import DataError, ParameterError, WestofnError
@@ -93,7 +94,8 @@ def show(file: Path, rows: Annotated[int, typer.Option(min=0)] = 3) -> None:
     table = table_for(file)
     frame = table.read(file)
     terminal = console()
-    terminal.print(f"{file}: table [bold]{table.name}[/bold], {frame.height:,} rows, valid")
+    about = f"{file}: table {table.name}, {frame.height:,} rows, valid"
+    terminal.print(about, markup=False, highlight=False, soft_wrap=True)
     terminal.print(table.description)
     with pl.Config(tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
         terminal.print(str(frame.head(rows)), markup=False, highlight=False)
@@ -205,7 +207,7 @@ def doctor() -> None:
     report(*_git())
     table = Table(box=None, show_header=False, pad_edge=False)
     for passed, subject, detail in findings:
-        table.add_row("[green]ok[/green]" if passed else "[red]no[/red]", subject, detail)
+        table.add_row("[green]ok[/green]" if passed else "[red]no[/red]", subject, Text(detail))
     console().print(table)
     if not all(passed for passed, _, _ in findings):
         raise typer.Exit(2)

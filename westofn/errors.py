@@ -5,9 +5,18 @@ Each message says where the error is, what was found, what is needed, and how to
 
 from __future__ import annotations
 
+from westofn.plain_text import visible, without_secrets
+
 
 class WestofnError(Exception):
-    """Base of every expected error. Anything else that escapes a stage is a bug."""
+    """Base of every expected error. Anything else that escapes a stage is a bug.
+
+    Its text shows no control character of data and no secret of the environment.
+    """
+
+    def __str__(self) -> str:
+        """Return the message as it is shown."""
+        return visible(without_secrets(super().__str__()))
 
 
 class ParameterError(WestofnError):

@@ -19,12 +19,22 @@ FOLDER = Path("plugins")
 def plugin_module(name: str) -> str | None:
     """The module that a name refers to; None where it is the name of a table's entry.
 
+    Raises:
+        ParameterError: The file's name is none of a module, such as one with a path.
+
     >>> plugin_module("example:hinge")
     'example'
     >>> plugin_module("bradley_terry")
     """
     module, colon, _ = name.partition(":")
-    return module if colon else None
+    if not colon:
+        return None
+    if not module.isidentifier():
+        raise ParameterError(
+            f"{name!r} names the file {module!r}, needs the name of a Python file in {FOLDER}/ "
+            "without its ending"
+        )
+    return module
 
 
 def plugin_file(name: str) -> Path | None:

@@ -26,6 +26,7 @@ With one thread a fresh clone repeats the committed numbers on a CPU of the same
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
         threads=_whole("threads", _threads_of_process(), raw, path),
         judge_url=_text("judge_url", raw),
-        judge_key_variable=_text("judge_key_variable", raw),
+        judge_key_variable=_variable("judge_key_variable", raw, path),
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
         judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
         gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
@@ -94,6 +95,16 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
 
 def _text(key: str, raw: dict[str, object]) -> str:
     return os.environ.get(f"WESTOFN_{key.upper()}") or str(raw.get(key, ""))
+
+
+def _variable(key: str, raw: dict[str, object], path: Path) -> str:
+    name = _text(key, raw)
+    if name and not re.fullmatch("[A-Z_][A-Z0-9_]*", name):  # it may be the key, so it stays hidden
+        raise ParameterError(
+            f"{path} or the environment: {key} needs the name of an environment variable in "
+            "capitals, such as OPENAI_API_KEY, and not the key itself"
+        )
+    return name
 
 
 def _names(key: str, raw: dict[str, object], path: Path) -> tuple[str, ...]:

@@ -323,7 +323,9 @@ class TestRefusals:
             ("", "address is '', needs one such as"),
             ("localhost:8000", "set WESTOFN_JUDGE_URL"),
             ("ftp://host/v1", "needs one such as"),
-            (f"http://me:{KEY}@host/v1", "holds a name or password; leave it out"),
+            (f"http://me:{KEY}@host/v1", "holds a name or password, a query .*; leave it out"),
+            (f"me:{KEY}@host/v1", "holds a name or password, a query .*; leave it out"),
+            (f"http://host/v1?key={KEY}", "holds a name or password, a query .*; leave it out"),
         ],
     )
     def test_an_address_that_is_none(self, url: str, message: str) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from tests.browser import CHROMIUM, open_page
 from westofn.execution.account import Account, Limit
 from westofn.execution.guards import Reading
 from westofn.report import build, html, page
@@ -21,10 +21,8 @@ from westofn.report.build import ReportPaths, build_report
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"> \"double\" & 'single' <b>bold</b>"
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-NARROW = "<style>main { max-width: 400px; }</style>"  # no window of a headless Chromium is
+NARROW = "main { max-width: 400px; }"  # no window of a headless Chromium is
 PROBE = """
-<script>
   const of = (id) => document.getElementById(id);
   const rows = () => document.querySelectorAll("#pair-rows tr").length;
   const first = (column) => document.querySelector("#pair-rows tr").children[column].textContent;
@@ -55,12 +53,8 @@ PROBE = """
     seen.bold = document.querySelectorAll("#pair-rows b").length;
     seen.title = document.title;
     seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-    const result = document.createElement("pre");
-    result.id = "probe";
-    result.textContent = JSON.stringify(seen);
-    document.body.append(result);
+    tell(seen);
   }, 1500));
-</script>
 """
 
 
@@ -223,29 +217,9 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     build_report(run.inputs(), paths(run))
     text = paths(run).page.read_text()
     assert len(text.encode()) < 5_000_000
-    probed = tmp_path / "probed.html"
-    before, end, after = text.replace("</head>", f"{NARROW}</head>", 1).rpartition("</body>")
-    probed.write_text(before + PROBE + end + after)
-    assert CHROMIUM is not None
-    flags = "--headless --no-sandbox --disable-gpu --window-size=400,900"
-    result = subprocess.run(
-        [
-            CHROMIUM,
-            *flags.split(),
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            probed.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
-    found = re.search(r'<pre id="probe">(.*?)</pre>', result.stdout)
-    assert found, result.stderr[-2000:]
-    seen = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    opened = open_page(text, PROBE, tmp_path, style=NARROW)
+    seen = opened.seen
+    assert opened.console == []
     assert seen["start"] == [10, "40 of 40 pairs", "Page 1 of 4"]
     assert seen["hostile"] == f"{HOSTILE} 0"
     assert seen["second"] == [10, "Page 2 of 4", False]

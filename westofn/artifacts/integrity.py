@@ -46,6 +46,8 @@ def difference(folder: Path, expected: Mapping[str, str]) -> str | None:
         expected: Name -> SHA-256.
     """
     for name, digest in expected.items():
+        if Path(name).name != name:
+            return f"{folder}: {show(name)} is named, needs the name of a file in the folder"
         path = folder / name
         if not path.is_file():
             return f"{path}: {'is a folder' if path.is_dir() else 'is missing'}, needs a file"

@@ -6,10 +6,11 @@ import json
 import sys
 
 import typer
-from rich.console import Console
 
 from westofn.errors import ParameterError
 from westofn.execution.ending import run_to_its_end
+from westofn.plain_text import visible_json
+from westofn.terminal import Terminal
 
 MIN_WIDTH = 80
 """Tables fit this width; a narrower terminal wraps their lines, and no column is dropped."""
@@ -28,13 +29,13 @@ def run_app(app: typer.Typer, name: str) -> None:
     sys.exit(run_to_its_end(name, work, " ".join([name, *sys.argv[1:2]])))
 
 
-def console() -> Console:
+def console() -> Terminal:
     """Return a console on stdout that is wide enough for every table."""
-    terminal = Console()
-    return terminal if terminal.width >= MIN_WIDTH else Console(width=MIN_WIDTH)
+    terminal = Terminal()
+    return terminal if terminal.width >= MIN_WIDTH else Terminal(width=MIN_WIDTH)
 
 
 def print_json(value: object) -> None:
-    """Print JSON to stdout; characters that its encoding may not have are escaped."""
+    """Print JSON to stdout; control characters, and what its encoding may not have, are escaped."""
     is_unicode = sys.stdout is not None and sys.stdout.encoding.lower().startswith("utf")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=not is_unicode))
+    typer.echo(visible_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode)))

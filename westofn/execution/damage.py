@@ -8,7 +8,7 @@ from typing import Literal
 
 import typer
 
-from westofn.errors import ModelError
+from westofn.errors import DataError, ModelError
 from westofn.execution.processes import is_first
 from westofn.models.card import check_files, read_card
 
@@ -37,6 +37,21 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def not_tensors(name: str, path: str, error: Exception) -> DataError:
+    """Return the error for a checkpoint that holds something else than tensors and numbers.
+
+    Args:
+        name: Name of the stage or the arm.
+        path: The checkpoint.
+        error: What torch said, which ran nothing of the file.
+    """
+    reason = " ".join(str(error).split()).partition(".")[0]
+    return DataError(
+        f"{name}: {path} holds something else than tensors and numbers, which is not loaded "
+        f"({reason}); remove that folder and run again"
+    )
 
 
 def has_model(name: str, folder: Path, role: Literal["policy", "reward_model"]) -> bool:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +18,8 @@ from rich.progress import (
 )
 from rich.progress import ProgressColumn as RichColumn
 from rich.text import Text
+
+from westofn.terminal import Terminal
 
 Item = TypeVar("Item")
 
@@ -37,7 +38,7 @@ class _Rate(RichColumn):
 
 def bar(unit: str) -> Progress:
     """Create a progress bar on stderr; it is disabled if stderr is not a terminal."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -98,7 +98,7 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     tokenizer = _tokenizer(encoder, _segment_of_responses(scorer))
     _classifier(scorer, tokenizer).save_pretrained(place)
     tokenizer.save_pretrained(place)
-    loaded = AutoTokenizer.from_pretrained(place)
+    loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     texts = [_tokenizer_input(encoder, loaded, prompt) for prompt in prompts]
     encoded = zip(encoder.prompts(prompts), encoder.responses(responses), strict=True)
     if loaded(texts, responses).input_ids != [prompt + response for prompt, response in encoded]:
@@ -242,7 +242,9 @@ def _rewards(
     responses: list[str],
 ) -> Tensor:
     """Compute rewards (rows,) with plain transformers."""
-    model = AutoModelForSequenceClassification.from_pretrained(place).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        place, use_safetensors=True, trust_remote_code=False
+    ).eval()
     rows = tokenizer(prompts, responses, padding=True, return_tensors="pt")
     logits: Tensor = model(**rows).logits[:, 0]
     return logits.float()

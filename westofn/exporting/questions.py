@@ -23,6 +23,7 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.content_policy import content_policy
 from westofn.core.linear_reward import inverse_spread
 from westofn.core.questions import PAIRS_A_PROMPT, CandidatePairs, choose_questions
 from westofn.core.seeds import derive_seed
@@ -47,7 +48,8 @@ from westofn.training.start import reward_start
 
 QUESTIONS = "questions.jsonl"
 PAGE = "label.html"
-TEMPLATE = "label.html.jinja"
+FOLDER = Path(__file__).parent
+TEMPLATE, STYLE, SCRIPT = "label.html.jinja", "label.css", "label.js"
 NUMBERS_AT_ONCE = 2**25
 """Largest number of feature values of all compared pairs; it limits the pairs per prompt."""
 
@@ -138,17 +140,24 @@ def export_questions(
 def label_page(questions: Sequence[Question]) -> str:
     """Render the self-contained labelling page."""
     import jinja2
+    import markupsafe
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in (STYLE, SCRIPT))
     shown = [question.shown for question in questions]
     key = hashlib.blake2b(json.dumps(shown).encode(), digest_size=8).hexdigest()
     # `tojson` escapes < > & ' and non-ASCII characters as \uXXXX, so no text can end the script.
-    return environment.get_template(TEMPLATE).render(export={"key": key, "questions": shown})
+    return environment.get_template(TEMPLATE).render(
+        policy=markupsafe.Markup(content_policy([script], style)),
+        style=markupsafe.Markup(style),
+        script=markupsafe.Markup(script),
+        export={"key": key, "questions": shown},
+    )
 
 
 @dataclass(frozen=True)

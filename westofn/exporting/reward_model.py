@@ -15,12 +15,12 @@ import shutil
 from pathlib import Path
 
 from westofn.errors import ModelError
-from westofn.exporting.cards import CARD, check_folder, new_folder, write_card
+from westofn.exporting.cards import check_folder, new_folder, write_card
 from westofn.exporting.classifier import require_classifier, write_classifier
 from westofn.exporting.lineage import LOCK, lineage_of
 from westofn.exporting.model_card import about_model, body, header
 from westofn.exporting.usage import use_by_transformers, use_by_westofn
-from westofn.models.card import member_folder
+from westofn.models.card import member_folder, model_files
 from westofn.models.ensemble import load_reward_models
 
 
@@ -60,6 +60,7 @@ def export_reward_model(
             tags = header(library_name="transformers", pipeline_tag="text-classification")
             write_card(place, out.name, tags, body(about, use))
         else:
-            shutil.copytree(model, place, dirs_exist_ok=True)
-            (place / CARD).unlink(missing_ok=True)  # if `model` is itself an export
+            for file in model_files(model):
+                (place / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(model / file, place / file)
             write_card(place, out.name, header(["westofn"]), body(about, use_by_westofn(about)))

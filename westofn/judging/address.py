@@ -10,7 +10,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 def require_address(url: str, key_variable: str = "") -> None:
-    """Refuse an address that is no URL of http, or that holds a password.
+    """Refuse an address that is no URL of http, or in which a key may stand.
 
     Args:
         url: Up to and without `/chat/completions`, such as `http://127.0.0.1:8000/v1`.
@@ -23,11 +23,11 @@ def require_address(url: str, key_variable: str = "") -> None:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # such as a port that is no number
-        parts, valid = urlsplit(""), False
-    if parts.username or parts.password:
+        valid = False
+    if any(sign in url for sign in "@?#"):  # nothing of it is shown, whatever the rest is
         raise ParameterError(
-            "judge: the server's address holds a name or password; leave it out, and put the key "
-            f"into the environment variable {key_variable or KEY_VARIABLE}"
+            "judge: the server's address holds a name or password, a query or a fragment; leave "
+            f"it out, and put the key into the environment variable {key_variable or KEY_VARIABLE}"
         )
     if not valid:
         raise ParameterError(

@@ -31,7 +31,7 @@ ENSEMBLE = "ensemble.json"
 CANARY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 
 Limit = Annotated[int, Field(ge=1)]
-FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+FileName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Content = TypeVar("Content", bound=BaseModel)
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -258,6 +258,21 @@ def member_folders(folder: Path) -> list[Path]:
     if count != present:
         raise _damaged(path, f"members is {count}, the folder holds {present} of member-*")
     return [member_folder(folder, index) for index in range(count)]
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of a reward model or an ensemble, relative to its folder.
+
+    A file that no card names is none of the model's: its content has no checksum.
+
+    Raises:
+        ModelError: `read_card` refuses the model or a member.
+    """
+    files = [] if member_folders(folder) == [folder] else [Path(ENSEMBLE)]
+    for member in member_folders(folder):
+        names = [CARD, *read_card(member, "reward_model").files]
+        files += [(member / name).relative_to(folder) for name in names]
+    return files
 
 
 def write_ensemble(folder: Path, count: int) -> None:

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.utils import logging as transformers_logging
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from westofn.errors import ModelError
 from westofn.hub import is_local
@@ -24,7 +25,13 @@ from westofn.networks.network import AnyGenerator, AnyNetwork, Generator
 from westofn.networks.weights import check_folder
 from westofn.params.network import ModelSize
 from westofn.text.encoding import Encoder
-from westofn.text.model_files import Family, family_of_type, needs_code, require_writer_type
+from westofn.text.model_files import (
+    Family,
+    family_of_type,
+    is_adapter,
+    needs_code,
+    require_writer_type,
+)
 
 # Progress bars of transformers would hide the stages' progress.
 transformers_logging.disable_progress_bar()
@@ -95,7 +102,8 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
         local: Whether to load without a network, see `hub.is_local`.
 
     Raises:
-        ModelError: The configuration cannot be read, or the model needs custom code.
+        ModelError: The configuration cannot be read, the model needs custom code, or it is an
+            adapter.
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
@@ -110,6 +118,11 @@ def load_config(name: str, key: str, local: bool) -> PretrainedConfig:
             f"model {name!r} cannot be loaded: {where}{reason}; give {key} a folder with "
             "config.json and model.safetensors, or a hub name that this machine can reach"
         ) from None
+    attention = config._attn_implementation
+    if isinstance(attention, str) and "/" in attention:  # a kernel on the hub
+        raise needs_code(name, key, "attn_implementation")
+    if find_adapter_config_file(name, local_files_only=local):
+        raise is_adapter(name, key)
     return config
 
 

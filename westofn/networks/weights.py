@@ -10,8 +10,10 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from westofn.errors import ModelError
+from westofn.text.model_files import no_weights
 
 WEIGHTS = "model.safetensors"
+ENDING = ".safetensors"
 INDEX = "model.safetensors.index.json"
 _LAYERS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "n_layer", "n_layers")
 _SIZES = (
@@ -38,9 +40,9 @@ def check_folder(name: str, config: PretrainedConfig) -> None:
         config: Its configuration.
 
     Raises:
-        ModelError: The index of sharded weights is damaged or names files outside the folder, or
-            config.json names more layers than there are tensors, or a size below 1 or above
-            their numbers.
+        ModelError: There are no safetensors, the index of sharded weights is damaged or names other
+            files than safetensors of the folder, or config.json names more layers than there are
+            tensors, or a size below 1 or above their numbers.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -50,7 +52,7 @@ def check_folder(name: str, config: PretrainedConfig) -> None:
     elif (folder / INDEX).exists():
         files = _shards(folder)
     else:
-        return  # transformers says which files it looked for
+        raise no_weights(name)
     sizes = [size for file in files for size in _tensors(file)]
     limits = {
         **dict.fromkeys(_LAYERS, (len(sizes), "tensors")),
@@ -78,10 +80,10 @@ def _shards(folder: Path) -> list[Path]:
             "file names; give the complete folder of a model"
         ) from None
     for shard in names:
-        if not isinstance(shard, str) or Path(shard).name != shard:
+        if not isinstance(shard, str) or Path(shard).name != shard or Path(shard).suffix != ENDING:
             raise ModelError(
-                f"{path}: weight_map names {shard!r}, needs the name of a file in this folder; "
-                "give the complete folder of a model"
+                f"{path}: weight_map names {shard!r}, needs the name of a file in this folder that "
+                f"ends with {ENDING}; give the complete folder of a model"
             )
         if not (folder / shard).is_file():
             raise ModelError(

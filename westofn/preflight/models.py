@@ -18,14 +18,17 @@ from westofn.text.model_files import (
     Family,
     encoder_cannot_value,
     family_of_type,
+    is_adapter,
     needs_code,
     no_chat_template,
     no_tokenizer,
+    no_weights,
     require_positions,
     require_writer_type,
 )
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_ADAPTER = "adapter_config.json"
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _POSITIONS = ("max_position_embeddings", "n_positions")
 _HEADS = (("hidden_size", "num_attention_heads"), ("n_embd", "n_head"), ("dim", "n_heads"))
@@ -166,12 +169,11 @@ def _require_complete(name: str, key: str) -> None:
     folder = Path(name)
     if not folder.is_dir():
         return  # a name on the hub, whose other files may still come
+    if (folder / _ADAPTER).is_file():
+        raise is_adapter(name, key)
     index = folder / _WEIGHTS[1]
     if not any((folder / file).is_file() for file in _WEIGHTS):
-        raise ModelError(
-            f"weights of {name!r} cannot be loaded: the folder has no {_WEIGHTS[0]}; give {key} "
-            "the complete folder"
-        )
+        raise no_weights(name)
     if index.is_file() and not (folder / _WEIGHTS[0]).is_file():
         for part in _parts(index):
             if not (folder / part).is_file():

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from westofn.errors import DataError
+from westofn.plain_text import visible_json
 from westofn.report.inputs import Iteration, ReportInputs
 
 MAX_PAIRS = 5_000
@@ -43,8 +44,6 @@ ESCAPES = {
     "<": "\\u003c",
     ">": "\\u003e",
     "&": "\\u0026",
-    "\u2028": "\\u2028",
-    "\u2029": "\\u2029",
 }
 
 
@@ -94,6 +93,7 @@ def escape(value: object) -> str:
     '"\\u003c/script\\u003e"'
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = visible_json(text)
     for character, escaped in ESCAPES.items():
         text = text.replace(character, escaped)
     return text

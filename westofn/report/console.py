@@ -18,6 +18,7 @@ from westofn.report.metrics import CHECKS, ROWS
 from westofn.report.numbers import MISSING, decimal, percent
 from westofn.report.plots import arm_name
 from westofn.report.rows import account_of_record, place_of_stage, shares_dropped
+from westofn.terminal import Terminal
 
 Column = tuple[str, str, Callable[[float], str]]
 """Key of metrics.json, head, and how to write a value."""
@@ -47,7 +48,7 @@ def print_summary(metrics: Arms, report_path: Path, console: Console | None = No
         report_path: Where the page lies.
         console: Where to print; the terminal by default.
     """
-    console = console or Console()
+    console = console or Terminal()
     ordered = _ordered({name: arm for name, arm in metrics.items() if name not in (ROWS, CHECKS)})
     for table in (levels(ordered), gains(ordered), rounds(ordered)):
         if table is not None:

@@ -42,7 +42,12 @@
   }
 
   function drawFigures() {
-    const options = { actions: false, renderer: "svg", mode: "vega-lite", config: theme() };
+    // `ast` interprets expressions instead of making functions of them, and no style element is
+    // added: the page's policy allows neither.
+    const options = {
+      actions: false, ast: true, config: theme(), defaultStyle: false, mode: "vega-lite",
+      renderer: "svg", tooltip: { disableDefaultStyle: true },
+    };
     for (const element of document.querySelectorAll("[data-figure]")) {
       element.style.minHeight = element.dataset.height + "px";
       const spec = drawn.specs[element.dataset.figure][element.dataset.panel];

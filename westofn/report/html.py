@@ -6,19 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from westofn.content_policy import content_policy
+from westofn.plain_text import visible
 from westofn.report.browser import escape
 from westofn.report.figures import PALETTES, Figure, figure_specs
 
 FOLDER = Path(__file__).parent
 
 
-def render_html(template: str, folder: Path, figures: Sequence[Figure], **values: Any) -> str:
+def render_html(
+    template: str,
+    folder: Path,
+    figures: Sequence[Figure],
+    *,
+    scripts: Sequence[str] = (),
+    **values: Any,
+) -> str:
     """A page as text: every byte that it needs is in it, and it fetches nothing.
 
     Args:
         template: Its file, which extends base.html.jinja.
         folder: The folder of that file.
         figures: The figures that the template draws.
+        scripts: Scripts of the page, beside those that draw its figures.
         values: What the template is rendered with beside the figures.
     """
     import jinja2
@@ -33,11 +43,13 @@ def render_html(template: str, folder: Path, figures: Sequence[Figure], **values
         keep_trailing_newline=True,
     )
     specs = {figure.key: figure_specs(figure) for figure in figures}
+    style = asset("page.css")
+    all_scripts = [drawing_library(), asset("figures.js"), *scripts]
     return environment.get_template(template).render(
-        style=markup(asset("page.css")),
+        policy=markup(content_policy(all_scripts, style)),
+        style=markup(style),
         drawn=markup(escape({"palettes": PALETTES, "specs": specs})),
-        library=markup(drawing_library()),
-        figure_script=markup(asset("figures.js")),
+        scripts=[markup(script) for script in all_scripts],
         **values,
     )
 
@@ -55,8 +67,11 @@ def markup(text: str) -> Any:
 
 
 def unbroken(value: object) -> object:
-    """Text whose percent signs stay on the line of their number; anything else as it is."""
-    return value.replace(" %", "\u00a0%") if type(value) is str else value
+    """Text whose percent signs stay on the line of their number; anything else as it is.
+
+    Control characters are shown as escapes.
+    """
+    return visible(value).replace(" %", "\u00a0%") if type(value) is str else value
 
 
 def drawing_library() -> str:

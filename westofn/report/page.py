@@ -40,6 +40,7 @@ def render_page(
         "report.html.jinja",
         FOLDER,
         figures,
+        scripts=[asset("pairs.js")],
         headline=findings.headline(inputs),
         scope=findings.scope(inputs),
         reward_models=tables.reward_models(inputs),
@@ -60,7 +61,6 @@ def render_page(
         n_pairs=tables.whole(pairs.total),
         shown_pairs=sentence("shown_pairs", shown=pairs.shown, total=pairs.total),
         pairs=markup(pairs.json),
-        pair_script=markup(asset("pairs.js")),
     )
 
 

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import typer
 from pyarrow import parquet
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError, ParameterError
+from westofn.plain_text import visible_json
 from westofn.scoring.rows import Row
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_FORMULA = ("=", "+", "-", "@")
 ENDINGS = (".jsonl", *_DELIMITERS, ".parquet")
 
 
@@ -60,15 +63,16 @@ def writer_to(handle: BinaryIO, ending: str, source: Path) -> Writer:
 
 
 class JsonLines:
-    """Writer of JSON lines."""
+    """Writer of JSON lines; for a terminal, control characters in texts are escaped."""
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
+        self._is_terminal = handle.isatty()  # which would obey control characters
 
     def write(self, rows: Sequence[Row], columns: Sequence[Mapping[str, object]]) -> None:
         """Write rows at once, so that a reader of a pipe sees them."""
-        lines = (line(row, new) for row, new in zip(rows, columns, strict=True))
-        self._handle.write(b"".join(lines))
+        text = b"".join(line(row, new) for row, new in zip(rows, columns, strict=True))
+        self._handle.write(visible_json(text.decode()).encode() if self._is_terminal else text)
         self._handle.flush()
 
     def close(self) -> None:
@@ -116,7 +120,11 @@ class _Table:
 
 
 class DelimitedTable(_Table):
-    """Writer of CSV. Null is an empty cell; a list, an object and a number are JSON."""
+    """Writer of CSV. Null is an empty cell; a list, an object and a number are JSON.
+
+    Texts are written as they are, so that the file reads back; a warning on stderr says how many
+    of them a spreadsheet would take for formulas.
+    """
 
     def __init__(self, handle: BinaryIO, delimiter: str) -> None:
         super().__init__(handle)
@@ -132,7 +140,9 @@ class DelimitedTable(_Table):
         content = io.TextIOWrapper(self.handle, "utf-8", newline="", write_through=True)
         table = csv.writer(content, delimiter=self._delimiter)
         table.writerow(names)
+        formulas = sum(map(_is_formula, names))
         for number, row in enumerate(self.rows, 1):
+            formulas += sum(map(_is_formula, row.values()))
             try:
                 table.writerow([_cell(row.get(name)) for name in names])
             except (TypeError, ValueError) as error:
@@ -141,6 +151,17 @@ class DelimitedTable(_Table):
                     "that ends with .parquet"
                 ) from None
         content.detach()
+        if formulas:
+            typer.secho(
+                f"score: warning: {formulas:,} cells begin with {', '.join(_FORMULA)}, which a "
+                "spreadsheet would run as formulas; import the columns as text",
+                fg="yellow",
+                err=True,
+            )
+
+
+def _is_formula(value: object) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(_FORMULA)
 
 
 def _cell(value: object) -> str:

@@ -11,6 +11,7 @@ import csv
 import errno
 import io
 import itertools
+import json
 import os
 import stat
 from collections.abc import Generator, Iterator, Mapping
@@ -347,10 +348,31 @@ def _cell(value: Any) -> object:
         return Unreadable(error)
 
 
+def _require_inside(folder: Path) -> None:
+    """Refuse a saved data set whose state.json names files elsewhere.
+
+    Raises:
+        DataError: state.json is damaged, or names a file that is not in the folder.
+    """
+    path = folder / _SAVED
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        names = [entry["filename"] for entry in state["_data_files"]]
+        outside = [name for name in names if Path(name).name != name]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: is damaged ({show(str(error))}); save the data again") from None
+    if outside:
+        raise DataError(
+            f"{path}: names the file {show(outside[0])}, needs the name of a file in this folder; "
+            "save the data again"
+        )
+
+
 def _saved_rows(folder: Path) -> Iterator[Row]:
     """Yield the rows of a folder that `Dataset.save_to_disk` wrote, without loading all of them."""
     import datasets  # type: ignore[import-untyped]
 
+    _require_inside(folder)
     try:
         saved = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:

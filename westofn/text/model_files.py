@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from westofn.errors import ModelError
@@ -29,6 +30,8 @@ FAMILY_OF: dict[str, Family] = {
 """transformers' `model_type` -> family."""
 
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
+PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+"""Endings of weights that are pickles."""
 # These rotary embeddings depend on the longest row of a batch, so scores would depend on the batch.
 _UNSTEADY_POSITIONS = ("dynamic", "longrope")
 
@@ -80,11 +83,29 @@ def require_writer_type(name: str, model_type: str, key: str) -> None:
         )
 
 
-def needs_code(name: str, key: str) -> ModelError:
-    """Return the error for a model whose folder brings its own code."""
+def needs_code(name: str, key: str, where: str = "auto_map") -> ModelError:
+    """Return the error for a model that brings its own code, or names code of the hub."""
     return ModelError(
-        f"model {name!r} needs custom code (auto_map in config.json), which is never run; give "
+        f"model {name!r} needs custom code ({where} in config.json), which is never run; give "
         f"{key} a model of a type that transformers has"
+    )
+
+
+def no_weights(name: str) -> ModelError:
+    """Return the error for a folder without safetensors."""
+    pickles = sorted({path.suffix for path in Path(name).iterdir()} & PICKLED)
+    also = f", and {', '.join(pickles)} can run code, so is never read" if pickles else ""
+    return ModelError(
+        f"weights of {name!r} cannot be loaded: the folder has no model.safetensors{also}; give "
+        "the complete folder, with safetensors, or rerun the stage that writes it"
+    )
+
+
+def is_adapter(name: str, key: str) -> ModelError:
+    """Return the error for an adapter, which names another model."""
+    return ModelError(
+        f"model {name!r} is an adapter (adapter_config.json), whose base model would be read from "
+        f"elsewhere; merge it (`merge_and_unload` of peft), save it, and give {key} that folder"
     )
 
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from transformers import TrainerCallback
 
 from westofn.artifacts.curve import Point
 from westofn.artifacts.json_file import write_json
+from westofn.terminal import Terminal
 from westofn.training.curves import curve_of
 
 
@@ -58,7 +58,7 @@ class LiveFiles(TrainerCallback):
         except Exception as error:  # whatever it is, it is not worth a training run
             self.works = False
             reason = " ".join(str(error).split())
-            Console(stderr=True).print(
+            Terminal(stderr=True).print(
                 f"{self.name}: {self.folder} is not written, so nothing can follow this run live "
                 f"({reason}); training goes on",
                 style="yellow",

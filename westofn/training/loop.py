@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from westofn.artifacts.curve import Point
 from westofn.artifacts.integrity import damage, write_manifest
 from westofn.errors import ParameterError, TrainingError
-from westofn.execution.damage import drop, remove
+from westofn.execution.damage import drop, not_tensors, remove
 from westofn.execution.processes import count, is_first
 from westofn.execution.progress import Steps
 from westofn.params.optimiser import OptimiserParams
@@ -107,6 +108,7 @@ def run(job: Job, runtime: Runtime) -> History:
 
     Raises:
         TrainingError: The loss is not finite.
+        DataError: A checkpoint holds something else than tensors and numbers.
         ParameterError: The batch cannot be divided as the runtime asks, or it reports to what
             cannot be used.
     """
@@ -132,7 +134,10 @@ def run(job: Job, runtime: Runtime) -> History:
         trainer.remove_callback(callback)
     with trainer.args.main_process_first(local=False):  # it removes what is damaged
         last = _last_checkpoint(job.name, job.scratch)
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except UnpicklingError as error:  # a checkpoint is read without running what is in it
+        raise not_tensors(job.name, str(last), error) from None
     finish(runtime)
     rows = [
         {key.removeprefix("eval_"): value for key, value in row.items()}

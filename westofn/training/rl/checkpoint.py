@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from westofn.artifacts.atomic import beside, sync
 from westofn.artifacts.integrity import damage, write_manifest
-from westofn.execution.damage import drop
+from westofn.execution.damage import drop, not_tensors
 from westofn.networks.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
@@ -78,6 +79,9 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
     """Load the last checkpoint into the learners; without one, return a state at step 0.
 
     `drop_damaged` comes first.
+
+    Raises:
+        DataError: An optimiser's file holds something else than tensors and numbers.
     """
     finished = _finished(folder)
     if not finished:
@@ -90,7 +94,10 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
                 weight.copy_(saved[name])
         # On the CPU: AdamW refuses step counts on a GPU; other state moves to the weights' device.
         path = last / f"{learner.name}.optimiser.pt"
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise not_tensors("rlhf", str(path), error) from None
         learner.optimiser.load_state_dict(state)
     records = json.loads((last / "records.json").read_text(encoding="utf-8"))
     step = int(last.name.removeprefix("step-"))
