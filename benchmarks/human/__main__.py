@@ -35,9 +35,9 @@ def benchmark(
     folder: Annotated[Path, typer.Option(help="where policies, features and runs stay")] = Path(
         "runs/human"
     ),
-    out: Annotated[Path, typer.Option(help="where the records go; replaced")] = Path(
-        "benchmarks/human.json"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="file of the records; what it has of the same settings stays")
+    ] = Path("benchmarks/human.json"),
     page: Annotated[Path, typer.Option(help="where the tables go; replaced")] = Path(
         "docs/human-data.md"
     ),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from westofn.artifacts.json_file import write_json
+from westofn.artifacts.json_file import read_json, write_json
 from westofn.evaluation.records import Record
 from westofn.study.means import Cell, cell
 
@@ -107,3 +107,12 @@ def difference(runs: Sequence[Run], get: Get, other: Get) -> Cell | None:
         if (first := get(run)) is not None and (second := other(run)) is not None
     ]
     return cell(values) if values else None
+
+
+def finished_runs(settings: Mapping[str, Any], out: Path) -> list[Run]:
+    """Read the runs of a file that have the same settings and data; empty without a file."""
+    if not out.is_file():
+        return []
+    record = read_json(out, "make human")
+    same = {name for name, value in settings.items() if record["settings"].get(name) == value}
+    return [run_of(run) for run in record["runs"] if run["task"] in same]

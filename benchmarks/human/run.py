@@ -32,7 +32,7 @@ from benchmarks.human.linear import (
     measure_forecast,
 )
 from benchmarks.human.networks import Recipe, network_arms
-from benchmarks.human.records import Measured, Run, rounded, run_of, write_runs
+from benchmarks.human.records import Measured, Run, finished_runs, rounded, run_of, write_runs
 from benchmarks.human.settings import (
     ALL,
     NETWORK_DRAW,
@@ -65,8 +65,7 @@ class Benchmark:
 
     def run(self, name: str, task: Task, seed: int) -> Run:
         """One task with one seed; read where it was finished with the same settings and data."""
-        settings = settings_of(task, self.model, self.params)
-        folder = self.folder / f"{name}-{seed}-{digest(settings, self._content(task))}"
+        folder = self.folder / f"{name}-{seed}-{digest(self.settings(task))}"
         path = folder / "run.json"
         if path.exists():
             return run_of(read_json(path))
@@ -77,10 +76,13 @@ class Benchmark:
         write_json(rounded(asdict(run)), path)
         return run_of(read_json(path))
 
-    def _content(self, task: Task) -> list[str]:
-        """Hashes of the task's files, so that other data is another run."""
-        found = [path for place in task_files(task, self.data) for path in _files(place)]
-        return [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in found]
+    def settings(self, task: Task) -> dict[str, Any]:
+        """Every setting that decides a task's numbers, and a hash of its files."""
+        paths = [path for place in task_files(task, self.data) for path in _files(place)]
+        content = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
+        settings = settings_of(task, self.model, self.params) | {"data": digest(content)}
+        plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))  # as a file has them
+        return plain
 
     def _corpus(self, task: Task, texts: HumanTexts, seed: int, folder: Path) -> Corpus:
         sft = sft_of(task, self.model, self.params)
@@ -143,14 +145,18 @@ def run_benchmark(
         console: For progress.
 
     Returns:
-        The runs, task by task, seeds ascending.
+        The runs, task by task, seeds ascending; with those that `out` has from earlier, if their
+        settings and data are the same.
     """
+    settings = {name: benchmark.settings(task) for name, task in tasks.items()}
+    runs = finished_runs(settings, out)
+    finished = {(run.task, run.seed) for run in runs}
     # Tasks of one folder may share a policy, so one process runs them one after the other.
     groups: dict[tuple[int, str], list[str]] = {}
     for seed in seeds:
         for name, task in tasks.items():
-            groups.setdefault((seed, task.folder), []).append(name)
-    runs: list[Run] = []
+            if (name, seed) not in finished:
+                groups.setdefault((seed, task.folder), []).append(name)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         todo = {
             pool.submit(_run_group, benchmark, {name: tasks[name] for name in names}, seed): names
@@ -160,10 +166,6 @@ def run_benchmark(
             for done in as_completed(todo):
                 runs += done.result()
                 runs.sort(key=lambda run: (list(tasks).index(run.task), run.seed))
-                settings = {
-                    name: settings_of(task, benchmark.model, benchmark.params)
-                    for name, task in tasks.items()
-                }
                 write_runs(runs, settings, out)
                 console.print(f"{', '.join(todo[done])}: {len(runs)} runs in {out}")
         except BaseException:

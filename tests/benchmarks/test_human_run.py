@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.human import __main__ as command
 from benchmarks.human import run as module
 from benchmarks.human.corpus import Features
 from benchmarks.human.page import ARMS, human_data_page
-from benchmarks.human.records import Run, run_of
+from benchmarks.human.records import Run, finished_runs, run_of, write_runs
 from benchmarks.human.run import Benchmark
 from benchmarks.human.settings import CONDITIONS, SCRATCH, TASKS, tasks_of
 from tests.benchmarks.human_rows import tiny, write_human_data
@@ -165,3 +166,18 @@ def test_progress_is_told_and_records_are_sorted(
         "e2e-quality",
         "hh-harmless",
     ]
+
+
+def test_finished_runs_are_read_from_the_records(
+    data: Path, benchmark: Benchmark, runs: Mapping[str, Run], tmp_path: Path
+) -> None:
+    """A fresh clone has the records and no folder of runs; other data are other runs."""
+    tasks, out = {"hh-harmless": tiny("hh-harmless")}, tmp_path / "human.json"
+    write_runs([runs["hh-harmless"]], {"hh-harmless": benchmark.settings(*tasks.values())}, out)
+    fresh = replace(benchmark, folder=tmp_path / "fresh")
+    console = Console(file=io.StringIO(), width=200)
+    seed = runs["hh-harmless"].seed
+    assert module.run_benchmark(fresh, tasks, [seed], 1, out, console) == [runs["hh-harmless"]]
+    assert not fresh.folder.exists()
+    other = benchmark.settings(*tasks.values()) | {"data": "other"}
+    assert finished_runs({"hh-harmless": other}, out) == []
