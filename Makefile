@@ -16,6 +16,7 @@ TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 SEEDS ?= 9
 
 repro: $(READY)
+	@echo "make repro: the whole pipeline takes about five minutes on two cores; what is up to date is skipped"
 	dvc repro
 	@python -m westofn summary
 

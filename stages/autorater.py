@@ -19,6 +19,8 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
@@ -30,15 +32,18 @@ def main(prepared: In, policy: In, out: Out) -> None:
         return
 
     require_saved("policy", policy)
-    from westofn.training.arms import HumanData, train_arm
+    seed, params = load_seed(), load_section(StudentRmParams)
+    start, human = load_section(RewardStartParams), HumanData.read(prepared)
+    load_runtime()
+
+    from westofn.training.arms import train_arm
     from westofn.training.preference import Recipe
 
-    seed, params = load_seed(), load_section(StudentRmParams)
     # Other initial weights than the models it judges.
-    recipe = Recipe(policy, load_section(RewardStartParams), params, seed + 1)
+    recipe = Recipe(policy, start, params, seed + 1)
     train_arm(
         "autorater",
-        HumanData.read(prepared).held_out("autorater"),
+        human.held_out("autorater"),
         recipe,
         out,
         live=LIVE,

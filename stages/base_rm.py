@@ -11,20 +11,24 @@ from westofn.params.base_rm import BaseRmParams
 from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Train the teacher that labels the first iteration's pairs."""
     require_saved("policy", policy)
-    from westofn.training.arms import HumanData, train_arm
+    seed, params, start = load_seed(), load_section(BaseRmParams), load_section(RewardStartParams)
+    human = HumanData.read(prepared).labeled_half()
+    load_runtime()
+
+    from westofn.training.arms import train_arm
     from westofn.training.preference import Head, Recipe
 
-    seed, params = load_seed(), load_section(BaseRmParams)
-    head = Head(params.comparator, params.planes)
-    recipe = Recipe(policy, load_section(RewardStartParams), params, seed, head)
+    recipe = Recipe(policy, start, params, seed, Head(params.comparator, params.planes))
     train_arm(
         "base_rm",
-        HumanData.read(prepared).labeled_half(),
+        human,
         recipe,
         out,
         live=LIVE,

@@ -21,6 +21,8 @@ from westofn.artifacts.atomic import refusal, sweep
 from westofn.errors import DataError, WestofnError
 from westofn.execution.ending import run_to_its_end
 from westofn.execution.processes import check_environment, is_first
+from westofn.execution.scratch import require_inputs
+from westofn.progress import working
 
 RUNS = Path("runs")
 LIVE = Path("dvclive")
@@ -49,7 +51,8 @@ def _work(stage: str, app: typer.Typer) -> int | None:
     started = time.time()
     try:
         check_environment()
-        code: int | None = app(standalone_mode=False)
+        with working(stage):
+            code: int | None = app(standalone_mode=False)
     except WestofnError:
         raise
     except Exception as error:
@@ -68,11 +71,16 @@ def _work(stage: str, app: typer.Typer) -> int | None:
 
 
 def _swept(main: Callable[..., None]) -> Callable[..., None]:
-    """Let a stage begin with removing what killed runs left beside its outputs."""
+    """Let a stage begin with a look at its inputs, and remove what killed runs left.
+
+    What is missing shows before a stage imports torch.
+    """
     outs = [name for name, hint in get_type_hints(main, include_extras=True).items() if hint == Out]
 
     @functools.wraps(main)
     def swept(**options: Any) -> None:
+        paths = {name: path for name, path in options.items() if isinstance(path, Path)}
+        require_inputs(path for name, path in paths.items() if name not in outs)
         if is_first():
             for name in outs:
                 sweep(options[name])

@@ -32,6 +32,7 @@ from westofn.execution.guards import reward_model_readings, tell_readings
 from westofn.execution.stage_accounts import evaluation_account
 from westofn.params.file import load_seed
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.data import labeled_half
 
 Optional = Annotated[Path | None, typer.Option(help="of an iteration")]
@@ -53,22 +54,24 @@ def main(
     synthetic: Optional = None,
 ) -> None:
     """Measure one reward model."""
-    require_saved("reward_model", rm)
-    from westofn.evaluation.arms import evaluate_arm
-    from westofn.evaluation.judges import load_judge
-    from westofn.evaluation.synthetic import SyntheticInputs, anchor_weight
-    from westofn.models.ensemble import load_anchor, load_reward_models
-    from westofn.models.policy import load_policy
-    from westofn.runtime import set_up_torch
-
     given = [option is not None for option in (base, base_rm, candidates, pairs, synthetic)]
     if any(given) and not all(given):
         raise typer.BadParameter(
             "--base, --base-rm, --candidates, --pairs, --synthetic go together"
         )
-    device = set_up_torch()
+    require_saved("reward_model", rm)
+    seed, runtime = load_seed(), load_runtime()
     preferences = PREFERENCES.read(prepared / "preferences.parquet")
     prompts = PROMPTS.read(prepared / "prompts.parquet")
+    pools = Pools.from_frames(CANDIDATES.read(pool), prompts)
+
+    from westofn.evaluation.arms import evaluate_arm
+    from westofn.evaluation.judges import load_judge
+    from westofn.evaluation.synthetic import SyntheticInputs, anchor_weight
+    from westofn.models.ensemble import load_anchor, load_reward_models
+    from westofn.models.policy import load_policy
+
+    device = set_up_torch(runtime)
     made_by = None
     if base and base_rm and candidates and pairs and synthetic:
         made_by = SyntheticInputs(
@@ -85,9 +88,9 @@ def main(
         name,
         load_reward_models(rm, device),
         preferences=preferences.filter(pl.col("split") == "test"),
-        pools=Pools.from_frames(CANDIDATES.read(pool), prompts),
+        pools=pools,
         judge=load_judge(world / "world.parquet", autorater, device),
-        seed=load_seed(),
+        seed=seed,
         synthetic=made_by,
     )
     with whole_folder(out) as place:

@@ -18,22 +18,26 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime, set_up_torch
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Measure κ and κ_H, and forecast the gains of West-of-N and of twice the labels."""
     require_saved("policy", policy)
+    seed, readout, runtime = load_seed(), load_section(StudentRmParams).readout, load_runtime()
+    start = load_section(RewardStartParams)
+    HumanData.read(prepared)  # a fault shows before torch is imported
+
     from westofn.evaluation.forecasting import (
         forecast_record,
         make_forecast,
         reader_of_run,
         texts_of_run,
     )
-    from westofn.runtime import set_up_torch
 
-    seed, readout = load_seed(), load_section(StudentRmParams).readout
-    set_up_torch()
-    reader = reader_of_run(load_section(RewardStartParams), policy, readout, seed)
+    set_up_torch(runtime)
+    reader = reader_of_run(start, policy, readout, seed)
     result, counts = make_forecast(texts_of_run(prepared, candidates), reader, seed)
     with whole_folder(out) as place:
         write_json(forecast_record(result, counts), place / "forecast.json")

@@ -14,20 +14,22 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     """Fit HF50 under the covariance prior, its power by validation."""
     require_saved("policy", policy)
-    from westofn.training.arms import HumanData, train_arm
+    seed, params = load_seed(), load_section(StudentRmParams)
+    start, human = load_section(RewardStartParams), HumanData.read(prepared).labeled_half()
+    load_runtime()
+
+    from westofn.training.arms import train_arm
     from westofn.training.linear_head import LinearHead, linear_params
     from westofn.training.preference import Recipe
 
-    seed, params = load_seed(), load_section(StudentRmParams)
-    human = HumanData.read(prepared).labeled_half()
-    recipe = Recipe(
-        policy, load_section(RewardStartParams), linear_params(params, params.learner), seed
-    )
+    recipe = Recipe(policy, start, linear_params(params, params.learner), seed)
     train_arm(
         "prior_rm",
         human,

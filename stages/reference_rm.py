@@ -18,6 +18,8 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime
+from westofn.sources.human import HumanData
 
 
 def main(
@@ -28,17 +30,18 @@ def main(
 ) -> None:
     """Train a reference on half or all of the human pairs."""
     require_saved("policy", policy)
-    from westofn.training.arms import HumanData, train_arm
+    seed, params = load_seed(), load_section(StudentRmParams)
+    start, human = load_section(RewardStartParams), HumanData.read(prepared)
+    load_runtime()
+
+    from westofn.training.arms import train_arm
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Recipe
 
-    seed, params = load_seed(), load_section(StudentRmParams)
-    human = HumanData.read(prepared)
-    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         data,
         human.labeled_half() if data == "hf50" else human,
-        recipe,
+        Recipe(policy, start, params, seed),
         out,
         live=LIVE,
         linear=LinearHead.of_reference(params.learner),

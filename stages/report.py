@@ -1,9 +1,10 @@
-"""Last, `report`: every evaluation -> metrics.json, plots, and one self-contained page.
+"""Last, `report`: every evaluation -> metrics.json, headlines.json, plots, and one page.
 
 reads   data/prepared, data/eval/*, data/forecast, and of every iteration of `loop` its candidates,
         counts, pairs, synthetic preferences and RL curves; cards and curves of all models, in
         data/loop, data/reference and data/autorater
-writes  metrics.json; data/plots/*.json, data/plots/png/*.png; data/report/report.html
+writes  metrics.json, headlines.json; data/plots/*.json, data/plots/png/*.png;
+        data/report/report.html
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from westofn.report.inputs import read_inputs
 from westofn.report.rows import read_accounts
 
 
-def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
+def main(data: In, metrics: Out, headlines: Out, plots: Out, out: Out) -> None:
     """Collect what the other stages measured."""
     rounds = load_loop()
     accounts, checks = read_accounts(data, list(rounds)), read_checks(data, list(rounds))
@@ -35,7 +36,7 @@ def main(data: In, metrics: Out, plots: Out, out: Out) -> None:
         seed=load_seed(),
     )
     with whole_folder(plots) as figures, whole_folder(out) as page:  # metrics.json first
-        build_report(inputs, ReportPaths(metrics, figures, page / "report.html"))
+        build_report(inputs, ReportPaths(metrics, headlines, figures, page / "report.html"))
     warn(accounts)
     print_warnings(alarms(checks))
 

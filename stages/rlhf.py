@@ -19,29 +19,30 @@ from westofn.artifacts.json_file import write_json, write_records
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
 from westofn.execution.guards import rl_readings, tell_readings
+from westofn.execution.processes import is_first
+from westofn.execution.scratch import scratch
 from westofn.execution.stage_accounts import rl_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.rlhf import RlhfParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime, set_up_torch
 
 
 def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metrics: Out) -> None:
     """Train the policy by reinforcement learning."""
     require_saved("policy", sft)
     require_saved("reward_model", rm)
-    from westofn.evaluation.judges import load_judge
-    from westofn.evaluation.policy import PolicyProbe
-    from westofn.execution.processes import is_first
-    from westofn.execution.scratch import scratch
-    from westofn.models.policy import load_policy, save_policy
-    from westofn.models.saved_reward import load_reward_model
-    from westofn.runtime import load_runtime, set_up_torch
-    from westofn.training.rl import Prompts, require_learnable, train_rl
-
     seed, params, runtime = load_seed(), load_section(RlhfParams), load_runtime()
-    device = set_up_torch(runtime)
     source = prepared / "prompts.parquet"
     prompts = PROMPTS.read(source)
+
+    from westofn.evaluation.judges import load_judge
+    from westofn.evaluation.policy import PolicyProbe
+    from westofn.models.policy import load_policy, save_policy
+    from westofn.models.saved_reward import load_reward_model
+    from westofn.training.rl import Prompts, require_learnable, train_rl
+
+    device = set_up_torch(runtime)
     learn = prompts.filter(pl.col("split") == "unlabeled")
     start, scorer = load_policy(sft, device), load_reward_model(rm, device)
     require_learnable(start, scorer, params)

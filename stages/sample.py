@@ -23,7 +23,9 @@ from westofn.execution.stage_accounts import sample_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.pool_files import NOT_USED
+from westofn.sources.reading import files_of
 
 if TYPE_CHECKING:
     from westofn.models.policy import Policy
@@ -56,16 +58,17 @@ def sample_split(
         Counts of the candidates, see `counts_of`; written to `counts` too, after the candidates.
     """
     require_saved("policy", policy)
+    params, seed, runtime = load_section(SampleParams), load_seed(), load_runtime()
+    source = prepared / "prompts.parquet"
+    prompts = prompts_of(source, split)
+
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
     from westofn.generation.sample_pools import Draw, sample_pool
     from westofn.models.policy import load_policy
-    from westofn.runtime import set_up_torch
 
-    params, device = load_section(SampleParams), set_up_torch()
-    source = prepared / "prompts.parquet"
-    prompts = prompts_of(source, split)
-    draw = Draw(params.n_candidates, params.temperature, derive_seed(load_seed(), name))
+    device = set_up_torch(runtime)
+    draw = Draw(params.n_candidates, params.temperature, derive_seed(seed, name))
     with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
         model = load_policy(policy, device)
         frame = sample_pool(model, prompts, draw, folder, name)
@@ -86,14 +89,16 @@ def read_split(
         `counts` too, after the candidates.
     """
     require_saved("policy", policy)
+    params, runtime = load_section(SampleParams), load_runtime()
+    source, path = prepared / "prompts.parquet", Path(params.path)
+    prompts = prompts_of(source, split)
+    files_of(path, "sample.path")
+
     from westofn.execution.scratch import scratch
     from westofn.generation.file import read_pools, score_candidates
     from westofn.models.policy import load_policy
-    from westofn.runtime import set_up_torch
 
-    params, device = load_section(SampleParams), set_up_torch()
-    source, path = prepared / "prompts.parquet", Path(params.path)
-    prompts = prompts_of(source, split)
+    device = set_up_torch(runtime)
     model = load_policy(policy, device)
     pools, unused = read_pools(path, prompts, params.n_candidates, model)
     with scratch(name, [params.n_candidates, split], [source, policy, path]) as folder:

@@ -11,24 +11,25 @@ import polars as pl
 from stages.common import LIVE, In, Out, run
 from westofn.artifacts.sft import SFT
 from westofn.errors import DataError
+from westofn.execution.account import tell
+from westofn.execution.processes import is_first
+from westofn.execution.scratch import model_folders, scratch
+from westofn.execution.stage_accounts import sft_account
 from westofn.params.file import load_section, load_seed
 from westofn.params.sft import SftParams
+from westofn.runtime import load_runtime, set_up_torch
 
 
 def main(prepared: In, out: Out) -> None:
     """Train the policy that the first iteration samples from."""
-    from westofn.execution.account import tell
-    from westofn.execution.processes import is_first
-    from westofn.execution.scratch import model_folders, scratch
-    from westofn.execution.stage_accounts import sft_account
-    from westofn.models.policy import save_policy
-    from westofn.runtime import load_runtime, set_up_torch
-    from westofn.training.sft import Examples, train_sft
-
     seed, params, runtime = load_seed(), load_section(SftParams), load_runtime()
-    set_up_torch(runtime)
     source = prepared / "sft.parquet"
     frame = SFT.read(source)
+
+    from westofn.models.policy import save_policy
+    from westofn.training.sft import Examples, train_sft
+
+    set_up_torch(runtime)
 
     def examples(split: str) -> Examples:
         rows = frame.filter(pl.col("split") == split)

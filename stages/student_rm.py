@@ -16,25 +16,29 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> None:
     """Train the pointwise student."""
     require_saved("policy", policy)
-    from westofn.training.arms import HumanData, train_arm
+    seed, params = load_seed(), load_section(StudentRmParams)
+    start, human = load_section(RewardStartParams), HumanData.read(prepared).labeled_half()
+    pairs = PREFERENCES.read(synthetic / "preferences.parquet")
+    load_runtime()
+
+    from westofn.training.arms import train_arm
     from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Recipe
 
-    seed, params = load_seed(), load_section(StudentRmParams)
-    human = HumanData.read(prepared).labeled_half()
-    recipe = Recipe(policy, load_section(RewardStartParams), params, seed)
     train_arm(
         "student_rm",
         human,
-        recipe,
+        Recipe(policy, start, params, seed),
         out,
         live=LIVE,
-        synthetic=PREFERENCES.read(synthetic / "preferences.parquet"),
+        synthetic=pairs,
         synthetic_fraction=params.synthetic_fraction,
         linear=LinearHead.of_student(
             params.learner, params.covariance_power, candidates, human.prompts

@@ -19,7 +19,9 @@ import typer
 
 from stages.common import In, Out, run
 from westofn.artifacts.json_file import write_json
+from westofn.execution.scratch import model_folders, require_inputs, scratch
 from westofn.params.whole import load_params
+from westofn.runtime import load_runtime, set_up_torch
 from westofn.study.parts import INPUTS, Part
 
 
@@ -30,18 +32,18 @@ def main(
     iteration: Annotated[str, typer.Option(help="round of the loop: k1, k2, …")] = "",
 ) -> None:
     """Train and measure the arms of a part."""
-    from westofn.execution.scratch import model_folders, scratch
-    from westofn.runtime import load_runtime, set_up_torch
-    from westofn.study.inputs import StudyInputs
-    from westofn.study.lab import Lab
-
     if INPUTS[part].by_iteration != bool(iteration):
         takes = ", ".join(name for name, inputs in INPUTS.items() if inputs.by_iteration)
         raise typer.BadParameter(f"--iteration goes with --part {takes}, and only with it")
     params, runtime = load_params(), load_runtime()
+    inputs = [data / name for name in INPUTS[part].of(iteration)]
+    require_inputs(inputs)
+
+    from westofn.study.inputs import StudyInputs
+    from westofn.study.lab import Lab
+
     device = set_up_torch(runtime)
     module = importlib.import_module(part.module)
-    inputs = [data / name for name in INPUTS[part].of(iteration)]
     gc.freeze()  # every training collects garbage first: not among what is imported
     name = f"study-{part.value}{iteration}"
     settings = params.model_dump(mode="json")  # all of them: they key the scratch folder alone

@@ -11,20 +11,25 @@ Verdicts are data: a remote judge is asked once, and a change of the judge is a 
 from __future__ import annotations
 
 from stages.common import In, Out, run
+from westofn.artifacts.verdicts import VERDICTS
+from westofn.execution.scratch import model_folders, require_inputs, scratch
 from westofn.params.whole import load_params
+from westofn.runtime import load_runtime, set_up_torch
 
 
 def main(data: In, out: Out) -> None:
     """Ask the judge about two samples a prompt, and about the contrast pairs."""
-    from westofn.artifacts.verdicts import VERDICTS
-    from westofn.execution.scratch import model_folders, scratch
+    params, runtime = load_params(), load_runtime()
+    require_inputs(
+        [data / "prepared", data / "world", data / "autorater", data / "study" / "pools"]
+    )
+
     from westofn.judging.build import build_judge
     from westofn.judging.shards import judge_in_shards
-    from westofn.runtime import set_up_torch
     from westofn.study.inputs import StudyInputs
     from westofn.study.verdicts import gold_rewards, judged_pairs, pairs_to_judge
 
-    params, device = load_params(), set_up_torch()
+    device = set_up_torch(runtime)
     inputs = StudyInputs(params, data, device)
     pairs = judged_pairs(pairs_to_judge(inputs))
     judge = build_judge(

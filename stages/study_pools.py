@@ -13,29 +13,30 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from stages.common import In, Out, run
+from westofn.artifacts.atomic import whole_folder
+from westofn.artifacts.candidates import CANDIDATES
+from westofn.execution.scratch import scratch
 from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.params.study import StudyParams
+from westofn.runtime import load_runtime, set_up_torch
+from westofn.sources.human import HumanData
 
 
 def main(prepared: In, policy: In, out: Out) -> None:
     """Sample plain, contrast and deep pools; all stay in .scratch until the last is done."""
-    from westofn.artifacts.atomic import whole_folder
-    from westofn.artifacts.candidates import CANDIDATES
+    seed, sample, study = load_seed(), load_section(SampleParams), load_section(StudyParams)
+    human, runtime = HumanData.read(prepared), load_runtime()
+
     from westofn.core.seeds import derive_seed
-    from westofn.execution.scratch import scratch
     from westofn.generation.sample_pools import Draw, sample_pool
     from westofn.models.policy import load_policy
-    from westofn.runtime import set_up_torch
     from westofn.study.pool_plan import plan
-    from westofn.training.arms import HumanData
 
-    seed, sample, device = load_seed(), load_section(SampleParams), set_up_torch()
-    human = HumanData.read(prepared)
-    model = load_policy(policy, device)
+    model = load_policy(policy, set_up_torch(runtime))
     with ExitStack() as scratches:
         pools = {}
-        for wanted in plan(human, load_section(StudyParams), sample):
+        for wanted in plan(human, study, sample):
             draw = Draw(wanted.n_candidates, sample.temperature, derive_seed(seed, wanted.stream))
             name = f"study_pools-{wanted.name}"
             settings = [draw.__dict__, wanted.prompts.rows()]

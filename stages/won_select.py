@@ -23,21 +23,23 @@ from westofn.params.file import load_section, load_seed
 from westofn.params.sample import SampleParams
 from westofn.params.won_select import WonSelectParams
 from westofn.preflight.inputs import require_saved
+from westofn.runtime import load_runtime, set_up_torch
 
 
 def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In, out: Out) -> None:
     """Let the previous iteration's reward model pick the best and the worst."""
     require_saved("reward_model", rm, base_rm)
+    seed, params, runtime = load_seed(), load_section(WonSelectParams), load_runtime()
+    prompts = PROMPTS.read(prepared / "prompts.parquet")
+    size = load_section(SampleParams).n_candidates
+    pools = Pools.from_frames(CANDIDATES.read(candidates), prompts, size)
+
     from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.pairing.frames import nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record
     from westofn.pairing.select import select
-    from westofn.runtime import set_up_torch
 
-    seed, params, device = load_seed(), load_section(WonSelectParams), set_up_torch()
-    prompts = PROMPTS.read(prepared / "prompts.parquet")
-    size = load_section(SampleParams).n_candidates
-    pools = Pools.from_frames(CANDIDATES.read(candidates), prompts, size)
+    device = set_up_torch(runtime)
     base = load_reward_models(rm, device)
     health = None
     if rm != base_rm:

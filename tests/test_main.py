@@ -309,7 +309,13 @@ class TestStudy:
                 f"won_select.stop.{name}": 0.0
                 for name in ("agreement", "spread", "distinct", "length")
             }  # a round that the loop would end is measured
-            assert experiment.settings == {"seed": 0, **rounds, **stops}  # params.yaml has k1
+            assert experiment.settings == {
+                "seed": 0,
+                **rounds,  # params.yaml has k1
+                **stops,
+                "study/run.yaml:run": "[once]",
+                "study/run.yaml:rounds": "[k1, k2, k3]",
+            }
             assert experiment.afresh
 
     def test_every_stage_of_the_study_is_in_one_part_and_the_main_pipeline_too(

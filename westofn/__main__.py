@@ -3,6 +3,7 @@
 | command | does |
 |---|---|
 | summary | prints the result table and the path of the report |
+| runs | compares the commit with its DVC experiments by the headline numbers |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | validates an artifact and prints its table and first rows |
 | inspect FILE | reports on your data: set, form, mapping, dropped rows, lengths, leakage |
@@ -82,6 +83,19 @@ def _print_comparison(metrics: Path, arms: dict[str, dict[str, float]], terminal
     is_same_world = seeds is not None and seeds.world == prepare.world.model_dump()
     for line in comparison_lines(metrics, arms, seeds.runs if seeds and is_same_world else ()):
         terminal.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def runs(
+    all_commits: Annotated[
+        bool, typer.Option("--all-commits", help="also experiments of earlier commits")
+    ] = False,
+) -> None:
+    """Compare the commit with its DVC experiments: what each changed, and its headlines."""
+    from westofn.execution.experiments import shown_experiments
+    from westofn.report.runs import print_runs, runs_of
+
+    print_runs(runs_of(shown_experiments(all_commits=all_commits)), console())
 
 
 @app.command()
@@ -232,6 +246,20 @@ def forecast(
     It uses the files --preferences and --responses and the features of --model. Without files it
     uses the outputs of prepare and sample. It takes a minute or two and trains nothing.
     """
+    from westofn.execution.scratch import require_inputs
+    from westofn.params.whole import load_params
+    from westofn.runtime import load_runtime, set_up_torch
+    from westofn.sources.reading import require_source
+
+    if (preferences is None) != (responses is None):
+        raise ParameterError("--preferences and --responses go together; give both or neither")
+    params, runtime = load_params(), load_runtime()
+    if preferences is None or responses is None:
+        require_inputs([data / "prepared", data / "loop" / "k1" / "candidates.parquet"])
+    else:
+        for file in (preferences, responses):
+            require_source(file)
+
     from westofn.evaluation.forecast_files import reader_of_model, texts_of_files
     from westofn.evaluation.forecasting import (
         forecast_record,
@@ -239,13 +267,8 @@ def forecast(
         print_forecast,
         texts_of_run,
     )
-    from westofn.params.whole import load_params
-    from westofn.runtime import set_up_torch
 
-    if (preferences is None) != (responses is None):
-        raise ParameterError("--preferences and --responses go together; give both or neither")
-    params = load_params()
-    set_up_torch()
+    set_up_torch(runtime)
     if preferences is None or responses is None:
         texts = texts_of_run(data / "prepared", data / "loop" / "k1" / "candidates.parquet")
     else:
@@ -535,12 +558,13 @@ def export_questions(
     from westofn.params.whole import load_params
     from westofn.preflight.inputs import require_saved
 
+    params = load_params()
     require_saved("policy", data / "loop" / "k0" / "policy")
     from westofn.exporting.questions import PAGE, export_questions
 
     questions = export_questions(
         out,
-        params=load_params(),
+        params=params,
         data=data,
         iteration=iteration,
         count=count,

@@ -14,6 +14,7 @@ that moving to another machine does not invalidate a cache:
 | judge_workers | WESTOFN_JUDGE_WORKERS | requests to it at once | 8 |
 | judge_timeout | WESTOFN_JUDGE_TIMEOUT | seconds that one request may take | 60 |
 | report_to | WESTOFN_REPORT_TO | see docs/training.md, such as ["tensorboard"] | none |
+| checkpoint_minutes | WESTOFN_CHECKPOINT_MINUTES | training saves at least so often | 5 |
 | run_name | WESTOFN_RUN_NAME | stands before the stage in the names of reported runs | none |
 
 The key itself is read from the environment only; a server of your own may need none. In the
@@ -43,6 +44,7 @@ KEYS = (
     "judge_key_variable",
     "judge_workers",
     "judge_timeout",
+    "checkpoint_minutes",
     "report_to",
     "run_name",
 )
@@ -60,6 +62,7 @@ class Runtime:
     judge_workers: int = 0
     judge_timeout: int = 0
     gradient_checkpointing: bool = False
+    checkpoint_minutes: int = 0
     report_to: tuple[str, ...] = ()
     run_name: str = ""
 
@@ -87,6 +90,9 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         judge_key_variable=_variable("judge_key_variable", raw, path),
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
         judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
+        checkpoint_minutes=_whole(
+            "checkpoint_minutes", os.environ.get("WESTOFN_CHECKPOINT_MINUTES"), raw, path
+        ),
         gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
         report_to=_names("report_to", raw, path),
         run_name=_text("run_name", raw),
@@ -143,9 +149,10 @@ def _switch(key: str, raw: dict[str, object], path: Path) -> bool:
 
 def set_up_torch(runtime: Runtime | None = None) -> str:
     """Set the number of threads; returns the device's name."""
+    runtime = runtime or load_runtime()
+
     import torch
 
-    runtime = runtime or load_runtime()
     device = _device(runtime)
     if threads := runtime.threads or (0 if device.startswith("cuda") else 1):
         torch.set_num_threads(threads)

@@ -39,7 +39,7 @@ MAY_SEE_THE_WORLD = {
     "eval", "eval_reference", "rlhf", "study_judge", *(part.stage for part in Part),
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
-DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|study\.json")
+DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|headlines\.json|study\.json")
 
 
 @cache
@@ -119,7 +119,7 @@ def test_the_stages_of_the_study_are_its_parts() -> None:
     files = {path.stem for path in (ROOT / "westofn" / "study" / "parts").glob("*.py")}
     assert files - {"__init__"} == {part.value for part in Part} == {part.value for part in INPUTS}
     for name, part in PART_OF.items():
-        body, iteration = study[name], "${key}" if INPUTS[part].by_iteration else ""
+        body, iteration = study[name], "${item}" if INPUTS[part].by_iteration else ""
         option = f"--iteration {iteration} " if iteration else ""
         out = part.output(iteration)
         assert [*body["outs"]] == [out]

@@ -80,7 +80,9 @@ class Fetches(HTMLParser):
 
 def paths(run: Run) -> ReportPaths:
     out = run.data.parent / "out"
-    return ReportPaths(out / "metrics.json", out / "plots", out / "report.html")
+    return ReportPaths(
+        out / "metrics.json", out / "headlines.json", out / "plots", out / "report.html"
+    )
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_equal_inputs_give_equal_bytes(make_run: Callable[..., Run]) -> None:
         out = paths(run).page.parent
         files.append({path: path.read_bytes() for path in out.rglob("*") if path.is_file()})
         shutil.rmtree(out)
-    assert len(files[0]) == 1 + 1 + 6 + 6
+    assert len(files[0]) == 2 + 1 + 6 + 6
     assert files[0] == files[1]
 
 

@@ -58,7 +58,8 @@ def stages_of(pipeline: Path, params: Path) -> dict[str, Stage]:
     found = {}
     for name, stage in document["stages"].items():
         each = stage.get("foreach")
-        items = values["loop"] if each == "${loop}" else each or {"": {}}
+        given = {"${loop}": values["loop"], "${rounds}": list(values["loop"]), "${run}": {"": {}}}
+        items = given.get(str(each), each) or {"": {}}
         for key in items:
             item = items[key] if isinstance(items, dict) else {}
             text = {"key": key, "item": key}
@@ -87,7 +88,7 @@ class Tiny:
     @classmethod
     def make(cls, root: Path, changes: dict[str, Any] | None = None) -> Tiny:
         (root / "study").mkdir(parents=True, exist_ok=True)
-        for name in ("params.yaml", "dvc.yaml", "study/dvc.yaml"):
+        for name in ("params.yaml", "dvc.yaml", "study/dvc.yaml", "study/run.yaml"):
             shutil.copy(ROOT / name, root / name)
         shrink(root / "params.yaml", changes)
         return cls(root)

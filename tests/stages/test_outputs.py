@@ -83,7 +83,7 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
         "data/loop/k1/rl": ("curve.json", "history.json", "metrics.json"),
     },
     "report": {
-        ".": ("metrics.json",),
+        ".": ("headlines.json", "metrics.json"),
         "data/plots": tuple(f"{name}.json" for name in PLOTS),
         "data/plots/png": tuple(f"{name}.png" for name in PLOTS),
         "data/report": ("report.html",),
@@ -107,7 +107,7 @@ def summary(tiny: Tiny, path: str) -> dict[str, Any]:
 def test_the_stages_write_their_files_and_no_others(made: Tiny) -> None:
     assert set(WRITES) == set(made.stages)
     written = {path for stage in WRITES for path in paths(stage)}
-    given = {"params.yaml", "dvc.yaml", "study/dvc.yaml"}
+    given = {"params.yaml", "dvc.yaml", "study/dvc.yaml", "study/run.yaml"}
     assert written == made.files().keys() - given
 
 

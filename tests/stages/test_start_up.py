@@ -38,7 +38,7 @@ for name in sys.argv[1:]:
 """
 
 
-def python(tiny: Tiny, *arguments: str) -> subprocess.CompletedProcess[str]:
+def python(tiny: Tiny, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
@@ -48,6 +48,7 @@ def python(tiny: Tiny, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *arguments],
         cwd=tiny.root,
         env=environment,
+        input=given,
         capture_output=True,
         text=True,
         timeout=600,
@@ -69,6 +70,40 @@ def test_a_light_stage_ends_without_torch(name: str, made: Tiny, tiny: Tiny) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False"  # below the account
     assert tiny.files() == made.files()
+
+
+REFUSED = """
+import contextlib, importlib, sys
+from stages.common import run
+for line in sys.stdin:
+    module, *sys.argv = line.split()
+    sys.argv.insert(0, module)
+    with contextlib.suppress(SystemExit):
+        run(importlib.import_module(module).main)
+    print(module, "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("fault", ["parameters", "inputs", "runtime"])
+def test_a_stage_refuses_before_it_imports_torch(fault: str, tiny: Tiny) -> None:
+    stages = {stage.module: stage for stage in [*tiny.stages.values(), *tiny.study.values()]}
+    light = {f"stages.{name}" for name in ("code", "check", "filter", "prepare", "report")}
+    if fault != "inputs":
+        light.add("stages.autorater")  # which has nothing to train on the embedded world
+    heavy = [stage for module, stage in stages.items() if module not in light]
+    assert len(heavy) == len(stages) - len(light) > 9
+    if fault == "parameters":
+        tiny.change({"seed": "abc"})
+    elif fault == "runtime":
+        (tiny / "runtime.toml").write_text('micro_batch = "many"\n')
+    else:
+        shutil.rmtree(tiny / "data/prepared")
+    lines = "".join(f"{' '.join([stage.module, *stage.arguments])}\n" for stage in heavy)
+    done = python(tiny, "-c", REFUSED, given=lines)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{stage.module} False" for stage in heavy]
+    needed = {"parameters": "seed is 'abc'", "inputs": "data/prepared", "runtime": "'many'"}
+    assert done.stderr.count(needed[fault]) == len(heavy) == len(done.stderr.splitlines())
 
 
 def test_start_up_does_not_walk_over_all_that_is_imported(made: Tiny, tiny: Tiny) -> None:

@@ -13,8 +13,8 @@ from westofn.models.policy import Policy
 from westofn.params.sample import SampleParams
 from westofn.params.study import StudyParams
 from westofn.params.whole import Params, load_params
+from westofn.sources.human import HumanData
 from westofn.study.pool_plan import Wanted, deep_size, plan, with_affix
-from westofn.training.arms import HumanData
 
 PARAMS: Params = load_params(Path(__file__).parents[2] / "params.yaml")
 SAMPLE: SampleParams = PARAMS.sample.model_copy(update={"n_candidates": 4})

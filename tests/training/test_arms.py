@@ -17,9 +17,10 @@ from westofn.errors import TrainingError
 from westofn.models.ensemble import load_reward_models
 from westofn.models.policy import save_policy
 from westofn.params.comparator import ComparatorName
+from westofn.sources.human import HumanData
 from westofn.text.encoding import Encoder
 from westofn.training import arms
-from westofn.training.arms import HumanData, train_arm
+from westofn.training.arms import train_arm
 from westofn.training.linear_head import LinearHead
 from westofn.training.preference import Head, Recipe
 

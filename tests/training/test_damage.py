@@ -20,6 +20,7 @@ FILES = (
     "model.safetensors",
     "optimizer.pt",
     "scheduler.pt",
+    "since_logged_0.pt",
     "rng_state.pth",
     "trainer_state.json",
     "training_args.bin",

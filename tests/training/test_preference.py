@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.params.comparator import ComparatorName
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
-from westofn.training import preference
+from westofn.training import curves, preference
 from westofn.training.loop import History, Job, _Progress
 from westofn.training.preference import (
     Head,
@@ -273,21 +273,28 @@ class PulledPlugError(Exception):
     """The run ends here."""
 
 
+@pytest.mark.parametrize("every_step", [False, True])
 def test_a_training_that_was_interrupted_often_ends_as_one_that_was_not(
-    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    every_step: bool,
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_at_every_step: Callable[[], None],
 ) -> None:
+    monkeypatch.setattr(curves, "POINTS", 2)  # so that checkpoints lie between two records
     changes: dict[str, Any] = {"steps": 8, "evaluations": 4, "dropout": 0.2}
     changes |= {"average_decay": 0.5, "runs": 2}
     whole = _train(policy, tmp_path / "whole", **changes)
+    if every_step:
+        save_at_every_step()
     original = _Progress.on_step_end
-    for index, at in ((0, 3), (0, 7), (1, 3)):
+    for index, at in ((0, 4), (0, 8), (1, 4)) if every_step else ((0, 3), (0, 7), (1, 3)):
 
         def pull(
             self: _Progress, args: Any, state: Any, control: Any, at: int = at, **options: Any
         ) -> None:
             original(self, args, state, control, **options)
             if state.global_step == at:
-                self.steps.stop()
                 raise PulledPlugError
 
         monkeypatch.setattr(_Progress, "on_step_end", pull)
@@ -298,6 +305,7 @@ def test_a_training_that_was_interrupted_often_ends_as_one_that_was_not(
     resumed = _train(policy, tmp_path / "cut", **changes)
     assert _equal(resumed, whole)
     assert resumed.facts == whole.facts
+    assert resumed.curve == whole.curve
     assert resumed.scorer.reward_std == whole.scorer.reward_std
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.text.tokenizer import train_tokenizer
 from westofn.training.rl import Prompts, RlResult, train_rl
+from westofn.training.rl.checkpoint import State
 from westofn.training.rl.networks import ValueNetwork
 from westofn.training.rl.rollout import Rollout, standardised_rewards
 from westofn.training.rl.tempered import TemperedPolicy
-from westofn.training.rl.train import evaluation_steps
+from westofn.training.rl.train import _Run, evaluation_steps
 from westofn.training.rl.update import ppo_targets, rloo_targets
 
 ROOT = Path(__file__).parents[2]
@@ -252,6 +254,35 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
     again = _train(policy, scorer, tmp_path / "part", params, evaluate=refuse)
     assert _equal(_weights(again.policy), _weights(whole.policy))
+
+
+def test_a_run_goes_on_from_a_checkpoint_between_two_evaluations(
+    policy: Policy,
+    scorer: Scorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_at_every_step: Callable[[], None],
+) -> None:
+    params = _with(algorithm="ppo", steps=6, evaluations=2)
+    whole = _train(policy, scorer, tmp_path / "whole", params)
+    save_at_every_step()
+    original = _Run.advance
+    steps: list[int] = []
+
+    def advance(self: _Run, state: State) -> State:
+        steps.append(state.step)
+        if steps == [0, 1, 2, 3]:
+            raise KeyboardInterrupt
+        return original(self, state)
+
+    monkeypatch.setattr(_Run, "advance", advance)
+    with pytest.raises(KeyboardInterrupt):
+        _train(policy, scorer, tmp_path / "part", params)
+    resumed = _train(policy, scorer, tmp_path / "part", params)
+    assert steps == [0, 1, 2, 3, 3, 4, 5]
+    assert _equal(_weights(resumed.policy), _weights(whole.policy))
+    assert (resumed.curve, resumed.history) == (whole.curve, whole.history)
+    assert resumed.training == whole.training
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

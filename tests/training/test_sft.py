@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from westofn.errors import ModelError, TrainingError
 from westofn.models.policy import Policy, log_likelihood, save_policy
 from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
+from westofn.training import curves
 from westofn.training.loop import _Progress
 from westofn.training.sft import Examples, SftResult, build_policy, train_sft
 
@@ -131,7 +132,6 @@ def _interrupted(at: int) -> Iterator[None]:
     def on_step_end(self: _Progress, args: Any, state: Any, control: Any, **options: Any) -> None:
         original(self, args, state, control, **options)
         if state.global_step == at:
-            self.steps.stop()
             raise PulledPlugError
 
     with pytest.MonkeyPatch.context() as patch:
@@ -139,11 +139,23 @@ def _interrupted(at: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("every_step", [False, True])
 def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
+    every_step: bool,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save_at_every_step: Callable[[], None],
 ) -> None:
-    changes = {"steps": 10, **_dropout(0.1)}  # evaluated and saved at steps 2, 4, … 10
+    monkeypatch.setattr(curves, "POINTS", 3)  # so that checkpoints lie between two records
+    changes: dict[str, Any] = {
+        "steps": 10,
+        **_dropout(0.1),
+    }  # evaluated and saved at steps 2, 4, … 10
+    if every_step:
+        changes["evaluations"] = 1
     whole = _train(tmp_path / "whole", **changes)
+    if every_step:
+        save_at_every_step()
     for at in (3, 7):
         with _interrupted(at), pytest.raises(PulledPlugError):
             _train(tmp_path / "cut", **changes)
@@ -151,6 +163,7 @@ def test_a_run_that_was_interrupted_twice_ends_as_one_that_was_not(
     resumed = _train(tmp_path / "cut", **changes)
     assert _equal(resumed.policy, whole.policy)
     assert resumed.facts == whole.facts
+    assert resumed.curve == whole.curve
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(

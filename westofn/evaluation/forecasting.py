@@ -37,8 +37,9 @@ from westofn.execution.account import Limit
 from westofn.models.features import FeatureReader
 from westofn.params.network import Readout
 from westofn.params.reward_start import RewardStartParams
+from westofn.sources.human import HumanData
 from westofn.text.encoding import Encoder
-from westofn.training.arms import HumanData, preferences_from
+from westofn.training.arms import preferences_from
 from westofn.training.preference import Preferences, fitting_pairs
 from westofn.training.start import reward_start
 

@@ -34,6 +34,7 @@ from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.policy import Policy, log_likelihood
 from westofn.models.reward import Scorer
 from westofn.models.scoring import TextPools
+from westofn.progress import track
 
 MAX_PROMPTS = 256
 """Prompts on whose pools ε is measured, at most."""
@@ -226,7 +227,7 @@ def _member_margins(member: Scorer, pools: Pools, drawn: PoolPairs) -> Tensor:
     blocks = [
         compare(*(indices[start : start + _PROMPTS_A_BLOCK].flatten() for indices in columns))
         for columns in [(prompts, first, second)]
-        for start in range(0, len(first), _PROMPTS_A_BLOCK)
+        for start in track(range(0, len(first), _PROMPTS_A_BLOCK), "margins", "blocks")
     ]
     return torch.cat(blocks).view(first.shape)
 

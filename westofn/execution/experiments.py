@@ -7,6 +7,7 @@ experiment takes seconds and a failed experiment resumes. Run from the root of t
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from westofn.errors import WestofnError
 from westofn.execution.children import run_group
@@ -34,7 +36,7 @@ class Experiment:
 
     Attributes:
         name: Name of the experiment; part of a git reference.
-        settings: Dotted key of params.yaml -> value.
+        settings: Dotted key of params.yaml -> value; other files as `FILE:KEY`.
         targets: Stages to reproduce, with their dependencies; empty: all stages.
         after: Names of experiments that must end before this one starts, because it uses their
             outputs from the cache.
@@ -136,6 +138,21 @@ def remove_experiments(names: Iterable[str]) -> None:
     known = [name for name in names if _git("for-each-ref", _reference(name))]
     if known:
         _dvc("removing experiments", "exp", "remove", *known)
+
+
+def shown_experiments(*, all_commits: bool = False) -> list[dict[str, Any]]:
+    """Return what `dvc exp show --json` prints of the commit, or of all commits.
+
+    Raises:
+        ExperimentError: DVC refuses; the message has its last line.
+    """
+    command = [*DVC, "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = [*done.stderr.strip().splitlines(), "no message"][-1]
+        raise ExperimentError(f"dvc exp show: {last}; run it from the root of a clone")
+    shown: list[dict[str, Any]] = json.loads(done.stdout)
+    return shown
 
 
 def read_output(revision: str, path: str) -> bytes:

@@ -49,6 +49,19 @@ def is_first() -> bool:
     return _size() == "1" or os.environ.get("RANK") == "0"
 
 
+def agreed(answer: bool) -> bool:
+    """Return the first process's answer, in every process that training has joined."""
+    if count() == 1:
+        return answer
+    import torch
+    from torch import distributed
+
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    flag = torch.tensor([int(answer)], device=device)
+    distributed.broadcast(flag, 0)
+    return bool(flag.item())
+
+
 def _size() -> str:
     return os.environ.get("WORLD_SIZE") or "1"
 

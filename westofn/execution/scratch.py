@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -119,12 +119,22 @@ def _lies_at(path: Path, handle: TextIO) -> bool:
         return False
 
 
-def _digest(settings: object, inputs: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+def require_inputs(inputs: Iterable[Path]) -> None:
+    """Refuse inputs that are not there.
+
+    Raises:
+        DataError: An input is missing.
+    """
     for path in inputs:
         if not path.exists():
             raise DataError(f"{path} is missing; run `dvc repro` for the stage that writes it")
+
+
+def _digest(settings: object, inputs: Sequence[Path]) -> str:
+    require_inputs(inputs)
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in inputs:
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             digest.update(f"\n{file.relative_to(path.parent)}:".encode())

@@ -11,7 +11,7 @@ import polars as pl
 from westofn.artifacts.table import Table
 from westofn.errors import DataError
 from westofn.execution.damage import drop
-from westofn.execution.progress import track
+from westofn.progress import working
 
 Item = TypeVar("Item")
 
@@ -24,6 +24,7 @@ def run_shards(
     folder: Path,
     size: int,
     description: str,
+    unit: str = "prompts",
 ) -> pl.DataFrame:
     """Apply `work` to consecutive groups of items and concatenate the results.
 
@@ -35,16 +36,20 @@ def run_shards(
         folder: Scratch folder that belongs to exactly these items and this work.
         size: Number of items in a shard.
         description: Text next to the progress bar.
+        unit: Plural name of the items.
     """
     frames = []
-    starts = range(0, len(items), size)
-    for start in track(starts, description, unit="shards"):
-        path = folder / f"{start:08d}.parquet"
-        frame = _finished(path, table, description)
-        if frame is None:
-            table.write(work(items[start : start + size]), path)
-            frame = table.read(path)
-        frames.append(frame)
+    with working(description, len(items), unit) as progress:
+        for start in range(0, len(items), size):
+            path, group = folder / f"{start:08d}.parquet", items[start : start + size]
+            frame = _finished(path, table, description)
+            if frame is None:
+                table.write(work(group), path)
+                frame = table.read(path)
+                progress.advance(len(group))
+            else:
+                progress.skip(len(group))
+            frames.append(frame)
     return pl.concat(frames)
 
 

@@ -17,6 +17,9 @@ from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy
 
 PROMPTS_A_SHARD = 64
+"""Prompts in a shard, at most."""
+TOKENS_A_SHARD = 2**17
+"""Tokens of responses in a shard, at most, unless one prompt has more: what a kill may lose."""
 FLOAT_BYTES = 4
 COPIES_OF_LOGITS = 5
 """Logits, scaled logits, probabilities, their sums, and what softmax holds meanwhile."""
@@ -49,12 +52,21 @@ def sample_pool(
         lambda group: _shard(policy, group, draw),
         table=CANDIDATES,
         folder=folder,
-        size=PROMPTS_A_SHARD,
+        size=prompts_a_shard(draw.n_candidates, policy.encoder.template.max_response_tokens),
         description=description,
     )
     if frame.height != len(rows) * draw.n_candidates:
         raise AssertionError(f"{frame.height} candidates for {len(rows)} prompts")
     return frame
+
+
+def prompts_a_shard(n_candidates: int, max_response_tokens: int) -> int:
+    """Return how many prompts are sampled before the result is saved.
+
+    >>> prompts_a_shard(64, 32), prompts_a_shard(64, 512), prompts_a_shard(512, 1024)
+    (64, 4, 1)
+    """
+    return max(1, min(PROMPTS_A_SHARD, TOKENS_A_SHARD // (n_candidates * max_response_tokens)))
 
 
 def _shard(policy: Policy, rows: Sequence[tuple[str, str]], draw: Draw) -> pl.DataFrame:

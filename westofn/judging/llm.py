@@ -17,6 +17,7 @@ from westofn.networks.continuations import (
     continuation_logprobs,
     load_language_model,
 )
+from westofn.progress import track
 
 PAIRS_A_BATCH = 16
 KEY = "study.judge.prompted.model"
@@ -123,7 +124,7 @@ class LlmJudge:
         # Questions alike in length share a batch, which saves padding.
         order = sorted(range(len(choices)), key=lambda row: choices[row].tokens)
         p = np.empty(len(choices))
-        for start in range(0, len(order), self.batch):
+        for start in track(range(0, len(order), self.batch), "judge", "batches"):
             rows = order[start : start + self.batch]
             p[rows] = in_halves([choices[row] for row in rows], self._probabilities)
         if (lost := np.isnan(p)).any():  # NaN would pass for a reply without an answer

@@ -48,6 +48,7 @@ def judge_in_shards(
         folder=folder,
         size=size,
         description=description,
+        unit="pairs",
     )
     if not frame.select(_KEY).equals(rows.select(_KEY)) or set(frame["judge"]) != {judge.name}:
         raise DataError(

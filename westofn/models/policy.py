@@ -21,6 +21,7 @@ from westofn.networks.families import generator_of, load_backbone
 from westofn.networks.limits import prompt_beside, shared_positions
 from westofn.networks.network import AnyGenerator
 from westofn.networks.precision import DTYPES, computing, precision_of
+from westofn.progress import working
 from westofn.text.encoding import Encoder, Padded, pad
 
 TOKENS_A_BATCH = 2**14
@@ -120,9 +121,11 @@ def log_likelihood(
     policy.model.eval()
     rows = _encoded(policy, prompts, responses)
     sums = torch.zeros(len(rows))
-    for batch in _batches(policy, rows, tokens_a_batch):
-        places = [place for group in batch for place in group.rows]
-        sums[places] = torch.tensor(in_halves(batch, partial(_group_sums, policy, rows)))
+    with working("log-likelihoods", len(rows), "rows") as task:
+        for batch in _batches(policy, rows, tokens_a_batch):
+            places = [place for group in batch for place in group.rows]
+            sums[places] = torch.tensor(in_halves(batch, partial(_group_sums, policy, rows)))
+            task.advance(len(places))
     return Likelihood(sums, torch.tensor([len(response) for _, response in rows]))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from westofn.models.reward import Scorer
 from westofn.networks.limits import prompt_beside, shared_positions
 from westofn.networks.network import AnyNetwork
+from westofn.progress import working
 from westofn.text.encoding import Padded, pad
 
 ROWS_A_BATCH = 256
@@ -68,11 +69,14 @@ def score_pools(
     )
     width = scorer.model.head.out_features
     scored = [torch.empty(len(pool), width) for pool in unique]
-    for batched in _batches(order, [len(group.responses) for group in groups], batch):
-        in_batch = [groups[i] for i in batched]
-        features = _features(scorer, [g.prompt for g in in_batch], [g.responses for g in in_batch])
-        for group, outputs in zip(in_batch, features, strict=True):
-            scored[group.pool][group.places] = outputs[: len(group.places)]
+    with working("scoring", len(flat), "responses") as progress:
+        for batched in _batches(order, [len(group.responses) for group in groups], batch):
+            in_batch = [groups[i] for i in batched]
+            read = [group.responses for group in in_batch]
+            features = _features(scorer, [group.prompt for group in in_batch], read)
+            for group, outputs in zip(in_batch, features, strict=True):
+                scored[group.pool][group.places] = outputs[: len(group.places)]
+            progress.advance(sum(map(len, read)))
     places = [{response: place for place, response in enumerate(pool)} for pool in unique]
     return [
         outputs[[place[response] for response in pool]]

@@ -24,11 +24,11 @@ from westofn.core.selection import (
 )
 from westofn.core.tournament import tournament_best_worst
 from westofn.errors import ModelError
-from westofn.execution.progress import track
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.scoring import TextPools, pool_margins
 from westofn.pairing.selectors import selector_of
 from westofn.pairing.usable import Faults, find_faults
+from westofn.progress import track
 
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22

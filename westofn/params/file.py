@@ -122,10 +122,10 @@ def refusal(
         if isinstance(kind, type) and issubclass(kind, Section) and kind.key in file:
             location = origin_of(kind, location[1:], file)
         faults.append(_fault(dict(item), location, kinds))
-    return ParameterError(f"{path}: " + "; ".join(dict.fromkeys(faults)) + _undo(path))
+    return ParameterError(f"{path}: " + "; ".join(dict.fromkeys(faults)) + how_to_undo(path))
 
 
-def _undo(path: Path) -> str:
+def how_to_undo(path: Path = PARAMS_FILE) -> str:
     """How to take back what `dvc exp run -S` or an editor left in the file; empty if nothing."""
     command = ["git", "status", "--porcelain", "--", path.name]
     try:

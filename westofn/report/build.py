@@ -10,7 +10,7 @@ from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.json_file import write_json, write_records
 from westofn.report.figures import Figure, build_figures, figure_png
 from westofn.report.inputs import ReportInputs
-from westofn.report.metrics import collect_metrics
+from westofn.report.metrics import collect_metrics, headlines
 from westofn.report.page import render_page
 from westofn.report.plots import arm_name, plot_records
 
@@ -21,17 +21,21 @@ class ReportPaths:
 
     Attributes:
         metrics: `metrics.json`, see `collect_metrics`.
+        headlines: `headlines.json`, see `headlines`.
         plots: Folder of the plot records, one JSON a plot; the PNGs go to its folder `png`.
         page: `report.html`.
     """
 
     metrics: Path
+    headlines: Path
     plots: Path
     page: Path
 
 
 def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
-    """Write metrics.json, plot records, PNGs and the page; equal inputs give equal bytes.
+    """Write metrics.json, headlines.json, plot records, PNGs and the page.
+
+    Equal inputs give equal bytes.
 
     A plot without data has an empty list of records and no PNG.
 
@@ -47,6 +51,7 @@ def build_report(inputs: ReportInputs, out: ReportPaths) -> None:
     write_pngs(figures, out.plots / "png")
     write_bytes(page.encode(), out.page)
     write_json(metrics, out.metrics)
+    write_json(headlines(metrics), out.headlines)
 
 
 def write_pngs(figures: Sequence[Figure], folder: Path) -> None:

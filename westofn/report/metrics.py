@@ -1,4 +1,8 @@
-"""The content of `metrics.json`: one small flat object an arm, for `dvc metrics`."""
+"""The content of `metrics.json`, one small flat object an arm, and its headlines.
+
+`dvc exp show` has a column for every number of a declared metric, so that `headlines.json` alone is
+declared as such.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,15 @@ ROWS = "rows"
 CHECKS = "checks"
 """Key of the guards' readings in metrics.json, beside the arms."""
 
+HEADLINE_KEYS = (
+    "accuracy",
+    "on_policy_accuracy",
+    "best_of_n_win_rate",
+    "label_accuracy",
+    "pairs_kept",
+    "rl_win_rate",
+)
+
 Metrics = dict[str, dict[str, Any]]
 
 
@@ -49,6 +62,17 @@ def collect_metrics(inputs: ReportInputs) -> Metrics:
     if inputs.checks:
         metrics[CHECKS] = readings_record(inputs.checks)
     return metrics
+
+
+def headlines(metrics: Metrics) -> Metrics:
+    """Return the few numbers of metrics.json by which runs are compared, of all arms but the base.
+
+    >>> headlines({"hf50": {"accuracy": 0.6, "ece": 0.1}, "base": {"accuracy": 0.5}, "rows": {}})
+    {'hf50': {'accuracy': 0.6}}
+    """
+    return {
+        name: _pick(arm, HEADLINE_KEYS) for name, arm in metrics.items() if name not in (BASE, ROWS)
+    }
 
 
 def _forecast(forecast: Record) -> dict[str, float]:

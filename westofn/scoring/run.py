@@ -10,8 +10,8 @@ from pathlib import Path
 from westofn.artifacts.stream import whole_file
 from westofn.artifacts.targets import require_file_name
 from westofn.errors import DataError
-from westofn.execution.progress import bar
 from westofn.models.ensemble import load_reward_models
+from westofn.progress import working
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.scoring.rows import Faults, read_rows
 from westofn.scoring.stream import Scored, score_stream
@@ -57,15 +57,16 @@ def score_file(
     ensemble = load_reward_models(model, set_up_torch(load_runtime()))
     name, head = ("stdin", 1) if source == STANDARD else (str(source), HEAD)
     rows = read_rows(raw, name, given=columns, head=head, dropped=dropped)
-    with _output(out, source) as writer, bar("rows") as progress:
-        total = None if progress.disable else _count(source)
-        task = progress.add_task("scoring", total=total)
+    with (
+        _output(out, source) as writer,
+        working(f"scoring {source.name}", _count(source), "rows") as progress,
+    ):
         return score_stream(
             ensemble,
             rows,
             batch=batch,
             write=writer.write,
-            advance=lambda count: progress.advance(task, count),
+            advance=progress.advance,
         )
 
 

@@ -29,6 +29,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from westofn.progress import track
+
 SHINGLE_TOKENS = 5
 FEW = 4
 """Groups that may share a shingle however small the set is."""
@@ -111,7 +113,8 @@ def join_near_duplicates(
     first_of: dict[bytes, int] = {}
     sets: list[NDArray[np.uint64]] = []
     kept: list[int] = []
-    for index in sorted(range(len(texts)), key=texts.__getitem__):
+    by_text = sorted(range(len(texts)), key=texts.__getitem__)
+    for index in track(by_text, "shingles", "prompts"):
         shingles = _shingles(texts[index])
         first = first_of.setdefault(shingles.tobytes(), index)
         if first == index:
@@ -167,7 +170,7 @@ class _Search:
         holders = _holders(prefixes)
         roots = np.array([self._groups.root(member) for member in self._members])
         compared_with = np.full(len(roots), -1)
-        for current, prefix in enumerate(prefixes):
+        for current, prefix in enumerate(track(prefixes, "near duplicates", "prompts")):
             for rank in prefix.tolist():
                 earlier = holders[rank][: np.searchsorted(holders[rank], current)]
                 fresh = (roots[earlier] != roots[current]) & (compared_with[earlier] != current)

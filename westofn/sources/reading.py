@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
+from westofn.progress import working
 from westofn.sources.json_lines import as_data_errors, json_rows, opened
 
 _COMPRESSIONS = ("", ".gz", ".zst")
@@ -210,12 +211,12 @@ def rows_of(
     Raises:
         DataError: the file or a row cannot be read, or there are no rows.
     """
-    count = 0
     faulty = _Faulty(keep_faulty, nan_is_missing)
-    for row in itertools.islice(_reader(file, faulty), limit or None):
-        count += 1
-        yield row
-    if count == 0:
+    with working(f"reading {file.name}", unit="rows") as progress:
+        for row in itertools.islice(_reader(file, faulty), limit or None):
+            progress.advance()
+            yield row
+    if progress.done == 0:
         raise DataError(f"{file}: the file has no rows; needs at least 1: copy it again")
 
 

@@ -24,10 +24,10 @@ from westofn.models.scoring import pool_margins
 from westofn.pairing.select import choose_pairs
 from westofn.pairing.usable import Faults, find_faults
 from westofn.params.whole import Params
+from westofn.sources.human import HumanData
 from westofn.study.pool_plan import PLAIN, deep_size, labeled_prompts
 from westofn.study.synthetic import Pairs, from_selection
 from westofn.text.encoding import Encoder
-from westofn.training.arms import HumanData
 
 
 @dataclass(frozen=True)

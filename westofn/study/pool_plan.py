@@ -8,7 +8,7 @@ import polars as pl
 
 from westofn.params.sample import SampleParams
 from westofn.params.study import StudyParams
-from westofn.training.arms import HumanData
+from westofn.sources.human import HumanData
 
 PROMPT = ("prompt_id", "prompt")
 PLAIN = 2  # candidates a prompt of D_L, for an AI judge to compare

@@ -17,6 +17,11 @@ from westofn.study.records import HEADLINE_PARTS, PARTS, Run, Study, collect, wr
 ROUNDS = ("k1", "k2", "k3")
 MAIN = "dvc.yaml"
 STUDY = "study/dvc.yaml"
+STAGES = {
+    "study/run.yaml:run": "[once]",
+    "study/run.yaml:rounds": f"[{', '.join(ROUNDS)}]",
+}
+"""The settings that make the stages of the study; without them there are none."""
 NO_STOP = {f"won_select.stop.{name}": 0.0 for name in StopParams.model_fields}
 """A round that the loop would stop is measured: its health numbers stand beside its results."""
 FIRST = ("base_rm", "eval_pool", f"{STUDY}:study_judge")
@@ -99,7 +104,7 @@ def run_study(
         f"+loop.{name}" if name not in known else f"loop.{name}": f"{{prev: {before}}}"
         for name, before in zip(ROUNDS, ("k0", *ROUNDS), strict=False)
     }
-    experiments = experiments_of(plan, {**rounds, **NO_STOP})
+    experiments = experiments_of(plan, {**rounds, **NO_STOP, **STAGES})
     wrote: dict[int, dict[str, str]] = {seed: {} for seed in plan.seeds}
     runs: dict[int, Run] = {}
 

@@ -13,10 +13,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from westofn.errors import ModelError
 from westofn.hub import is_local
+from westofn.progress import track
 from westofn.text.model_files import TOKENIZER_FILES, no_tokenizer
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 # A word includes the space before it, so that decoding restores the text exactly.
+TEXTS_AT_ONCE = 4096
+"""Texts that are tokenised between two looks of the progress bar."""
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
 
@@ -150,10 +153,17 @@ def plain_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[
 
 
 def _split_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    ids = tokenizer(
-        list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
-    ).input_ids
-    return [list(row) for row in ids]
+    starts: Iterable[int] = range(0, len(texts), TEXTS_AT_ONCE)
+    if len(texts) > TEXTS_AT_ONCE:
+        starts = track(starts, "tokenising", f"blocks of {TEXTS_AT_ONCE:,} texts")
+    rows = []
+    for start in starts:
+        block = list(texts[start : start + TEXTS_AT_ONCE])
+        ids = tokenizer(
+            block, add_special_tokens=False, split_special_tokens=True, verbose=False
+        ).input_ids
+        rows += [list(row) for row in ids]
+    return rows
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:

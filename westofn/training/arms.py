@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.curve import read_curve, write_curve
-from westofn.artifacts.preferences import PREFERENCES
-from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
@@ -25,49 +23,11 @@ from westofn.models.card import member_folder, member_folders, read_card, write_
 from westofn.models.saved_reward import save_reward_model
 from westofn.plugins import plugin_file
 from westofn.runtime import load_runtime, set_up_torch
-from westofn.sources.data import labeled_half
+from westofn.sources.human import HumanData
 from westofn.training.linear_head import LinearHead, train_linear_head
 from westofn.training.preference import Preferences, Recipe, TrainingPairs, train_reward_model
 
 CANARIES = 4
-
-
-@dataclass(frozen=True)
-class HumanData:
-    """Human pairs: what trains an arm, and what picks its checkpoint.
-
-    Attributes:
-        files: What they were read from.
-        preferences: Table preferences, all splits.
-        prompts: Table prompts.
-        train: Rows of preferences that train the arm; all of split train as read.
-    """
-
-    files: list[Path]
-    preferences: pl.DataFrame
-    prompts: pl.DataFrame
-    train: pl.DataFrame
-
-    @classmethod
-    def read(cls, prepared: Path) -> HumanData:
-        """HF100: all train pairs."""
-        files = [prepared / "preferences.parquet", prepared / "prompts.parquet"]
-        preferences = PREFERENCES.read(files[0])
-        train = preferences.filter(pl.col("split") == "train")
-        return cls(files, preferences, PROMPTS.read(files[1]), train)
-
-    def labeled_half(self) -> HumanData:
-        """HF50, the paper's D_L: without the pairs whose prompts are D_U."""
-        return replace(self, train=labeled_half(self.preferences, self.prompts))
-
-    def held_out(self, split: str) -> HumanData:
-        """The pairs of another split as training pairs."""
-        return replace(self, train=self.preferences.filter(pl.col("split") == split))
-
-    @property
-    def validation(self) -> pl.DataFrame:
-        """The pairs that pick a checkpoint."""
-        return self.preferences.filter(pl.col("split") == "validation")
 
 
 def train_arm(

@@ -20,9 +20,6 @@ SUMMARY = "train_runtime"
 def logged_steps(steps: int, every: int) -> list[int]:
     """The steps at which training is logged: at most `POINTS` at equal distances, and evaluations.
 
-    What is averaged between two logs is in no checkpoint. Since checkpoints are written at
-    evaluations, a run that goes on from one logs what it would have logged without a break.
-
     Args:
         steps: Optimiser steps of the whole run.
         every: An evaluation so many steps, and one at the end.

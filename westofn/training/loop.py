@@ -34,9 +34,10 @@ from westofn.artifacts.curve import Point
 from westofn.artifacts.integrity import damage, write_manifest
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.damage import drop, not_tensors, remove
+from westofn.execution.pace import Pace
 from westofn.execution.processes import count, is_first
-from westofn.execution.progress import Steps
 from westofn.params.optimiser import OptimiserParams
+from westofn.progress import Task, working
 from westofn.runtime import Runtime
 from westofn.training.batches import PlannedSampler
 from westofn.training.curves import curve_of, logged_steps
@@ -114,8 +115,10 @@ def run(job: Job, runtime: Runtime) -> History:
     """
     steps, evaluations = job.optimiser.steps, min(job.evaluations, job.optimiser.steps)
     every = -(-steps // evaluations)
+    pace = Pace(runtime)
     trainer = _Trainer(
         job=job,
+        pace=pace,
         model=job.module,
         args=_arguments(job, runtime, every),
         train_dataset=_Rows(job.rows),
@@ -125,19 +128,22 @@ def run(job: Job, runtime: Runtime) -> History:
             _StopOnNan(job.name),
             _AfterStep(job.after_step),
             _LogAt(frozenset(logged_steps(steps, every))),
+            _SaveInTime(pace),
             *watchers(runtime, job.name, job.live),
         ],
     )
-    if is_first():
-        trainer.add_callback(_Progress(job.name, steps))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     with trainer.args.main_process_first(local=False):  # it removes what is damaged
         last = _last_checkpoint(job.name, job.scratch)
-    try:
-        trainer.train(resume_from_checkpoint=last)
-    except UnpicklingError as error:  # a checkpoint is read without running what is in it
-        raise not_tensors(job.name, str(last), error) from None
+    with working(job.name, steps, "steps") as progress:
+        trainer.add_callback(_Progress(progress))
+        if last:
+            trainer.add_callback(_TakeUp(lambda: trainer.take_up(Path(last))))
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except UnpicklingError as error:  # a checkpoint is read without running what is in it
+            raise not_tensors(job.name, str(last), error) from None
     finish(runtime)
     rows = [
         {key.removeprefix("eval_"): value for key, value in row.items()}
@@ -240,9 +246,9 @@ class _Rows(Dataset[Any]):
 class _Trainer(Trainer):
     """Planned batches, our own validation, and checkpoints of modules with shared tensors."""
 
-    def __init__(self, *, job: Job, **options: Any) -> None:
+    def __init__(self, *, job: Job, pace: Pace, **options: Any) -> None:
         super().__init__(**options)
-        self.job = job
+        self.job, self.pace = job, pace
         self._measured: dict[str, torch.Tensor] = {}
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
@@ -301,14 +307,30 @@ class _Trainer(Trainer):
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # every process writes the state of its generators
-        if is_first():
+        with self.pace.saving():
+            super()._save_checkpoint(model, trial)
             folder = self.job.scratch / f"checkpoint-{self.state.global_step}"
-            write_manifest(folder)
-            # Only now, so that a kill leaves a whole one.
-            rotate_checkpoints(str(self.job.scratch), KEPT, self.state.best_model_checkpoint)
-        self.accelerator.wait_for_everyone()
+            since = (self._globalstep_last_logged, self._tr_loss, self._measured)
+            torch.save(since, folder / self._since_logged)
+            self.accelerator.wait_for_everyone()  # every process writes what is its own
+            if is_first():
+                write_manifest(folder)
+                # Only now, so that a kill leaves a whole one.
+                rotate_checkpoints(str(self.job.scratch), KEPT, self.state.best_model_checkpoint)
+            self.accelerator.wait_for_everyone()
+
+    @property
+    def _since_logged(self) -> str:
+        """Name of this process's file with what it measured since the last record of the curve."""
+        return f"since_logged_{self.args.process_index}.pt"
+
+    def take_up(self, checkpoint: Path) -> None:
+        """Go on with the means of the curve where a checkpoint between two records left them."""
+        path = checkpoint / self._since_logged
+        if path.is_file():
+            logged, loss, measured = torch.load(path, self.args.device, weights_only=True)
+            self._globalstep_last_logged, self._measured = logged, measured
+            self._tr_loss += loss
 
     def _load_best_model(self) -> None:
         if fault := damage(Path(str(self.state.best_model_checkpoint))):
@@ -347,6 +369,26 @@ class _LogAt(TrainerCallback):
         control.should_log = state.global_step in self.steps
 
 
+class _SaveInTime(TrainerCallback):
+    """Has a checkpoint saved once the last one is too long ago."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_save |= self.pace.is_due()
+
+
+class _TakeUp(TrainerCallback):
+    """Calls a function once transformers has set up what it takes from a checkpoint."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.call()
+
+
 class _AfterStep(TrainerCallback):
     """Calls the job's own function after every optimiser step."""
 
@@ -360,19 +402,16 @@ class _AfterStep(TrainerCallback):
 class _Progress(TrainerCallback):
     """A bar in a terminal, a line an evaluation elsewhere."""
 
-    def __init__(self, name: str, total: int) -> None:
-        self.steps = Steps(name, total)
+    def __init__(self, task: Task) -> None:
+        self.task = task
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.steps.start(state.global_step)
+        self.task.skip(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.steps.advance()
+        self.task.advance()
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
     ) -> None:
-        self.steps.say({key.removeprefix("eval_"): value for key, value in metrics.items()})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.steps.stop()
+        self.task.say({key.removeprefix("eval_"): value for key, value in metrics.items()})

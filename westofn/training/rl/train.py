@@ -10,20 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import Progress, TaskID
 from transformers import PreTrainedModel
 
 from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
-from westofn.execution.processes import is_first
-from westofn.execution.progress import bar
+from westofn.execution.pace import Pace
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.networks.adapters import adapted_copy, facts_of, merge_adapters
 from westofn.networks.precision import precision_of, rounded
 from westofn.params.network import Precision
 from westofn.params.rlhf import RlhfParams
+from westofn.progress import working
 from westofn.runtime import Runtime
 from westofn.training.batches import plan_batches
 from westofn.training.curves import EVALUATED, curve_of, logged_steps
@@ -116,18 +115,21 @@ def train_rl(
     state = run.resume(scratch)
     watch = run.watch(runtime, live, scratch)
     watch.begin(run.logs(state))
-    with run.bar() as progress:
-        task = progress.add_task("rlhf", total=params.steps, completed=state.step)
+    pace = Pace(runtime)
+    with working("rlhf", params.steps, "steps") as progress:
+        progress.skip(state.step)
         while True:
             if state.step in points and len(state.curve) <= points.index(state.step):
                 state = run.evaluate(state, evaluate)
-                run.keep(state, scratch)
+                run.keep(state, scratch, pace)
                 watch.follow(run.logs(state))
-                _tell(progress, state)
+                progress.say(state.curve[-1])
             if state.step == params.steps:
                 break
             state = run.advance(state)
-            _show(progress, task, state)
+            progress.advance()
+            if state.step not in points and pace.is_due():
+                run.keep(state, scratch, pace)
             if state.step in run.logged:
                 watch.follow(run.logs(state))
     watch.end()
@@ -264,12 +266,13 @@ class _Run:
         self.crew.accelerator.wait_for_everyone()
         return load_state(scratch, self.learners)
 
-    def keep(self, state: State, scratch: Path) -> None:
+    def keep(self, state: State, scratch: Path, pace: Pace) -> None:
         """Write a checkpoint, once for all processes."""
         accelerator = self.crew.accelerator
-        if accelerator.is_main_process:
-            save_state(scratch, state, self.learners)
-        accelerator.wait_for_everyone()
+        with pace.saving():
+            if accelerator.is_main_process:
+                save_state(scratch, state, self.learners)
+            accelerator.wait_for_everyone()
 
     @property
     def logged(self) -> list[int]:
@@ -301,12 +304,6 @@ class _Run:
             steps=self.params.steps,
             on_cpu=accelerator.device.type == "cpu",
         )
-
-    def bar(self) -> Progress:
-        """The progress bar, shown by one process."""
-        progress = bar("steps")
-        progress.disable |= not self.crew.accelerator.is_main_process
-        return progress
 
     def facts(self, state: State) -> dict[str, float | int | str]:
         """What the card and the metrics say about the run."""
@@ -397,16 +394,3 @@ def _describe(rollout: Rollout) -> Record:
 def _check(record: Record, step: int) -> None:
     for quantity, value in record.items():
         require_finite(quantity, value, step)
-
-
-def _show(progress: Progress, task: TaskID, state: State) -> None:
-    last = state.history[-1]
-    shown = f"rlhf  reward {last['reward']:+.2f}  KL {last['kl']:.2f}"
-    progress.update(task, completed=state.step, description=shown)
-
-
-def _tell(progress: Progress, state: State) -> None:
-    """A line for logs, where no bar is shown; of one process."""
-    if is_first() and not progress.console.is_terminal:
-        shown = ", ".join(f"{key} {value:.4g}" for key, value in state.curve[-1].items())
-        progress.console.print(f"rlhf: {shown}", highlight=False, soft_wrap=True)
