@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format docs presets study map human soak audit constraints venv clean
+.PHONY: repro test test-fast check format docs presets study map human soak fuzz audit constraints venv clean
 
 SEEDS ?= 9
 
@@ -58,6 +58,11 @@ POINTS ?= 2000
 
 soak: $(READY)  ## a fault at every kind of write of every stage -> benchmarks/soak.json, docs/reliability.md
 	python -m benchmarks.soak --points $(POINTS)
+
+CASES ?= 1000000
+
+fuzz: $(READY)  ## random and mutated inputs for every reader -> benchmarks/fuzz.json, docs/reliability.md
+	python -m benchmarks.fuzz --cases $(CASES)
 
 # --strict: a package that could not be looked up fails instead of being left out.
 audit:  ## known vulnerabilities of the versions in constraints.txt; needs a network

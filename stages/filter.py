@@ -11,13 +11,13 @@ from stages.common import In, Out, run
 from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
-from westofn.artifacts.json_file import read_json, write_json
+from westofn.artifacts.json_file import read_as, write_json
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pools import Pools
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
-from westofn.execution.stage_accounts import filter_account
+from westofn.execution.stage_accounts import filter_account, limit_of
 from westofn.pairing.filters import filter_frames
 from westofn.params.file import load_section
 from westofn.params.filter import FilterParams
@@ -34,7 +34,8 @@ def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
         PREFERENCES.write(filtered.preferences(out.parent.name), place / "preferences.parquet")
         DECISIONS.write(filtered.decisions, place / "decisions.parquet")
         write_json(filtered.summary, place / "summary.json")
-    tell(filter_account(filtered.summary, read_json(pairs / "summary.json", "won_select")))
+    limit = read_as(limit_of, pairs / "summary.json", "won_select")
+    tell(filter_account(filtered.summary, limit))
 
 
 if __name__ == "__main__":

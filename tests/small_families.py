@@ -70,7 +70,7 @@ def tiny_model(model_type: str, encoder: Encoder, seed: int = 0, **options: Any)
     settings = {"vocab_size": len(encoder.tokenizer)} | _SETTINGS[model_type] | ids | options
     config = AutoConfig.for_model(model_type, **settings)
     torch.manual_seed(seed)
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model: PreTrainedModel = kind.from_config(config).eval()
     with torch.no_grad():
         for weight in model.parameters():

@@ -57,12 +57,13 @@ def tiny_backbone(
 ) -> T5ForConditionalGeneration:
     """Two layers of width 16, without dropout, in evaluation mode."""
     torch.manual_seed(seed)
-    return build_scratch(
+    model: T5ForConditionalGeneration = build_scratch(
         TINY.model_copy(update=size),
         vocabulary=vocabulary or len(encoder.tokenizer),
         pad_id=encoder.pad_id,
         eos_id=encoder.eos_id,
     ).eval()
+    return model
 
 
 def tiny_policy(encoder: Encoder, seed: int = 0, **options: Any) -> Policy:

@@ -69,7 +69,10 @@ class TestSummary:
             ("", "metrics.json: the file is empty, needs a JSON object; rerun report"),
             ('{"hf50": ', "metrics.json:1: not JSON"),
             ("[]", "metrics.json: holds a list, needs a JSON object; rerun report"),
-            ('{"hf50": 0.7}', "metrics.json: hf50 is 0.7, needs an arm's metrics; rerun report"),
+            (
+                '{"hf50": 0.7}',
+                "metrics.json: a value is of another form (hf50 is 0.7, needs an arm's numbers)",
+            ),
         ],
         ids=["missing", "empty", "cut short", "a list", "flat"],
     )

@@ -26,16 +26,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from westofn.commands.run import console, print_json, run_app
-from westofn.errors import DataError, ParameterError, WestofnError
+from westofn.errors import ParameterError, WestofnError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from westofn.sources.inspecting import Inspection
@@ -56,19 +58,17 @@ def summary(
     metrics: Annotated[Path, typer.Argument(help="file of stage report")] = Path("metrics.json"),
 ) -> None:
     """Print the result table and the path of the report."""
-    from westofn.artifacts.json_file import read_json
+    from westofn.artifacts.json_file import read_as
     from westofn.report.console import print_summary
+    from westofn.report.metrics import checked_metrics
 
-    arms = read_json(metrics, "report")
-    for name, arm in arms.items():
-        if not isinstance(arm, dict):
-            raise DataError(f"{metrics}: {name} is {arm!r}, needs an arm's metrics; rerun report")
+    arms = read_as(checked_metrics, metrics, "report")
     terminal = console()
     print_summary(arms, Path("data/report/report.html").resolve(), terminal)
     _print_comparison(metrics, arms, terminal)
 
 
-def _print_comparison(metrics: Path, arms: dict[str, dict[str, float]], terminal: Console) -> None:
+def _print_comparison(metrics: Path, arms: Mapping[str, Any], terminal: Console) -> None:
     """Print which numbers differ from the committed ones, if params.yaml does not."""
     from westofn.params.file import PARAMS_FILE
     from westofn.params.whole import load_params

@@ -5,18 +5,44 @@ Each message says where the error is, what was found, what is needed, and how to
 
 from __future__ import annotations
 
-from westofn.plain_text import visible, without_secrets
+from westofn.plain_text import without_secrets
+
+LONGEST = 4000
+"""Characters of a message; a longer one loses its middle."""
+_END = 1000
 
 
 class WestofnError(Exception):
-    """Base of every expected error. Anything else that escapes a stage is a bug.
+    r"""Base of every expected error. Anything else that escapes a stage is a bug.
 
-    Its text shows no control character of data and no secret of the environment.
+    Whatever a message quotes, it is one line: characters that do not print are escaped.
+
+    >>> print(WestofnError("a.csv: column two\nlines"))
+    a.csv: column two\nlines
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
     def __str__(self) -> str:
-        """Return the message as it is shown."""
-        return visible(without_secrets(super().__str__()))
+        """Return the message as it is shown, without secrets of the environment."""
+        return without_secrets(super().__str__())
+
+
+def _one_line(message: str) -> str:
+    message = _shortened(message)
+    if message.isprintable():
+        return message
+    return _shortened(
+        "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+            for letter in message
+        )
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - _END - 3]} … {text[-_END:]}"
 
 
 class ParameterError(WestofnError):

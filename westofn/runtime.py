@@ -35,6 +35,7 @@ from pathlib import Path
 from westofn.errors import ParameterError
 
 RUNTIME_FILE = Path("runtime.toml")
+_LARGEST = 2**31 - 1
 KEYS = (
     "device",
     "micro_batch",
@@ -77,16 +78,18 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
     if path.is_file():
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except OSError as error:
+            raise ParameterError(f"{path} cannot be read ({error.strerror}); mend it") from None
+        except (ValueError, RecursionError) as error:  # TOML, UTF-8, or a number of 5,000 digits
             raise ParameterError(f"{path} is not valid TOML: {error}") from None
     unknown = sorted(set(raw) - set(KEYS))
     if unknown:
         raise ParameterError(f"{path}: {unknown[0]} is no setting; known: {', '.join(KEYS)}")
     return Runtime(
-        device=_text("device", raw),
+        device=_text("device", raw, path),
         micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
         threads=_whole("threads", _threads_of_process(), raw, path),
-        judge_url=_text("judge_url", raw),
+        judge_url=_text("judge_url", raw, path),
         judge_key_variable=_variable("judge_key_variable", raw, path),
         judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
         judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
@@ -95,16 +98,19 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         ),
         gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
         report_to=_names("report_to", raw, path),
-        run_name=_text("run_name", raw),
+        run_name=_text("run_name", raw, path),
     )
 
 
-def _text(key: str, raw: dict[str, object]) -> str:
-    return os.environ.get(f"WESTOFN_{key.upper()}") or str(raw.get(key, ""))
+def _text(key: str, raw: dict[str, object], path: Path) -> str:
+    value = os.environ.get(f"WESTOFN_{key.upper()}") or raw.get(key, "")
+    if isinstance(value, str):
+        return value
+    raise ParameterError(f"{path}: {key} is {value!r}, needs a text in quotes")
 
 
 def _variable(key: str, raw: dict[str, object], path: Path) -> str:
-    name = _text(key, raw)
+    name = _text(key, raw, path)
     if name and not re.fullmatch("[A-Z_][A-Z0-9_]*", name):  # it may be the key, so it stays hidden
         raise ParameterError(
             f"{path} or the environment: {key} needs the name of an environment variable in "
@@ -125,11 +131,14 @@ def _names(key: str, raw: dict[str, object], path: Path) -> tuple[str, ...]:
 
 def _whole(key: str, text: str | None, raw: dict[str, object], path: Path) -> int:
     value = text or raw.get(key, 0)
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(_LARGEST)):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST:
         return value
-    raise ParameterError(f"{path} or the environment: {key} is {value!r}, needs a whole number ≥ 0")
+    raise ParameterError(
+        f"{path} or the environment: {key} is {value!r}, needs a whole number ≥ 0, at most "
+        f"{_LARGEST:,}"
+    )
 
 
 def _threads_of_process() -> str | None:

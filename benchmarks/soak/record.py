@@ -7,11 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.page import replace_between
 from benchmarks.soak.faults import KINDS
 from benchmarks.soak.points import Point
-from westofn.artifacts.atomic import write_bytes
 
-START, END = "<!-- soak: start -->\n", "<!-- soak: end -->\n"
 SHOWN_FAILURES = 20
 
 
@@ -79,11 +78,5 @@ def write_page(record: Record, page: Path) -> None:
     Raises:
         ValueError: The page has no marks.
     """
-    before, start, rest = page.read_text("utf-8").partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"{page}: needs the lines {START.strip()} and {END.strip()}")
-    broken = (
-        f"{record.tried} faults, {len(record.failures)} broken promises (seed {record.seed}).\n"
-    )
-    write_bytes(f"{before}{START}\n{broken}\n{record.table()}\n{END}{after}".encode(), page)
+    broken = f"{record.tried} faults, {len(record.failures)} broken promises (seed {record.seed})."
+    replace_between(page, "soak", f"{broken}\n\n{record.table()}")

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.soak.__main__ import preloaded
 from benchmarks.soak.faults import KINDS, Call, unflushed
-from benchmarks.soak.record import END, START, Record, write_page
+from benchmarks.soak.record import Record, write_page
 from tests.stages.pipeline import ROOT
 
 needs_compiler = pytest.mark.skipif(
@@ -84,7 +84,8 @@ def test_a_file_is_lost_until_it_is_flushed_under_any_name() -> None:
 
 def test_the_table_of_a_page_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{START}old\n{END}after\n", "utf-8")
+    marks = "<!-- soak: start -->\n", "<!-- soak: end -->\n"
+    page.write_text(f"before\n{marks[0]}old\n{marks[1]}after\n", "utf-8")
     write_page(Record(seed=3, possible={"code": 7}), page)
     text = page.read_text("utf-8")
     assert text.startswith("before\n")

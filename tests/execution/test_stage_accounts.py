@@ -95,7 +95,7 @@ def test_selection_tells_the_candidates_that_form_no_pair(short: int, end: str) 
 
 def test_the_filter_tells_its_reasons() -> None:
     summary = {"pairs_selected": 179, "pairs_kept": 46, "dropped": {"too_long": 130, "cut": 3}}
-    account = stage_accounts.filter_account(summary, SELECTED)
+    account = stage_accounts.filter_account(summary, stage_accounts.limit_of(SELECTED))
     assert account.line == "filter: 179 pairs in, 46 used; dropped 130 too_long, 3 cut"
     assert warnings_of([account])
 

@@ -12,9 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from tests.small_families import tiny_model
 from westofn.errors import ModelError
 from westofn.networks.families import load_backbone
-from westofn.networks.weights import INDEX
 from westofn.text.encoding import Encoder
-from westofn.text.model_files import FAMILY_OF
+from westofn.text.model_files import FAMILY_OF, INDEX
 
 
 def _saved(kind: str, words: PreTrainedTokenizerFast, folder: Path, shard_size: str) -> Path:

@@ -254,7 +254,7 @@ FORESEEN: dict[str, tuple[Make, Changes, tuple[str, ...]]] = {
             model__safetensors__index__json='{"weight_map": {"a": "part-1.safetensors"}}',
         ),
         POLICY,
-        ("model.safetensors.index.json names part-1.safetensors, which is missing",),
+        ("model.safetensors.index.json: weight_map names part-1.safetensors, which is not in",),
     ),
     "a damaged list of parts": (
         model(LLAMA, "model.safetensors", model__safetensors__index__json="[]"),

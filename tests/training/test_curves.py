@@ -149,8 +149,11 @@ def test_an_infinite_value_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / CURVE).exists()
 
 
-@pytest.mark.parametrize("text", ["{}x", "[1]", "3"])
-def test_a_file_that_is_no_curve_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [("{}x", ":1: not JSON"), ("[1]", ": needs a list of JSON"), ("3", ": needs a list of JSON")],
+)
+def test_a_file_that_is_no_curve_is_refused(text: str, needed: str, tmp_path: Path) -> None:
     (tmp_path / CURVE).write_text(text)
-    with pytest.raises(DataError, match=r"curve\.json: needs a list of JSON objects"):
+    with pytest.raises(DataError, match=rf"curve\.json{needed}"):
         read_curve(tmp_path)

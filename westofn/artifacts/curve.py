@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from westofn.artifacts.atomic import write_bytes
+from westofn.artifacts.json_file import read_records
 from westofn.errors import DataError
 
 CURVE = "curve.json"
@@ -49,13 +50,7 @@ def read_curve(folder: Path) -> list[Point]:
     path = folder / CURVE
     if not path.is_file():
         return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [{k: v for k, v in row.items() if v is not None} for row in rows]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: needs a list of JSON objects ({error}); rerun the stage that writes it"
-        ) from None
+    return [{k: v for k, v in row.items() if v is not None} for row in read_records(path)]
 
 
 def _rounded(value: Any, path: Path) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.artifacts.table import show
@@ -15,6 +17,10 @@ from westofn.errors import DataError
 
 DEEPEST = 100
 """More than any file here is nested."""
+_DIGITS = 308
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+"""What may be half a surrogate pair: JSON escapes both halves of a pair alike."""
+Content = TypeVar("Content")
 
 
 def write_json(value: Mapping[str, object], path: Path | str) -> None:
@@ -94,13 +100,68 @@ def read_json(path: Path | str, written_by: str = "the stage that writes it") ->
 
     Raises:
         DataError: the file is missing, a folder, empty, not JSON or not an object; a key occurs
-            twice; a number is NaN or infinite.
+            twice; a number is NaN, infinite or of more than 308 digits; a text holds half a
+            surrogate pair; objects and lists are nested deeper than `DEEPEST`.
     """
-    path = Path(path)
-    value = _parsed(path, "a JSON object", f"rerun {written_by}")
+    return json_object(_content(Path(path), written_by), str(path), written_by)
+
+
+def read_as(
+    kind: Callable[[dict[str, Any]], Content],
+    path: Path | str,
+    written_by: str = "the stage that writes it",
+) -> Content:
+    """Read a JSON object and convert it.
+
+    Args:
+        kind: Function of the object, which looks up keys and computes with numbers.
+        path: File to read.
+        written_by: Name of the stage that the error message tells to rerun.
+
+    Raises:
+        DataError: As `read_json`; or the function lacks a key, or meets a value of another type.
+    """
+    value = read_json(path, written_by)
+    with of_right_form(str(path), written_by):
+        return kind(value)
+
+
+@contextmanager
+def of_right_form(name: str, written_by: str) -> Iterator[None]:
+    """Let a block that converts the values of one file refuse those of another form.
+
+    Args:
+        name: The file.
+        written_by: Name of the stage that the error message tells to rerun.
+
+    Raises:
+        DataError: The block lacks a key, or meets a value that it cannot compute with.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(f"{name}: key {error} is missing; rerun {written_by}") from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise DataError(
+            f"{name}: a value is of another form ({error}); rerun {written_by}"
+        ) from None
+
+
+def json_object(content: bytes, name: str, written_by: str) -> dict[str, Any]:
+    """Parse the content of a file that `read_json` would read.
+
+    Args:
+        content: Content of the file.
+        name: Name of the file in error messages.
+        written_by: Name of the stage that the error message tells to rerun.
+
+    Raises:
+        DataError: As `read_json`.
+    """
+    value = _parsed(content, name, "a JSON object", f"rerun {written_by}")
     if not isinstance(value, dict):
         raise DataError(
-            f"{path}: holds a {type(value).__name__}, needs a JSON object; rerun {written_by}"
+            f"{name}: holds a {type(value).__name__}, needs a JSON object; rerun {written_by}"
         )
     return value
 
@@ -114,36 +175,51 @@ def read_records(
         DataError: As `read_json`, where the file needs to hold a list of objects.
     """
     path = Path(path)
-    value = _parsed(path, "a list of JSON objects", f"rerun {written_by}")
+    content = _content(path, written_by)
+    value = _parsed(content, str(path), "a list of JSON objects", f"rerun {written_by}")
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise DataError(f"{path}: needs a list of JSON objects; rerun {written_by}")
     return value
 
 
-def _parsed(path: Path, needed: str, rerun: str) -> Any:
+def _content(path: Path, written_by: str) -> bytes:
     if path.is_dir():
-        raise DataError(f"{path}: is a folder, needs a JSON file; {rerun}")
+        raise DataError(f"{path}: is a folder, needs a JSON file; rerun {written_by}")
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {rerun}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; {rerun}") from None
+        raise DataError(f"{path}: no such file; rerun {written_by}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
-    if not text.strip():
-        raise DataError(f"{path}: the file is empty, needs {needed}; {rerun}")
+
+
+def _parsed(content: bytes, name: str, needed: str, rerun: str) -> Any:
     try:
-        return json.loads(
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: byte {error.start} is not UTF-8; {rerun}") from None
+    if not text.strip():
+        raise DataError(f"{name}: the file is empty, needs {needed}; {rerun}")
+    try:
+        value = json.loads(
             text,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_short,
             object_pairs_hook=_unique_keys,
         )
+        if _HALF_PAIR.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        _refuse_depth(value, text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); {rerun}") from None
+        raise DataError(f"{name}:{error.lineno}: not JSON ({error.msg}); {rerun}") from None
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{name}: a text holds half a surrogate pair, which is not a character; {rerun}"
+        ) from None
     except (_Refused, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: {error}; {rerun}, or mend the file") from None
+        raise DataError(f"{name}: {error}; {rerun}, or mend the file") from None
+    return value
 
 
 class _Refused(Exception):  # noqa: N818 (`read_json` converts it to a DataError with the path)
@@ -158,6 +234,26 @@ def _finite(text: str) -> float:
     """Convert a number; json makes infinity of 1e999."""
     value = float(text)
     return value if math.isfinite(value) else _refuse_constant(show(text))
+
+
+def _short(text: str) -> int:
+    """Convert a whole number that a float can hold too."""
+    if len(text) > _DIGITS:
+        raise _Refused(f"a number has {len(text)} digits, at most {_DIGITS} are read")
+    return int(text)
+
+
+def _refuse_depth(value: object, text: str) -> None:
+    level = [value] if text.count("[") + text.count("{") > DEEPEST else []
+    for _ in range(DEEPEST + 1):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        level = [
+            inner
+            for item in nested
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    if level:
+        raise _Refused(f"more than {DEEPEST} nested objects and lists")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def _not_json_object(facts: pl.Series) -> pl.Series:
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from westofn.artifacts.decisions import REASONS
-from westofn.artifacts.json_file import read_json
+from westofn.artifacts.json_file import read_as
 from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core.bound import Epsilon, epsilon, pair_bound
 from westofn.core.metrics import bootstrap_interval, correctness
@@ -87,7 +87,7 @@ def anchor_weight(summary: Path) -> float:
     Raises:
         DataError: The file is missing or damaged.
     """
-    return float(read_json(summary, "won_select").get("anchor", 0.0))
+    return read_as(lambda facts: float(facts.get("anchor", 0.0)), summary, "won_select")
 
 
 def evaluate_synthetic(

@@ -65,7 +65,7 @@ class Account:
         limit: The limit that `too_long` refers to; None where the stage has none.
 
     Raises:
-        AssertionError: The rows used and dropped are not the rows read.
+        AssertionError: The rows used and dropped are not the rows read, or no whole numbers.
     """
 
     stage: str
@@ -77,6 +77,9 @@ class Account:
     limit: Limit | None = None
 
     def __post_init__(self) -> None:
+        for count in (self.rows_in, self.used, *self.dropped.values()):
+            if not isinstance(count, int):
+                raise AssertionError(f"{self.stage}: {count!r} is no number of {self.what}")
         if self.rows_in != self.used + sum(self.dropped.values()):
             raise AssertionError(
                 f"{self.stage}: {self.rows_in} {self.what} in are not {self.used} used and "

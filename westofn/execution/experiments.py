@@ -27,7 +27,18 @@ KEPT = "finished stages stay in DVC's cache, run it again to go on"
 
 
 class ExperimentError(WestofnError):
-    """An experiment cannot run, failed, or did not write a requested output."""
+    """An experiment cannot run, failed, or did not write a requested output.
+
+    Attributes:
+        output: Lines of DVC that follow the message.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}:\n{self.output}" if self.output else super().__str__()
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,8 @@ def _dvc(title: str, *arguments: str) -> None:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
         raise ExperimentError(
             f"{title}: dvc ended with exit code {done.returncode}; mend the error in its last "
-            f"lines and rerun, finished stages come from the cache:\n{tail}"
+            "lines and rerun, finished stages come from the cache",
+            tail,
         )
 
 

@@ -352,10 +352,11 @@ def readings_of_record(record: Mapping[str, Any]) -> list[Reading]:
     """Return the readings that `readings_record` wrote.
 
     Raises:
-        DataError: A guard is not known, or what it has is no object.
+        DataError: A guard is not known, or what it has is no object of numbers.
     """
     for guard, subjects in record.items():
-        if guard not in GUARDS or not isinstance(subjects, dict):
+        is_object = guard in GUARDS and isinstance(subjects, dict)
+        if not is_object or any(type(value) not in (int, float) for value in subjects.values()):
             raise DataError(
                 f"metrics.json: checks holds {guard!r}: {subjects!r}, needs guards such as "
                 f"{next(iter(GUARDS))} with numbers by subject; rerun report"

@@ -80,19 +80,19 @@ def selection_account(summary: Numbers) -> Account:
     )
 
 
-def filter_account(summary: Numbers, selection: Numbers) -> Account:
-    """Account for the pairs of the filter, from the summaries of `filter` and `won_select`.
+def filter_account(summary: Numbers, limit: Limit | None) -> Account:
+    """Account for the pairs of the filter, from `synthetic/summary.json`.
 
     Args:
-        summary: `synthetic/summary.json`.
-        selection: `pairs/summary.json`.
+        summary: The file's content.
+        limit: The limit of tokens, see `limit_of` and `pairs/summary.json`.
     """
     return Account(
         "filter",
         summary["pairs_selected"],
         summary["pairs_kept"],
         summary["dropped"],
-        limit=limit_of(selection),
+        limit=limit,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from westofn.artifacts.atomic import write_bytes
-from westofn.artifacts.json_file import read_json
+from westofn.artifacts.json_file import of_right_form, read_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.artifacts.targets import require_file_name
@@ -78,7 +78,6 @@ def export_pairs(
     if include == "mixed":
         pairs = pl.concat([_human(data), pairs])
     rows = in_form(pairs, form)
-    write_bytes(encoded(rows, out.suffix), out)
     counted = pairs["label_source"].value_counts().sort("label_source")
     counts: dict[str, int] = dict(counted.iter_rows())
     about = _About(
@@ -93,7 +92,10 @@ def export_pairs(
         filtering=read_json(synthetic / "summary.json", "filter"),
         lineage=lineage_of(synthetic, lock),
     )
-    write_card(out.parent, out.name, _header(about), _body(about))
+    with of_right_form(f"{synthetic.parent}: pairs or synthetic/summary.json", "won_select"):
+        body = _body(about)
+    write_bytes(encoded(rows, out.suffix), out)
+    write_card(out.parent, out.name, _header(about), body)
     return Exported(counts, about.split_elsewhere, out.parent / CARD)
 
 

@@ -10,11 +10,8 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from westofn.errors import ModelError
-from westofn.text.model_files import no_weights
+from westofn.text.model_files import WEIGHTS, no_weights, shards_of
 
-WEIGHTS = "model.safetensors"
-ENDING = ".safetensors"
-INDEX = "model.safetensors.index.json"
 _LAYERS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "n_layer", "n_layers")
 _SIZES = (
     "vocab_size",
@@ -47,11 +44,9 @@ def check_folder(name: str, config: PretrainedConfig) -> None:
     folder = Path(name)
     if not folder.is_dir():
         return
-    if (folder / WEIGHTS).is_file():
-        files = [folder / WEIGHTS]
-    elif (folder / INDEX).exists():
-        files = _shards(folder)
-    else:
+    whole = folder / WEIGHTS
+    files = [whole] if whole.is_file() else shards_of(folder)
+    if not files:
         raise no_weights(name)
     sizes = [size for file in files for size in _tensors(file)]
     limits = {
@@ -68,30 +63,6 @@ def check_folder(name: str, config: PretrainedConfig) -> None:
             )
 
 
-def _shards(folder: Path) -> list[Path]:
-    """The files that an index names."""
-    path = folder / INDEX
-    try:
-        shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(shards.values()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"{path} is damaged ({type(error).__name__}: {error}), needs an object weight_map of "
-            "file names; give the complete folder of a model"
-        ) from None
-    for shard in names:
-        if not isinstance(shard, str) or Path(shard).name != shard or Path(shard).suffix != ENDING:
-            raise ModelError(
-                f"{path}: weight_map names {shard!r}, needs the name of a file in this folder that "
-                f"ends with {ENDING}; give the complete folder of a model"
-            )
-        if not (folder / shard).is_file():
-            raise ModelError(
-                f"{path}: weight_map names {shard}, which is not in the folder; copy it there"
-            )
-    return [folder / shard for shard in names]
-
-
 def _tensors(path: Path) -> list[int]:
     """Numbers in each tensor that the header of a safetensors file names.
 
@@ -104,9 +75,10 @@ def _tensors(path: Path) -> list[int]:
             if length > path.stat().st_size:
                 raise ValueError("the header is longer than the file")
             header: dict[str, Any] = json.loads(handle.read(length))
-        return [
-            math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
-        ]
+        shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+        if not all(type(side) is int and side >= 0 for shape in shapes for side in shape):
+            raise ValueError("a shape in the header is no list of whole numbers ≥ 0")
+        return [math.prod(shape) for shape in shapes]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
@@ -23,6 +24,9 @@ from westofn.params.base import Section
 from westofn.params.defaults import Location, origin_of, values_of
 
 PARAMS_FILE = Path("params.yaml")
+_MOST_BYTES = 100_000
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 200
 Seed = Annotated[int, Field(ge=0)]
 S = TypeVar("S", bound=Section)
 
@@ -79,8 +83,21 @@ def read_params(path: Path) -> Mapping[str, Any]:
     Raises:
         ParameterError: It is missing, cannot be read, or is no mapping.
     """
+    return _parsed(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of params.yaml.
+
+    Raises:
+        ParameterError: It is missing, cannot be read, is not UTF-8, or is longer than any such
+            file: a parser of YAML takes minutes for a few megabytes.
+    """
     try:
-        return _parsed(path.read_text(encoding="utf-8"), str(path))
+        content = path.read_bytes()
+        if len(content) > _MOST_BYTES:
+            raise ParameterError(f"{path} has {len(content)} bytes, needs at most {_MOST_BYTES}")
+        return content.decode()
     except FileNotFoundError:
         raise ParameterError(f"{path} is missing; run from the repository root") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -89,11 +106,23 @@ def read_params(path: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1)  # a stage asks for several sections of one file
 def _parsed(text: str, name: str) -> Mapping[str, Any]:
+    return parse_yaml(text, name, YAML(typ="safe", pure=True))
+
+
+def parse_yaml(text: str, name: str, parser: YAML) -> dict[str, Any]:
+    """Parse the text of params.yaml, which is a mapping.
+
+    Raises:
+        ParameterError: It is not YAML, or no mapping.
+    """
     try:
-        raw = YAML(typ="safe", pure=True).load(text)
+        raw = parser.load(text)
     except YAMLError as error:
         where = " ".join(str(error).split())
         raise ParameterError(f"{name} is not valid YAML: {where}") from None
+    # What YAML allows and Python does not: the date 2001-99-99, 5,000 digits, a thousand brackets.
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ParameterError(f"{name} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ParameterError(f"{name} holds {type(raw).__name__}, needs a mapping of sections")
     return raw
@@ -161,7 +190,7 @@ def _fault(error: Mapping[str, Any], location: Location, kinds: Mapping[str, Any
         case _:
             needed = message[0].lower() + message[1:]
             needed = needed.removeprefix("input should be ")
-            return f"{name} is {error['input']!r}, needs {needed}"
+            return f"{name} is {_SHOWN.repr(error['input'])}, needs {needed}"
 
 
 def _missing(name: str) -> str:

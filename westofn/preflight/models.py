@@ -14,7 +14,9 @@ from typing import Any
 from westofn.errors import ModelError
 from westofn.params.whole import Params
 from westofn.text.model_files import (
+    INDEX,
     TOKENIZER_FILES,
+    WEIGHTS,
     Family,
     encoder_cannot_value,
     family_of_type,
@@ -25,9 +27,9 @@ from westofn.text.model_files import (
     no_weights,
     require_positions,
     require_writer_type,
+    shards_of,
 )
 
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _ADAPTER = "adapter_config.json"
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _POSITIONS = ("max_position_embeddings", "n_positions")
@@ -140,7 +142,8 @@ def _pretrained(name: str, key: str) -> Pretrained | None:
             f"model {name!r} has no model_type in config.json; give {key} a folder that "
             "transformers wrote"
         )
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    rope = rope if isinstance(rope, Mapping) else {}  # transformers refuses anything else
     try:
         family = family_of_type(name, model_type, rope, key)
     except ModelError:
@@ -171,25 +174,12 @@ def _require_complete(name: str, key: str) -> None:
         return  # a name on the hub, whose other files may still come
     if (folder / _ADAPTER).is_file():
         raise is_adapter(name, key)
-    index = folder / _WEIGHTS[1]
-    if not any((folder / file).is_file() for file in _WEIGHTS):
+    if not any((folder / file).is_file() for file in (WEIGHTS, INDEX)):
         raise no_weights(name)
-    if index.is_file() and not (folder / _WEIGHTS[0]).is_file():
-        for part in _parts(index):
-            if not (folder / part).is_file():
-                raise ModelError(
-                    f"weights of {name!r} cannot be loaded: {_WEIGHTS[1]} names {part}, which is "
-                    f"missing; give {key} the complete folder"
-                )
+    if not (folder / WEIGHTS).is_file():
+        shards_of(folder)
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise no_tokenizer(name)
-
-
-def _parts(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is damaged ({error}); copy the folder again") from None
 
 
 def _require_chat_template(model: Pretrained) -> None:
@@ -201,7 +191,7 @@ def _require_chat_template(model: Pretrained) -> None:
         has_template = bool(json.loads(text).get("chat_template"))
     except FileNotFoundError:
         has_template = False
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         path = folder / "tokenizer_config.json"
         raise ModelError(f"{path} cannot be read ({error}); copy the folder again") from None
     if not has_template:

@@ -6,12 +6,15 @@ declared as such.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from westofn.execution.guards import readings_record
+from westofn.artifacts.table import show
+from westofn.execution.account import warnings_of
+from westofn.execution.guards import readings_of_record, readings_record
 from westofn.report.differences import difference_key
 from westofn.report.inputs import BASE, Arm, Iteration, Record, ReportInputs
-from westofn.report.rows import account_record
+from westofn.report.rows import account_of_record, account_record
 
 DIGITS = 4
 HEADLINE = ("accuracy", "on_policy_accuracy", "best_of_n_gold", "best_of_n_win_rate")
@@ -120,3 +123,20 @@ def _pick(record: Record, keys: tuple[str, ...]) -> dict[str, float]:
 
 def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, DIGITS)
+
+
+def checked_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what metrics.json holds.
+
+    Raises:
+        TypeError: An arm has something else than numbers.
+        KeyError, AssertionError: An account lacks a number, or does not add up.
+    """
+    for name, arm in metrics.items():
+        if name == ROWS:
+            warnings_of([account_of_record(stage, record) for stage, record in arm.items()])
+        elif name == CHECKS:
+            readings_of_record(arm)
+        elif not isinstance(arm, dict) or any(type(v) not in (int, float) for v in arm.values()):
+            raise TypeError(f"{name} is {show(arm)}, needs an arm's numbers")
+    return metrics

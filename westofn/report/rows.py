@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from westofn.artifacts.json_file import read_json
-from westofn.execution.account import Account
+from westofn.artifacts.json_file import read_as
+from westofn.execution.account import Account, Limit
 from westofn.execution.stage_accounts import (
     filter_account,
     forecast_account,
@@ -48,13 +49,12 @@ def read_accounts(data: Path, iterations: Sequence[str]) -> list[Account]:
     models["prior_rm"] = reference / "prior"
     if not (data / "autorater" / "none.json").exists():
         models["autorater"] = data / "autorater"
-    counts = read_json(data / "forecast" / "forecast.json", "forecast")["counts"]
-    prepared = prepare_account(read_json(data / "prepared" / "counts.json", "prepare"))
+    prepared = read_as(prepare_account, data / "prepared" / "counts.json", "prepare")
     accounts = [
         *([prepared] if prepared else []),
         sft_account(_facts(loop / "k0" / "policy", "policy")),
         *(_of_reward_model(stage, folder) for stage, folder in models.items()),
-        forecast_account(counts),
+        read_as(_of_forecast, data / "forecast" / "forecast.json", "forecast"),
     ]
     for name in iterations:
         accounts += _of_round(loop / name)
@@ -115,15 +115,26 @@ def shares_dropped(account: Account) -> str:
 
 
 def _of_round(folder: Path) -> list[Account]:
-    selection = read_json(folder / "pairs" / "summary.json", "won_select")
+    pairs = folder / "pairs" / "summary.json"
+    selection, limit = read_as(_of_selection, pairs, "won_select")
     accounts = [
-        sample_account("sample", read_json(folder / "counts.json", "sample")),
-        selection_account(selection),
-        filter_account(read_json(folder / "synthetic" / "summary.json", "filter"), selection),
+        read_as(partial(sample_account, "sample"), folder / "counts.json", "sample"),
+        selection,
+        read_as(
+            partial(filter_account, limit=limit), folder / "synthetic" / "summary.json", "filter"
+        ),
         _of_reward_model("student_rm", folder / "rm"),
-        rl_account(read_json(folder / "rl" / "metrics.json", "rlhf")),
+        read_as(rl_account, folder / "rl" / "metrics.json", "rlhf"),
     ]
     return [replace(account, stage=f"{account.stage} {folder.name}") for account in accounts]
+
+
+def _of_forecast(record: Mapping[str, Any]) -> Account:
+    return forecast_account(record["counts"])
+
+
+def _of_selection(summary: Mapping[str, Any]) -> tuple[Account, Limit | None]:
+    return selection_account(summary), limit_of(summary)
 
 
 def _of_reward_model(stage: str, folder: Path) -> Account:

@@ -212,7 +212,10 @@ def _table_rows(value: Mapping[str, Any]) -> list[Any] | None:
     wrapped = [column for name in _TABLES if isinstance(column := value.get(name), list)]
     names, columns = value.get("columns"), list(value.values())
     if len(wrapped) == 1 and isinstance(names, list):
-        return [dict(zip(map(str, names), cells, strict=False)) for cells in wrapped[0]]
+        return [
+            dict(zip(map(str, names), cells, strict=False)) if isinstance(cells, list) else cells
+            for cells in wrapped[0]
+        ]
     if len(wrapped) == 1 or (wrapped and len(wrapped) == len(columns)):
         return [row for table in wrapped for row in table]
     if _is_numbered(value):

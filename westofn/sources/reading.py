@@ -319,7 +319,7 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE):
                 for values in _batch_rows(batch, file):
                     yield Row(f"{file}: row {next(numbers)}", values)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names are not UTF-8
         raise DataError(
             f"{file}: empty, truncated or not Parquet ({show(str(error))}); copy the file again"
         ) from None

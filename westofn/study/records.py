@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from westofn.artifacts.json_file import read_json, write_rows
+from westofn.artifacts.json_file import json_object, of_right_form, read_json, write_rows
 from westofn.errors import DataError
 from westofn.evaluation.records import Record
 from westofn.report.metrics import ROWS
@@ -41,6 +40,7 @@ KEPT = (
     "shortest_accuracy",
 )
 DIGITS = 5
+_STAGE = "the stage of the study that writes it"
 
 
 @dataclass(frozen=True)
@@ -99,29 +99,44 @@ def collect(read: Read, iterations: Sequence[str], parts: Sequence[Part] = PARTS
         read: Reads what the seed wrote.
         iterations: Rounds of its loop; none where it did not run the main pipeline.
         parts: The parts that it ran, those of rounds left out.
+
+    Raises:
+        DataError: A file is not JSON, or of another form.
     """
     arms: dict[str, dict[str, Record]] = {}
     tables: dict[str, list[Record]] = {}
     for part in parts:
-        wrote = json.loads(read(part.output()))
-        arms[part.value] = {name: _kept(arm) for name, arm in wrote["arms"].items()}
-        tables |= {name: [_rounded(row) for row in rows] for name, rows in wrote["tables"].items()}
-    tables["policy_pools"] = []
-    for iteration in iterations:
-        wrote = json.loads(read(Part.ITERATIONS.output(iteration)))
-        tables["policy_pools"] += [_rounded(row) for row in wrote["tables"].get("policy_pools", [])]
-    main = json.loads(read("metrics.json")) if iterations else {}
+        wrote_arms, wrote_tables = _of_part(read, part.output())
+        arms[part.value] = {name: _kept(arm) for name, arm in wrote_arms.items()}
+        tables |= wrote_tables
+    pools = [_of_part(read, Part.ITERATIONS.output(iteration))[1] for iteration in iterations]
+    tables["policy_pools"] = [row for of_round in pools for row in of_round.get("policy_pools", [])]
+    main = _records(read, "metrics.json") if iterations else {}
     return {
-        "main": {
-            arm: _rounded(_over_seeds(metrics)) for arm, metrics in main.items() if arm != ROWS
-        },
+        "main": {arm: _over_seeds(metrics) for arm, metrics in main.items() if arm != ROWS},
         "arms": arms,
         "tables": tables,
     }
 
 
+def _of_part(read: Read, path: str) -> tuple[dict[str, Record], dict[str, list[Record]]]:
+    """Arms and tables in the file of a part, rounded."""
+    with of_right_form(path, _STAGE):
+        wrote = json_object(read(path), path, _STAGE)
+        arms, tables = wrote["arms"], wrote["tables"]
+        return (
+            {name: _rounded(arm) for name, arm in arms.items()},
+            {name: [_rounded(row) for row in rows] for name, rows in tables.items()},
+        )
+
+
+def _records(read: Read, path: str) -> dict[str, Record]:
+    with of_right_form(path, _STAGE):
+        return {name: _rounded(row) for name, row in json_object(read(path), path, _STAGE).items()}
+
+
 def _kept(arm: Mapping[str, Any]) -> Record:
-    return _rounded({key: arm[key] for key in KEPT if key in arm})
+    return {key: arm[key] for key in KEPT if key in arm}
 
 
 def _over_seeds(metrics: Mapping[str, Any]) -> Record:

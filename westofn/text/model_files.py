@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,9 @@ FAMILY_OF: dict[str, Family] = {
 }
 """transformers' `model_type` -> family."""
 
+WEIGHTS = "model.safetensors"
+ENDING = ".safetensors"
+INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "spm.model", "vocab.txt", "vocab.json")
 PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 """Endings of weights that are pickles."""
@@ -168,3 +172,36 @@ def require_positions(
         f"{row}: sft.max_prompt_tokens {prompt}, {each}(sft.max_response_tokens {response} + 1); "
         f"lower them, or give {key} a model with more positions"
     )
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return the files of weights that the index of a folder names; none without an index.
+
+    Raises:
+        ModelError: The index is damaged, or names files that the folder does not hold.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        return []
+    try:
+        shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(shards.values()))
+        if not names:
+            raise ValueError("weight_map is empty")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"{path} is damaged ({type(error).__name__}: {error}), needs an object weight_map of "
+            "file names; give the complete folder of a model"
+        ) from None
+    files = {file.name for file in folder.iterdir() if file.is_file()}
+    for shard in names:
+        if not isinstance(shard, str) or Path(shard).name != shard or Path(shard).suffix != ENDING:
+            raise ModelError(
+                f"{path}: weight_map names {shard!r}, needs the name of a file in this folder that "
+                f"ends with {ENDING}; give the complete folder of a model"
+            )
+        if shard not in files:
+            raise ModelError(
+                f"{path}: weight_map names {shard}, which is not in the folder; copy it there"
+            )
+    return [folder / shard for shard in names]

@@ -7,7 +7,6 @@ results come from the student's card and the filter's summary.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from westofn.artifacts.json_file import json_object, of_right_form
 from westofn.execution.experiments import Experiment, read_output, remove_experiments, run_all
 from westofn.report.numbers import Measure, percent, percent_interval, wilson
 from westofn.tuning.choice import Trial, ranked, reading
 from westofn.tuning.grid import Setting
 
+_MADE_BY = "the experiment"
+_SUMMARY = "synthetic/summary.json"
+_MEASURES = ("accuracy", "calibrated_loss")
 PREFERENCES = "data/prepared/preferences.parquet"
 
 
@@ -76,11 +79,9 @@ def try_settings(settings: Sequence[Setting], iteration: str, jobs: int, console
     counts: list[tuple[int, bool]] = []
 
     def finished(experiment: Experiment, revision: str) -> None:
-        facts = _facts(revision, f"data/loop/{iteration}/rm/card.json", "training")
-        trial = _trial(experiments[experiment.name], facts, revision, iteration)
+        trial, pairs = read_trial(experiments[experiment.name], revision, iteration)
         trials.append(trial)
-        if not counts:
-            counts.append(validation_pairs(_validation_rows(revision), facts))
+        counts.append(pairs)
         done = f"{len(trials)}/{len(todo)} {trial.setting}: {percent(trial.accuracy)} %"
         console.print(done, markup=False, highlight=False)
 
@@ -140,25 +141,21 @@ def _name(setting: Setting, iteration: str) -> str:
     return f"tune-filter-{iteration}-{setting.quantile!r}-{setting.likelihood_quantile!r}"
 
 
-def _trial(setting: Setting, facts: Mapping[str, Any], revision: str, iteration: str) -> Trial:
-    summary = _facts(revision, f"data/loop/{iteration}/synthetic/summary.json")
-    return Trial(
-        setting,
-        int(summary["pairs_kept"]),
-        float(facts["validation_accuracy"]),
-        float(facts["validation_calibrated_loss"]),
-    )
+def read_trial(setting: Setting, revision: str, iteration: str) -> tuple[Trial, tuple[int, bool]]:
+    """Read what an experiment wrote: its trial, and the result of `validation_pairs`.
+
+    Raises:
+        DataError: A file is damaged or lacks a number.
+    """
+    card, summary = f"data/loop/{iteration}/rm/card.json", f"data/loop/{iteration}/{_SUMMARY}"
+    with of_right_form(summary, _MADE_BY):
+        kept = int(json_object(read_output(revision, summary), summary, _MADE_BY)["pairs_kept"])
+    with of_right_form(card, _MADE_BY):
+        facts = json_object(read_output(revision, card), card, _MADE_BY)["training"]
+        accuracy, loss = (float(facts[f"validation_{name}"]) for name in _MEASURES)
+        return Trial(setting, kept, accuracy, loss), validation_pairs(_rows(revision), facts)
 
 
-def _facts(revision: str, path: str, key: str | None = None) -> dict[str, Any]:
-    """Read a JSON object of an experiment, or the object under one of its keys."""
-    facts = json.loads(read_output(revision, path))
-    if key is not None:
-        facts = facts[key]
-    assert isinstance(facts, dict)
-    return facts
-
-
-def _validation_rows(revision: str) -> int:
+def _rows(revision: str) -> int:
     content = io.BytesIO(read_output(revision, PREFERENCES))
     return int((pl.read_parquet(content, columns=["split"])["split"] == "validation").sum())

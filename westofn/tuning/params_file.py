@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from westofn.artifacts.atomic import write_bytes
 from westofn.errors import ParameterError
+from westofn.params.file import parse_yaml, read_text
 
 _SCALAR = re.compile(r"[^\s#,{}\[\]]+")
 _COMMENT = re.compile(r" +(?=#)")
@@ -25,9 +25,10 @@ def set_values(path: Path, values: Mapping[str, float]) -> bool:
         values: Dotted key -> new value.
 
     Raises:
-        ParameterError: A key is missing or does not hold a plain number; nothing is written.
+        ParameterError: The file is not YAML, or a key is missing or does not hold a plain number;
+            nothing is written.
     """
-    text = path.read_bytes().decode("utf-8")
+    text = read_text(path)
     changed = with_values(text, values, str(path))
     if changed == text:
         return False
@@ -42,12 +43,12 @@ def with_values(text: str, values: Mapping[str, float], where: str = "params.yam
     the document would change its style.
 
     Raises:
-        ParameterError: A key is missing or does not hold a plain number.
+        ParameterError: The text is not YAML, or a key is missing or does not hold a plain number.
 
     >>> with_values("a:\n  b: 0.0   # note\n", {"a.b": 0.25})
     'a:\n  b: 0.25  # note\n'
     """
-    document = YAML().load(text)
+    document = parse_yaml(text, where, YAML())
     replacements = []
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -58,13 +59,14 @@ def with_values(text: str, values: Mapping[str, float], where: str = "params.yam
             if section[name] != value:
                 replacements.append((*section.lc.value(name), value))
             section[name] = value
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise ParameterError(
                 f"{where}: key {key} is missing; add it (git diff {where} shows changes)"
             ) from None
     lines = text.splitlines(keepends=True)
     for line, column, value in sorted(replacements, reverse=True):  # keeps earlier columns valid
-        lines[line] = _replaced(lines[line], column, repr(value))
+        if line < len(lines):  # an empty value ends the file
+            lines[line] = _replaced(lines[line], column, repr(value))
     changed = "".join(lines)
     if not _holds(changed, document):
         keys = " and ".join(values)
@@ -74,8 +76,8 @@ def with_values(text: str, values: Mapping[str, float], where: str = "params.yam
 
 def _holds(text: str, document: Any) -> bool:
     try:
-        return bool(YAML(typ="safe", pure=True).load(text) == document)
-    except YAMLError:
+        return bool(parse_yaml(text, "", YAML(typ="safe", pure=True)) == document)
+    except (ParameterError, RecursionError):
         return False
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.sources.world.knobs import KNOBS, Knobs
 from westofn.sources.world.lexicon import (
@@ -114,9 +115,9 @@ class Gold:
                     word not in FACTS[slot] for slot, word in entry.items()
                 ):
                     raise ValueError
-            except (ValueError, TypeError, AttributeError, KeyError):
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 raise DataError(
-                    f"world: prompt {prompt_id} has facts {text!r}, needs a JSON object with a "
+                    f"world: prompt {prompt_id} has facts {show(text)}, needs a JSON object with a "
                     f"number temperature and a known word for each of {', '.join(FACTS)}; "
                     "rerun prepare"
                 ) from None

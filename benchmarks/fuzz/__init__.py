@@ -1,0 +1,1 @@
+"""Random and mutated inputs for every reader: does any end in something else than one line?"""

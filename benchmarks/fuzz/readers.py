@@ -1,0 +1,19 @@
+"""All readers, and how a number of cases is divided among them."""
+
+from __future__ import annotations
+
+from benchmarks.fuzz import artifacts, models, rows, settings
+from benchmarks.fuzz.cases import Reader
+
+READERS: tuple[Reader, ...] = (
+    *rows.READERS,
+    *settings.READERS,
+    *artifacts.READERS,
+    *models.READERS,
+)
+
+
+def shares(cases: int, readers: tuple[Reader, ...] = READERS) -> dict[str, int]:
+    """Divide a number of cases among readers as their `cases` say; at least one each."""
+    total = sum(reader.cases for reader in readers)
+    return {reader.name: max(1, round(cases * reader.cases / total)) for reader in readers}
