@@ -28,7 +28,8 @@ NOTES = (".scratch", "runs", "dvclive")
 """Folders of a root that are no outputs."""
 EARLIER = b"of an earlier run"
 NOTICES = re.compile(
-    r"[\w /@]+: (step \d+[/,]|dvclive is not written|run facts not noted)"
+    r"[\w /@]+: (\d[\d,]*/[\d,]+ \w|[\d,]+ \w+ in \d|running for \d)"
+    r"|[\w /@]+: (dvclive is not written|run facts not noted)"
     r"|WARNING: .* damaged and removed|$"
 )
 """Lines of a run that meets a fault and may go on."""

@@ -27,6 +27,8 @@ from tests.tiny import change, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 UNTRACKED = (".scratch", "dvclive", "runs")
+PROGRESS = re.compile(r"[^:]+: (\d[\d,]*/[\d,]+ \w|[\d,]+ \w+ in \d|running for \d)")
+"""A line of progress, which other lines than the one that a test expects may be."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,9 @@ class Tiny:
         before = self.files()
         outcome = self.call(name)
         assert outcome.code == 2, outcome
-        # Progress is a line that begins with the step; all else is the error.
-        lines = [line for line in outcome.lines if not re.match(r"\w+: step \d+[/,]", line)]
+        lines = [
+            line for line in outcome.lines if not PROGRESS.match(line)
+        ]  # all else is the error
         assert len(lines) == 1, outcome.stderr
         assert lines[0].startswith(self.stage(name).module.rpartition(".")[2] + ": ")
         for text in needed:

@@ -123,7 +123,7 @@ def train_rl(
                 state = run.evaluate(state, evaluate)
                 run.keep(state, scratch, pace)
                 watch.follow(run.logs(state))
-                progress.say(state.curve[-1])
+                progress.say({k: value for k, value in state.curve[-1].items() if k != "step"})
             if state.step == params.steps:
                 break
             state = run.advance(state)
