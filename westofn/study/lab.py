@@ -20,8 +20,7 @@ from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.execution.damage import drop
 from westofn.models.ensemble import Ensemble
-from westofn.params.reward import RewardModelParams
-from westofn.params.student_rm import Learner
+from westofn.params.reward import Learner, RewardModelParams
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
@@ -166,7 +165,7 @@ class Lab:
         )
         if learner == "linear_head":
             samples = inputs.unlabeled if any(powers) else None
-            recipe = replace(recipe, params=linear_params(section, section.learner))
+            recipe = replace(recipe, params=linear_params(recipe.params))
             linear = LinearHead(powers, samples)
             trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
         else:
@@ -179,7 +178,7 @@ class Lab:
         """A base preference model by the recipe `base_rm`, on other data or with another seed."""
         base = self.inputs.params.base_rm
         head = Head(base.comparator, base.planes)
-        trained = self.train(name, human, head=head, params=base, seed=seed)
+        trained = self.train(name, human, head=head, params=base, seed=seed, learner=base.learner)
         return Ensemble.of(trained.scorer)
 
     def measure(self, name: str, model: Ensemble) -> Record:
