@@ -81,11 +81,12 @@ def saved(scorer: Scorer, folder: Path) -> Path:
 
 
 @torch.inference_mode()
-def plain_rewards(folder: Path, side: str = "right") -> Tensor:
-    """By transformers alone, of all rows in one padded batch."""
+def plain_rewards(folder: Path, side: str = "right", before: str = "") -> Tensor:
+    """By transformers alone, of all rows in one padded batch; `before` precedes responses."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     prompts, responses = map(list, zip(*ROWS, strict=True))
+    responses = [before + response for response in responses]
     rows = tokenizer(prompts, responses, padding=True, padding_side=side, return_tensors="pt")
     assert not rows.attention_mask.bool().all()
     logits: Tensor = model(**rows).logits
@@ -104,7 +105,11 @@ def test_plain_transformers_gives_the_same_rewards(
     expected = score_rows(scorer, prompts, responses)[:, 0]
     assert expected.std() > 0.1
     export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
-    torch.testing.assert_close(plain_rewards(tmp_path / "out"), expected, atol=1e-5, rtol=1e-5)
+    rewards = plain_rewards(tmp_path / "out", before=" ")
+    torch.testing.assert_close(rewards, expected, atol=1e-5, rtol=1e-5)
+    # The space between prompt and response is the caller's, and the card says so.
+    assert (plain_rewards(tmp_path / "out") - expected).abs().max() > 1e-3
+    assert 'pass `" " + response`' in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -149,7 +154,7 @@ def test_a_bf16_model_leaves_in_fp32_with_its_head(tmp_path: Path) -> None:
     assert "differ by the rounding of bf16" in (tmp_path / "out" / "README.md").read_text()
     prompts, responses = map(list, zip(*ROWS, strict=True))
     rounded = score_rows(scorer, prompts, responses)[:, 0]
-    found = plain_rewards(tmp_path / "out")
+    found = plain_rewards(tmp_path / "out", before=" ")
     assert found.dtype == torch.float32
     assert 1e-5 < (found - rounded).abs().max() < 0.5
     scorer.model.backbone.float()
@@ -174,13 +179,13 @@ def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
         empty = [("", "good")] if kind == "start" else []
         for prompt, response in [*ROWS, ("sun", ""), *empty]:
             (x,), (y,) = scorer.encoder.prompts([prompt]), scorer.encoder.responses([response])
-            assert loaded(prompt, response).input_ids == x + y
+            assert loaded(prompt, response and f" {response}").input_ids == x + y
         assert loaded.pad_token_id != loaded.eos_token_id
         assert loaded(" sun").input_ids[-1] == loaded.eos_token_id
         # As the encoder trims: from the left, the start token stays.
         (x,), (y,) = scorer.encoder.prompts(["cat dog " * 40]), scorer.encoder.responses(["good"])
         limits = {"truncation": "only_first", "max_length": len(x + y)}
-        assert loaded("cat dog " * 40, "good", **limits).input_ids == x + y
+        assert loaded("cat dog " * 40, " good", **limits).input_ids == x + y
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
@@ -239,10 +244,10 @@ def test_a_model_leaves_whatever_its_canaries_say(tmp_path: Path) -> None:
         loaded = AutoTokenizer.from_pretrained(tmp_path / kind)
         for prompt, response in canaries[:2]:
             (x,), (y,) = scorer.encoder.prompts([prompt]), scorer.encoder.responses([response])
-            assert loaded(prompt, response).input_ids != x + y
-            assert loaded(prompt, response, split_special_tokens=True).input_ids == x + y
+            assert loaded(prompt, f" {response}").input_ids != x + y
+            assert loaded(prompt, f" {response}", split_special_tokens=True).input_ids == x + y
         (x,), (y,) = scorer.encoder.prompts([""]), scorer.encoder.responses(["good"])
-        assert loaded("" if kind == "start" else loaded.eos_token, "good").input_ids == x + y
+        assert loaded("" if kind == "start" else loaded.eos_token, " good").input_ids == x + y
         said = (tmp_path / kind / "README.md").read_text()
         assert ("pass `tokenizer.eos_token` as prompt" in said) == (kind != "start")
         assert "pass `split_special_tokens=True`" in said
@@ -294,7 +299,7 @@ def test_a_pipeline_gives_the_raw_reward(tmp_path: Path) -> None:
     expected = score_rows(scorer, PROMPTS, RESPONSES)[:, 0]
     export_reward_model(tmp_path / "out", model=saved(scorer, tmp_path / "rm"))
     classify: Any = pipeline("text-classification", model=str(tmp_path / "out"), device="cpu")
-    rows = [{"text": x, "text_pair": y} for x, y in zip(PROMPTS, RESPONSES, strict=True)]
+    rows = [{"text": x, "text_pair": f" {y}"} for x, y in zip(PROMPTS, RESPONSES, strict=True)]
     found = classify(rows, batch_size=4)
     assert [row["label"] for row in found] == ["reward"] * 4
     assert [row["score"] for row in found] == pytest.approx(expected.tolist(), abs=1e-5)

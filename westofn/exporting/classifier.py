@@ -5,8 +5,9 @@ read-out must be `last`, and the padding token must differ from the end token. A
 backbone is already a classifier; its read-out `last` is the input of its last layer.
 
 The tokenizer's post-processor inserts the special tokens as in training, so that
-`tokenizer(prompt, response)` gives the same ids as the encoder. For a model with a chat template,
-the prompt is the output of `apply_chat_template` with the generation prompt.
+`tokenizer(prompt, response)` gives the same ids as the encoder, where the response begins with the
+layout's seam. For a model with a chat template, the prompt is the output of `apply_chat_template`
+with the generation prompt.
 
 Some steps of the encoder, such as trimming, are left to the caller. Rows that need them are not
 used to verify an export, see `_comparable`.
@@ -101,6 +102,7 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     texts = [_tokenizer_input(encoder, loaded, prompt) for prompt in prompts]
     encoded = zip(encoder.prompts(prompts), encoder.responses(responses), strict=True)
+    responses = list(map(encoder.layout.after_seam, responses))
     if loaded(texts, responses).input_ids != [prompt + response for prompt, response in encoded]:
         raise ModelError(
             f"transformers loads this tokenizer as {type(loaded).__name__} for a model of type "

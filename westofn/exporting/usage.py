@@ -28,18 +28,19 @@ def use_by_transformers(about: About, encoder: Encoder) -> list[str]:
         about: Information about the model.
         encoder: Encoder of the model's training texts.
     """
+    response = '" " + response' if encoder.layout.seam else "response"
     paragraphs = [
         "Loading requires only torch and transformers.",
         "```python\nimport torch\n"
         "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{about.name}")\n'
         f'model = AutoModelForSequenceClassification.from_pretrained("{about.name}").eval()\n'
-        'rows = tokenizer([prompt], [response], padding=True, return_tensors="pt")\n'
+        f'rows = tokenizer([prompt], [{response}], padding=True, return_tensors="pt")\n'
         "with torch.no_grad():\n    rewards = model(**rows).logits[:, 0]\n```",
         "`pipeline` returns the raw reward as score:",
         "```python\nfrom transformers import pipeline\n\n"
         f'classify = pipeline("text-classification", model="{about.name}")\n'
-        'classify({"text": prompt, "text_pair": response})["score"]\n```',
+        f'classify({{"text": prompt, "text_pair": {response}}})["score"]\n```',
         "Pass prompt and response as two texts, not concatenated: the tokenizer inserts the "
         "special tokens and gives the token ids of training, with these exceptions:",
         "\n".join(f"- {point}" for point in _left_to_the_caller(encoder)),
@@ -70,6 +71,11 @@ def _left_to_the_caller(encoder: Encoder) -> list[str]:
             "remove it from messages.",
         ]
         return points
+    if encoder.layout.seam:
+        points.append(
+            'A space parts prompt and response: pass `" " + response`, unless the response begins '
+            "with white space, as what a policy generates after the prompt does."
+        )
     points.append(
         f"Training trimmed prompts longer than {limits.max_prompt_tokens} tokens, special tokens "
         'included, from the left: use `truncation="only_first"` with a `max_length` that leaves '

@@ -53,6 +53,10 @@ class Layout:
         end = int(tokenizer.eos_token_id)
         return cls((end,), (end,), end)
 
+    def after_seam(self, response: str) -> str:
+        """Return a response with the text that parts it from the prompt; an empty one has none."""
+        return f"{self.seam}{response}" if response else response
+
     @property
     def name(self) -> str:
         """Text for cards: in `2 x | y 1`, id 2 precedes a prompt x, id 1 follows a response y.
@@ -273,8 +277,7 @@ class Encoder:
 
     def _response_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each response behind its seam; an empty response has none."""
-        seam = self.layout.seam
-        return self._ids([f"{seam}{text}" if text else text for text in texts] if seam else texts)
+        return self._ids(list(map(self.layout.after_seam, texts)))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         known = self._known
