@@ -457,10 +457,10 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
         ({"weight_map": {}}, "model.safetensors.index.json is damaged (ValueError: weight_map is"),
         ({"weight_map": {"w": 3}}, "model.safetensors.index.json: weight_map names 3, needs the"),
         ({"weight_map": {"w": "../a"}}, "model.safetensors.index.json: weight_map names '../a',"),
-        ({"weight_map": {"w": "b"}}, "model.safetensors.index.json: weight_map names b, which is"),
+        ({"weight_map": {"w": "b.safetensors"}}, "json: weight_map names b.safetensors, which is"),
         ({"weight_map": {"w": "a" * 999}}, "model.safetensors.index.json: weight_map names"),
         ({"weight_map": {"w": "two\nlines"}}, "model.safetensors.index.json: weight_map names"),
-        ({"weight_map": {"w": "\x00"}}, "model.safetensors.index.json: weight_map names \\x00,"),
+        ({"weight_map": {"w": "\x00"}}, "model.safetensors.index.json: weight_map names '\\x00',"),
     ],
     "header of weights": [
         (b"", "weights of '@' cannot be loaded: model.safetensors: Expecting value: line 1 column"),

@@ -53,14 +53,14 @@ def test_training_reads_prompt_and_response_apart(spelling: PreTrainedTokenizerF
         explicit.to_dicts(), implicit.to_dicts(), PAIRS.to_dicts(), strict=True
     ):
         for side in SIDES:
-            apart = ids(spelling, row["prompt"]) + ids(spelling, row[side].removeprefix(" "))
+            apart = ids(spelling, row["prompt"]) + ids(spelling, f" {pair[side]}")
             assert [*apart, encoder.eos_id] == trained(encoder, pair["prompt"], pair[side])
             assert row["prompt"] + row[side] == whole[side]
             # A trainer reads the text whole, where a space precedes the response unless a line
             # break does.
             joined = [*ids(spelling, whole[side]), encoder.eos_id]
             is_equal = joined == trained(encoder, pair["prompt"], pair[side])
-            assert is_equal == pair["prompt"].endswith("\n")
+            assert is_equal != pair["prompt"].endswith("\n")
 
 
 def test_a_tokenizer_that_begins_with_a_space_reads_the_whole_text_as_training_does() -> None:

@@ -383,7 +383,7 @@ class TestLoading:
     ) -> None:
         save_tokenizer(spelling, tmp_path)
         (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-        with pytest.raises(ModelError, match=r"loaded: .*; give study\.judge\.prompted\.model a"):
+        with pytest.raises(ModelError, match=r"loaded: the folder has no model\.safetensors; give"):
             LlmJudge.load(str(tmp_path), 200)
 
     def test_a_folder_without_weights(

@@ -139,8 +139,8 @@ def test_the_project_prints_on_no_other_console() -> None:
     assert makers == set()
 
 
-def test_an_error_is_shown_with_escapes_and_keeps_its_tabs() -> None:
-    assert str(DataError(f"a\tb {EVIL}")).startswith("a\tb \\x1b]0;owned\\x07\\x1b[2J\\x9b31m")
+def test_an_error_is_one_line_with_escapes() -> None:
+    assert str(DataError(f"a\tb {EVIL}")).startswith("a\\tb \\x1b]0;owned\\x07\\x1b[2J\\x9b31m")
     assert all(CONTROLS.search(str(kind(EVIL))) is None for kind in WestofnError.__subclasses__())
 
 

@@ -50,7 +50,7 @@ def report_page(tmp_path: Path) -> str:
     run = Run(tmp_path / "data", pairs=12, iterations=("k1",), gold=True)
     run.prompts(lambda row: HOSTILE + str(row))
     run.selection("k1", lambda row, index: HOSTILE + str(index))
-    run.json("prepared/counts.json", {HALF_A_PAIR: 3})
+    run.json("prepared/counts.json", {HOSTILE: 3})
     path = run.data / "loop/k1/synthetic/decisions.parquet"
     decisions = DECISIONS.read(path).with_columns(
         dropped_by=pl.when(pl.col("kept")).then(None).otherwise(pl.lit("likelihood"))
@@ -65,7 +65,12 @@ def report_page(tmp_path: Path) -> str:
         checks=[Reading("chance", HOSTILE, 0.4)],
         seed=7,
     )
-    out = ReportPaths(tmp_path / "metrics.json", tmp_path / "plots", tmp_path / "report.html")
+    out = ReportPaths(
+        tmp_path / "metrics.json",
+        tmp_path / "headlines.json",
+        tmp_path / "plots",
+        tmp_path / "report.html",
+    )
     build_report(inputs, out)
     return out.page.read_text()
 
