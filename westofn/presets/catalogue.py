@@ -50,6 +50,8 @@ PRESETS = (
         "pairs of your own, Qwen2.5 1.5B Instruct, LoRA",
         "one 24 GB GPU",
     ),
+    Preset("hh-smollm2", "Anthropic HH, helpful, SmolLM2 135M Instruct, LoRA", "a CPU"),
+    Preset("hh-minilm", "Anthropic HH, helpful, SmolLM2; reward models from MiniLM", "a CPU"),
 )
 
 

@@ -25,7 +25,7 @@ from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, linear_params, train_linear_head
+from westofn.training.linear_head import LinearHead, LinearHeads, linear_params
 from westofn.training.preference import (
     Head,
     Preferences,
@@ -53,7 +53,8 @@ class Changes(TypedDict, total=False):
         params: Settings of the training; `student_rm` by default.
         policy: Folder of the policy whose weights it starts from; the SFT policy by default.
         fraction: Share of synthetic rows in the batch; that of `student_rm` by default.
-        seed: Seed of the training; the run's by default.
+        seed: Seed of the training, of a linear head that of a bootstrap sample; by default the
+            run's, and no sample.
         learner: What learns; that of `student_rm` by default, but a network where `params` or a
             pairwise `head` are given.
         powers: Powers of a linear head's covariance prior, of which validation picks one; 0, the
@@ -167,7 +168,7 @@ class Lab:
             samples = inputs.unlabeled if any(powers) else None
             recipe = replace(recipe, params=linear_params(recipe.params))
             linear = LinearHead(powers, samples)
-            trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
+            trained = LinearHeads(name, pairs, linear, recipe, self.runtime).fit(seed)
         else:
             scratch = self.folder / f"{name}-training"
             trained = train_reward_model(name, pairs, recipe, scratch, self.runtime)
