@@ -38,7 +38,7 @@ def metrics(clone: Clone) -> dict[str, dict[str, float]]:
 def test_repro_writes_metrics_of_every_arm(clone: Clone) -> None:
     found = metrics(clone)
     assert list(found) == sorted(found)
-    assert set(found) == {"base", "hf50", "hf100", "prior", "k1", "rows"}
+    assert set(found) == {"base", "hf50", "hf100", "prior", "k1", "rows", "checks"}
     for arm in ("hf50", "hf100", "prior", "k1"):
         assert found[arm].keys() >= {
             "accuracy",
