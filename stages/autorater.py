@@ -16,7 +16,6 @@ from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
-from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
@@ -34,25 +33,20 @@ def main(prepared: In, policy: In, out: Out) -> None:
 
     require_saved("policy", policy)
     seed, params = load_seed(), load_section(StudentRmParams)
-    learner = load_section(RewardModelParams).learner
     start, human = load_section(RewardStartParams), HumanData.read(prepared)
     load_runtime()
 
     from westofn.training.arms import train_arm
-    from westofn.training.linear_head import LinearHead, linear_params
     from westofn.training.preference import Recipe
 
-    linear = LinearHead.of_reference(learner)
-    training = linear_params(params) if linear else params
     # Other initial weights than the models it judges.
-    recipe = Recipe(policy, start, training, seed + 1)
+    recipe = Recipe(policy, start, params, seed + 1)
     train_arm(
         "autorater",
         human.held_out("autorater"),
         recipe,
         out,
         live=LIVE,
-        linear=linear,
     )
 
 

@@ -23,7 +23,6 @@ def main(prepared: In, policy: In, out: Out) -> None:
     load_runtime()
 
     from westofn.training.arms import train_arm
-    from westofn.training.linear_head import LinearHead
     from westofn.training.preference import Head, Recipe
 
     recipe = Recipe(policy, start, params, seed, Head(params.comparator, params.planes))
@@ -34,7 +33,6 @@ def main(prepared: In, policy: In, out: Out) -> None:
         out,
         live=LIVE,
         members=params.members,
-        linear=LinearHead.of_reference(params.learner),
     )
 
 

@@ -29,7 +29,7 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     from westofn.training.linear_head import LinearHead, linear_params
     from westofn.training.preference import Recipe
 
-    recipe = Recipe(policy, start, linear_params(params), seed)
+    recipe = Recipe(policy, start, linear_params(params, params.learner), seed)
     train_arm(
         "prior_rm",
         human,

@@ -33,7 +33,7 @@ from rich.table import Table
 from rich.text import Text
 
 from westofn.commands.run import console, print_json, run_app
-from westofn.errors import DataError, ParameterError, WestofnError
+from westofn.errors import ParameterError, WestofnError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,7 @@ app.add_typer(tune, name="tune")
 export = typer.Typer(help="Export results, with a card, for other tools.")
 app.add_typer(export, name="export")
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
+FREE_GIB = 3
 
 
 @app.command()
@@ -205,7 +206,8 @@ def doctor() -> None:
         report(True, "run", "; ".join(warnings) or "nothing that would fail is foreseen")
     except WestofnError as error:
         report(False, "run", str(error))
-    report(*_disk())
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    report(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
     try:
         device = set_up_torch()
     except WestofnError as error:
@@ -223,21 +225,6 @@ def doctor() -> None:
     console().print(table)
     if not all(passed for passed, _, _ in findings):
         raise typer.Exit(2)
-
-
-def _disk() -> tuple[bool, str, str]:
-    """Return the finding on disk space: what is free, and what a run of params.yaml needs."""
-    from westofn.params.whole import load_params
-    from westofn.preflight.disk import OTHER, DiskNeed, disk_need
-
-    free = shutil.disk_usage(Path.cwd()).free
-    try:
-        need = disk_need(load_params())
-    except ParameterError:  # which has a finding of its own
-        need = DiskNeed(OTHER, 0, ())
-    except DataError as error:
-        return False, "disk", str(error)
-    return free >= need.size, "disk", f"{free / 2**30:.0f} GiB free, needs {need}"
 
 
 @app.command()

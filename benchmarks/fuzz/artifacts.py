@@ -39,7 +39,6 @@ TRAINING: dict[str, float | int | str] = {
     "prompts_trimmed": 0,
     "validation_pairs": 5,
     "validation_dropped_too_long": 1,
-    "validation_not_read": 0,
     "validation_accuracy": 0.7,
     "validation_calibrated_loss": 0.6,
 }

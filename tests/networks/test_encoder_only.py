@@ -17,7 +17,6 @@ from tests.resealed import reseal
 from tests.small_models import COMPARATORS, PROMPTS, READOUTS, RESPONSES
 from tests.tiny_encoders import ENCODERS, POSITIONS, write_encoder
 from westofn.errors import ModelError
-from westofn.models import scoring
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_pools, score_rows
@@ -119,28 +118,6 @@ def test_a_score_depends_on_its_row_alone(kind: str, readout: Readout, folders: 
     pooled = torch.stack([pool[0] for pool in score_pools(scorer, PROMPTS, pools)])
     torch.testing.assert_close(pooled, alone, **CLOSE)
     assert float(alone.std(0).min()) > 1e-3
-
-
-def test_rows_of_alike_length_share_a_batch(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Prompt and response are one row of an encoder, so both lengths count."""
-    sizes: list[set[int]] = []
-    original = scoring._features
-
-    def noted(scorer: Scorer, prompts: list[list[int]], pools: list[list[list[int]]]) -> Tensor:
-        rows = zip(prompts, pools, strict=True)
-        sizes.append({len(prompt) + len(pool[0]) for prompt, pool in rows})
-        return original(scorer, prompts, pools)
-
-    monkeypatch.setattr(scoring, "_features", noted)
-    prompts = [" ".join(["cat"] * count) for count in (9, 1, 9, 1)]
-    responses = [" ".join(["dog"] * count) for count in (1, 2, 2, 1)]
-    scorer = _scorer(folders("bert"))
-    together = score_rows(scorer, prompts, responses, batch=2)
-    assert [max(batch) - min(batch) for batch in sizes] == [1, 1]
-    alone = [score_rows(scorer, [x], [y]) for x, y in zip(prompts, responses, strict=True)]
-    torch.testing.assert_close(together, torch.cat(alone), **CLOSE)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

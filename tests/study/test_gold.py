@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "westofn" / "study" / "lab.py", *(ROOT / "westofn/study/parts").glob("[a-z]*.py")]
 FROM_GOLD = {"judge", "test_pools_judged", "judge_pools", "gold_rewards", "GoldJudge"}
 LABEL_OR_TRAIN = {
-    "student", "train", "teacher", "train_reward_model", "train_linear_head", "LinearHeads",
+    "student", "train", "teacher", "train_reward_model", "train_linear_head",
     "train_rl", "train_sft", "Preferences",
     "Pairs", "from_selection", "judged", "contrasted", "flipped", "select", "select_pairs",
     "exact_best_worst", "nested_best_worst", "top_bottom_pairs", "random_pairs", "uncertain_pair",

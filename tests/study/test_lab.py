@@ -12,7 +12,7 @@ import pytest
 from tests.damages import DAMAGES, warnings
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
-from westofn.params.reward import Learner
+from westofn.params.student_rm import Learner
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs

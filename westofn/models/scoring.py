@@ -60,17 +60,12 @@ def score_pools(
         _Group(index, list(range(b - a)), prompt_ids[index], flat[a:b])
         for index, (a, b) in enumerate(pairwise(ends))
     ]
-    network = scorer.model.network
-    if shared_positions(network) is not None:
+    if shared_positions(network := scorer.model.network) is not None:
         groups = [part for group in groups for part in _split(scorer, network, prompts, group)]
     # Prompts whose pools are alike in size and length share a batch, which saves padding.
-    beside = network.family == "encoder"  # then every row has the prompt's tokens too
     order = sorted(
         range(len(groups)),
-        key=lambda i: (
-            len(groups[i].responses),
-            max(map(len, groups[i].responses)) + len(groups[i].prompt) * beside,
-        ),
+        key=lambda i: (len(groups[i].responses), max(map(len, groups[i].responses))),
     )
     width = scorer.model.head.out_features
     scored = [torch.empty(len(pool), width) for pool in unique]
@@ -121,15 +116,10 @@ class TextPools:
     def both_orders(self, prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Head outputs of both orders of pairs, (K, 2, F)."""
         rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
-        prompts, responses, size = self._prompt_ids, self._response_ids, self.pairs_a_batch
-        order = torch.tensor(
-            [len(prompts[p]) + len(responses[p][i]) + len(responses[p][j]) for p, i, j in rows]
-        ).argsort(stable=True)  # rows of alike length share a batch, which saves padding
-        batches = [
-            self._in_one_batch([rows[i] for i in part.tolist()])
-            for part in torch.split(order, size)
-        ]
-        return torch.cat(batches)[order.argsort()]
+        size = self.pairs_a_batch
+        return torch.cat(
+            [self._in_one_batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+        )
 
     @torch.inference_mode()
     def _in_one_batch(self, rows: Sequence[tuple[int, int, int]]) -> Tensor:

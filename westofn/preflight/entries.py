@@ -30,7 +30,7 @@ def require_entries(params: Params) -> None:
     if not losses <= set(PLAIN_LOSSES):
         from westofn.training.losses import require_losses  # it imports torch
 
-        require_losses(params.base_rm, params.student_rm)
+        require_losses(params.base_rm, params.student_rm, params.student_rm.learner)
     if params.won_select.selector not in PLAIN_SELECTORS:
         from westofn.pairing.selectors import selector_of  # it imports torch
 

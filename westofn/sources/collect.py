@@ -69,7 +69,6 @@ class Reading:
         source: value of `prepare.source`, see `recognise`.
         columns: the mapping of columns; None: the mapping of each file is recognised.
         subsets: subsets to keep; empty: all.
-        limit: largest number of rows of these subsets to read from each part; 0: all.
         seed: seed of the random choices among rated responses.
         bad_rows: whether a row that cannot be read is an error, or is dropped and counted.
         bad_rows_limit: largest share of rows that may be dropped as bad.
@@ -78,7 +77,6 @@ class Reading:
     source: str = "files"
     columns: Columns | None = None
     subsets: Sequence[str] = ()
-    limit: int = 0
     seed: int = 0
     bad_rows: BadRows = "refuse"
     bad_rows_limit: float = 0.1
@@ -165,8 +163,7 @@ class _Collector:
         mapped = recognise(head, reading.source, reading.columns)
         self.formats.add(mapped.name)
         self.mappings.append(mapped.columns)
-        rows = self._limited(chain(head, part.rows), mapped, part.subset)
-        rows = self._noting_unread(rows, mapped.columns.keys | mapped.also_read)
+        rows = self._noting_unread(chain(head, part.rows), mapped.columns.keys | mapped.also_read)
         for row, row_subset, result in mapped.outcomes(rows, reading.seed):
             self.counts["rows_in"] += 1
             subset = row_subset or part.subset
@@ -183,23 +180,6 @@ class _Collector:
                 pair = replace(result, subset=subset, label_source=mapped.label_source)
                 self.pairs.append(pair)
         self.counts.update(mapped.counts)
-
-    def _limited(self, rows: Iterable[Row], mapped: Mapped, part_subset: str) -> Iterator[Row]:
-        """Yield rows until `limit` of them can be of a requested subset."""
-        counted = 0
-        for row in rows:
-            yield row
-            counted += self._is_requested(row, mapped, part_subset)
-            if counted == self.reading.limit > 0:
-                return
-
-    def _is_requested(self, row: Row, mapped: Mapped, part_subset: str) -> bool:
-        if not self.reading.subsets or not mapped.columns.subset:
-            return True
-        try:
-            return (mapped.subset_of(row) or part_subset) in self.reading.subsets
-        except DataError:
-            return True  # which reading it will say
 
     def _noting_unread(self, rows: Iterable[Row], keys: Set[str]) -> Iterator[Row]:
         for row in rows:

@@ -46,7 +46,6 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
         params.source,
         params.columns.mapping,
         params.files.subsets,
-        limit,
         seed,
         params.bad_rows,
         params.bad_rows_limit,
@@ -68,9 +67,8 @@ def _parts(params: PrepareParams) -> Iterator[Part]:
     keep_faulty = params.bad_rows == "drop"
     if params.hub.name == "none":
         path = Path(params.path)
-        # `Reading` has the limit, since it counts the rows of the requested subsets.
-        yield from parts_of(path, 0, "prepare.path", keep_faulty=keep_faulty)
+        yield from parts_of(path, params.files.limit, "prepare.path", keep_faulty=keep_faulty)
         return
     subset = "" if params.hub.folder == "none" else params.hub.folder
-    for _, rows in hub_rows(params.hub):
+    for _, rows in hub_rows(params.hub, params.files.limit):
         yield Part(subset, rows)

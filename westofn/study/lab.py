@@ -20,12 +20,13 @@ from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.execution.damage import drop
 from westofn.models.ensemble import Ensemble
-from westofn.params.reward import Learner, RewardModelParams
+from westofn.params.reward import RewardModelParams
+from westofn.params.student_rm import Learner
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, LinearHeads, linear_params
+from westofn.training.linear_head import LinearHead, linear_params, train_linear_head
 from westofn.training.preference import (
     Head,
     Preferences,
@@ -53,8 +54,7 @@ class Changes(TypedDict, total=False):
         params: Settings of the training; `student_rm` by default.
         policy: Folder of the policy whose weights it starts from; the SFT policy by default.
         fraction: Share of synthetic rows in the batch; that of `student_rm` by default.
-        seed: Seed of the training, of a linear head that of a bootstrap sample; by default the
-            run's, and no sample.
+        seed: Seed of the training; the run's by default.
         learner: What learns; that of `student_rm` by default, but a network where `params` or a
             pairwise `head` are given.
         powers: Powers of a linear head's covariance prior, of which validation picks one; 0, the
@@ -166,9 +166,9 @@ class Lab:
         )
         if learner == "linear_head":
             samples = inputs.unlabeled if any(powers) else None
-            recipe = replace(recipe, params=linear_params(recipe.params))
+            recipe = replace(recipe, params=linear_params(section, section.learner))
             linear = LinearHead(powers, samples)
-            trained = LinearHeads(name, pairs, linear, recipe, self.runtime).fit(seed)
+            trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
         else:
             scratch = self.folder / f"{name}-training"
             trained = train_reward_model(name, pairs, recipe, scratch, self.runtime)
@@ -179,7 +179,7 @@ class Lab:
         """A base preference model by the recipe `base_rm`, on other data or with another seed."""
         base = self.inputs.params.base_rm
         head = Head(base.comparator, base.planes)
-        trained = self.train(name, human, head=head, params=base, seed=seed, learner=base.learner)
+        trained = self.train(name, human, head=head, params=base, seed=seed)
         return Ensemble.of(trained.scorer)
 
     def measure(self, name: str, model: Ensemble) -> Record:

@@ -42,13 +42,10 @@ from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage
-from westofn.training.batches import plan_batches, sample_rows, split_batch
+from westofn.training.batches import plan_batches, split_batch
 from westofn.training.loop import Job, run
 from westofn.training.losses import loss_of, loss_settings
 from westofn.training.start import Start, reward_start
-
-STATISTICS_PAIRS = 512
-"""Training pairs whose rewards give a model's mean and standard deviation, at most."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +111,6 @@ class TrainingPairs:
     validation: Preferences
     synthetic_fraction: float = 0.5
 
-    def sampled(self, most: int, seed: int) -> TrainingPairs:
-        """With at most so many validation pairs, a random sample of more."""
-        rows = sample_rows(len(self.validation), most, seed, "validation pairs")
-        return replace(self, validation=self.validation.take(rows))
-
 
 @dataclass(frozen=True)
 class Head:
@@ -177,15 +169,13 @@ def train_reward_model(
         ParameterError: There is no such loss.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
     """
-    sampled = pairs.sampled(recipe.params.validation_pairs, recipe.seed)
-    prepared = _prepare(name, sampled, recipe, runtime)
+    prepared = _prepare(name, pairs, recipe)
     adapters = facts_of(prepared.start, recipe.params.lora)
     runs = [_run(prepared, index, scratch, runtime, live) for index in range(recipe.params.runs)]
     model = _merge(prepared, runs)
     margins = _validation_margins(prepared, model)
-    scorer, calibration = calibrated(model, prepared.encoder, margins, prepared.human, recipe.seed)
+    scorer, calibration = calibrated(model, prepared.encoder, margins, prepared.human)
     facts = _facts(prepared, runs) | calibration | adapters | start_facts(recipe)
-    facts["validation_not_read"] = len(pairs.validation) - len(sampled.validation)
     return TrainedReward(scorer, facts, [point for finished in runs for point in finished.curve])
 
 
@@ -238,7 +228,7 @@ class _Prepared:
         return frozenset(learned_weights(self.start))
 
 
-def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe, runtime: Runtime) -> _Prepared:
+def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
     loss = loss_of(recipe.params, name)
     origin = reward_start(
         recipe.start,
@@ -248,10 +238,6 @@ def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe, runtime: Runtime) 
         adapted=bool(recipe.params.lora.rank),
     )
     start, encoder = _new_model(name, origin, recipe), origin.encoder
-    if recipe.params.head_start == "linear_head":
-        from westofn.training.linear_head import start_head  # it imports this module
-
-        start_head(name, start, encoder, pairs, runtime)
     sets = [fitting_pairs(name, encoder, pairs.human, "human training pairs")]
     shares: tuple[int, ...] = (recipe.params.batch_size,)
     if pairs.synthetic is not None and pairs.synthetic_fraction:
@@ -421,7 +407,7 @@ def start_facts(recipe: Recipe) -> Facts:
 
 
 def calibrated(
-    model: RewardModel, encoder: Encoder, margins: Tensor, human: Preferences, seed: int
+    model: RewardModel, encoder: Encoder, margins: Tensor, human: Preferences
 ) -> tuple[Scorer, dict[str, float]]:
     """The model scaled to its margins of validation pairs, with statistics of its rewards.
 
@@ -429,9 +415,7 @@ def calibrated(
         model: A trained model; it is scaled in place.
         encoder: How the model reads text.
         margins: (pairs,), margins of validation pairs.
-        human: The training pairs whose rewards RL standardises by; of more than STATISTICS_PAIRS
-            a sample is read.
-        seed: The run's seed.
+        human: The training pairs whose rewards RL standardises by.
 
     Returns:
         The scorer, and facts for its card.
@@ -444,10 +428,7 @@ def calibrated(
         "validation_accuracy": round(accuracy(margins.numpy()), 4),
         "validation_calibrated_loss": round(calibrated_loss(margins), 4),
     }
-    if not model.comparator.gives_rewards:
-        return scorer, facts
-    rows = sample_rows(len(human), STATISTICS_PAIRS, seed, "reward statistics")
-    return with_reward_statistics(scorer, _rewards(scorer, human.take(rows))), facts
+    return with_reward_statistics(scorer, _rewards(scorer, human)), facts
 
 
 class _PreferenceLoss(nn.Module):

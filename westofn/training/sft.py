@@ -23,9 +23,10 @@ from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.text.tokenizer import train_tokenizer
-from westofn.training.batches import plan_batches, sample_rows
+from westofn.training.batches import plan_batches
 from westofn.training.loop import Job, run
 
+VALIDATION_ROWS = 512
 IGNORED = -100  # label of padding; transformers counts the others over the whole batch
 
 
@@ -38,10 +39,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.prompts)
-
-    def take(self, rows: Sequence[int]) -> Examples:
-        """The rows with these indices."""
-        return Examples([self.prompts[i] for i in rows], [self.responses[i] for i in rows])
 
 
 @dataclass(frozen=True)
@@ -98,15 +95,12 @@ def train_sft(
 ) -> SftResult:
     """Train a policy; the last weights are kept, the validation loss is reported.
 
-    Losses are means over tokens, in nats. Of more than `validation_rows` validation examples a
-    sample is read. `live` is where DVCLive's files go.
+    Losses are means over tokens, in nats. `live` is where DVCLive's files go.
 
     Raises:
         TrainingError: No example fits `max_response_tokens`, or the loss is not finite.
     """
     policy = build_policy(params, [*train.prompts, *train.responses], seed)
-    given = len(validation)
-    validation = validation.take(sample_rows(given, params.validation_rows, seed, "sft validation"))
     fitting, held_out = (_fitting(policy.encoder, part) for part in (train, validation))
     limit = Limit.of(params.max_response_tokens, policy.encoder.response_lengths(train.responses))
     if not len(fitting):
@@ -115,9 +109,10 @@ def train_sft(
             f"{params.max_response_tokens}; raise {LIMIT}: {limit.for_most} keeps 95 % of them"
         )
     rows = _encode(policy.encoder, fitting)
+    shown = Examples(held_out.prompts[:VALIDATION_ROWS], held_out.responses[:VALIDATION_ROWS])
 
     def evaluate() -> dict[str, float]:
-        likelihood = log_likelihood(policy, held_out.prompts, held_out.responses)
+        likelihood = log_likelihood(policy, shown.prompts, shown.responses)
         tokens = float(likelihood.n_tokens.sum())
         return {"loss": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
 
@@ -153,7 +148,6 @@ def train_sft(
         "dropped_too_long": len(train) - len(fitting),
         "validation_pairs": len(held_out),
         "validation_dropped_too_long": len(validation) - len(held_out),
-        "validation_not_read": given - len(validation),
         "prompts_trimmed": sum(policy.encoder.trims(fitting.prompts)),
         "max_response_tokens": limit.value,
         "response_tokens_for_95_percent": limit.for_most,

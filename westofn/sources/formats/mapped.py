@@ -98,7 +98,7 @@ class Mapped:
             result: Pair | str | DataError
             try:
                 self._check(row)
-                subset = self.subset_of(row)
+                subset = self._subset(row)
                 result = read(row)
             except DataError as error:
                 result = error
@@ -224,7 +224,7 @@ class Mapped:
         for row in rows:
             try:
                 self._check(row)
-                subset = self.subset_of(row)
+                subset = self._subset(row)
                 name = self.columns.response
                 side = turns_of(value_of(row, name), name, row.where)
                 context, response = join_response(
@@ -298,12 +298,7 @@ class Mapped:
         if self.warn:
             self.counts.update(self.warn(row.values))
 
-    def subset_of(self, row: Row) -> str:
-        """Return the subset that a row names; "" without one.
-
-        Raises:
-            DataError: it is not text or a whole number.
-        """
+    def _subset(self, row: Row) -> str:
         name = self.columns.subset
         value = cell(row.values, name) if name else None
         is_number = isinstance(value, int) and not isinstance(value, bool)
