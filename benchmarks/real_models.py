@@ -145,7 +145,7 @@ def from_gguf(source: Path, out: Path) -> None:
 def _write_converted(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import is_gguf_available
+    from transformers.utils.import_utils import is_gguf_available
 
     if not is_gguf_available():
         raise ModelError(
