@@ -159,10 +159,11 @@ def _write_converted(source: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             source.parent,
             **place,
+            trust_remote_code=False,
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),  # what stays packed cannot be saved
         )
-        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place, trust_remote_code=False)
     except Exception as error:  # a damaged file fails in many ways, all of them outside of here
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(

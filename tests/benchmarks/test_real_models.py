@@ -38,10 +38,10 @@ def test_what_is_no_model_in_gguf_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = tmp_path / "x.gguf", tmp_path / "out"
-    monkeypatch.setattr("transformers.utils.is_gguf_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_gguf_available", lambda: False)
     with pytest.raises(ModelError, match=r"gguf is missing, .*'\.\[models\]'`$"):
         from_gguf(source, out)
-    monkeypatch.setattr("transformers.utils.is_gguf_available", lambda: True)
+    monkeypatch.setattr("transformers.utils.import_utils.is_gguf_available", lambda: True)
     with pytest.raises(ModelError, match=r"x\.gguf: there is no such file; give a file in GGUF"):
         from_gguf(source, out)
     source.write_bytes(b"no model")
