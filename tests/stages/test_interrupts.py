@@ -58,7 +58,7 @@ def run_dvc(tiny: Tiny, *arguments: str) -> str:
 
 
 def wait_for(ready: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # torchrun may take a minute to begin
     while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.002)
