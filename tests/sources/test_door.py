@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -11,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from westofn.core.dialogue import to_messages
+from westofn.core.dialogue import is_dialogue, to_messages
 from westofn.errors import DataError
-from westofn.sources.collect import Collected, Reading, collect_pairs, parts_of
+from westofn.sources.collect import Collected, Part, Reading, collect_pairs, parts_of
 from westofn.sources.columns import Columns
+from westofn.sources.formats.names import PROMPTS
+from westofn.sources.reading import Row
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "door"
 
@@ -70,6 +74,7 @@ SHAREGPT = {
     "rejected": {"from": "gpt", "value": REJECTED},
 }
 HH = f"\n\nHuman: {BIRD}\n\nAssistant:"
+LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,9 @@ def test_input_and_context_belong_to_the_prompt(tmp_path: Path) -> None:
     with_context = {"question": BIRD, "context": "Penguins swim.", **SIDES}
     assert only(with_context, tmp_path)[0] == [("user", f"Penguins swim.\n\n{BIRD}")]
     assert only({**alpaca, "input": ""}, tmp_path)[0] == [("user", "Answer.")]
+    turns_before = {"question": BIRD, "context": "Human: Hi.\n\nAssistant: Hello!", **SIDES}
+    earlier = [("user", "Hi."), ("assistant", "Hello!")]
+    assert only(turns_before, tmp_path)[0] == [*earlier, ("user", BIRD)]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +242,128 @@ def test_equal_ratings_are_ties_in_every_spelling(
     assert counts["dropped_duplicate_pair"] == 1
 
 
+@pytest.mark.parametrize(
+    ("equal", "swapped"),
+    [
+        ({"rating": {"chosen": 4, "rejected": 4}}, {"rating": {"chosen": 1, "rejected": 4}}),
+        ({"meta": {"score_chosen": 4, "score_rejected": 4}},
+         {"meta": {"score_chosen": 1, "score_rejected": 4}}),
+        ({"ratings": [4, 4.0]}, {"ratings": [3, "4"]}),
+        ({"chosen_helpfulness": 4, "rejected_helpfulness": 4},
+         {"chosen_helpfulness": 3, "rejected_helpfulness": 4}),
+        ({"rank_chosen": 2, "rank_rejected": 2}, {"rank_chosen": 2, "rank_rejected": 1}),
+        ({"margin": 0}, {"margin": -1.5}),
+        ({"score_diff": "0.0"}, {"score_diff": "-1"}),
+        ({"label": "Tie"}, None),
+        ({"winner": "tie (bothbad)"}, None),
+        ({"choice": "no preference"}, None),
+        ({"is_tie": True}, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("late", [False, True])
+def test_one_rule_for_what_is_said_beside_the_sides(
+    equal: dict[str, object], swapped: dict[str, object] | None, late: bool, tmp_path: Path
+) -> None:
+    before = LATE if late else []
+    row = {"prompt": BIRD, **SIDES}
+    other = {"label": "chosen", "winner": "None", "is_tie": False, "margin": 1.5}
+    is_verdict = swapped is None or "margin" in swapped or "score_diff" in swapped
+    if late and not is_verdict:
+        assert "is not read" in refusal([*before, {**row, **equal}], tmp_path)
+    else:
+        counts = collect([*before, {**row, **equal}, {**row, **other}], tmp_path).counts
+        assert (counts["dropped_tie"], counts["rows_out"]) == (1, len(before) + 1)
+    if swapped:
+        needed = "set prepare.columns" if late else "mend or remove the row"
+        assert needed in refusal([*before, {**row, **swapped}], tmp_path)
+        columns = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
+        assert collect([*before, {**row, **swapped}], tmp_path, columns=columns).unread
+
+
+def test_several_aspects_or_lists_of_responses_are_no_ratings_of_the_sides(tmp_path: Path) -> None:
+    row = {"prompt": BIRD, **SIDES}
+    aspects = {"chosen_quality": 1, "rejected_quality": 2, "chosen_overall": 2,
+               "rejected_overall": 1}  # fmt: skip
+    assert collect([{**row, **aspects}], tmp_path).counts["rows_out"] == 1
+    generations = {"generations": [REJECTED, CHOSEN], "ratings": [1, 5]}
+    assert collect([{**row, **generations}], tmp_path).counts["rows_out"] == 1
+
+
+LABELLED = {"prompt": BIRD, "response_a": REJECTED, "response_b": CHOSEN, "label": "b"}
+
+
+@pytest.mark.parametrize(
+    ("agrees", "equal", "against"),
+    [
+        ({"score_a": 1, "score_b": 2}, {"score_a": 2, "score_b": 2}, {"score_a": 3, "score_b": 2}),
+        ({"rank_a": 2, "rank_b": 1}, {"rank_a": 1, "rank_b": 1}, {"rank_a": 1, "rank_b": 2}),
+        ({"scores": {"a": 1, "b": 2}}, {"scores": {"a": 2, "b": 2}}, {"scores": {"a": 3, "b": 2}}),
+    ],
+)
+def test_ratings_beside_a_label_have_to_agree_with_it(
+    agrees: dict[str, object],
+    equal: dict[str, object],
+    against: dict[str, object],
+    tmp_path: Path,
+) -> None:
+    assert only({**LABELLED, **agrees}, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    assert "dropped_tie 1" in refusal([{**LABELLED, **equal}], tmp_path)
+    assert "label prefers b, but" in refusal([{**LABELLED, **against}], tmp_path)
+    late = [{**LABELLED, "prompt": f"{BIRD} {number}"} for number in range(70)]
+    assert "is not read" in refusal([*late, {**LABELLED, **agrees}], tmp_path)
+
+
+def test_a_label_of_zero_is_no_tie_of_names_that_count_from_one(tmp_path: Path) -> None:
+    rows = [{"instruction": BIRD, "input": "", "output_1": CHOSEN, "output_2": REJECTED,
+             "preference": label} for label in (1, 0)]  # fmt: skip
+    assert "preference is 0, needs 1 for a, 2 for b" in refusal(rows, tmp_path)
+
+
+def test_several_ratings_of_one_response_count_as_their_mean(tmp_path: Path) -> None:
+    rated = [(CHOSEN, 3), (CHOSEN, 3), (REJECTED, 1), (REJECTED, 4)]
+    rows = [{"prompt": BIRD, "response": text, "score": score} for text, score in rated]
+    (pair,) = collect(rows, tmp_path).pairs
+    assert (pair.chosen, pair.rejected) == (CHOSEN, REJECTED)
+
+
+@pytest.mark.parametrize("sides", [SIDES, LISTS, WHOLE])
+@pytest.mark.parametrize("name", ["prompt", "messages", "conversation"])
+def test_a_prompt_may_be_the_whole_dialogue_with_a_response(
+    name: str, sides: dict[str, object], tmp_path: Path
+) -> None:
+    for whole in WHOLE.values():
+        assert only({name: whole, **sides}, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    lists = {name: WHOLE["chosen"], "responses": [REJECTED, CHOSEN], "scores": [1, 2]}
+    assert only(lists, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    other = {name: [user(BIRD), assistant("The ostrich.")], **sides}
+    needed = "within an assistant turn" if sides is not WHOLE else "without prepare.columns.prompt"
+    assert needed in refusal([other], tmp_path)
+
+
+def test_what_the_prompt_holds_already_is_read_once(tmp_path: Path) -> None:
+    history = {"history": [user("Hi."), assistant("Hello!"), user(BIRD)], "question": BIRD, **SIDES}
+    context = [("user", "Hi."), ("assistant", "Hello!"), ("user", BIRD)]
+    assert only(history, tmp_path) == (context, CHOSEN, REJECTED)
+    row = {"context": "Penguins swim.", "prompt": f"Penguins swim.\n{BIRD}", **SIDES}
+    assert only(row, tmp_path)[0] == [("user", f"Penguins swim.\n{BIRD}")]
+    part = {"instruction": "Say it of birds.", "input": "birds", **SIDES}
+    assert only(part, tmp_path)[0] == [("user", "Say it of birds.\nbirds")]
+
+
+def test_whole_dialogues_in_a_rated_list_need_no_prompt(tmp_path: Path) -> None:
+    row = {"responses": [WHOLE["rejected"], WHOLE["chosen"]], "scores": [1, 2]}
+    assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    texts = {"responses": [REJECTED, CHOSEN], "scores": [1, 2]}
+    assert "column prompt is missing" in refusal([texts], tmp_path)
+
+
+def test_empty_lists_in_the_first_row_do_not_hide_the_form(tmp_path: Path) -> None:
+    filled = {"prompt": BIRD, "answers": [{"text": REJECTED, "score": 1},
+                                          {"text": CHOSEN, "score": 2}]}  # fmt: skip
+    counts = collect([{"prompt": "Q?", "answers": []}, filled], tmp_path).counts
+    assert (counts["dropped_one_response"], counts["rows_out"]) == (1, 1)
+
+
 def test_a_bad_row_is_refused_or_dropped_within_the_limit(tmp_path: Path) -> None:
     good = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(18)]
     bad: list[object] = [{**good[0], "rejected": None}, {**good[1], "prompt": 3}]
@@ -259,11 +389,19 @@ def test_odd_texts_and_contradictions_are_counted(tmp_path: Path) -> None:
         {"prompt": "four", "chosen": '{"a": 1}', "rejected": "c c"},
         {"prompt": "five", "chosen": "b b", "rejected": "c c"},
         {"prompt": "five", "chosen": "c c", "rejected": "b b"},
+        {"prompt": "<\uff5cUser\uff5c>six", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "seven", "chosen": "b b<eos>", "rejected": "c c"},
+        {"prompt": "eight<extra_id_1>User", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "NaN", "chosen": "b b", "rejected": "c c"},
+        {"prompt": [user("None")], "chosen": "b b", "rejected": "c c"},
+        {"prompt": "<image>\nten", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "<html> [a|b] x<|y", "chosen": "b b", "rejected": "c c"},
     ]
     collected = collect(rows, tmp_path)
     assert {k: n for k, n in collected.counts.items() if k.startswith(("warned", "contra"))} == {
-        "warned_template_tokens": 2,
-        "warned_missing_texts": 1,
+        "warned_template_tokens": 5,
+        "warned_media": 1,
+        "warned_missing_texts": 3,
         "warned_indices": 1,
         "warned_json_texts": 1,
         "contradicting_pairs": 1,
@@ -358,40 +496,63 @@ class TestMapping:
         assert (pair.chosen, pair.rejected) == (CHOSEN, REJECTED)
 
 
-WORD = st.sampled_from(["ab", "cd", "ef", "gh", "Human:", "x.", "\n"])
-WORDS = st.lists(WORD, min_size=1, max_size=6)
-CELLS = WORDS.map(" ".join)
-NAMES = st.sampled_from(
-    [
-        *("prompt", "question", "instruction", "input", "system", "context", "text", "title"),
-        *("chosen", "rejected", "response_a", "response_b", "label", "winner", "note"),
-    ]
-)
+WORDS = ["ab", "ax", "cd", "ef", "gh", "Human:", "x.", "\n", "\n\nHuman:", "\n\nAssistant:"]
+CELLS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
+BESIDE = ("source", "id", "lang", "model")
+"""Columns that no prompt has as its name; the texts of the test are short, as theirs are."""
+OTHERS = (*PROMPTS, "system", "context", "text", "title", "note", *BESIDE)
+MARKER = re.compile(r"(?:\A\s*|\n\n)(?:Human|Assistant):")
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(row=st.dictionaries(NAMES, CELLS, min_size=3, max_size=7))
-def test_a_pair_holds_whole_cells_or_documented_parts(row: dict[str, str], tmp_path: Path) -> None:
-    """Of a random table, no text of a pair is anything but a cell, or joined cells."""
-    try:
-        (pair,) = collect([row], tmp_path).pairs
-    except DataError:
-        return
-    cells = {" ".join(cell.split()) for cell in row.values()}
-    for side in (pair.chosen, pair.rejected):
-        whole = " ".join(side.split())
-        begins = [f"{row.get(name, '').strip()} {whole}" for name in row]
-        begins += [f"{turns(pair.prompt)[-1][1]} {whole}"]
-        assert whole in cells or any(" ".join(b.split()) in cells for b in begins)
-    parts = [part for n in (1, 2, 3) for part in permutations(row.values(), n)]
-    joined = {without_markers(" ".join(part)) for part in parts}
-    is_implicit = not {"prompt", "question", "instruction", "input", "context"} & set(row)
-    for _, content in turns(pair.prompt):
-        assert without_markers(content) in joined or is_implicit
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[dict[str, str], list[str]]:
+    """One row of texts with its two sides, perhaps a label, and other columns; names of sides."""
+    names = draw(st.sampled_from([["chosen", "rejected"], ["response_a", "response_b"],
+                                  ["text_chosen", "text_rejected"]]))  # fmt: skip
+    others = draw(st.lists(st.sampled_from(OTHERS), max_size=3, unique=True))
+    row = {name: draw(CELLS) for name in (*others, *names)}
+    beginning = draw(st.sampled_from(["", "ab cd", *row.values()]))
+    row |= {name: f"{beginning} {row[name]}" for name in names}
+    if "response_a" in names:
+        row["label"] = draw(st.sampled_from(["a", "b", "tie"]))
+    return dict(draw(st.permutations(list(row.items())))), names
 
 
-def without_markers(text: str) -> str:
-    return " ".join(word for word in text.split() if word != "Human:")
+def test_a_pair_holds_whole_cells_or_documented_parts() -> None:
+    """Of a random table, a text of a pair is a cell, a turn of one, a rest, or joined cells."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(table=tables())
+    def check(table: tuple[dict[str, str], list[str]]) -> None:
+        row, names = table
+        try:
+            (pair,) = collect_pairs([Part("", iter([Row("x:1", row)]))], Reading(), "x").pairs
+        except DataError:
+            return
+        texts = {*row.values()} | {turn for cell in row.values() for turn in MARKER.split(cell)}
+        parts = set(map(in_one_line, texts)) - {""}
+        contents = [in_one_line(content) for _, content in turns(pair.prompt)]
+        for side in map(in_one_line, (pair.chosen, pair.rejected)):
+            assert side in parts or any(f"{text} {side}" in parts for text in (*parts, *contents))
+        is_whole = any(is_dialogue(row[name]) for name in names)
+        filled = {name for name, cell in row.items() if any(c.strip() for _, c in turns(cell))}
+        if filled - {*names, "label", *BESIDE} or is_whole:
+            seen["given"] += 1
+            lengths = range(1, min(3, len(parts)) + 1)
+            joined = {" ".join(some) for n in lengths for some in permutations(parts, n)}
+            assert set(contents) <= joined
+        else:
+            seen["implicit"] += 1
+            assert all(in_one_line(row[name]).startswith(contents[0]) for name in names)
+
+    check()
+    assert seen["given"] > 50
+    assert seen["implicit"] > 5
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the cases are not on this machine")
@@ -517,9 +678,6 @@ def test_objects_with_a_text_and_a_rating_are_sides(tmp_path: Path) -> None:
     assert "dropped_tie 1" in refusal([{"prompt": BIRD, **messages}], tmp_path)
 
 
-LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
-
-
 @pytest.mark.parametrize(
     ("row", "needed"),
     [
@@ -531,7 +689,11 @@ LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
         ({"passage": "Penguins swim."}, "set prepare.columns.context=passage"),
         ({"score_chosen": 1, "score_rejected": 4}, "column score_chosen and score_rejected"),
         ({"Tools": [{"name": "f"}]}, "column Tools has tools"),
+        ({"available_tools": [{"name": "f"}]}, "column available_tools has tools"),
+        ({"tool_calls": '[{"name": "f"}]'}, "column tool_calls has tools"),
         ({"Image URL": "a.png"}, "column Image URL has"),
+        ({"prompt_image_1": "a.png"}, "column prompt_image_1 has"),
+        ({"video_file": "a.mp4"}, "column video_file has"),
     ],
 )
 def test_a_column_that_appears_late_is_not_left_out(
@@ -540,7 +702,7 @@ def test_a_column_that_appears_late_is_not_left_out(
     assert needed in refusal([*LATE, {"prompt": BIRD, **SIDES, **row}], tmp_path)
     assert needed in refusal([{"prompt": BIRD, **SIDES}, *LATE, {**LATE[0], **row}], tmp_path)
     columns = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
-    if "Tools" not in row and "Image URL" not in row:
+    if " has" not in needed:
         assert collect([*LATE, {**LATE[0], **row}], tmp_path, columns=columns).unread
 
 
@@ -663,3 +825,21 @@ def test_ratings_of_prompts_that_only_look_alike_are_not_mixed(tmp_path: Path) -
         {"prompt": "What is 52?", "response": "fifty-two", "score": 1},
     ]
     assert "dropped_one_response 2" in refusal(rows, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mapping"),
+    [
+        ([{"prompt": BIRD, "completion": CHOSEN, "label": 1}],
+         "set prepare.columns.prompt=prompt, prepare.columns.response=completion, "
+         "prepare.columns.score=label if"),
+        ([{"prompt": BIRD, "response": CHOSEN, "toxicity_score": 0.5}],
+         "prepare.columns.score=toxicity_score, prepare.columns.order=lower if"),
+        ([{"row": {"prompt": BIRD, **SIDES}}], "prepare.columns.chosen=row.chosen"),
+        ([{"messages": WHOLE["chosen"], "score": 1}], "prepare.columns.response=messages"),
+    ],
+)  # fmt: skip
+def test_a_file_of_no_form_is_refused_with_the_mapping_that_may_fit(
+    rows: list[dict[str, object]], mapping: str, tmp_path: Path
+) -> None:
+    assert mapping in refusal(rows, tmp_path)

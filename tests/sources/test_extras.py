@@ -73,6 +73,35 @@ class TestDemonstrations:
         assert data.prompts.equals(plain.prompts)
         assert data.counts["sft_rows_in"] == data.counts["sft_rows_out"] == 40
 
+    @pytest.mark.parametrize(
+        ("name", "true", "false"),
+        [("label", True, False), ("label", 1, 0), ("label", "True", "FALSE"), ("kto_tag", 1, 0.0)],
+    )
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_undesired_responses_are_no_demonstrations(
+        self, name: str, true: object, false: object, whole: bool, load: Load
+    ) -> None:
+        rows: list[dict[str, object]] = []
+        for row in range(40):
+            prompt, response = words(1000 + row), f"said {row}"
+            turns = [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": response},
+            ]
+            values = {"messages": turns} if whole else {"prompt": prompt, "completion": response}
+            rows.append({**values, name: true if row % 4 else false})
+        data = load(sft="file", sft_path=rows)
+        assert set(data.sft["response"]) == {f"said {row}" for row in range(40) if row % 4}
+        assert data.counts["sft_dropped_undesired"] == 10
+
+    def test_images_and_tools_are_refused(self, load: Load) -> None:
+        for name in ("tools", "image"):
+            rows = [{"prompt": "a", "completion": "b", name: ["x"]}]
+            for extra in ({"sft": "file", "sft_path": rows},
+                          {"unlabeled": "file", "unlabeled_path": rows}):  # fmt: skip
+                with pytest.raises(DataError, match=f"column {name} has"):
+                    load(**extra)
+
     def test_those_of_held_out_prompts_are_dropped_and_counted(self, load: Load) -> None:
         split_of = dict(load().preferences.select("prompt", "split").iter_rows())
         rows = [{"prompt": prompt, "response": "said"} for prompt in split_of]

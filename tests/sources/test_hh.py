@@ -295,6 +295,19 @@ class TestAccount:
         kept = {*range(50), *range(60, 110)}
         assert set(data.preferences["chosen"]) == {f"good {row}" for row in kept}
 
+    @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+    def test_limit_counts_rows_of_the_requested_subset(self, ending: str, tmp_path: Path) -> None:
+        rows = [row | {"subset": "b" if i >= 40 else "a"} for i, row in enumerate(plain(120))]
+        path = tmp_path / f"rows{ending}"
+        if ending == ".jsonl":
+            save(rows, path)
+        else:
+            pl.DataFrame(rows).write_parquet(path)
+        data = load_hh(path, params(limit=50, subset="b"), 0)
+        assert set(data.preferences["chosen"]) == {f"good {row}" for row in range(40, 90)}
+        assert data.counts["rows_in"] == 90
+        assert data.counts["dropped_other_subset"] == 40
+
 
 class TestSubsetsAndIds:
     def test_a_subset_is_selected_by_its_column(self, tmp_path: Path) -> None:

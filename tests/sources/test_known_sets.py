@@ -221,6 +221,8 @@ def test_lists_of_turns_must_agree() -> None:
     assert "x:1: 2 entries in prompt and 1 in response_b" in fault_of(arena_turns, shorter)
     twice = fault_of(arena_turns, Row("x:1", {**row, "winner_tie": 1}))
     assert "2 of winner_model_a, winner_model_b, winner_tie are 1, needs one" in twice
+    flags = {"winner_model_a": False, "winner_model_b": "True", "winner_tie": 0.0}
+    assert [made.values["winner"] for made in arena_turns([Row("x:1", {**row, **flags})])] == ["b"]
 
 
 def test_comparisons_of_four_predictions_are_six_rows() -> None:

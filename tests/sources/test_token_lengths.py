@@ -17,7 +17,7 @@ def test_a_limit_cuts_longer_prompts_and_drops_rows_with_a_longer_response() -> 
     }
     report = token_lengths(texts, words, [(2, 2), (3, 3), (9, 9)])
     assert report.rows == 3
-    assert report.columns["prompt"] == Lengths(median=3, high=3, longest=4)
+    assert report.columns["prompt"] == Lengths(median=3, high=4, longest=4)
     assert list(report.effects) == [
         LimitEffect(2, 2, prompts_cut=2, responses_dropped=3, rows_dropped=2),
         LimitEffect(3, 3, prompts_cut=1, responses_dropped=1, rows_dropped=1),

@@ -113,6 +113,8 @@ def canonical(prompt: str) -> str:
     >>> canonical("Human: Hi\n\nAssistant: ") == canonical("Hi")
     True
     """
+    if not any(f"{name}:" in prompt for name in _ROLES):  # most prompts, in a tenth of the time
+        return f"{HUMAN} {clean(prompt)}{ASSISTANT}"
     return to_text(dialogue_of(prompt))
 
 

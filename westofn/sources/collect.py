@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from westofn.artifacts.table import did_you_mean, show
+from westofn.core.dialogue import to_messages
 from westofn.errors import DataError
 from westofn.sources.column_settings import BadRows
 from westofn.sources.columns import Columns
@@ -69,6 +70,7 @@ class Reading:
         source: value of `prepare.source`, see `recognise`.
         columns: the mapping of columns; None: the mapping of each file is recognised.
         subsets: subsets to keep; empty: all.
+        limit: largest number of rows of these subsets to read from each part; 0: all.
         seed: seed of the random choices among rated responses.
         bad_rows: whether a row that cannot be read is an error, or is dropped and counted.
         bad_rows_limit: largest share of rows that may be dropped as bad.
@@ -77,6 +79,7 @@ class Reading:
     source: str = "files"
     columns: Columns | None = None
     subsets: Sequence[str] = ()
+    limit: int = 0
     seed: int = 0
     bad_rows: BadRows = "refuse"
     bad_rows_limit: float = 0.1
@@ -163,7 +166,8 @@ class _Collector:
         mapped = recognise(head, reading.source, reading.columns)
         self.formats.add(mapped.name)
         self.mappings.append(mapped.columns)
-        rows = self._noting_unread(chain(head, part.rows), mapped.columns.keys | mapped.also_read)
+        rows = self._limited(chain(head, part.rows), mapped, part.subset)
+        rows = self._noting_unread(rows, mapped.columns.keys | mapped.also_read)
         for row, row_subset, result in mapped.outcomes(rows, reading.seed):
             self.counts["rows_in"] += 1
             subset = row_subset or part.subset
@@ -180,6 +184,23 @@ class _Collector:
                 pair = replace(result, subset=subset, label_source=mapped.label_source)
                 self.pairs.append(pair)
         self.counts.update(mapped.counts)
+
+    def _limited(self, rows: Iterable[Row], mapped: Mapped, part_subset: str) -> Iterator[Row]:
+        """Yield rows until `limit` of them can be of a requested subset."""
+        counted = 0
+        for row in rows:
+            yield row
+            counted += self._is_requested(row, mapped, part_subset)
+            if counted == self.reading.limit > 0:
+                return
+
+    def _is_requested(self, row: Row, mapped: Mapped, part_subset: str) -> bool:
+        if not self.reading.subsets or not mapped.columns.subset:
+            return True
+        try:
+            return (mapped.subset_of(row) or part_subset) in self.reading.subsets
+        except DataError:
+            return True  # which reading it will say
 
     def _noting_unread(self, rows: Iterable[Row], keys: Set[str]) -> Iterator[Row]:
         for row in rows:
@@ -255,16 +276,19 @@ class _Collector:
 _ODDITIES = {
     "warned_template_tokens": "have a chat template's tokens such as <|im_start|>, [INST] or </s> "
     "spelt out in their texts: the model would read them twice",
-    "warned_missing_texts": "have a side that is NaN, None or null as a text",
+    "warned_media": "have a place for an image, sound or video such as <image> in their texts, but "
+    "only text is read",
+    "warned_missing_texts": "have a prompt or a side that is NaN, None or null as a text",
     "warned_indices": "have two bare numbers or labels as sides: are they indices of responses in "
     "other columns?",
     "warned_prompt_in_sides": "have the prompt within both sides: are these whole dialogues?",
     "warned_json_texts": "have a side that is a JSON object or list as a text",
 }
 _TEMPLATE = re.compile(
-    r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|user|assistant|system|end)\|>"
-    r"|\[/?INST\]|</?s>|<(?:start|end)_of_turn>|<<SYS>>"
+    r"<[|｜][^\s<>|｜]+[|｜]>|\[/?INST\]|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|<<SYS>>"
+    r"|<extra_id_\d+>"
 )
+_MEDIA = re.compile(r"<(?:image|audio|video)(?:_?\d+)?>")
 _MISSING = {"nan", "none", "null", "<na>", "n/a", "na", "#n/a", "#name?", "#ref!", "#value!"}
 _ECHO = 2  # words of the longest prompt that may stand in both sides by chance
 _INDEX = re.compile(r"\d{1,2}|[ab]|(?:response|answer|model|output)[ _]?(?:\d|[ab])", re.I)
@@ -278,7 +302,10 @@ def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
         counts["warned_template_tokens"] += any(
             _TEMPLATE.search(text) for text in (pair.prompt, *sides)
         )
-        counts["warned_missing_texts"] += any(side.lower() in _MISSING for side in sides)
+        counts["warned_media"] += any(_MEDIA.search(text) for text in (pair.prompt, *sides))
+        counts["warned_missing_texts"] += any(
+            text.lower() in _MISSING for text in (*sides, to_messages(pair.prompt)[-1].content)
+        )
         counts["warned_indices"] += all(_INDEX.fullmatch(side) for side in sides)
         counts["warned_prompt_in_sides"] += len(pair.prompt.split()) > _ECHO and all(
             pair.prompt in side for side in sides

@@ -69,7 +69,8 @@ class Columns:
         label_a: values of label that mean a, with commas between, or a comparison such as `<0`.
         label_b: values of label that mean b.
         label_tie: values of label that mean neither.
-        score_a: rating of a; instead of label.
+        score_a: rating of a; instead of label, or beside it: equal ratings are ties, ratings that
+            prefer the other response are an error.
         score_b: rating of b.
         response: the response of a row.
         score: its rating: a number, true or false.
@@ -121,7 +122,7 @@ class Columns:
             )
         form = forms[0]
         names = _NEEDED[form]
-        if form == "labelled pairs" and self.score_a:
+        if form == "labelled pairs" and self.score_a and not self.label:
             names = ("response_a", "response_b", "score_a", "score_b")
         if missing := [name for name in names if not self._has(name)]:
             raise ParameterError(

@@ -14,6 +14,7 @@ from itertools import combinations
 
 from westofn.artifacts.table import show
 from westofn.errors import DataError
+from westofn.sources.formats.labels import normal_label
 from westofn.sources.formats.rows import listed
 from westofn.sources.json_lines import kind
 from westofn.sources.reading import Row
@@ -23,6 +24,7 @@ Node = Mapping[str, object]
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 _WINNERS = {"winner_model_a": "a", "winner_model_b": "b", "winner_tie": "tie"}
+_TRUE = ("1", "true")
 _COMPARED = tuple(combinations(range(1, 5), 2))
 
 
@@ -165,7 +167,9 @@ def arena_turns(row: Row) -> Iterator[Row]:
             for turns in zip(prompts, responses, strict=True)
             for role, content in zip(("user", "assistant"), turns, strict=True)
         ]
-    winners = [winner for name, winner in _WINNERS.items() if str(values.get(name)) in ("1", "1.0")]
+    winners = [
+        winner for name, winner in _WINNERS.items() if normal_label(values.get(name)) in _TRUE
+    ]
     if len(winners) != 1:
         raise DataError(
             f"{where}: {len(winners)} of {', '.join(_WINNERS)} are 1, needs one: mend or remove "

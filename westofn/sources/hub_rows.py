@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,11 @@ from westofn.params.prepare import HubParams
 from westofn.sources.reading import Row
 
 
-def hub_rows(hub: HubParams, limit: int = 0) -> Iterator[tuple[str, Iterator[Row]]]:
+def hub_rows(hub: HubParams) -> Iterator[tuple[str, Iterator[Row]]]:
     """Yield the name and the rows of each requested split.
 
     Args:
         hub: name, revision and splits of the data set.
-        limit: largest number of rows to read from each split; 0: all.
 
     Raises:
         DataError: the hub cannot be reached, or has no such data.
@@ -38,7 +36,7 @@ def hub_rows(hub: HubParams, limit: int = 0) -> Iterator[tuple[str, Iterator[Row
                 f"data set {hub.name!r} has no split {show(split)}, it has {', '.join(splits)}; "
                 f"mend prepare.hub.split"
             )
-        yield split, itertools.islice(_rows(f"{hub.name} {split}", splits[split]), limit or None)
+        yield split, _rows(f"{hub.name} {split}", splits[split])
 
 
 def _splits(hub: HubParams) -> dict[str, Any]:

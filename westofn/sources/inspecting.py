@@ -10,7 +10,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, islice
 from pathlib import Path
 from typing import Literal
@@ -202,7 +202,8 @@ def _report_rows(
         if options.source != "files":
             raise
         if is_pool(head[0]):
-            return _report_pools(file, all_rows, pool_locations)
+            pools = _report_pools(file, all_rows, pool_locations)
+            return replace(pools, note=f"not preferences: {refusal}")
         return _report_other_kind(file, head, all_rows, refusal, options.rows)
     known = recognise_set(head_of(head).values) if options.columns is None else None
     return _report_preferences(file, folder, options, all_rows, mapped, known)

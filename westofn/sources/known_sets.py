@@ -372,7 +372,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             label="winner",
             label_a="model_a",
             label_b="model_b",
-            label_tie="tie,tie (bothbad),both_bad",
+            label_tie="tie,tie (bothbad),tie (inconsistent),both_bad",
             subset="language",
         ),
         note=_ARENA_NOTE,
@@ -622,9 +622,9 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
             label="preference",
             label_a="1",
             label_b="2",
-            label_tie="0",
         ),
-        note="The configuration is alpaca_human_preference; those by GPT-4 have the same columns.",
+        note="The configuration is alpaca_human_preference; those by GPT-4 have the same columns. "
+        "A preference of 0, which is a tie in some files and `output_1` in others, is refused.",
     ),
     KnownSet(
         "PandaLM",

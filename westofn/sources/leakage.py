@@ -9,7 +9,7 @@ from itertools import combinations
 import polars as pl
 
 from westofn.sources.data import ANSWERS, SourceData
-from westofn.sources.splits import PromptGroups, folded_id, group_prompts, prompt_id
+from westofn.sources.splits import PromptGroups, group_prompts, prompt_id
 
 SAME, RESPELT, NEAR = "same_text", "respelt", "near_duplicates"
 """How two prompts are alike: in their text; apart from case, white space and Unicode form; as near
@@ -27,10 +27,9 @@ def leakage(data: SourceData) -> dict[str, dict[str, int]]:
         prompts of the second part that the first has too, by `train and test`.
     """
     texts = _texts(data)
-    everything = {text for prompts in texts.values() for text in prompts}
-    groups = data.groups or group_prompts(everything)
+    groups = data.groups or group_prompts(set().union(*texts.values()))
     parts = {
-        part: {prompt_id(text): folded_id(text) for text in prompts}
+        part: {name: groups.folded[name] for name in map(prompt_id, prompts)}
         for part, prompts in texts.items()
     }
     near = _near(groups)
@@ -83,6 +82,6 @@ def _shared(
             counts[SAME] += 1
         elif text in folded:
             counts[RESPELT] += 1
-        elif groups.group_of[name] in names or not near.get(name, set()).isdisjoint(first):
+        elif groups.group_of[name] in names or any(other in first for other in near.get(name, ())):
             counts[NEAR] += 1
     return counts

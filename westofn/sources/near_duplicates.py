@@ -20,35 +20,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from westofn.progress import track
+from westofn.sources.minhash import bucket_keys
+from westofn.sources.shingles import SHINGLE_TOKENS, TOKEN, Ragged, rank_by_rarity, shingles_of
 
-SHINGLE_TOKENS = 5
 FEW = 4
 """Groups that may share a shingle however small the set is."""
 SMALL_SET_LIMIT = 10
 """Groups that may share a shingle of texts that look like copies."""
-
-_TOKEN = re.compile(r"\w+")
-# Odd 64-bit constants, one per position in a shingle, so that the hash depends on token order.
-_PLACES = np.array(
-    [
-        0x9E3779B97F4A7C15,
-        0xC2B2AE3D27D4EB4F,
-        0x165667B19E3779F9,
-        0xD6E8FEB86659FD93,
-        0xA0761D6478BD642F,
-    ],
-    dtype=np.uint64,
-)
+EXACT_TEXTS = 200_000
+"""Texts up to which the search is exact; among more, pairs to compare come from MinHash."""
 
 Ranks = NDArray[np.int32]
 
@@ -97,7 +85,11 @@ class NearDuplicates:
 
 
 def join_near_duplicates(
-    texts: Sequence[str], members: Sequence[int], groups: DisjointSets, jaccard: float
+    texts: Sequence[str],
+    members: Sequence[int],
+    groups: DisjointSets,
+    jaccard: float,
+    exact_texts: int = EXACT_TEXTS,
 ) -> NearDuplicates:
     """Join the groups of texts that are near duplicates.
 
@@ -106,73 +98,81 @@ def join_near_duplicates(
         members: member of `groups` of each text.
         groups: the groups so far; frequencies count groups, not texts.
         jaccard: smallest Jaccard similarity of near duplicates.
+        exact_texts: number of texts with distinct sets of shingles up to which every pair of near
+            duplicates is found; among more, MinHash misses few of them, see `minhash.MISSED`.
+
+    Raises:
+        DataError: there are more texts, and the package that they need is not installed.
     """
     if not texts:
         return NearDuplicates([], [])
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    sets = shingles_of([texts[index] for index in order])
     joined: list[int] = []
     first_of: dict[bytes, int] = {}
-    sets: list[NDArray[np.uint64]] = []
     kept: list[int] = []
-    by_text = sorted(range(len(texts)), key=texts.__getitem__)
-    for index in track(by_text, "shingles", "prompts"):
-        shingles = _shingles(texts[index])
-        first = first_of.setdefault(shingles.tobytes(), index)
+    for place, index in enumerate(order):
+        name = hashlib.blake2b(sets[place].tobytes(), digest_size=16).digest()
+        first = first_of.setdefault(name, index)
         if first == index:
-            kept.append(index)
-            sets.append(shingles)
+            kept.append(place)
         elif groups.join(members[first], members[index]):
             joined.append(members[index])
     del first_of
-    search = _Search([texts[index] for index in kept], sets, [members[i] for i in kept], groups)
-    rest = search.join(jaccard)
+    kept_members = [members[order[place]] for place in kept]
+    roots = np.array([groups.root(member) for member in kept_members])
+    ranked, frequency = rank_by_rarity(sets.take(np.array(kept)), roots)
+    del sets
+    kept_texts = [texts[order[place]] for place in kept]
+    search = _Search(kept_texts, ranked, frequency, kept_members, groups)
+    rest = search.join(jaccard, is_exact=len(kept) <= exact_texts)
     return NearDuplicates(joined + rest.joined, rest.separated)
 
 
 class _Search:
     """Texts with distinct sets of shingles, visited from small to large.
 
-    The search is exact and uses prefix filtering (Chaudhuri et al. 2006; Bayardo et al. 2007): if
-    the shingles of every set are sorted from rare to frequent, two sets of similarity t share one
-    of their first n - ceil(t n) + 1 shingles. The frequent ones, which are the last, are left out.
+    Pairs to compare share a key. The exact search uses prefix filtering (Chaudhuri et al. 2006;
+    Bayardo et al. 2007): if the shingles of every set are sorted from rare to frequent, two sets of
+    similarity t share one of their first n - ceil(t n) + 1 shingles. The frequent ones, which are
+    the last, are left out. Among many texts the keys are buckets of MinHash instead.
     """
 
     def __init__(
         self,
         texts: Sequence[str],
-        sets: list[NDArray[np.uint64]],
+        sets: Ragged,
+        frequency: NDArray[np.int32],
         members: Sequence[int],
         groups: DisjointSets,
     ) -> None:
-        roots = [groups.root(member) for member in members]
-        ranked, self._frequency = _rank_by_rarity(sets, roots)
-        sets.clear()
-        n_groups = len(set(roots))
+        n_groups = len({groups.root(member) for member in members})
         limit = boilerplate_limit(n_groups)
-        narrow, wide = (
-            int(np.searchsorted(self._frequency, highest, side="right"))
+        self._narrow, wide = (
+            int(np.searchsorted(frequency, highest, side="right"))
             for highest in (limit, max(limit, SMALL_SET_LIMIT))
         )
-        size_of = [int(np.searchsorted(ranks, wide)) for ranks in ranked]
-        order = sorted(range(len(texts)), key=lambda index: (size_of[index], texts[index]))
-        self._narrow, self._groups = narrow, groups
-        self._texts = [texts[index] for index in order]
-        self._members = [members[index] for index in order]
-        self._sets = [ranked[index] for index in order]
-        self._sizes = np.array([size_of[index] for index in order])
-        self._first = list(range(len(order)))
-        self._chains = {index: [index] for index in self._first}
+        self._wide = sets.where(sets.values < wide)
+        size_of = self._wide.sizes.tolist()
+        self._order = sorted(range(len(texts)), key=lambda index: (size_of[index], texts[index]))
+        self._all, self._frequency, self._groups = sets, frequency, groups
+        self._texts = [texts[index] for index in self._order]
+        self._members = [members[index] for index in self._order]
+        self._sizes = self._wide.sizes[self._order]
+        self._first = list(range(len(texts)))
+        self._chains: dict[int, list[int]] = {}
 
-    def join(self, jaccard: float) -> NearDuplicates:
+    def join(self, jaccard: float, *, is_exact: bool) -> NearDuplicates:
         """Join the groups of near duplicates."""
         result = NearDuplicates([], [])
         min_size = np.ceil(jaccard * self._sizes - 1e-9).astype(np.int64)
-        prefixes = self._prefixes(min_size)
-        holders = _holders(prefixes)
-        roots = np.array([self._groups.root(member) for member in self._members])
-        compared_with = np.full(len(roots), -1)
-        for current, prefix in enumerate(track(prefixes, "near duplicates", "prompts")):
-            for rank in prefix.tolist():
-                earlier = holders[rank][: np.searchsorted(holders[rank], current)]
+        keys = self._prefixes(min_size) if is_exact else bucket_keys(self._wide, jaccard)
+        holders = self._holders(keys)
+        labels = _Labels([self._groups.root(member) for member in self._members])
+        roots, compared_with = labels.values, np.full(len(keys), -1)
+        for current, row in enumerate(track(self._order, "near duplicates", "prompts")):
+            for key in keys[row].tolist():
+                earlier = holders[key][: np.searchsorted(holders[key], current)]
                 fresh = (roots[earlier] != roots[current]) & (compared_with[earlier] != current)
                 candidates = earlier[fresh & (self._sizes[earlier] >= min_size[current])]
                 while len(candidates):
@@ -186,23 +186,36 @@ class _Search:
                         continue
                     self._groups.join(*pair)
                     result.joined.append(self._members[current])
-                    merged = self._groups.root(self._members[current])
-                    roots[(roots == roots[current]) | (roots == roots[other])] = merged
-                    candidates = candidates[roots[candidates] != merged]
+                    labels.join(current, other)
+                    candidates = candidates[roots[candidates] != roots[current]]
         return result
 
-    def _prefixes(self, min_size: NDArray[np.int64]) -> list[Ranks]:
-        heads = (
-            ranks[: size - smallest + 1 if size else 0]
-            for ranks, size, smallest in zip(
-                self._sets, self._sizes.tolist(), min_size.tolist(), strict=True
-            )
-        )
-        return [head[self._frequency[head] > 1] for head in heads]
+    def _prefixes(self, min_size: NDArray[np.int64]) -> Ragged:
+        """The first shingles of each set that other groups hold too, see the class."""
+        wide = self._wide
+        reach = np.empty(len(wide), np.int64)
+        reach[self._order] = np.where(self._sizes > 0, self._sizes - min_size + 1, 0)
+        place = np.arange(len(wide.values)) - np.repeat(wide.starts[:-1], wide.sizes)
+        in_reach = place < np.repeat(reach, wide.sizes)
+        return wide.where(in_reach & (self._frequency[wide.values] > 1))
+
+    def _holders(self, keys: Ragged) -> dict[int, NDArray[np.int64]]:
+        """Map each key to the texts that have it, in the order of visits."""
+        visit = np.empty(len(keys), np.int64)
+        visit[self._order] = np.arange(len(keys))
+        texts = np.repeat(visit, keys.sizes)
+        if not len(texts):
+            return {}
+        order = np.lexsort((texts, keys.values))
+        distinct, starts = np.unique(keys.values[order], return_index=True)
+        return dict(zip(distinct.tolist(), np.split(texts[order], starts[1:]), strict=True))
+
+    def _set(self, text: int) -> Ranks:
+        return self._all[self._order[text]]
 
     def _are_near(self, left: int, right: int, jaccard: float) -> bool:
         """Return whether two texts are near duplicates, see the module."""
-        first, second = self._sets[left], self._sets[right]
+        first, second = self._set(left), self._set(right)
         wide = (first[: self._sizes[left]], second[: self._sizes[right]])
         if _jaccard(*wide) < jaccard or _jaccard(first, second) < jaccard:
             return False
@@ -213,10 +226,11 @@ class _Search:
 
     def _are_copies(self, left: int, right: int) -> bool:
         """Return whether one text is the other with words added, or single words were changed."""
-        first, second = (Counter(_TOKEN.findall(self._texts[index])) for index in (left, right))
+        first, second = (Counter(TOKEN.findall(self._texts[index])) for index in (left, right))
         changed_words = min((first - second).total(), (second - first).total())
-        shared = np.intersect1d(self._sets[left], self._sets[right], assume_unique=True)
-        changed_shingles = min(len(self._sets[left]), len(self._sets[right])) - len(shared)
+        sets = self._set(left), self._set(right)
+        shared = np.intersect1d(*sets, assume_unique=True)
+        changed_shingles = min(map(len, sets)) - len(shared)
         if changed_words > 1 and changed_shingles < (SHINGLE_TOKENS - 1) * changed_words:
             return False
         frequency = self._frequency[shared]
@@ -226,61 +240,38 @@ class _Search:
         """Join two chains if all members are near enough to the first; return whether they are."""
         low, high = sorted((self._first[current], self._first[other]))
         reach = 2 * jaccard - 1
-        first = self._sets[low]
-        if any(_jaccard(first, self._sets[m]) < reach - 1e-9 for m in self._chains[high]):
+        first = self._set(low)
+        moved = self._chains.get(high, [high])
+        if any(_jaccard(first, self._set(member)) < reach - 1e-9 for member in moved):
             return False
-        for member in self._chains[high]:
+        for member in moved:
             self._first[member] = low
-        self._chains[low] += self._chains.pop(high)
+        self._chains.setdefault(low, [low]).extend(moved)
+        self._chains.pop(high, None)
         return True
+
+
+class _Labels:
+    """Labels of texts, equal within a group; a join changes those of the smaller group."""
+
+    def __init__(self, labels: Sequence[int]) -> None:
+        self.values = np.array(labels)
+        members: dict[int, list[int]] = defaultdict(list)
+        shared = np.bincount(self.values)[self.values] > 1
+        for text in np.flatnonzero(shared).tolist():
+            members[labels[text]].append(text)
+        self._members = dict(members)  # of the groups with several texts
+
+    def join(self, left: int, right: int) -> None:
+        """Give the groups of two texts one label."""
+        labels = (int(self.values[left]), int(self.values[right]))
+        held = [self._members.get(labels[0], [left]), self._members.get(labels[1], [right])]
+        large, small = (0, 1) if len(held[0]) >= len(held[1]) else (1, 0)
+        self.values[held[small]] = labels[large]
+        self._members.pop(labels[small], None)
+        self._members.setdefault(labels[large], held[large]).extend(held[small])
 
 
 def _jaccard(left: Ranks, right: Ranks) -> float:
     common = len(np.intersect1d(left, right, assume_unique=True))
     return common / (len(left) + len(right) - common)
-
-
-def _holders(prefixes: Sequence[Ranks]) -> dict[int, NDArray[np.int64]]:
-    """Map each shingle to the prefixes that contain it, in ascending order."""
-    ranks = np.concatenate(prefixes)
-    if not len(ranks):
-        return {}
-    places = np.repeat(np.arange(len(prefixes)), [len(prefix) for prefix in prefixes])
-    order = np.argsort(ranks, kind="stable")
-    distinct, starts = np.unique(ranks[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(places[order], starts[1:]), strict=True))
-
-
-def _shingles(text: str) -> NDArray[np.uint64]:
-    """Hash the distinct 5-grams of tokens; a shorter text is one n-gram."""
-    tokens = _TOKEN.findall(text) or [text]
-    hashes = np.array([_token_hash(token) for token in tokens], dtype=np.uint64)
-    width = min(SHINGLE_TOKENS, len(hashes))
-    windows = np.lib.stride_tricks.sliding_window_view(hashes, width)
-    return np.unique((windows * _PLACES[:width]).sum(axis=1, dtype=np.uint64))
-
-
-@lru_cache(maxsize=1 << 18)
-def _token_hash(token: str) -> int:
-    return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest(), "big")
-
-
-def _rank_by_rarity(
-    sets: Sequence[NDArray[np.uint64]], roots: Sequence[int]
-) -> tuple[list[Ranks], NDArray[np.int64]]:
-    """Replace shingles by ranks, rarest first; also return how many groups hold each rank."""
-    distinct, place = np.unique(np.concatenate(sets), return_inverse=True)
-    ends = np.cumsum([len(shingles) for shingles in sets])
-    places = np.split(place, ends[:-1])
-    of_root: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
-    for root, held in zip(roots, places, strict=True):
-        of_root[root].append(held)
-    held_once = [
-        held[0] if len(held) == 1 else np.unique(np.concatenate(held)) for held in of_root.values()
-    ]
-    counts = np.bincount(np.concatenate(held_once), minlength=len(distinct))
-    del held_once, of_root
-    by_rarity = np.lexsort((distinct, counts))
-    rank = np.empty(len(distinct), dtype=np.int32)
-    rank[by_rarity] = np.arange(len(distinct), dtype=np.int32)
-    return [np.sort(rank[held]) for held in places], counts[by_rarity]

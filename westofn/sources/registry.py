@@ -46,6 +46,7 @@ def load_preferences(params: PrepareParams, seed: int) -> SourceData:
         params.source,
         params.columns.mapping,
         params.files.subsets,
+        limit,
         seed,
         params.bad_rows,
         params.bad_rows_limit,
@@ -67,8 +68,9 @@ def _parts(params: PrepareParams) -> Iterator[Part]:
     keep_faulty = params.bad_rows == "drop"
     if params.hub.name == "none":
         path = Path(params.path)
-        yield from parts_of(path, params.files.limit, "prepare.path", keep_faulty=keep_faulty)
+        # `Reading` has the limit, since it counts the rows of the requested subsets.
+        yield from parts_of(path, 0, "prepare.path", keep_faulty=keep_faulty)
         return
     subset = "" if params.hub.folder == "none" else params.hub.folder
-    for _, rows in hub_rows(params.hub, params.files.limit):
+    for _, rows in hub_rows(params.hub):
         yield Part(subset, rows)

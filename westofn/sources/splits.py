@@ -354,27 +354,44 @@ def check_no_leak(frames: Mapping[str, pl.DataFrame], where: str) -> None:
     shareable = {_UNLABELED, "train of preferences"}
     if "sft" in frames and len(set(map(normalise, frames["sft"]["prompt"].unique()))) == 1:
         shareable.add("train of sft")
-    for name, frame in frames.items():
-        rows = frame.select("prompt_id", "prompt", "split")
-        for name_of_prompt, prompt, split in rows.unique(maintain_order=True).iter_rows():
-            role = f"{split} of {name}"
-            for key in (f"id {name_of_prompt}", f"text {normalise(prompt)}"):
-                for earlier, earlier_split in seen[key].items():
-                    may_share = _SFT_VALIDATION in (role, earlier) and shareable & {role, earlier}
-                    if may_share or _split_of(earlier_split) == _split_of(split):
-                        continue
-                    raise DataError(
-                        f"{where}: prompt {name_of_prompt} ({show(prompt)}) is in two splits: "
-                        f"{_shown(earlier)} and {_shown(role)}; needs one: split by prompt group"
-                    )
-                seen[key].setdefault(role, split)
+    for name_of_prompt, prompt, role in _in_two_splits(frames).iter_rows():
+        for key in (f"id {name_of_prompt}", f"text {normalise(prompt)}"):
+            for earlier, earlier_split in seen[key].items():
+                may_share = _SFT_VALIDATION in (role, earlier) and shareable & {role, earlier}
+                if may_share or earlier_split == _split_of(role):
+                    continue
+                raise DataError(
+                    f"{where}: prompt {name_of_prompt} ({show(prompt)}) is in two splits: "
+                    f"{_shown(earlier)} and {_shown(role)}; needs one: split by prompt group"
+                )
+            seen[key].setdefault(role, _split_of(role))
+
+
+def _in_two_splits(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Rows prompt_id, prompt, role whose id or folded text occurs in two splits; often none."""
+    role = [(pl.col("split") + f" of {name}").alias("role") for name in frames]
+    rows = pl.concat(
+        frame.select("prompt_id", "prompt", "split", named).unique(maintain_order=True)
+        for frame, named in zip(frames.values(), role, strict=True)
+    )
+    prompts = rows.select(pl.col("prompt").unique(maintain_order=True))
+    names = pl.Series([int(folded_id(text)[1:], 16) for text in prompts["prompt"]], dtype=pl.UInt64)
+    marked = rows.join(
+        prompts.with_columns(text=names), on="prompt", how="left", maintain_order="left"
+    ).with_columns(pl.col("split").replace("unlabeled", "train").rank("dense"))
+    differs = [
+        pl.col("split").min().over(key) != pl.col("split").max().over(key)
+        for key in ("prompt_id", "text")
+    ]
+    return marked.filter(differs[0] | differs[1]).select("prompt_id", "prompt", "role")
 
 
 _SFT_VALIDATION = "validation of sft"
 _UNLABELED = "unlabeled of prompts"
 
 
-def _split_of(split: str) -> str:
+def _split_of(role: str) -> str:
+    split = role.partition(" ")[0]
     return "train" if split == "unlabeled" else split
 
 

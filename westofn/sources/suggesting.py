@@ -13,7 +13,7 @@ from itertools import combinations
 
 from westofn.sources.columns import Columns, cell, words_of
 from westofn.sources.formats.labels import LONGEST_LABEL
-from westofn.sources.formats.names import order_of
+from westofn.sources.formats.names import DIALOGUES, order_of
 from westofn.sources.formats.rows import as_number
 from westofn.sources.formats.turns import is_message
 
@@ -125,7 +125,7 @@ def _lists(
 def _rated(
     cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
 ) -> Suggestion | None:
-    response = _named(texts, _RESPONSE)
+    response = _named(texts, _RESPONSE) or _named(texts, DIALOGUES)
     numbers = [path for path, value in cells.items() if _is_number(value)]
     flags = [path for path, value in cells.items() if isinstance(value, bool)]
     score = _named([*numbers, *flags], _SCORE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ Count = Callable[[Sequence[str]], Sequence[int]]
 
 @dataclass(frozen=True)
 class Lengths:
-    """Median, 95 % quantile and largest of some lengths."""
+    """Median, 95 % quantile (at least 95 % are at most this long) and largest of some lengths."""
 
     median: float
     high: int
@@ -66,10 +67,10 @@ def lengths_of(counts: Sequence[int]) -> Lengths:
     """Summarise lengths.
 
     >>> lengths_of([3, 1, 2])
-    Lengths(median=2, high=2, longest=3)
+    Lengths(median=2, high=3, longest=3)
     """
     ordered = sorted(counts) or [0]
-    high = ordered[min(len(ordered) - 1, int(0.95 * (len(ordered) - 1)))]
+    high = ordered[math.ceil(0.95 * len(ordered)) - 1]
     return Lengths(statistics.median(ordered), high, ordered[-1])
 
 

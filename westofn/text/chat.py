@@ -23,6 +23,8 @@ from westofn.text.model_files import no_chat_template
 # Variables of some templates. The date is Llama 3's default, because token ids must not depend on
 # the current date. Responses contain no thinking.
 VARIABLES: dict[str, Any] = {"date_string": "26 Jul 2024", "enable_thinking": False}
+MOST_TURNS = 64
+"""Most turns of a user in a rendered dialogue that is split again."""
 _BETWEEN = "\n\n"  # separator of merged messages
 
 
@@ -103,6 +105,29 @@ class ChatTemplate:
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each prompt before it is trimmed."""
         return [len(read.ids) for read in self._read([self._turns(to_messages(t)) for t in texts])]
+
+    def dialogue(self, text: str) -> tuple[list[Message], str] | None:
+        """Split a text that this template rendered, up to the response of the assistant.
+
+        Args:
+            text: A dialogue with the generation prompt, and the response, which may be empty.
+
+        Returns:
+            The messages before the response, and the response; None if the text is no such
+            dialogue, or if its parts hold control tokens, so that more than one dialogue could be
+            meant.
+        """
+        tokens = self.tokenizer.convert_ids_to_tokens(sorted(self.control))
+        turns = min(MOST_TURNS, max(map(text.count, tokens), default=0))
+        for count in range(turns):
+            roles: tuple[Role, ...] = ("user", *(("assistant", "user") * count))
+            for system in ((), ("system",)) if self._knows_system else ((),):
+                parts = _parts(text, self._frame((*system, *roles)), tokens)
+                if parts is not None:
+                    *contents, response = parts
+                    pairs = zip((*system, *roles), contents, strict=True)
+                    return [Message(role, content) for role, content in pairs], response
+        return None
 
     def _fitted(self, messages: list[Message], read: _Read, at_most: int) -> list[int]:
         """Trim the dialogue from the left until it fits; return its ids."""
@@ -252,6 +277,26 @@ class ChatTemplate:
             if str(self.tokenizer.decode([index])).strip():
                 break
         return int(self.tokenizer.eos_token_id)
+
+
+def _parts(text: str, frame: Sequence[str], tokens: Sequence[str]) -> list[str] | None:
+    """Return what stands between and after the pieces of a frame; None if they are not there.
+
+    Every piece has a control token and no part has any of those, so there is one way to split the
+    text.
+    """
+    first, *pieces = frame
+    marks = [token for token in tokens if any(token in piece for piece in frame)]
+    if not text.startswith(first) or not all(any(m in piece for m in marks) for piece in frame):
+        return None
+    parts, rest = [], text.removeprefix(first)
+    for piece in pieces:
+        content, separator, rest = rest.partition(piece)
+        if not separator:
+            return None
+        parts.append(content)
+    parts.append(rest)
+    return None if any(mark in part for part in parts for mark in marks) else parts
 
 
 def _shorter(messages: list[Message], read: _Read, excess: int) -> list[Message]:

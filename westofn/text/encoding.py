@@ -8,7 +8,7 @@ them. Special tokens inside a text are read as plain text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -288,6 +288,12 @@ class Encoder:
         return [known[text] for text in texts]
 
 
+BLOCKS = 4
+"""Number of blocks of a large pool, see `in_blocks`."""
+LEAST_ROWS = 32
+"""Rows of a block: fewer would take longer than their padding."""
+
+
 @dataclass(frozen=True)
 class Padded:
     """Right-padded token ids (…, L), long, and their mask (…, L), bool, True at real tokens."""
@@ -308,6 +314,36 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -
     ids = torch.full(mask.shape, pad_id, dtype=torch.long)
     ids[mask] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
     return Padded(ids, mask)
+
+
+def block_rows(size: int, pools: int) -> int:
+    """Return how many of a pool's rows are in one block, given the size of the largest pool."""
+    return max(-(-size // BLOCKS), -(-LEAST_ROWS // pools))
+
+
+def in_blocks(
+    pools: Sequence[Sequence[Sequence[int]]], pad_id: int, step: int | None = None
+) -> Iterator[Padded]:
+    """Pad pools a block of columns at a time.
+
+    A block is padded to its own longest row, so there is little padding where every pool begins
+    with its short rows. A pool of fewer than K rows is filled with its own first row.
+
+    Args:
+        pools: P pools of at least one and at most K rows of token ids.
+        pad_id: Padding.
+        step: Rows of each pool in a block; None: `block_rows`.
+
+    Yields:
+        (P, k, T) rows of a block; the k add up to K.
+    """
+    size = max(map(len, pools))
+    filled = [[*pool, *[pool[0]] * (size - len(pool))] for pool in pools]
+    step = step or block_rows(size, len(pools))
+    for start in range(0, size, step):
+        rows = pad([row for pool in filled for row in pool[start : start + step]], pad_id)
+        shape = (len(pools), -1, rows.ids.shape[-1])
+        yield Padded(rows.ids.view(shape), rows.mask.view(shape))
 
 
 def vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -6,22 +6,25 @@ the assistant, or a Reddit post with its summary. A prompt is any of these witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from westofn.core.dialogue import Message
 from westofn.errors import DataError
 from westofn.sources.columns import Columns
 from westofn.sources.formats.joining import join_response
-from westofn.sources.formats.mapped import read_prompt, text_of
+from westofn.sources.formats.mapped import check_readable, read_prompt, text_of
 from westofn.sources.formats.names import DIALOGUES
 from westofn.sources.formats.recognise import with_prompt_columns
-from westofn.sources.formats.rows import column, text
+from westofn.sources.formats.rows import column, is_flag, text
 from westofn.sources.formats.tldr import POST_COLUMNS, post_prompt
-from westofn.sources.formats.turns import Turns, check_no_tools, messages_of, turns_of
+from westofn.sources.formats.turns import Turns, messages_of, turns_of
 from westofn.sources.reading import Row
 
 RESPONSES = ("completion", "response", "output", "answer", "label")
+
+_LABELS = ("label", "kto_tag")
+_UNDESIRED = ("false", "0", "0.0")
 
 _NEEDS = (
     "prompt (or instruction) and completion, messages, or subreddit, title, post and summary "
@@ -37,7 +40,7 @@ class Demonstration:
     Attributes:
         prompt: text of the prompt.
         response: the response.
-        is_desired: whether people liked the response; false if the column `label` is false (KTO).
+        is_desired: whether people liked the response; false if `label` or `kto_tag` is false or 0.
     """
 
     prompt: str
@@ -51,14 +54,16 @@ def demonstration(row: Row) -> Demonstration:
     Raises:
         DataError: the row has no known format.
     """
-    check_no_tools(row.values, "", row.where)
+    check_readable(row)
     if {*POST_COLUMNS, "summary"} <= set(row.values):
         summary = text(row.values["summary"], "summary", row.where)
         return Demonstration(post_prompt(row, row.values), summary.strip())
-    is_desired = row.values.get("label") is not False
-    responses = [name for name in RESPONSES if not isinstance(row.values.get(name), bool)]
+    dialogues = _dialogues(row)
+    responses = [name for name in RESPONSES if not _is_label(row.values.get(name), dialogues)]
     name = next((name for name in responses if name in row.values), None)
-    if name is None and (dialogues := _dialogues(row)):
+    labels = [row.values.get(column) for column in _LABELS if column != name]
+    is_desired = not any(str(label).lower() in _UNDESIRED for label in labels)
+    if name is None and dialogues:
         *before, last = _dialogue(row, dialogues[0])
         if last.role != "assistant":
             raise DataError(
@@ -73,13 +78,18 @@ def demonstration(row: Row) -> Demonstration:
     return Demonstration(_text_of(context, row), response, is_desired)
 
 
+def _is_label(value: object, dialogues: Sequence[str]) -> bool:
+    """Return whether a value is a label of KTO and no response, which can be the text "true"."""
+    return isinstance(value, int) or bool(is_flag(value) and dialogues)
+
+
 def prompt_of(row: Row) -> str:
     """Read the prompt in a row; it can be blank.
 
     Raises:
         DataError: the row has no known format.
     """
-    check_no_tools(row.values, "", row.where)
+    check_readable(row)
     info = row.values.get("info")
     post = info if isinstance(info, Mapping) else row.values
     if set(POST_COLUMNS) <= set(post):

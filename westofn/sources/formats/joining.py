@@ -56,6 +56,7 @@ def join_sides(
         DataError: prompt and sides disagree, or a side does not end with the assistant.
     """
     first, second = sides
+    prompt = without_answer(prompt, sides)
     if isinstance(first, str) and isinstance(second, str):
         return _join_texts(prompt, first, second, where)
     if isinstance(first, str) or isinstance(second, str):
@@ -74,6 +75,14 @@ def join_sides(
     return Sides(contexts[0], first[-1].content, second[-1].content)
 
 
+def without_answer(prompt: Turns | None, sides: Sequence[Turns]) -> Turns | None:
+    """Remove the last turn of a prompt that is a whole dialogue with one of the responses."""
+    if not isinstance(prompt, list) or not prompt or prompt[-1].role != "assistant":
+        return prompt
+    answers = [side if isinstance(side, str) else side[-1].content for side in sides if side]
+    return prompt[:-1] if prompt[-1].content in map(clean, answers) else prompt
+
+
 def join_response(prompt: Turns | None, side: Turns, name: str, where: str) -> tuple[Turns, str]:
     """Return the context of one response, and the response.
 
@@ -88,6 +97,31 @@ def join_response(prompt: Turns | None, side: Turns, name: str, where: str) -> t
         return prompt, side
     _check_ends(side, side, (name, name), where)
     return _join(prompt, side[:-1], name, where), side[-1].content
+
+
+def join_responses(
+    prompt: Turns | None, sides: Sequence[tuple[Turns, str]], where: str
+) -> tuple[Turns, list[str]]:
+    """Return the context that responses share, and the responses without it.
+
+    Args:
+        prompt: the prompt of the row; None: the sides are dialogues that begin with it.
+        sides: responses or whole dialogues, with the paths of their columns.
+        where: location of the row.
+
+    Raises:
+        DataError: prompt and sides disagree, or a side does not end with the assistant.
+    """
+    prompt = without_answer(prompt, [side for side, _ in sides])
+    joined = [join_response(prompt, side, name, where) for side, name in sides]
+    context = joined[0][0] if joined else prompt or ""
+    if any(other != context for other, _ in joined):
+        raise DataError(
+            f"{where}: column {sides[0][1]}: the responses follow different dialogues; needs one "
+            f"prompt: mend or remove the row"
+        )
+    responses = [response for _, response in joined]
+    return context, responses if len(sides) == 1 else without_repeated_prompt(context, responses)
 
 
 def _check_ends(
@@ -112,10 +146,10 @@ def _join_texts(prompt: Turns | None, first: str, second: str, where: str) -> Si
         if contexts[0] != contexts[1]:
             return SIDES_DIFFER
         return Sides(contexts[0], later[0][-1].content, later[1][-1].content)
-    return Sides(prompt, *without_repeated_prompt(prompt, (first, second)))
+    return Sides(prompt, *without_repeated_prompt(prompt, [first, second]))
 
 
-def without_repeated_prompt(prompt: Turns, responses: Sequence[str]) -> Sequence[str]:
+def without_repeated_prompt(prompt: Turns, responses: list[str]) -> list[str]:
     """Remove a plain prompt that all responses begin with."""
     if not isinstance(prompt, str) or len(prompt.split()) < _SHORTEST_ECHO:
         return responses
@@ -169,12 +203,13 @@ def _join(prompt: Turns | None, before: Sequence[Message], name: str, where: str
         return given
     if rest is given and given[: len(without_system)] == without_system:
         return [*systems, *given]
-    if rest is given and _follows(turns[-1], given[0]):
+    if rest is given and _follows(turns[-1], given[0]) and given[0] not in turns:
         return [*turns, *given]
     raise DataError(
         f"{where}: the prompt ends with the {turns[-1].role}'s {show(turns[-1].content)}, and "
         f"{name} begins with the {given[0].role}'s {show(given[0].content)}; needs one dialogue: "
-        f"if the prompt is a system message, set prepare.columns.system to its column and "
+        f"if {name} is the whole dialogue, give a mapping without prepare.columns.prompt; if the "
+        f"prompt is a system message, set prepare.columns.system to its column and "
         f"prepare.columns.prompt to none"
     )
 

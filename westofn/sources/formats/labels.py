@@ -12,6 +12,7 @@ from westofn.sources.formats.rows import as_number
 TIES = {
     *("tie", "ties", "tied", "draw", "even", "equal", "equally_good", "same", "about_the_same"),
     *("both", "both_good", "both_bad", "bothbad", "tie_bothbad", "tie_both_bad"),
+    *("tie_bothgood", "tie_both_good", "tie_inconsistent"),
     *("neither", "neither_is_better", "none", "no_preference"),
 }
 """Values that prefer neither response, as `normal_label` returns them."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from westofn.artifacts.table import did_you_mean, show
-from westofn.core.dialogue import Message, canonical, clean, to_text
+from westofn.core.dialogue import Message, canonical, clean, dialogue_of, is_dialogue, to_text
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, cell, has
-from westofn.sources.formats.joining import join_response, join_sides, without_repeated_prompt
+from westofn.sources.formats.joining import (
+    join_responses,
+    join_sides,
+    without_repeated_prompt,
+)
 from westofn.sources.formats.labels import matches
+from westofn.sources.formats.ratings import says_tie
 from westofn.sources.formats.rows import (
     EMPTY_PROMPT,
     EMPTY_TURN,
@@ -43,9 +49,6 @@ from westofn.sources.splits import hash_order, normalise
 
 UNRATED = "unrated_responses_left_out"
 _NO_SCORE = ("", "n/a", "na", "nan", "none", "null")
-_TIES = ("tie", "ties", "tied", "draw")
-_VERDICTS = ("winner", "status", "preference", "verdict")
-"""Columns beside chosen and rejected that can say that the two are tied."""
 
 
 @dataclass
@@ -98,17 +101,14 @@ class Mapped:
             result: Pair | str | DataError
             try:
                 self._check(row)
-                subset = self._subset(row)
+                subset = self.subset_of(row)
                 result = read(row)
             except DataError as error:
                 result = error
             yield Outcome(row, subset, result)
 
     def _chosen_pair(self, row: Row) -> Pair | str:
-        if any(
-            isinstance(verdict := row.values.get(name), str) and verdict.lower() in _TIES
-            for name in _VERDICTS
-        ):
+        if says_tie(row.values, self.columns.keys):
             return TIE
         names = self.columns.chosen_score, self.columns.rejected_score
         scores = [cell(row.values, name) if name else None for name in names]
@@ -192,21 +192,11 @@ class Mapped:
     def _pair_of_cells(
         self, row: Row, rated: Sequence[tuple[object, float]], seed: int
     ) -> Pair | str:
-        prompt = read_prompt(self.columns, row)
         name = self.columns.responses or self.columns.chosen
-        joined = [
-            (join_response(prompt, turns_of(response, name, row.where), name, row.where), score)
-            for response, score in rated
-        ]
-        contexts = [context for (context, _), _ in joined]
-        if any(context != contexts[0] for context in contexts):
-            raise DataError(
-                f"{row.where}: the responses in {name} follow different dialogues; needs one "
-                f"prompt: mend or remove the row"
-            )
-        context = contexts[0] if contexts else prompt or ""
-        texts = [(response, score) for (_, response), score in joined]
-        return self._pair_of_texts(context, texts, row, seed)
+        sides = [(turns_of(response, name, row.where), name) for response, _ in rated]
+        context, texts = join_responses(read_prompt(self.columns, row), sides, row.where)
+        scores = [score for _, score in rated]
+        return self._pair_of_texts(context, list(zip(texts, scores, strict=True)), row, seed)
 
     def _pair_of_texts(
         self, context: Turns, rated: Sequence[tuple[str, float]], row: Row, seed: int
@@ -214,9 +204,7 @@ class Mapped:
         prompt = text_of(context, row.where)
         if prompt is None:
             return EMPTY_TURN
-        texts = without_repeated_prompt(context, [response for response, _ in rated])
-        scores = [score for _, score in rated]
-        choice = best_and_other(prompt, list(zip(texts, scores, strict=True)), seed)
+        choice = best_and_other(prompt, rated, seed)
         return choice if isinstance(choice, str) else self._pair(prompt, *choice, row, None)
 
     def _rated_rows(self, rows: Iterable[Row], seed: int) -> Iterator[Outcome]:
@@ -224,12 +212,11 @@ class Mapped:
         for row in rows:
             try:
                 self._check(row)
-                subset = self._subset(row)
+                subset = self.subset_of(row)
                 name = self.columns.response
                 side = turns_of(value_of(row, name), name, row.where)
-                context, response = join_response(
-                    read_prompt(self.columns, row), side, name, row.where
-                )
+                prompt_turns = read_prompt(self.columns, row)
+                context, (response,) = join_responses(prompt_turns, [(side, name)], row.where)
                 score = self._score(
                     value_of(row, self.columns.score), self.columns.score, row.where
                 )
@@ -248,7 +235,9 @@ class Mapped:
         for rated in by_prompt.values():
             for _ in rated.entries[1:]:
                 yield Outcome(rated.row, rated.subset, MERGED)
-            result = self._pair_of_texts(rated.context, rated.entries, rated.row, seed)
+            texts = without_repeated_prompt(rated.context, [text for text, _ in rated.entries])
+            entries = list(zip(texts, [score for _, score in rated.entries], strict=True))
+            result = self._pair_of_texts(rated.context, entries, rated.row, seed)
             yield Outcome(rated.row, rated.subset, result)
 
     def _pair(
@@ -281,7 +270,29 @@ class Mapped:
             votes[meant[0]] += 1
         ranked = votes.most_common(2)
         tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
-        return "tie" if tied else ranked[0][0]
+        return "tie" if tied else self._checked_by_ratings(ranked[0][0], row)
+
+    def _checked_by_ratings(self, better: str, row: Row) -> str:
+        """Return what a label says; a tie if the ratings of both sides are equal.
+
+        Raises:
+            DataError: the ratings prefer the other side.
+        """
+        names = self.columns.score_a, self.columns.score_b
+        values = [cell(row.values, name) if name else None for name in names]
+        if better == "tie" or any(map(_is_unrated, values)):
+            return better
+        a, b = (self._score(v, n, row.where) for v, n in zip(values, names, strict=True))
+        if a == b:
+            return "tie"
+        if (a > b) != (better == "a"):
+            raise DataError(
+                f"{row.where}: {self.columns.label} prefers {better}, but {names[0]} is "
+                f"{show(values[0])} and {names[1]} {show(values[1])}; needs labels that agree with "
+                f"the ratings: mend or remove the row, or give a mapping without "
+                f"prepare.columns.score_a"
+            )
+        return better
 
     def _score(self, value: object, name: str, where: str) -> float:
         """Return a rating of which higher is better."""
@@ -298,7 +309,12 @@ class Mapped:
         if self.warn:
             self.counts.update(self.warn(row.values))
 
-    def _subset(self, row: Row) -> str:
+    def subset_of(self, row: Row) -> str:
+        """Return the subset that a row names; "" without one.
+
+        Raises:
+            DataError: it is not text or a whole number.
+        """
         name = self.columns.subset
         value = cell(row.values, name) if name else None
         is_number = isinstance(value, int) and not isinstance(value, bool)
@@ -347,13 +363,19 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
     turns: Turns = ""
     if columns.prompt and has(row.values, columns.prompt):
         turns = turns_of(value_of(row, columns.prompt), columns.prompt, row.where)
+    earlier: list[Message] = []
     for name, before, separator in (
         (columns.input, False, "\n"),
         (columns.context, True, "\n\n"),
     ):
         extra = cell(values, name) if name else None
-        if not is_blank(extra):
-            turns = _with_text(turns, text(extra, name, row.where), before, separator)
+        if is_blank(extra):
+            continue
+        content = text(extra, name, row.where)
+        if before and is_dialogue(content):
+            earlier = dialogue_of(content)
+        else:
+            turns = _with_text(turns, content, before, separator)
     messages: list[Message] = []
     if columns.system and not is_blank(value := cell(values, columns.system)):
         content = clean(text(value, columns.system, row.where))
@@ -369,9 +391,12 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
             messages.append(system)
     if columns.history:
         messages += history_of(cell(values, columns.history), columns.history, row.where)
+    messages += earlier
     if not messages:
         return turns if turns or has(row.values, columns.prompt) else None
-    return [*messages, *(turns if isinstance(turns, list) else _as_messages(turns))]
+    last = turns if isinstance(turns, list) else _as_messages(turns)
+    is_repeated = bool(last) and messages[-1] == last[0]  # the history holds the prompt already
+    return [*messages[:-1], *last] if is_repeated else [*messages, *last]
 
 
 def value_of(row: Row, name: str) -> object:
@@ -381,6 +406,9 @@ def value_of(row: Row, name: str) -> object:
         DataError: the row has none.
     """
     if not has(row.values, name):
+        entries, star, _ = name.partition(".*")
+        if star and cell(row.values, entries) == []:
+            return []
         near = did_you_mean(name, list(row.values))
         raise DataError(
             f"{row.where}: column {name} is missing{near}; the row has "
@@ -425,16 +453,17 @@ def best_and_other(
 
     Args:
         prompt: text of the prompt.
-        rated: responses and their ratings, in any order; duplicates count with their highest.
+        rated: responses and their ratings, in any order; those of one response count as their mean.
         seed: seed of the random choice.
 
     Returns:
         Chosen and rejected, or the reason to drop the prompt.
     """
-    score_of: dict[str, float] = {}
+    scores_of: defaultdict[str, list[float]] = defaultdict(list)
     for response, score in rated:
         if stripped := response.strip():
-            score_of[stripped] = max(score, score_of.get(stripped, score))
+            scores_of[stripped].append(score)
+    score_of = {response: statistics.fmean(scores) for response, scores in scores_of.items()}
     if not prompt.strip():
         return EMPTY_PROMPT
     if len(score_of) < 2:
@@ -469,12 +498,14 @@ def text_of(context: Turns, where: str) -> str | None:
 
 
 def _with_text(turns: Turns, extra: str, before: bool, separator: str) -> Turns:
-    """Add a text to a prompt, or to the last user message of a dialogue."""
+    """Add a text to a prompt, or to the last user message of a dialogue, unless it is there."""
     if isinstance(turns, list):
         *earlier, last = turns or [Message("user", "")]
         joined = _with_text(last.content, extra, before, separator)
         assert isinstance(joined, str)
         return [*earlier, Message(last.role, joined)]
+    if f"\n{clean(extra)}\n" in f"\n{turns}\n":
+        return turns
     parts = [clean(extra), turns] if before else [turns, clean(extra)]
     return separator.join(part for part in parts if part)
 

@@ -65,7 +65,7 @@ RATING_WORDS = {
     *("reward", "rewards", "points"),
 }
 COST_WORDS = {"cost", "error", "errors", "loss", "penalty", "toxicity", "perplexity", "harm"}
-"""Words for numbers of which the lower may be better."""
+"""Words for numbers of which the lower is better."""
 SHORT_WORDS = {
     *("source", "origin", "subset", "dataset", "split", "category", "categories", "task", "type"),
     *("domain", "tag", "tags", "topic", "name"),
@@ -113,20 +113,5 @@ def partner(columns: Iterable[str], name: str, word: str, other: str) -> str | N
 
 def order_of(name: str) -> str:
     """Return whether higher or lower values of a rating are better."""
-    return "lower" if {"rank", "ranks", "ranking"} & set(words_of(name)) else "higher"
-
-
-def is_rating(name: str) -> bool:
-    """Return whether a column has ratings or ranks, and not costs or errors."""
-    words = set(words_of(name))
-    return bool(words & RATING_WORDS) and not words & COST_WORDS
-
-
-def ratings_of_sides(columns: Iterable[str]) -> tuple[str, str] | None:
-    """Return the columns of the ratings of the better and of the worse side."""
-    names = [name for name in columns if is_rating(name)]
-    for better, worse in SIDES:
-        for name in names:
-            if other := partner(names, name, better, worse):
-                return name, other
-    return None
+    is_lower = ({"rank", "ranks", "ranking"} | COST_WORDS) & set(words_of(name))
+    return "lower" if is_lower else "higher"

@@ -35,16 +35,16 @@ from westofn.sources.formats.names import (
     SYSTEMS,
     columns_named,
     filled_columns,
-    is_rating,
     order_of,
     partner,
-    ratings_of_sides,
 )
+from westofn.sources.formats.ratings import ratings_of_sides, ratings_of_twins
 from westofn.sources.formats.rows import as_number, is_flag
 from westofn.sources.formats.unread import check_unread, texts_in
 from westofn.sources.json_lines import kind
 from westofn.sources.known_sets import recognise_set
 from westofn.sources.reading import Row
+from westofn.sources.suggesting import suggest
 
 _SUFFIXES = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"))
 _THIRD = {"b": "c", "1": "2", "2": "3", "second": "third"}
@@ -64,7 +64,7 @@ class Head(NamedTuple):
 
     Attributes:
         where: location of the first row.
-        values: column -> its first value that is not null.
+        values: column -> its first value that is neither null nor an empty list or object.
         rows: values of all of the first rows.
     """
 
@@ -86,7 +86,7 @@ def head_of(rows: Sequence[Row]) -> Head:
     values: dict[str, object] = {}
     for row in readable:
         for name, value in row.values.items():
-            if values.get(name) is None:
+            if values.get(name) in (None, [], {}):
                 values[name] = value
     return Head(readable[0].where, values, [row.values for row in readable])
 
@@ -112,7 +112,7 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
             return Mapped(given, GIVEN, known.label_source, warn=known.warn, is_given=True)
         return Mapped(given, GIVEN, label_source, is_given=True)
     if known:
-        columns = with_ratings(known.columns, head)
+        columns = known.columns if known.expand else with_ratings(known.columns, head)
         return Mapped(
             columns,
             known.name,
@@ -249,14 +249,8 @@ def _labelled_columns(first: str, second: str, suffixes: tuple[str, str], head: 
         mapped = [replace(columns, label=label, **read) for label, read in both if read]
         _check_agreement(mapped, head)
         return mapped[0]
-    scores = {
-        (name, other)
-        for name in head.values
-        if is_rating(name) and (other := partner(head.values, name, *suffixes))
-    }
-    if len(scores) == 1:
-        score_a, score_b = scores.pop()
-        return replace(columns, score_a=score_a, score_b=score_b, order=order_of(score_a))
+    if (rated := with_ratings(columns, head)).score_a:
+        return rated
     raise DataError(
         f"{head.where}: {first} and {second} have no label that is known by its name; {sides}, and "
         f"label with label_a and label_b, or score_a and score_b"
@@ -284,24 +278,18 @@ def _check_agreement(mapped: Sequence[Columns], head: Head) -> None:
 
 
 def with_ratings(columns: Columns, head: Head) -> Columns:
-    """Add the ratings of chosen and rejected, in any spelling, to a mapping of pairs."""
-    if not columns.chosen or columns.chosen_score:
+    """Add the ratings of both sides, in any spelling, to a mapping of pairs."""
+    if columns.chosen and not columns.chosen_score:
+        ratings = ratings_of_sides(head.values)
+        names = ("chosen_score", "rejected_score")
+    elif columns.response_a and not columns.score_a:
+        ratings = ratings_of_twins(head.values, columns.response_a, columns.response_b)
+        names = ("score_a", "score_b")
+    else:
         return columns
-    if ratings := ratings_of_sides(head.values) or _nested_ratings(columns, head):
-        better, worse = ratings
-        order = order_of(better)
-        return replace(columns, chosen_score=better, rejected_score=worse, order=order)
-    return columns
-
-
-def _nested_ratings(columns: Columns, head: Head) -> tuple[str, str] | None:
-    """Return the ratings within the objects of two sides, such as chosen.rating."""
-    names = [path.split(".")[0] for path in (columns.chosen, columns.rejected)]
-    chosen, rejected = (head.values.get(name) for name in names)
-    if not isinstance(chosen, Mapping) or not isinstance(rejected, Mapping):
-        return None
-    keys = [key for key in filled_columns(chosen, SCORES) if key in rejected]
-    return (f"{names[0]}.{keys[0]}", f"{names[1]}.{keys[0]}") if keys else None
+    if not ratings:
+        return columns
+    return replace(columns, **dict(zip(names, ratings, strict=True)), order=order_of(ratings[0]))
 
 
 def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
@@ -310,10 +298,7 @@ def _with_prompt(columns: Columns, head: Head, source: str) -> Columns:
     complete = with_prompt_columns(columns, values)
     if not complete.prompt:
         free = _unread_texts(values, columns)
-        if columns.chosen or columns.response_a:
-            _check_no_prompt(columns, free, head, source)
-        else:
-            raise DataError(_no_prompt_message(columns, free, head))
+        _check_no_prompt(columns, free, head, source)
     short = {name: next(iter(filled_columns(values, [name])), "") for name in ("subset", "id")}
     named = {name: path for name, path in short.items() if isinstance(values.get(path), str | int)}
     return replace(complete, **named)
@@ -350,7 +335,8 @@ def _unread_texts(values: Mapping[str, object], columns: Columns) -> dict[str, o
 
 def _check_no_prompt(columns: Columns, free: Mapping[str, object], head: Head, source: str) -> None:
     """Refuse sides without a prompt if another column may be the prompt."""
-    side = cell(head.values, columns.chosen or columns.response_a)
+    sides = cell(head.values, columns.responses) if columns.responses else None
+    side = _first_entry(sides) or cell(head.values, columns.chosen or columns.response_a)
     if isinstance(side, str) and is_dialogue(side):
         return
     if isinstance(side, list) and len(side) > 1 and isinstance(side[0], Mapping):
@@ -358,7 +344,8 @@ def _check_no_prompt(columns: Columns, free: Mapping[str, object], head: Head, s
     if isinstance(side, Mapping) and not {"role", "from"} & set(side):
         return
     misspelt = did_you_mean("prompt", list(head.values))
-    if source == "hh" or misspelt or _could_be_prompts(free) or not isinstance(side, str):
+    is_text = isinstance(side, str) and not columns.responses
+    if source == "hh" or misspelt or _could_be_prompts(free) or not is_text:
         raise DataError(_no_prompt_message(columns, free, head))
 
 
@@ -426,10 +413,12 @@ def _no_form_message(head: Head) -> str:
         key=lambda form: sum(0.5 if near[name] else 1 for name in missing[form]) / len(needs[form]),
     )
     lacks = ", ".join(f"{name}{near[name]}" for name in missing[form])
+    suggestion = suggest(head.rows)
+    settings = ", ".join(suggestion.columns.settings()) if suggestion else ""
+    mend = f"set {settings} if that is right" if settings else "name them in prepare.columns"
     return (
         f"{head.where}: columns {show(', '.join(names))} fit no form of preferences; the nearest "
-        f"is “{form}”, which needs {lacks}: rename the columns, or name them in prepare.columns "
-        f"(docs/data.md)"
+        f"is “{form}”, which needs {lacks}: rename the columns, or {mend} (docs/data.md)"
     )
 
 

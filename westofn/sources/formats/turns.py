@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from westofn.artifacts.table import show
 from westofn.core.dialogue import Message, Role, clean, dialogue_of, is_dialogue, normalised
 from westofn.errors import DataError
-from westofn.sources.columns import snake_case
+from westofn.sources.columns import words_of
 from westofn.sources.formats.names import DIALOGUES
 from westofn.sources.formats.rows import json_in, listed, text
 from westofn.sources.json_lines import kind
@@ -45,11 +45,15 @@ _TOOL_ROLES = (
     "observation",
     "ipython",
 )
+_TOOLS = {"tool", "tools", "functions"}
+_OF_TOOLS = {"call", "calls", "available", "definitions", "schema", "schemas"}
+"""Words beside those of `_TOOLS` in the names of columns with tools."""
 _CALLS = ("tool_calls", "function_call", "tool_call_id")
-_MEDIA = (
-    *(f"{kind}{plural}" for kind in ("image", "audio", "video") for plural in ("", "s")),
-    *("image_url", "image_path", "img", "imgs"),
-)
+_MEDIA = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "audio",
+          "audios", "video", "videos"}  # fmt: skip
+_OF_MEDIA = {"url", "urls", "path", "paths", "file", "files", "name", "bytes", "data", "base64",
+             "input", "prompt", "user", "question", "chosen", "rejected"}  # fmt: skip
+"""Words beside those of `_MEDIA` in the names of columns with media."""
 _KEYS = (("role", "content"), ("from", "value"))
 _PYTHON_MESSAGES = re.compile(r"""\s*\[?\s*\{\s*'(?:role|content|from|value)'""")
 _TEXT_ONLY = "only the texts of prompts and responses are read"
@@ -140,10 +144,11 @@ def check_no_tools(values: Mapping[str, object], name: str, where: str) -> None:
     """Refuse an object with tools.
 
     Raises:
-        DataError: the object has a key `tools` or `functions` with something in it.
+        DataError: the object has a key such as `tools` or `functions` with something in it.
     """
     for key, value in values.items():
-        if snake_case(key) in ("tools", "functions") and not is_blank(value):
+        words = set(words_of(key))
+        if words & _TOOLS and words <= _TOOLS | _OF_TOOLS and not is_blank(value):
             raise DataError(
                 f"{where}: {f'{name}.{key}' if name else f'column {key}'} has tools; {_TEXT_ONLY}: "
                 f"remove the rows with tools"
@@ -157,7 +162,8 @@ def check_no_media(values: Mapping[str, object], name: str, where: str) -> None:
         DataError: the object has such a key with something in it.
     """
     for key, value in values.items():
-        if snake_case(key) in _MEDIA and not is_blank(value):
+        words = {word for word in words_of(key) if not word.isdecimal()}
+        if words & _MEDIA and words <= _MEDIA | _OF_MEDIA and not is_blank(value):
             raise DataError(
                 f"{where}: {f'{name}.{key}' if name else f'column {key}'} has {key}, but only "
                 f"text is read; remove the column if the prompts do not need it"

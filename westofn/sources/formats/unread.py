@@ -8,7 +8,8 @@ from dataclasses import replace
 from westofn.core.dialogue import dialogue_of, is_dialogue
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, snake_case
-from westofn.sources.formats.names import CONTEXTS, HISTORIES, PROMPTS, SYSTEMS, ratings_of_sides
+from westofn.sources.formats.names import CONTEXTS, HISTORIES, PROMPTS, SYSTEMS
+from westofn.sources.formats.ratings import margins, ratings_of_sides, ratings_of_twins
 from westofn.sources.formats.rows import json_in
 from westofn.sources.formats.turns import is_blank
 from westofn.sources.reading import Row
@@ -43,11 +44,22 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
         read = read or _with_single_spaces(" ".join(_read_texts(row, columns)))
         if any(_with_single_spaces(text) not in read for text in texts_in(value)):
             raise DataError(_refusal(row.where, {field: name}, columns))
+    given = {name: value for name, value in row.values.items() if not is_blank(value)}
+    ratings, names = None, ("score_a", "score_b")
     if columns.form == "pairs" and not columns.chosen_score:
-        given = [name for name, value in row.values.items() if not is_blank(value)]
-        if ratings := ratings_of_sides(given):
-            fields_of = dict(zip(("chosen_score", "rejected_score"), ratings, strict=True))
-            raise DataError(_refusal(row.where, fields_of, columns))
+        ratings, names = ratings_of_sides(given), ("chosen_score", "rejected_score")
+    elif columns.form == "labelled pairs" and not columns.score_a and not is_known:
+        ratings = ratings_of_twins(given, columns.response_a, columns.response_b)
+    if ratings:
+        raise DataError(_refusal(row.where, dict(zip(names, ratings, strict=True)), columns))
+    if columns.form == "pairs":
+        for name, margin in margins(given):
+            if margin < 0:
+                raise DataError(
+                    f"{row.where}: column {name} is {margin:g}, so rejected is better than chosen; "
+                    f"needs the better response as chosen: mend or remove the row, or set "
+                    f"{', '.join(columns.settings())} to leave {name} out"
+                )
 
 
 def _refusal(where: str, fields: Mapping[str, str], columns: Columns) -> str:

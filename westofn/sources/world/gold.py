@@ -115,7 +115,14 @@ class Gold:
                     word not in FACTS[slot] for slot, word in entry.items()
                 ):
                     raise ValueError
-            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            except (
+                ValueError,
+                TypeError,
+                AttributeError,
+                LookupError,
+                RecursionError,
+                OverflowError,
+            ):
                 raise DataError(
                     f"world: prompt {prompt_id} has facts {show(text)}, needs a JSON object with a "
                     f"number temperature and a known word for each of {', '.join(FACTS)}; "
