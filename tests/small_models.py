@@ -104,6 +104,7 @@ def sft_params(**changes: Any) -> SftParams:
         "warmup_fraction": 0.0,
         "weight_decay": 0.01,
         "evaluations": 5,
+        "validation_rows": 512,
     }
     return SftParams(**(settings | changes))
 
@@ -117,6 +118,8 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "learning_rate": 1e-2,
         "warmup_fraction": 0.0,
         "weight_decay": 0.01,
+        "learner": "network",
+        "head_start": "zero",
         "loss": "bradley_terry",
         "loss_margin": 1.0,
         "label_smoothing": 0.1,
@@ -125,6 +128,7 @@ def reward_params(**changes: Any) -> RewardModelParams:
         "average_decay": 0.0,
         "runs": 1,
         "evaluations": 3,
+        "validation_pairs": 512,
         "centering": 0.01,
     }
     return RewardModelParams(**(settings | changes))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from tests.small_families import tiny_model
 from tests.small_models import (
     COMPARATORS,
     PROMPTS,
@@ -18,13 +21,17 @@ from tests.small_models import (
     tiny_backbone,
     tiny_scorer,
 )
+from tests.tiny_encoders import write_encoder
 from westofn.errors import ModelError
+from westofn.models import scoring
 from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
 from westofn.models.scoring import pair_margins, score_pools, score_rows
 from westofn.networks.encoder_decoder import PromptStates
+from westofn.networks.pretrained import load_pretrained
 from westofn.params.comparator import ComparatorName
 from westofn.params.network import Readout
 from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.model_files import FAMILY_OF
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 Scorers = Callable[[ComparatorName], Scorer]
@@ -123,6 +130,64 @@ def test_ragged_pools_score_like_single_rows(batch: int, scorers: Scorers) -> No
     for prompt, pool, features in zip(PROMPTS, pools, scored, strict=True):
         one_by_one = score_rows(scorer, [prompt] * len(pool), pool, batch=1)
         torch.testing.assert_close(features, one_by_one, **CLOSE)
+
+
+@pytest.mark.parametrize("model_type", ["t5", "llama", "bert"])
+@pytest.mark.parametrize("comparator", ["pointwise", "joint"])
+def test_scores_do_not_depend_on_the_memory_of_a_pass(
+    comparator: ComparatorName,
+    model_type: str,
+    words: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Passes fit into the memory that they may take, down to a row at a time."""
+    scorer = _scorer_of(model_type, comparator, words, tmp_path)
+    network, pools = scorer.model.network, [RESPONSES + OTHERS, OTHERS, RESPONSES, OTHERS]
+    taken: list[int] = []
+    sizes: list[int] = []
+    original = RewardModel.features
+
+    def spy(self: RewardModel, states: Any, responses: Padded) -> Tensor:
+        prompts, rows, tokens = responses.ids.shape
+        longest = max(map(len, scorer.encoder.prompts(PROMPTS)))
+        taken.append(network.read_bytes(prompts, longest, rows, tokens))
+        sizes.append(prompts * rows)
+        return original(self, states, responses)
+
+    def score() -> list[Tensor]:
+        taken.clear()
+        sizes.clear()
+        margins = pair_margins(scorer, PROMPTS, RESPONSES, OTHERS)
+        return [margins, *score_pools(scorer, PROMPTS, pools)]
+
+    monkeypatch.setattr(RewardModel, "features", spy)
+    expected = score()
+    needed, most = max(taken), max(sizes)
+    for limit, largest in ((needed, most), (needed // 3, most // 2), (1, 2)):
+        monkeypatch.setattr(scoring, "pass_bytes", lambda _, limit=limit: limit)
+        torch.testing.assert_close(score(), expected, **CLOSE)
+        assert max(sizes) <= largest
+        assert max(taken) <= limit or limit == 1
+
+
+def _scorer_of(
+    model_type: str, comparator: ComparatorName, words: PreTrainedTokenizerFast, folder: Path
+) -> Scorer:
+    """An untrained reward model of a family."""
+    encoder = Encoder(words, 10, 8, FAMILY_OF[model_type])
+    if model_type == "bert":
+        model, encoder = load_pretrained(
+            str(write_encoder(model_type, folder / model_type)),
+            "reward_start.model",
+            max_prompt_tokens=30,
+            max_response_tokens=24,
+        )
+    else:
+        model = tiny_model(model_type, encoder)
+    reward = RewardModel(model, comparator, 2)
+    torch.nn.init.normal_(reward.head.weight, std=0.7)
+    return Scorer(reward.eval(), encoder)
 
 
 def test_equal_responses_are_scored_once_and_get_the_same_score(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from tests.small_families import CAUSAL, tiny_model
 from tests.small_models import PROMPTS, RESPONSES
 from westofn.errors import ModelError
+from westofn.networks import prefix
 from westofn.networks.causal import CausalNetwork
 from westofn.networks.families import generator_of
 from westofn.text.encoding import Encoder, Padded, pad
@@ -65,10 +66,57 @@ def test_states_and_logits_are_those_of_the_unpadded_text(
 
 
 @pytest.mark.parametrize("model_type", CAUSAL)
-def test_gradients_are_those_of_the_unpadded_texts(model_type: str, small_encoder: Encoder) -> None:
+def test_plain_products_attend_as_the_fused_operation_does(
+    model_type: str, small_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _network(tiny_model(model_type, small_encoder))
+    with torch.no_grad():
+        fused = _together(network)
+        monkeypatch.setattr(prefix, "_has_fused", lambda device: False)
+        monkeypatch.setattr(prefix, "MOST_SCORES", 1)  # one row after the other
+        torch.testing.assert_close(_together(network), fused, **EXACT)
+
+
+def test_responses_share_the_keys_and_values_of_their_prompt(small_encoder: Encoder) -> None:
+    network = _network(tiny_model("llama", small_encoder))
+    prompts = pad(ROWS, pad_id=1)
+    with torch.no_grad():
+        states = network.prompt_states(prompts.ids, prompts.mask)
+        cache = network.cache(states, 50, 3)
+        network.step(cache, states.start.unsqueeze(1).expand(-1, 50))
+    assert states.prefix is not None
+    for room, (keys, _) in zip(cache.layers.rooms, states.prefix, strict=True):
+        assert room.prefix is not None
+        assert room.prefix[0].data_ptr() == keys.data_ptr()
+        assert room.keys is not None
+        assert room.keys.shape[::2] == (len(ROWS) * 50, 3)
+    assert network.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("model_type", CAUSAL)
+def test_gradients_are_those_of_the_unpadded_texts(
+    model_type: str, trains: bool, small_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branched: list[bool] = []
+    original = CausalNetwork._branches
+
+    def spied(self: CausalNetwork, *inputs: Any) -> bool:
+        branched.append(original(self, *inputs))
+        return branched[-1]
+
+    monkeypatch.setattr(CausalNetwork, "_branches", spied)
     shared, alone = (tiny_model(model_type, small_encoder) for _ in range(2))
-    network = _network(shared)
-    network.logits(_together(network)).logsumexp(-1).sum().backward()
+    network = _network(shared.train(trains))
+    hidden = _together(network)
+    # A row of all responses would ignore a window of 4.
+    assert branched == ([getattr(shared.config, "sliding_window", None) is None] if trains else [])
+    for row, prompt in enumerate(ROWS):
+        for column, answer in enumerate(ANSWERS[row]):
+            torch.testing.assert_close(
+                hidden[row, column], _alone(alone, prompt, answer)[0], **EXACT
+            )
+    network.logits(hidden).logsumexp(-1).sum().backward()
     loss = torch.zeros(())
     for prompt, answers in zip(ROWS, ANSWERS, strict=True):
         for answer in answers:
@@ -121,14 +169,16 @@ def test_token_by_token_gives_the_logits_of_whole_responses(
         read = torch.cat([states.start[:, None, None].expand(4, 2, 1), answers], dim=2)
         for step in range(2):
             torch.testing.assert_close(
-                network.step(cache, read[..., step]), whole[:, :, step], **EXACT
+                network.logits(network.step(cache, read[..., step])), whole[:, :, step], **EXACT
             )
         # Prompts 3 and 0 stay, with one row each.
         cache.keep(torch.tensor([3, 0]), torch.tensor([7, 0]))
         for step in (2, 3):
             tokens = torch.stack([read[3, 1, step], read[0, 0, step]])[:, None]
             expected = torch.stack([whole[3, 1, step], whole[0, 0, step]])[:, None]
-            torch.testing.assert_close(network.step(cache, tokens), expected, **EXACT)
+            torch.testing.assert_close(
+                network.logits(network.step(cache, tokens)), expected, **EXACT
+            )
         # What was read of the prompts is as it was.
         torch.testing.assert_close(network.logits(network.hidden(states, answers)), whole, **EXACT)
 

@@ -95,7 +95,9 @@ def test_decoding_step_by_step_gives_the_logits_of_teacher_forcing(family: str) 
     cache = StepCache(decoder, states, responses.shape[1], 10)
     tokens = torch.full_like(responses[..., 0], decoder.start_id)
     for time in range(10):
-        torch.testing.assert_close(decoder.step(cache, tokens), expected[:, :, time], **CLOSE)
+        torch.testing.assert_close(
+            decoder.logits(decoder.step(cache, tokens)), expected[:, :, time], **CLOSE
+        )
         tokens = responses[..., time] if time < 9 else tokens
 
 
@@ -114,7 +116,7 @@ def test_rows_that_stay_in_the_cache_go_on_as_if_nobody_had_left() -> None:
     cache.keep(prompt_rows, (prompt_rows[:, None] * 4 + kept).flatten())
     stayed = responses[prompt_rows[:, None], kept]
     for time in range(1, 6):
-        logits = decoder.step(cache, stayed[..., time])
+        logits = decoder.logits(decoder.step(cache, stayed[..., time]))
         wanted = expected[prompt_rows[:, None], kept][:, :, time + 1]
         torch.testing.assert_close(logits, wanted, **CLOSE)
 

@@ -17,11 +17,12 @@ from tests.resealed import reseal
 from tests.small_models import COMPARATORS, PROMPTS, READOUTS, RESPONSES
 from tests.tiny_encoders import ENCODERS, POSITIONS, write_encoder
 from westofn.errors import ModelError
+from westofn.models import scoring
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_pools, score_rows
 from westofn.networks import encoder_only
-from westofn.networks.encoder_only import EncoderNetwork, PromptTokens, join, last_linear
+from westofn.networks.encoder_only import PromptTokens, join, last_linear
 from westofn.networks.families import generator_of, load_backbone
 from westofn.networks.pretrained import load_pretrained
 from westofn.params.comparator import ComparatorName
@@ -120,6 +121,28 @@ def test_a_score_depends_on_its_row_alone(kind: str, readout: Readout, folders: 
     assert float(alone.std(0).min()) > 1e-3
 
 
+def test_rows_of_alike_length_share_a_batch(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompt and response are one row of an encoder, so both lengths count."""
+    sizes: list[set[int]] = []
+    original = scoring._features
+
+    def noted(scorer: Scorer, prompts: list[list[int]], pools: list[list[list[int]]]) -> Tensor:
+        rows = zip(prompts, pools, strict=True)
+        sizes.append({len(prompt) + len(pool[0]) for prompt, pool in rows})
+        return original(scorer, prompts, pools)
+
+    monkeypatch.setattr(scoring, "_features", noted)
+    prompts = [" ".join(["cat"] * count) for count in (9, 1, 9, 1)]
+    responses = [" ".join(["dog"] * count) for count in (1, 2, 2, 1)]
+    scorer = _scorer(folders("bert"))
+    together = score_rows(scorer, prompts, responses, batch=2)
+    assert [max(batch) - min(batch) for batch in sizes] == [1, 1]
+    alone = [score_rows(scorer, [x], [y]) for x, y in zip(prompts, responses, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone), **CLOSE)
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_what_pads_is_said_by_the_mask(kind: str, folders: Folders) -> None:
     scorer = _scorer(folders(kind))
@@ -151,24 +174,6 @@ def test_rows_are_joined_without_a_gap() -> None:
 def _padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     padded = pad(rows, 9)
     return padded.ids, padded.mask
-
-
-def test_many_rows_are_read_in_parts(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = _scorer(folders("bert"))
-    whole = score_pools(scorer, PROMPTS, [RESPONSES] * 4)
-    sizes: list[int] = []
-    original = EncoderNetwork._read
-
-    def spied(self: EncoderNetwork, rows: encoder_only.Rows, readout: Readout) -> Tensor:
-        sizes.append(rows.ids.numel())
-        return original(self, rows, readout)
-
-    monkeypatch.setattr(EncoderNetwork, "_read", spied)
-    monkeypatch.setattr(encoder_only, "TOKENS_A_PASS", 64)
-    parts = score_pools(scorer, PROMPTS, [RESPONSES] * 4)
-    assert len(sizes) > 4
-    assert max(sizes) <= 64
-    torch.testing.assert_close(torch.stack(parts), torch.stack(whole), **CLOSE)
 
 
 @pytest.mark.parametrize("readout", READOUTS)

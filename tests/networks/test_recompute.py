@@ -88,8 +88,7 @@ def test_gradients_of_every_family_are_the_same(model_type: str, small_encoder: 
 
     (remembered, once), (again, twice) = gradients(False), gradients(True)
     _assert_same(again, remembered)
-    # A causal model reads the prompt apart where it may keep it.
-    assert twice == (once if FAMILY_OF[model_type] == "causal" else 2 * once)
+    assert twice == 2 * once
 
 
 def _assert_same(again: dict[str, Tensor], remembered: dict[str, Tensor]) -> None:

@@ -188,7 +188,7 @@ def test_a_bad_value_is_told_with_its_key_and_what_is_needed(
         ("sampel", "sampel is not a parameter; did you mean sample?"),
         ("sft__scratch__widht", "sft.scratch.widht is not a parameter; did you mean width?"),
         ("loop__k1__previous", "loop.k1.previous is not a parameter; did you mean prev?"),
-        ("sample__zzz", "sample.zzz is not a parameter; known keys: engine, path, n_candidates,"),
+        ("sample__zzz", "sample.zzz is not a parameter; known keys: engine, path, model, api,"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(
@@ -230,17 +230,23 @@ def test_choices_that_contradict_each_other_are_refused(changed: Change) -> None
     assert "length is 0.5, a factor of change in either direction: needs at least 1" in (
         _message(shorter)
     )
-    frozen = changed(
-        student_rm__learner="linear_head",
-        student_rm__lora__rank=4,
-    )
-    assert "lora.rank is 4 and learner is linear_head" in _message(frozen)
+    frozen = changed(student_rm__learner="linear_head", student_rm__lora__rank=4)
+    assert "set student_rm.lora.rank to 0, or student_rm.learner to network" in _message(frozen)
+    planes = changed(base_rm__learner="linear_head")
+    assert "set base_rm.comparator to pointwise or joint" in _message(planes)
     random = changed(
         student_rm__learner="linear_head",
         reward_start__model="scratch",
         rlhf__algorithm="rloo",
     )
     assert "student_rm.learner is linear_head and reward_start.model is scratch" in _message(random)
+    unfit = changed(
+        student_rm__learner="network",
+        base_rm__head_start="linear_head",
+        reward_start__model="scratch",
+        rlhf__algorithm="rloo",
+    )
+    assert "set base_rm.head_start to zero" in _message(unfit)
     lonely = changed(rlhf__algorithm="rloo", rlhf__samples_per_prompt=1)
     assert "samples_per_prompt is 1, algorithm rloo compares at least 2" in _message(lonely)
 

@@ -23,18 +23,18 @@ from westofn.presets.catalogue import preset_named
 
 pytestmark = pytest.mark.models
 # Steps enough that the policy answers as the demonstrations do, in few words that end: a response
-# that the limit cuts forms no pair.
+# that the limit cuts forms no pair. They must differ too, hence the temperature.
 TINY: dict[str, Any] = {
     "prepare": {"files": {"max_test_prompts": 2}},
     "sft": {
         "max_response_tokens": 8,
         "steps": 12,
         "batch_size": 4,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "evaluations": 1,
     },
     "reward": {"steps": 2, "batch_size": 2, "evaluations": 1, "average_decay": 0.0},
-    "sample": {"n_candidates": 2},
+    "sample": {"n_candidates": 2, "temperature": 1.5},
     "rlhf": {"steps": 1, "batch_size": 4, "samples_per_prompt": 2, "minibatches": 1},
 }
 PPO = {

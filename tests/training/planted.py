@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.small_models import VOCABULARY
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 FILLERS = [word for word in VOCABULARY if word not in ("good", "bad")]
 

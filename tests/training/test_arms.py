@@ -14,15 +14,15 @@ from tests.small_models import VOCABULARY, reward_params, start_params, tiny_pol
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import TrainingError
-from westofn.models.ensemble import load_reward_models
+from westofn.models.ensemble import load_reward_models, mean_pair_margins
 from westofn.models.policy import save_policy
 from westofn.params.comparator import ComparatorName
 from westofn.sources.human import HumanData
 from westofn.text.encoding import Encoder
 from westofn.training import arms
 from westofn.training.arms import train_arm
-from westofn.training.linear_head import LinearHead
-from westofn.training.preference import Head, Recipe
+from westofn.training.linear_head import LinearHead, LinearHeads
+from westofn.training.recipe import Head, Recipe
 
 
 @pytest.fixture
@@ -74,22 +74,47 @@ def _train(root: Path, out: str, members: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("comparator", "members"), [("joint", 1), ("embedding", 1), ("pointwise", 2)]
-)
-def test_a_linear_head_is_one_pointwise_model(
-    comparator: ComparatorName, members: int, root: Path
-) -> None:
-    with pytest.raises(TrainingError, match=f"found comparator {comparator} and {members} members"):
-        train_arm(
-            "base_rm",
-            HumanData.read(root / "prepared"),
-            _recipe(root, Head(comparator)),
-            root / "rm",
-            members=members,
-            linear=LinearHead(),
-        )
+def _fit(root: Path, out: str, comparator: ComparatorName, members: int) -> None:
+    train_arm(
+        "base_rm",
+        HumanData.read(root / "prepared"),
+        _recipe(root, Head(comparator)),
+        root / out,
+        members=members,
+        linear=LinearHead(),
+    )
+
+
+def test_a_linear_head_has_no_planes(root: Path) -> None:
+    with pytest.raises(TrainingError, match="comparators pointwise and joint, found embedding"):
+        _fit(root, "rm", "embedding", 1)
     assert not (root / "rm").exists()
+
+
+@pytest.mark.parametrize("comparator", ["pointwise", "joint"])
+def test_linear_members_differ_in_their_bootstrap_sample_and_read_features_once(
+    comparator: ComparatorName, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[LinearHeads] = []
+    original = arms.LinearHeads
+
+    def counted(*given: Any) -> LinearHeads:
+        made.append(original(*given))
+        return made[-1]
+
+    monkeypatch.setattr(arms, "LinearHeads", counted)
+    _fit(root, "k0/one", comparator, 1)
+    _fit(root, "k0/three", comparator, 3)
+    assert len(made) == 2
+    one = _bytes(root / "k0/one")
+    members = [_bytes(root / f"k0/three/member-{index}") for index in range(3)]
+    assert members[0] == one
+    assert len({member["head.safetensors"] for member in members}) == 3
+    # So that links in DVC's cache keep one copy of the network.
+    assert len({member["model.safetensors"] for member in members}) == 1
+    model = load_reward_models(root / "k0/three")
+    margins = mean_pair_margins(model, ["the cat"], ["the good"], ["cat bad"])
+    assert margins.isfinite().all()
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

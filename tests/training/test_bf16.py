@@ -32,15 +32,12 @@ from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import History, Job
-from westofn.training.preference import (
-    Head,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.pairs import TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
 from westofn.training.rl import Prompts, train_rl
 from westofn.training.sft import Examples, train_sft
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 CANARIES = list(zip(PROMPTS, RESPONSES, strict=True))

@@ -20,7 +20,7 @@ FILES = (
     "model.safetensors",
     "optimizer.pt",
     "scheduler.pt",
-    "since_logged_0.pt",
+    "since_logged.pt",
     "rng_state.pth",
     "trainer_state.json",
     "training_args.bin",

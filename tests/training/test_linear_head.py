@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -22,14 +22,20 @@ from westofn.core.linear_reward import (
     within_pool_covariance,
 )
 from westofn.errors import TrainingError
+from westofn.execution.stage_accounts import reward_model_account
 from westofn.models.features import FeatureReader
 from westofn.models.policy import load_policy
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
+from westofn.params.comparator import ComparatorName
+from westofn.params.lora import LoraParams
 from westofn.params.network import Readout
 from westofn.runtime import Runtime
-from westofn.training.linear_head import LinearHead, bounded, train_linear_head
-from westofn.training.preference import Preferences, Recipe, TrainedReward, TrainingPairs
+from westofn.training.linear_head import LinearHead, LinearHeads, bounded, train_linear_head
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 HUMAN, VALIDATION = planted_pairs(40, seed=1), planted_pairs(60, seed=2)
@@ -99,6 +105,60 @@ def test_a_saved_head_gives_the_rewards_of_the_fit(
     unit = rewards / rewards.norm() - expected / expected.norm()
     assert float(unit.abs().max()) < 1e-5
     assert loaded.reward_std == pytest.approx(float(trained.scorer.reward_std))
+
+
+def test_a_joint_head_compares_by_half_the_difference_of_both_orders(policy: Path) -> None:
+    """The margins that the fit saw are those of the model, which swap their sign with the pair."""
+    recipe = Recipe(policy, start_params(), reward_params(), 0, Head("joint"))
+    sets = TrainingPairs(planted_pairs(300, seed=1), None, VALIDATION)
+    heads = LinearHeads("base_rm", sets, LinearHead(), recipe, CPU)
+    scorer = heads.fit().scorer
+    rows = VALIDATION
+    margins = pair_margins(scorer, rows.prompts, rows.chosen, rows.rejected)
+    back = pair_margins(scorer, rows.prompts, rows.rejected, rows.chosen)
+    assert torch.equal(margins, -back)
+    assert float((margins > 0).float().mean()) > 0.9
+    read = heads.read.validation.features
+    expected = (read[:, 0] - read[:, 1]).float() @ scorer.model.head.weight[0].detach()
+    torch.testing.assert_close(margins, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("comparator", ["pointwise", "embedding", "joint"])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_network_may_start_at_the_linear_head(
+    comparator: ComparatorName, rank: int, policy: Path, tmp_path: Path
+) -> None:
+    """At a learning rate that moves nothing, it is as good as the head, and so calibrated."""
+    results = {}
+    lora = LoraParams(rank=rank, alpha=16.0, targets="all-linear", dropout=0.0)
+    starts: tuple[Literal["zero", "linear_head"], ...] = ("zero", "linear_head")
+    for start in starts:
+        params = reward_params(head_start=start, learning_rate=1e-9, steps=1, lora=lora)
+        recipe = Recipe(policy, start_params(), params, 0, Head(comparator, 2))
+        sets = TrainingPairs(planted_pairs(300, seed=1), None, VALIDATION)
+        results[start] = train_reward_model("base_rm", sets, recipe, tmp_path / start, CPU)
+    facts = results["linear_head"].facts
+    assert float(facts["validation_accuracy"]) > 0.9
+    assert float(facts["temperature"]) == pytest.approx(1, abs=0.05)
+    assert float(results["zero"].facts["temperature"]) < 0.1
+    if comparator == "pointwise":  # what `centering` asks for
+        scorer = results["linear_head"].scorer
+        assert abs(scorer.reward_mean) < 0.05 * scorer.reward_std
+
+
+def test_of_many_validation_pairs_and_examples_a_sample_is_read(
+    policy: Path, tmp_path: Path
+) -> None:
+    sets = TrainingPairs(HUMAN, None, VALIDATION)
+    recipe = Recipe(policy, start_params(), reward_params(validation_pairs=7), 0)
+    for trained in (
+        train_linear_head("student_rm", sets, LinearHead(), recipe, CPU),
+        train_reward_model("student_rm", sets, recipe, tmp_path, CPU),
+    ):
+        facts = trained.facts
+        assert (facts["validation_pairs"], facts["validation_not_read"]) == (7, 53)
+        account = reward_model_account("student_rm", {k: facts[k] for k in facts})  # type: ignore[misc]
+        assert "7 of 60 validation rows" in account.notes
 
 
 def test_the_network_is_that_of_the_start(policy: Path) -> None:

@@ -144,13 +144,17 @@ def test_the_function_after_a_step_is_called_once_a_step(tmp_path: Path) -> None
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"^slope: the loss is nan at step 1; lower its lear"):
+    with pytest.raises(
+        TrainingError, match=r"^slope: the loss is nan at step 1; lower reward.lear"
+    ):
         run(_job(tmp_path, rows=(1.0, float("nan"))), CPU)
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_a_metric_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"^slope: eval_loss is inf at step 2; lower its"):
+    with pytest.raises(
+        TrainingError, match=r"^slope: eval_loss is inf at step 2; lower reward.lear"
+    ):
         run(_job(tmp_path, lambda: {"loss": float("inf")}), CPU)
 
 

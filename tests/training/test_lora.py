@@ -37,15 +37,12 @@ from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import preference
 from westofn.training.loop import _Progress
-from westofn.training.preference import (
-    Head,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.pairs import TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
 from westofn.training.rl import Prompts, RlResult, train_rl
 from westofn.training.sft import Examples, SftResult, train_sft
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 LORA = LoraParams(rank=4, alpha=8.0, targets="all-linear", dropout=0.1)

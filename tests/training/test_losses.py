@@ -19,13 +19,10 @@ from westofn.runtime import Runtime
 from westofn.training.arms import preferences_from
 from westofn.training.linear_head import LinearHead, train_linear_head
 from westofn.training.losses import loss_of
-from westofn.training.preference import (
-    Preferences,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Recipe
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 LEARN = {"steps": 30, "batch_size": 32, "learning_rate": 8e-3}
@@ -84,8 +81,8 @@ def test_a_linear_head_is_fitted_to_the_targets_of_its_loss(policy: Path) -> Non
     smoothed = Preferences(human.prompts, human.chosen, human.rejected, [0.75] * 40)
     heads = []
     for pairs, params in (
-        (human, reward_params(loss="conservative", label_smoothing=0.25)),
-        (smoothed, reward_params()),
+        (human, reward_params(learner="linear_head", loss="conservative", label_smoothing=0.25)),
+        (smoothed, reward_params(learner="linear_head")),
     ):
         recipe = Recipe(policy, start_params(), params, 0)
         sets = TrainingPairs(pairs, None, planted_pairs(20, seed=2))
@@ -96,9 +93,19 @@ def test_a_linear_head_is_fitted_to_the_targets_of_its_loss(policy: Path) -> Non
 
 def test_a_linear_head_refuses_a_loss_without_targets(policy: Path) -> None:
     pairs = TrainingPairs(planted_pairs(8, seed=1), None, planted_pairs(8, seed=2))
-    recipe = Recipe(policy, start_params(), reward_params(loss="margin"), 0)
+    recipe = Recipe(policy, start_params(), reward_params(learner="linear_head", loss="margin"), 0)
     with pytest.raises(ParameterError, match=r"^student_rm.loss is 'margin', and a linear head"):
         train_linear_head("student_rm", pairs, LinearHead(), recipe, CPU)
+
+
+def test_a_linear_head_in_a_section_of_networks_has_bradley_terry(policy: Path) -> None:
+    pairs = TrainingPairs(planted_pairs(40, seed=1), None, planted_pairs(20, seed=2))
+    heads = []
+    for loss in ("margin", "bradley_terry"):
+        recipe = Recipe(policy, start_params(), reward_params(loss=loss), 0)
+        trained = train_linear_head("autorater", pairs, LinearHead(), recipe, CPU)
+        heads.append(trained.scorer.model.head.weight)
+    assert torch.equal(*heads)
 
 
 def test_labels_are_hard_or_the_labellers_confidence_as_the_loss_reads_them() -> None:

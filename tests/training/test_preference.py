@@ -11,28 +11,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.small_families import tiny_model
 from tests.small_models import COMPARATORS, reward_params, start_params, tiny_policy
 from tests.training.planted import planted_pairs
 from westofn.core.calibration import calibrated_loss, calibrating_scale
 from westofn.core.losses import LOSSES
 from westofn.errors import TrainingError
+from westofn.models.policy import Policy, save_policy
 from westofn.models.reward import RewardModel
 from westofn.models.saved_reward import load_reward_model, save_reward_model
 from westofn.models.scoring import pair_margins, score_rows
+from westofn.networks import causal
 from westofn.networks.encoder_decoder import SharedDecoder
 from westofn.params.comparator import ComparatorName
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder
 from westofn.training import curves, preference
 from westofn.training.loop import History, Job, _Progress
-from westofn.training.preference import (
-    Head,
-    Preferences,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 RECOMPUTES = Runtime(device="cpu", gradient_checkpointing=True)
@@ -313,7 +312,7 @@ def test_a_training_that_was_interrupted_often_ends_as_one_that_was_not(
 def test_a_loss_that_is_not_finite_ends_the_run(
     steps: int, rate: float, policy: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match=r"^student_rm: .* lower its learning_rate"):
+    with pytest.raises(TrainingError, match=r"^student_rm: .* lower reward\.learning_rate"):
         _train(policy, tmp_path, learning_rate=rate, steps=steps)
     assert not list(tmp_path.rglob("checkpoint-*"))
 
@@ -390,18 +389,34 @@ def test_the_statistics_are_of_both_responses_of_the_human_trainingplanted_pairs
     assert again.reward_std == trained.scorer.reward_std
 
 
-def test_validation_pairs_are_tokenised_once_for_all_evaluations(
-    policy: Path, tmp_path: Path, tokenised: list[str]
+def test_every_text_is_tokenised_once(policy: Path, tmp_path: Path, tokenised: list[str]) -> None:
+    human, synthetic, validation = (planted_pairs(16, seed=seed) for seed in (1, 2, 3))
+    texts = {
+        text
+        for pairs in (human, synthetic, validation)
+        for text in (*pairs.prompts, *pairs.chosen, *pairs.rejected)
+    }
+    tokenised.clear()
+    changes = {"steps": 4, "batch_size": 2, "evaluations": 4, "runs": 2}
+    _train(policy, tmp_path, human, synthetic=synthetic, validation=validation, **changes)
+    told = Counter(tokenised)
+    assert {text: told[text] for text in texts} == dict.fromkeys(texts, 1)
+
+
+def test_a_row_of_a_causal_prompt_and_both_responses_trains_as_two_rows_do(
+    small_encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validation, counts = planted_pairs(16, seed=2), []
-    human = planted_pairs(4, seed=1)
-    for evaluations in (1, 4):
-        tokenised.clear()
-        changes = {"steps": 4, "batch_size": 2, "evaluations": evaluations}
-        _train(policy, tmp_path / str(evaluations), human, validation=validation, **changes)
-        told = Counter(tokenised)
-        counts.append({text: told[text] for text in {*validation.prompts, *validation.chosen}})
-    assert counts[0] == counts[1]
+    encoder = Encoder(small_encoder.tokenizer, 12, 8, "causal")
+    start = Policy(tiny_model("llama", encoder), encoder)
+    save_policy(start, tmp_path / "policy", [("the cat", "so")], {})
+    losses = []
+    for most in (causal.MOST_BRANCHED, 0):
+        monkeypatch.setattr(causal, "MOST_BRANCHED", most)
+        trained = _train(tmp_path / "policy", tmp_path / str(most), steps=10, dropout=0.3)
+        losses.append([point["loss"] for point in trained.curve if point["split"] == "train"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert losses[0][0] - losses[0][-1] > 0.1
+    assert len(losses[0]) == 10
 
 
 def test_the_kept_weights_are_a_moving_average_that_starts_at_the_first_step(

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from tests.small_models import PROMPTS, VOCABULARY, sft_params
 from westofn.errors import ModelError, TrainingError
-from westofn.models.policy import Policy, log_likelihood, save_policy
+from westofn.models.policy import Likelihood, Policy, log_likelihood, save_policy
 from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
-from westofn.training import curves
+from westofn.training import curves, sft
 from westofn.training.loop import _Progress
 from westofn.training.sft import Examples, SftResult, build_policy, train_sft
 
@@ -72,6 +72,29 @@ def test_training_lowers_the_loss_below_that_of_guessing(tmp_path: Path) -> None
     assert loss < 2.0
     after = log_likelihood(result.policy, VALIDATION.prompts, VALIDATION.responses)
     assert loss == pytest.approx(-float(after.logprob.sum() / after.n_tokens.sum()), abs=1e-4)
+
+
+def test_of_many_validation_examples_a_sample_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str]] = []
+
+    def noted(policy: Policy, prompts: list[str], responses: list[str]) -> Likelihood:
+        read.append(prompts)
+        return log_likelihood(policy, prompts, responses)
+
+    monkeypatch.setattr(sft, "log_likelihood", noted)
+    results = [
+        _train(tmp_path / str(index), seed=seed, validation_rows=5)
+        for index, seed in enumerate((0, 0, 1))
+    ]
+    facts = results[0].facts
+    assert (facts["validation_pairs"], facts["validation_not_read"]) == (5, 7)
+    evaluations = len(read) // 3
+    assert evaluations == 3  # of five that are asked for, in six steps
+    assert read[0] == read[evaluations] != read[-1]
+    assert set(read[0]) < set(VALIDATION.prompts)
+    assert read[0] != VALIDATION.prompts[:5]
 
 
 @pytest.mark.parametrize("micro_batch", [1, 4])
@@ -207,7 +230,7 @@ def test_no_response_that_fits_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("steps", "rate"), [(1, 1e38), (10, 1e30)])
 def test_a_loss_that_is_not_finite_ends_the_run(steps: int, rate: float, tmp_path: Path) -> None:
     # In one step only the weights are spoilt, which the evaluation sees.
-    with pytest.raises(TrainingError, match=r"^sft: .* is nan at step .*lower its learning_rate"):
+    with pytest.raises(TrainingError, match=r"^sft: .* is nan at step .*lower sft\.learning_rate"):
         _train(tmp_path, learning_rate=rate, steps=steps)
     assert not list(tmp_path.glob("checkpoint-*"))
 

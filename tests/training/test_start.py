@@ -33,15 +33,11 @@ from westofn.networks.precision import rounded
 from westofn.params.comparator import ComparatorName
 from westofn.params.lora import LoraParams
 from westofn.text.encoding import Encoder
-from westofn.training.preference import (
-    Head,
-    Preferences,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
 from westofn.training.start import reward_start
+from westofn.training.trained import TrainedReward
 
 CANARIES = [("the cat", "good")]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from westofn.networks.limits import prompt_beside, shared_positions
 from westofn.networks.network import AnyGenerator
 from westofn.networks.precision import DTYPES, computing, precision_of
 from westofn.progress import working
-from westofn.text.encoding import Encoder, Padded, pad
+from westofn.text.encoding import Encoder, Padded, in_blocks, pad
 
 TOKENS_A_BATCH = 2**14
 
@@ -59,7 +59,29 @@ class Policy:
 
     def computing(self) -> AbstractContextManager[object]:
         """Return a context for one forward pass of the network, see `precision.computing`."""
-        return computing(self.device, self.mixed)
+        return computing(self.model, self.mixed)
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """A policy in its folder; a process that needs no weights reads its encoder alone.
+
+    Attributes:
+        folder: Where `save_policy` wrote it.
+        encoder: Converts texts to token ids, as that of the policy.
+    """
+
+    folder: Path
+    encoder: Encoder
+
+    @classmethod
+    def of(cls, folder: Path) -> SavedPolicy:
+        """The policy of a folder.
+
+        Raises:
+            ModelError: The folder is missing or incomplete, or differs from its card.
+        """
+        return cls(folder, load_encoder(folder, read_card(folder, "policy")))
 
 
 def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor:
@@ -76,13 +98,18 @@ def token_logprobs(policy: Policy, prompts: Padded, responses: Padded) -> Tensor
     Returns:
         (P, K, T) fp32, log-probabilities; 0 at padding.
     """
-    network = policy.network
     with policy.computing():
-        states = network.prompt_states(prompts.ids, prompts.mask)
-        hidden = network.hidden(states, responses.ids[..., :-1])
-        return target_logprobs(
-            network.logits, network.vocabulary, hidden, responses.ids, responses.mask
-        )
+        states = policy.network.prompt_states(prompts.ids, prompts.mask)
+        return _logprobs(policy, states, responses)
+
+
+def _logprobs(policy: Policy, states: Any, responses: Padded) -> Tensor:
+    """Compute what `token_logprobs` returns, from the states of the prompts."""
+    network = policy.network
+    hidden = network.hidden(states, responses.ids[..., :-1])
+    return target_logprobs(
+        network.logits, network.vocabulary, hidden, responses.ids, responses.mask
+    )
 
 
 @dataclass(frozen=True)
@@ -104,6 +131,7 @@ def log_likelihood(
     prompts: Sequence[str],
     responses: Sequence[str],
     tokens_a_batch: int = TOKENS_A_BATCH,
+    cut: Collection[int] = (),
 ) -> Likelihood:
     """Compute log π(y|x) of each prompt and response; it does not depend on the batches.
 
@@ -117,9 +145,13 @@ def log_likelihood(
         responses: Responses, one per row.
         tokens_a_batch: Largest number of tokens in one forward pass, padding included; a single
             row may have more.
+        cut: Indices of responses that the limit of tokens cut: they have no end token.
     """
     policy.model.eval()
     rows = _encoded(policy, prompts, responses)
+    for row in cut:
+        prompt, response = rows[row]
+        rows[row] = prompt, response[:-1] or response
     sums = torch.zeros(len(rows))
     with working("log-likelihoods", len(rows), "rows") as task:
         for batch in _batches(policy, rows, tokens_a_batch):
@@ -191,15 +223,16 @@ def _batches(policy: Policy, rows: Sequence[Row], limit: int) -> Iterator[list[_
 
 def _group_sums(policy: Policy, rows: Sequence[Row], groups: Sequence[_Group]) -> list[float]:
     """Compute log π(y|x) of the rows of some groups, in their order, in one forward pass."""
-    size = max(len(group.rows) for group in groups)
-    filled = [[*group.rows, *[group.rows[0]] * (size - len(group.rows))] for group in groups]
-    prompts = pad([group.prompt for group in groups], policy.encoder.pad_id).to(policy.device)
-    responses = pad(
-        [rows[place][1] for places in filled for place in places], policy.encoder.pad_id
-    ).to(policy.device)
-    shape = (len(groups), size, -1)
-    pools = Padded(responses.ids.view(shape), responses.mask.view(shape))
-    sums = token_logprobs(policy, prompts, pools).sum(-1).cpu().tolist()
+    pad_id = policy.encoder.pad_id
+    prompts = pad([group.prompt for group in groups], pad_id).to(policy.device)
+    pools = [[rows[place][1] for place in group.rows] for group in groups]
+    with policy.computing():
+        states = policy.network.prompt_states(prompts.ids, prompts.mask)
+        blocks = [
+            _logprobs(policy, states, block.to(policy.device)).sum(-1)
+            for block in in_blocks(pools, pad_id)
+        ]
+    sums = torch.cat(blocks, dim=1).cpu().tolist()
     return [
         total for group, row in zip(groups, sums, strict=True) for total in row[: len(group.rows)]
     ]

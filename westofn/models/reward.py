@@ -69,7 +69,7 @@ class RewardModel(nn.Module):
 
     def prompt_states(self, prompts: Padded) -> States:
         """Encode P prompts once, for any number of responses."""
-        with computing(self.device, self.mixed):
+        with computing(self.backbone, self.mixed):
             states: States = self.network.prompt_states(prompts.ids, prompts.mask)
         return states
 
@@ -83,7 +83,7 @@ class RewardModel(nn.Module):
         Returns:
             (P, K, 1 + 2·planes) fp32: the reward, then u_1 … u_L, w_1 … w_L.
         """
-        with computing(self.device, self.mixed):
+        with computing(self.backbone, self.mixed):
             read = self.network.read_out(states, responses, self.readout)
         features: Tensor = self.head(self.dropout(read.float()))
         return features

@@ -13,8 +13,9 @@ from torch import Tensor
 from westofn.models.reward import Scorer
 from westofn.networks.limits import prompt_beside, shared_positions
 from westofn.networks.network import AnyNetwork
+from westofn.networks.room import pass_bytes
 from westofn.progress import working
-from westofn.text.encoding import Padded, pad
+from westofn.text.encoding import block_rows, in_blocks, pad
 
 ROWS_A_BATCH = 256
 RESPONSES_A_BATCH = 512  # more would leave the processor's cache
@@ -40,13 +41,13 @@ def score_pools(
 
     A prompt is encoded once for its whole pool, and equal responses are scored once. A response
     beside which the prompt's positions end gets a shorter prompt of its own, so that a score
-    depends on its row alone.
+    depends on its row alone. A pass has so many rows that it takes `pass_bytes` of memory at most.
 
     Args:
         scorer: The model.
         prompts: P prompts.
         pools: Their candidates; pools may differ in size.
-        batch: Responses in one forward pass, at most (one prompt's pool is never split).
+        batch: Responses in one batch, at most (one prompt's pool is never in two).
 
     Returns:
         One (N, 1 + 2·planes) fp32 CPU tensor a prompt.
@@ -56,21 +57,26 @@ def score_pools(
     prompt_ids = scorer.encoder.prompts(prompts)
     flat = scorer.encoder.responses([response for pool in unique for response in pool])
     ends = torch.tensor([0, *map(len, unique)]).cumsum(0).tolist()
-    groups = [
-        _Group(index, list(range(b - a)), prompt_ids[index], flat[a:b])
-        for index, (a, b) in enumerate(pairwise(ends))
-    ]
-    if shared_positions(network := scorer.model.network) is not None:
+    groups = []
+    for index, (a, b) in enumerate(pairwise(ends)):
+        ordered = sorted(range(b - a), key=lambda place: len(flat[a + place]))
+        groups.append(_Group(index, ordered, prompt_ids[index], [flat[a + i] for i in ordered]))
+    network = scorer.model.network
+    if shared_positions(network) is not None:
         groups = [part for group in groups for part in _split(scorer, network, prompts, group)]
     # Prompts whose pools are alike in size and length share a batch, which saves padding.
+    beside = network.family == "encoder"  # then every row has the prompt's tokens too
     order = sorted(
         range(len(groups)),
-        key=lambda i: (len(groups[i].responses), max(map(len, groups[i].responses))),
+        key=lambda i: (
+            len(groups[i].responses),
+            max(map(len, groups[i].responses)) + len(groups[i].prompt) * beside,
+        ),
     )
     width = scorer.model.head.out_features
     scored = [torch.empty(len(pool), width) for pool in unique]
     with working("scoring", len(flat), "responses") as progress:
-        for batched in _batches(order, [len(group.responses) for group in groups], batch):
+        for batched in _batches(scorer, order, [group.shape for group in groups], batch):
             in_batch = [groups[i] for i in batched]
             read = [group.responses for group in in_batch]
             features = _features(scorer, [group.prompt for group in in_batch], read)
@@ -116,10 +122,19 @@ class TextPools:
     def both_orders(self, prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Head outputs of both orders of pairs, (K, 2, F)."""
         rows = list(zip(prompt.tolist(), a.tolist(), b.tolist(), strict=True))
-        size = self.pairs_a_batch
-        return torch.cat(
-            [self._in_one_batch(rows[start : start + size]) for start in range(0, len(rows), size)]
-        )
+        prompts, responses, size = self._prompt_ids, self._response_ids, self.pairs_a_batch
+        order = torch.tensor(
+            [len(prompts[p]) + len(responses[p][i]) + len(responses[p][j]) for p, i, j in rows]
+        ).argsort(stable=True)  # rows of alike length share a batch, which saves padding
+        shapes = [
+            _Shape(2, len(prompts[p]), len(responses[p][i]) + len(responses[p][j]))
+            for p, i, j in rows
+        ]
+        batches = [
+            self._in_one_batch([rows[i] for i in part])
+            for part in _batches(self.scorer, order.tolist(), shapes, 2 * size)
+        ]
+        return torch.cat(batches)[order.argsort()]
 
     @torch.inference_mode()
     def _in_one_batch(self, rows: Sequence[tuple[int, int, int]]) -> Tensor:
@@ -169,6 +184,27 @@ def pool_margins(
 
 
 @dataclass(frozen=True)
+class _Shape:
+    """What decides the memory of a pass: tokens of the prompt and the longest row, and rows."""
+
+    rows: int
+    prompt: int
+    response: int
+
+    def beside(self, other: _Shape) -> _Shape:
+        """The padded shape of both."""
+        return _Shape(
+            max(self.rows, other.rows),
+            max(self.prompt, other.prompt),
+            max(self.response, other.response),
+        )
+
+    def bytes(self, network: AnyNetwork, prompts: int, rows: int) -> int:
+        """Memory of a pass over so many rows of each of P prompts."""
+        return network.read_bytes(prompts, self.prompt, rows, self.response)
+
+
+@dataclass(frozen=True)
 class _Group:
     """Responses of one pool that are read behind the same ids of their prompt.
 
@@ -176,13 +212,17 @@ class _Group:
         pool: The pool's index.
         places: The responses' indices in the pool.
         prompt: Ids of the prompt.
-        responses: Ids of each response.
+        responses: Ids of each response, from short to long.
     """
 
     pool: int
     places: list[int]
     prompt: list[int]
     responses: list[list[int]]
+
+    @property
+    def shape(self) -> _Shape:
+        return _Shape(len(self.responses), len(self.prompt), max(map(len, self.responses)))
 
 
 def _split(
@@ -206,25 +246,45 @@ def _split(
 def _features(
     scorer: Scorer, prompt_ids: Sequence[list[int]], pools: Sequence[Sequence[list[int]]]
 ) -> Tensor:
-    """(P, K, F) on the CPU; pools smaller than K are padded with their own first response."""
-    size = max(map(len, pools))
-    filled = [row for pool in pools for row in [*pool, *[pool[0]] * (size - len(pool))]]
-    device = scorer.model.device
-    prompts = pad(prompt_ids, scorer.encoder.pad_id).to(device)
-    rows = pad(filled, scorer.encoder.pad_id).to(device)
-    shape = (len(pools), size, -1)
-    states = scorer.model.prompt_states(prompts)
-    responses = Padded(rows.ids.view(shape), rows.mask.view(shape))
-    return scorer.model.features(states, responses).float().cpu()
+    """(P, K, F) on the CPU; K is the largest pool's size, see `in_blocks`."""
+    device, pad_id = scorer.model.device, scorer.encoder.pad_id
+    shape = _Shape(
+        max(map(len, pools)),
+        max(map(len, prompt_ids)),
+        max(len(row) for pool in pools for row in pool),
+    )
+    network, most = scorer.model.network, pass_bytes(device)
+    rows = block_rows(shape.rows, len(pools))
+    while rows > 1 and shape.bytes(network, len(pools), rows) > most:
+        rows = (rows + 1) // 2
+    states = scorer.model.prompt_states(pad(prompt_ids, pad_id).to(device))
+    blocks = [
+        scorer.model.features(states, block.to(device)).float().cpu()
+        for block in in_blocks(pools, pad_id, rows)
+    ]
+    return torch.cat(blocks, dim=1)
 
 
-def _batches(order: Sequence[int], sizes: Sequence[int], limit: int) -> list[list[int]]:
-    """Consecutive rows whose padded size stays within the limit; at least one row each."""
+def _batches(
+    scorer: Scorer, order: Sequence[int], shapes: Sequence[_Shape], limit: int
+) -> list[list[int]]:
+    """Consecutive pools whose padded size stays within the limit, and a pass of them in memory.
+
+    At least one pool each.
+    """
+    network, most = scorer.model.network, pass_bytes(scorer.model.device)
     batches: list[list[int]] = []
-    for row in order:
-        # `order` is by size, so the newest row is the largest.
-        if batches and (len(batches[-1]) + 1) * sizes[row] <= limit:
-            batches[-1].append(row)
+    together = _Shape(0, 0, 0)
+    for index in order:
+        alone = shapes[index]
+        longest, count = together.beside(alone), len(batches[-1]) + 1 if batches else 1
+        rows = min(longest.rows, block_rows(longest.rows, count))
+        # `order` is by size, so the newest pool is the largest.
+        fits = count * longest.rows <= limit and longest.bytes(network, count, rows) <= most
+        if batches and fits:
+            batches[-1].append(index)
+            together = longest
         else:
-            batches.append([row])
+            batches.append([index])
+            together = alone
     return batches

@@ -1,25 +1,29 @@
 """Causal language models (Llama, Qwen, Gemma, Mistral, GPT-2) with K responses per prompt.
 
 The network reads all tokens of a prompt except the last once, and the K responses share the keys
-and values, in training (K = 2), in scoring and in sampling (K = N). Every row starts with the
-prompt's last token, from which the first response token is predicted. The module calls
+and values, in scoring and in sampling (K = N). Every row starts with the prompt's last token, from
+which the first response token is predicted. In training, a prompt and its responses are one row if
+they are short, [prompt, y_1, …, y_K], in which no response reads another one (arXiv 2410.20305).
+Else the responses share copies of the prompt's keys and values. The module calls
 transformers' own forward with its masks and caches, so it supports the features of each model type
 (sliding windows, soft caps) and transformers' files.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 
 from westofn.networks.network import Generator
-from westofn.networks.prefix import KeyValues, growing, key_values, repeat, roomy, select
+from westofn.networks.prefix import KeyValues, SharedPrefix, growing, key_values, repeat, select
 from westofn.networks.recompute import drops_caches
+from westofn.networks.sharding import is_sharded
 from westofn.params.network import ModelSize
 
 
@@ -54,6 +58,10 @@ def build_scratch(
     return LlamaForCausalLM(config)
 
 
+MOST_BRANCHED = 256
+"""Tokens of a prompt and its responses in one row; of more, the scores cost more than copies."""
+
+
 @dataclass(frozen=True)
 class PrefixStates:
     """P left-padded prompts with their keys and values.
@@ -61,8 +69,8 @@ class PrefixStates:
     Attributes:
         ids: (P, S), token ids; the last column is each prompt's last token.
         mask: (P, S) bool, True at real tokens.
-        prefix: Keys and values of all columns except the last; None if the model must read prompt
-            and response in one row.
+        prefix: Keys and values of all columns except the last; None if the model reads prompt and
+            responses together.
     """
 
     ids: Tensor
@@ -107,14 +115,14 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return int(config.hidden_size)
 
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PrefixStates:
-        """Compute keys and values of all prompt tokens except the last.
+        """Compute keys and values of all prompt tokens except the last; in training, `hidden` does.
 
         Args:
             ids: (P, S) long, right-padded token ids, at least one token each.
             mask: (P, S) bool, True at real tokens.
         """
         states = PrefixStates(*_left_padded(ids, mask), None)
-        return states if drops_caches(self.model) else self._read_prefix(states)
+        return self._read_prefix(states) if not self._trains() and self._caches() else states
 
     def hidden(self, states: PrefixStates, responses: Tensor) -> Tensor:
         """Compute the hidden states of complete responses (teacher forcing).
@@ -127,24 +135,71 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             (P, K, T + 1, d) states after the last norm; position t depends on y_1 … y_t.
         """
         prompts, per_prompt, length = responses.shape
+        if self.max_tokens is not None:
+            self._require_room(int(states.mask.sum(-1).min()) + length)
+        if states.prefix is None and per_prompt > 1 and self._branches(states, responses):
+            return self._read_branches(states, responses)
+        if states.prefix is None and per_prompt > 1 and self._caches():
+            states = self._read_prefix(states)
         start = states.start[:, None, None].expand(prompts, per_prompt, 1)
         rows = torch.cat([start, responses], dim=2).flatten(0, 1)
         prefix_ids, mask, positions = _beside(states, per_prompt, length + 1)
-        if self.max_tokens is not None:
-            self._require_room(int(states.mask.sum(-1).min()) + length)
-            # Padding of a response can exceed the table if another row has a longer prompt.
-            positions = positions.clamp_max(self.max_tokens - 1)
+        positions = self._within_table(positions)
         if states.prefix is None or drops_caches(self.model):
             rows = torch.cat([prefix_ids, rows], dim=1)
             state = self._read(rows, mask, positions, None)[:, -length - 1 :]
         else:
-            cache = growing(states.prefix, per_prompt)
+            with_gradient = torch.is_grad_enabled() or self.model.training  # training drops weights
+            cache = (
+                growing(states.prefix, per_prompt)
+                if with_gradient
+                else self._shared(states.prefix, length + 1)
+            )
             state = self._read(rows, mask, positions[:, -length - 1 :], cache)
         return state.reshape(prompts, per_prompt, length + 1, -1)
 
-    def tokens_read(self, prompts: int, prompt: int, rows: int, response: int) -> int:
-        """See `Generator.tokens_read`; every row has a copy of its prompt's keys and values."""
-        return prompts * rows * (prompt + response)
+    def _trains(self) -> bool:
+        """Return whether the states are for a step of training."""
+        return self.model.training and torch.is_grad_enabled()
+
+    def _caches(self) -> bool:
+        """Return whether responses can read a prompt's keys and values from a cache.
+
+        The gradient that a cache passes to a sharded layer would come after the layer has dropped
+        its weights.
+        """
+        passes_gradient = torch.is_grad_enabled() and is_sharded(self.model)
+        return not passes_gradient and not drops_caches(self.model)
+
+    def _branches(self, states: PrefixStates, responses: Tensor) -> bool:
+        """Return whether a prompt and its responses can be one row, see `_read_branches`."""
+        config: Any = self.model.config
+        window = getattr(config, "sliding_window", None)
+        length = states.ids.shape[1] + responses.shape[1] * responses.shape[2]
+        return (
+            config._attn_implementation == "sdpa"  # which takes any mask
+            and length <= min(MOST_BRANCHED, window or MOST_BRANCHED)
+        )
+
+    def _read_branches(self, states: PrefixStates, responses: Tensor) -> Tensor:
+        """Return what `hidden` does, from rows [prompt, y_1, …, y_K]."""
+        prompts, per_prompt, length = responses.shape
+        first = states.ids.shape[1]
+        after = states.positions[:, -1:] + 1 + torch.arange(length, device=responses.device)
+        positions = torch.cat([states.positions, after.repeat(1, per_prompt)], dim=1)
+        state = self._read(
+            torch.cat([states.ids, responses.flatten(1)], dim=1),
+            _branch_mask(states.mask, per_prompt, length),
+            self._within_table(positions),
+            None,
+        )
+        own = state[:, first:].view(prompts, per_prompt, length, -1)
+        start = state[:, None, first - 1 : first].expand(-1, per_prompt, -1, -1)
+        return torch.cat([start, own], dim=2)
+
+    def _within_table(self, positions: Tensor) -> Tensor:
+        """Padding of a response can exceed a position table if another row has a longer prompt."""
+        return positions if self.max_tokens is None else positions.clamp_max(self.max_tokens - 1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute vocabulary logits (…, V) of states (…, d)."""
@@ -160,12 +215,12 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         return PrefixCache(self, states, per_prompt, max_length)
 
     def cache_bytes(self, prompt: int, rows: int, response: int) -> int:
-        """See `Generator.cache_bytes`; every row has a copy of its prompt's keys and values."""
+        """See `Generator.cache_bytes`; the rows share the prompt's keys and values."""
         config: Any = self.model.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or self.width // config.num_attention_heads
         values = 2 * config.num_hidden_layers * heads * width
-        return int(rows * (prompt + response) * values * self.model.dtype.itemsize)
+        return int((prompt + rows * response) * values * self.model.dtype.itemsize)
 
     def step(self, cache: PrefixCache, tokens: Tensor) -> Tensor:
         """Read one more token for every live row.
@@ -175,7 +230,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             tokens: (P, K), the tokens to read.
 
         Returns:
-            (P, K, V) logits of the next token.
+            (P, K, d) states, whose `logits` are of the next token.
         """
         end = cache.length + 1
         self._require_room(end)
@@ -186,7 +241,7 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
             cache.layers,
         )
         cache.length = end
-        return self.logits(state).view(*tokens.shape, -1)
+        return state.view(*tokens.shape, -1)
 
     def _read_prefix(self, states: PrefixStates) -> PrefixStates:
         """Return the states with keys and values."""
@@ -197,15 +252,26 @@ class CausalNetwork(Generator[PrefixStates, "PrefixCache"]):
         self._read(ids, mask, states.positions[:, :-1], cache)
         return PrefixStates(states.ids, states.mask, key_values(cache))
 
-    def _read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """Return the base model's last hidden states, (rows, L, d)."""
-        state: Tensor = self.base(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+    def _shared(self, prefix: KeyValues, room: int) -> SharedPrefix:
+        config: Any = self.model.config
+        return SharedPrefix(prefix, config.num_hidden_layers, room)
+
+    def _read(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache | None) -> Tensor:
+        """Return the base model's last hidden states, (rows, L, d).
+
+        The mask is of real tokens, (rows, L), or of what each token reads, (rows, 1, L, L).
+        """
+        attended = (
+            cache.attended_by(self.base) if isinstance(cache, SharedPrefix) else nullcontext()
+        )
+        with attended:
+            state: Tensor = self.base(
+                input_ids=ids,
+                attention_mask=mask.long() if mask.ndim == 2 else mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            ).last_hidden_state
         return state
 
     def _require_room(self, tokens: int) -> None:
@@ -223,14 +289,13 @@ class PrefixCache:
         self, network: CausalNetwork, states: PrefixStates, per_prompt: int, max_length: int
     ) -> None:
         assert states.prefix is not None
-        config: Any = network.model.config
-        self.layers = roomy(states.prefix, per_prompt, config.num_hidden_layers, max_length)
+        self.layers = network._shared(states.prefix, max_length)
         _, self.mask, self.positions = _beside(states, per_prompt, max_length)
         self.length = states.ids.shape[1] - 1
 
     def keep(self, prompt_rows: Tensor, rows: Tensor) -> None:
-        """Drop finished rows: keep the given rows of the P·K rows, in the given order."""
-        self.layers.keep(rows)
+        """Drop finished rows: keep the given prompts and the given ones of the P·K rows."""
+        self.layers.keep(prompt_rows, rows)
         self.mask, self.positions = self.mask[rows], self.positions[rows]
 
 
@@ -239,6 +304,28 @@ def _left_padded(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     width = ids.shape[1]
     source = torch.arange(width, device=ids.device) + mask.sum(-1, keepdim=True) - width
     return ids.gather(1, source.clamp_min(0)), source >= 0
+
+
+def _branch_mask(prompt: Tensor, branches: int, length: int) -> Tensor:
+    """What each token reads in rows [prompt, y_1, …, y_K], (P, 1, L, L) bool.
+
+    A token of a response reads the prompt and its own response up to itself.
+
+    Args:
+        prompt: (P, S) bool, True at the prompt's real tokens.
+        branches: K.
+        length: Tokens of a response.
+    """
+    first = prompt.shape[1]
+    size = first + branches * length
+    place = torch.arange(size, device=prompt.device)
+    branch = (place - first).div(length, rounding_mode="floor").clamp_min(-1)
+    of_prompt = branch == -1
+    together = of_prompt | (branch[:, None] == branch)
+    reads = together & (place[:, None] >= place)
+    real = torch.nn.functional.pad(prompt, (0, size - first), value=True)
+    itself = torch.eye(size, dtype=torch.bool, device=prompt.device)  # also padding reads something
+    return ((reads & real[:, None, :]) | itself).unsqueeze(1)
 
 
 def _beside(states: PrefixStates, per_prompt: int, length: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from westofn.networks.network import Generator
 from westofn.networks.recompute import recomputes, run_block
+from westofn.networks.sharding import within
 from westofn.params.network import ModelSize
 
 
@@ -76,7 +77,7 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
     def __init__(self, model: T5ForConditionalGeneration) -> None:
         self.model = model
         config = model.config
-        self.heads, self.head_width = config.num_heads, config.d_kv
+        self.head_width = config.d_kv
         self.start_id = int(config.decoder_start_token_id)
         # Any: transformers' blocks have untyped attributes.
         self.stack: Any = model.decoder
@@ -96,10 +97,19 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         encoded = self.model.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         bias = torch.zeros(mask.shape, dtype=encoded.dtype, device=encoded.device)
         bias = bias.masked_fill(~mask, torch.finfo(encoded.dtype).min)[:, None, None, :]
-        cross = [block.layer[1].EncDecAttention for block in self.stack.block]
-        keys = tuple(self._heads(layer.k(encoded)).contiguous() for layer in cross)
-        values = tuple(self._heads(layer.v(encoded)).contiguous() for layer in cross)
+        # All keys, then all values: the last bits of a training depend on the order of gradients.
+        keys, values = (
+            tuple(
+                within(block, self._projected)(encoded, block, name) for block in self.stack.block
+            )
+            for name in ("k", "v")
+        )
         return PromptStates(keys, values, bias, ids.new_full((len(ids),), self.start_id))
+
+    def _projected(self, encoded: Tensor, block: Any, name: str) -> Tensor:
+        """Return keys `k` or values `v` of a block's cross-attention, (P, heads, S, d_kv)."""
+        projection = getattr(block.layer[1].EncDecAttention, name)
+        return self._heads(projection(encoded)).contiguous()
 
     def hidden(self, states: PromptStates, responses: Tensor) -> Tensor:
         """Compute the decoder states of complete responses (teacher forcing).
@@ -122,7 +132,8 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
         bias = bias.masked_fill(future, torch.finfo(bias.dtype).min)
         recompute = recomputes(self.model)
         for index, block in enumerate(self.stack.block):
-            state = run_block(recompute, self._block, state, block, states, index, bias)
+            run = within(block, self._block)
+            state = run_block(recompute, run, state, block, states, index, bias)
         state = self._drop(self.stack.final_layer_norm(state))
         return state.view(prompts, per_prompt, length, -1)
 
@@ -145,8 +156,8 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
 
     def self_bias(self, length: int) -> Tensor:
         """Relative position bias of the decoder's self-attention, (1, heads, length, length)."""
-        first: Any = self.stack.block[0].layer[0].SelfAttention
-        bias: Tensor = first.compute_bias(length, length)
+        block: Any = self.stack.block[0]
+        bias: Tensor = within(block, block.layer[0].SelfAttention.compute_bias)(length, length)
         return bias
 
     def cache(self, states: PromptStates, per_prompt: int, max_length: int) -> StepCache:
@@ -166,7 +177,7 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
             tokens: (P, K), the tokens to read.
 
         Returns:
-            (P, K, vocabulary) logits of the next token.
+            (P, K, d_model) states, whose `logits` are of the next token.
         """
         prompts, per_prompt = tokens.shape
         time = cache.length
@@ -188,7 +199,8 @@ class SharedDecoder(Generator[PromptStates, "StepCache"]):
             state = self._cross(state, block, cache.prompts, index, prompts)
             state = block.layer[2](state)
         cache.length += 1
-        return self.logits(self.stack.final_layer_norm(state)).view(prompts, per_prompt, -1)
+        normed_state: Tensor = self.stack.final_layer_norm(state)
+        return normed_state.view(prompts, per_prompt, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute vocabulary logits (…, vocabulary) of decoder states (…, d_model)."""

@@ -39,8 +39,6 @@ LAST_LINEAR = {
 }
 """`model_type` -> layer of its sequence classifier that computes the logits."""
 
-TOKENS_A_PASS = 2**15  # largest number of tokens per forward pass without gradient, for memory
-
 
 @dataclass(frozen=True)
 class PromptTokens:
@@ -72,12 +70,6 @@ class Rows:
     ids: Tensor
     mask: Tensor
     response: Tensor
-
-    def chunks(self, rows: int) -> Iterator[Rows]:
-        """Yield consecutive parts of at most `rows` rows."""
-        for start in range(0, len(self.ids), rows):
-            part = slice(start, start + rows)
-            yield Rows(self.ids[part], self.mask[part], self.response[part])
 
 
 class EncoderNetwork(Network[PromptTokens]):
@@ -115,6 +107,11 @@ class EncoderNetwork(Network[PromptTokens]):
             for weight in _after_the_states(self.model).values():
                 weight.requires_grad_(False)
 
+    def read_bytes(self, prompts: int, prompt: int, rows: int, response: int) -> int:
+        """See `Network.read_bytes`; every row has prompt and response."""
+        count, tokens = prompts * rows, prompt + response
+        return count * tokens * self.token_bytes + self.score_bytes(count, tokens)
+
     def prompt_states(self, ids: Tensor, mask: Tensor) -> PromptTokens:
         """Return the prompts; see `Network.prompt_states`."""
         return PromptTokens(ids, mask)
@@ -143,11 +140,7 @@ class EncoderNetwork(Network[PromptTokens]):
             ", and responses are not trimmed; lower sft.max_prompt_tokens, or give "
             "reward_start.model a model with more positions",
         )
-        size = len(rows.ids)
-        if not torch.is_grad_enabled():
-            size = max(1, TOKENS_A_PASS // row)
-        read_states = torch.cat([self._read(part, readout) for part in rows.chunks(size)])
-        return read_states.view(prompts, per_prompt, -1)
+        return self._read(rows, readout).view(prompts, per_prompt, -1)
 
     def _read(self, rows: Rows, readout: Readout) -> Tensor:
         """Compute the read-out of rows, (R, d)."""

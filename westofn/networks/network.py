@@ -8,15 +8,20 @@ transformers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from westofn.errors import ModelError
 from westofn.params.network import Readout
 from westofn.text.encoding import Padded
 from westofn.text.model_files import Family
+
+_HEADS = ("num_heads", "num_attention_heads", "n_head", "n_heads")
+_AT_ONCE = 5
+"""Tensors as wide as the widest layer that exist at a time, at most, in a pass."""
 
 
 class States(Protocol):
@@ -76,6 +81,43 @@ class Network(ABC, Generic[S]):
         """Largest number of tokens in a row by the configuration; None: no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads."""
+        config: Any = self.model.config
+        return next(int(config.to_dict()[name]) for name in _HEADS if hasattr(config, name))
+
+    @abstractmethod
+    def read_bytes(self, prompts: int, prompt: int, rows: int, response: int) -> int:
+        """Return about how much memory a pass without gradient takes beyond the weights.
+
+        Args:
+            prompts: Number P of prompts.
+            prompt: Length S of a prompt, in tokens.
+            rows: Number K of responses to each.
+            response: Length T of a response, in tokens.
+        """
+
+    @cached_property
+    def token_bytes(self) -> int:
+        """About the memory that one layer takes for a token, without attention."""
+        head: Any = self.model.get_output_embeddings()
+        widest = max(
+            sum(weight.shape)
+            for layer in self.model.modules()
+            if layer is not head and not isinstance(layer, nn.Embedding)
+            for weight in [getattr(layer, "weight", None)]
+            if isinstance(weight, Tensor) and weight.ndim == 2
+        )
+        return int(widest * _AT_ONCE * self.model.dtype.itemsize)
+
+    def score_bytes(self, rows: int, tokens: int) -> int:
+        """Return the memory of the attention scores of one layer; fused attention keeps none."""
+        config: Any = self.model.config
+        if config._attn_implementation != "eager":
+            return 0
+        return int(rows * self.heads * tokens**2 * _AT_ONCE * self.model.dtype.itemsize)
 
     def require_positions(self, tokens: int, subject: str, mend: str) -> None:
         """Refuse a row that is longer than the position table.
@@ -180,8 +222,14 @@ class Generator(Network[G], Generic[G, C]):
             tokens: (P, K), the tokens to read; in the first step `states.start`.
 
         Returns:
-            (P, K, V) logits of the next token.
+            (P, K, d) states, whose `logits` are of the next token.
         """
+
+    def read_bytes(self, prompts: int, prompt: int, rows: int, response: int) -> int:
+        """See `Network.read_bytes`; the prompts' keys and values are kept."""
+        kept = prompts * self.cache_bytes(prompt, 0, 0)
+        layer = prompts * max(prompt, rows * (response + 1)) * self.token_bytes
+        return kept + layer + self.score_bytes(prompts, prompt)
 
     def read_out(self, states: G, responses: Padded, readout: Readout) -> Tensor:
         """See `Network.read_out`; state t depends on y_1 … y_t."""

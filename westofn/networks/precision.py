@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from transformers import PreTrainedModel
 
+from westofn.networks.sharding import is_sharded
 from westofn.params.network import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -42,10 +43,13 @@ def rounded(model: PreTrainedModel, precision: Precision) -> PreTrainedModel:
     return model
 
 
-def computing(device: torch.device, mixed: bool) -> AbstractContextManager[object]:
+def computing(model: PreTrainedModel, mixed: bool) -> AbstractContextManager[object]:
     """Return a context in which matrix products of fp32 weights use bf16, if `mixed`.
 
     Use it for a single forward pass: torch caches bf16 copies of the weights until the context
-    ends, so it must not contain an optimiser step.
+    ends, so it must not contain an optimiser step. Of sharded weights it caches none, since the
+    copies would be of all layers at once.
     """
-    return torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
+    if not mixed:
+        return nullcontext()
+    return torch.autocast(model.device.type, torch.bfloat16, cache_enabled=not is_sharded(model))

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from westofn.params.base import Section
 from westofn.params.network import ModelSize
 
+OF_PIPELINE = ("policy", "scratch")
+"""Values of `reward_start.model` that name no pretrained model."""
+
 
 class ScratchEncoder(ModelSize):
     """The ModernBERT that is built when `reward_start.model` is `scratch`."""

@@ -10,12 +10,14 @@ from westofn.params.base import EXAMPLES, DataPath, Positive, Section
 
 
 class SampleParams(Section):
-    """Candidates from the policy, or from a file of pools for the prompts of D_U."""
+    """Candidates from the policy, here or on a server, or from a file of pools for D_U."""
 
     key: ClassVar[str] = "sample"
 
-    engine: Literal["local", "file"]
+    engine: Literal["local", "file", "openai"]
     path: DataPath
+    model: Annotated[str, Field(min_length=1)]
+    api: Literal["completions", "chat"]
     n_candidates: Annotated[int, Field(ge=2)]
     temperature: Positive
 
@@ -25,5 +27,14 @@ class SampleParams(Section):
             raise ValueError(
                 f"engine is file, and path is the example {self.path}; give a file or folder of "
                 "your own pools"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Self:
+        if self.engine == "openai" and self.model == "none":
+            raise ValueError(
+                "engine is openai, and model is none; give the name by which the server knows the "
+                "policy"
             )
         return self

@@ -43,6 +43,7 @@ class SftParams(OptimiserParams):
     max_prompt_tokens: Annotated[int, Field(ge=4)]
     max_response_tokens: Annotated[int, Field(ge=2)]
     evaluations: Count
+    validation_rows: Count
 
     @model_validator(mode="after")
     def _only_pretrained_models_have_chat_templates(self) -> Self:

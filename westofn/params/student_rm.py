@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PlainValidator, model_validator
+from pydantic import PlainValidator
 
 from westofn.params.base import Default, Fraction
 from westofn.params.reward import RewardModelParams
-
-Learner = Literal["network", "linear_head"]
 
 LARGEST_POWER = 4.0
 """Of the prior's covariance: variances that differ by 100 are then 1e8 apart."""
@@ -30,8 +28,6 @@ class StudentRmParams(RewardModelParams):
     """The pointwise student; the references HF50 and HF100 are trained with the same section.
 
     Attributes:
-        learner: What learns: all of a network, or a linear head on the frozen features of the
-            weights that it would start from.
         covariance_power: p of the linear head's prior w ~ N(0, s·Σ_π^p), Σ_π the covariance of the
             policy's samples; `validation` tries several. Of references it is 0.
         synthetic_fraction: Share of synthetic pairs in every batch, or in a linear head's loss; 0
@@ -44,15 +40,5 @@ class StudentRmParams(RewardModelParams):
         Default(RewardModelParams),
     )
 
-    learner: Learner
     covariance_power: CovariancePower
     synthetic_fraction: Fraction
-
-    @model_validator(mode="after")
-    def _linear_heads_have_no_adapters(self) -> Self:
-        if self.learner == "linear_head" and self.lora.rank:
-            raise ValueError(
-                f"lora.rank is {self.lora.rank} and learner is linear_head, which trains no weight "
-                "of the network; set lora.rank to 0, or learner to network"
-            )
-        return self

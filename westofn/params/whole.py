@@ -96,12 +96,16 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _linear_heads_read_trained_weights(self) -> Self:
-        if self.reward_start.model == "scratch" and self.student_rm.learner == "linear_head":
-            raise ValueError(
-                "student_rm.learner is linear_head and reward_start.model is scratch, whose random "
-                "weights have to learn; set learner to network, or reward_start.model to policy or "
-                "a pretrained one"
-            )
+        if self.reward_start.model != "scratch":
+            return self
+        for section in (self.reward, self.base_rm, self.student_rm):
+            for name, mend in (("learner", "network"), ("head_start", "zero")):
+                if getattr(section, name) == "linear_head":
+                    raise ValueError(
+                        f"{section.key}.{name} is linear_head and reward_start.model is scratch, "
+                        f"whose random weights have to learn; set {section.key}.{name} to {mend}, "
+                        "or reward_start.model to policy or a pretrained one"
+                    )
         return self
 
     @model_validator(mode="after")

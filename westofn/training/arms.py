@@ -11,9 +11,7 @@ import polars as pl
 
 from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.curve import read_curve, write_curve
-from westofn.core.comparators import COMPARATORS
 from westofn.core.seeds import derive_seed
-from westofn.errors import TrainingError
 from westofn.execution.account import tell
 from westofn.execution.damage import has_model
 from westofn.execution.processes import is_first
@@ -24,8 +22,10 @@ from westofn.models.saved_reward import save_reward_model
 from westofn.plugins import plugin_file
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.sources.human import HumanData
-from westofn.training.linear_head import LinearHead, train_linear_head
-from westofn.training.preference import Preferences, Recipe, TrainingPairs, train_reward_model
+from westofn.training.linear_head import LinearHead, LinearHeads
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Recipe
 
 CANARIES = 4
 
@@ -44,8 +44,8 @@ def train_arm(
 ) -> None:
     """Train an arm and save it.
 
-    Several members differ in their seed: initial head, order of batches, dropout. The first is the
-    model that one member would be.
+    Several members differ in their seed: initial head, order of batches, dropout; linear heads in
+    their bootstrap sample of the training pairs. The first is the model that one member would be.
 
     Args:
         name: The arm's name, for its scratch folder and errors.
@@ -56,20 +56,13 @@ def train_arm(
         synthetic_fraction: Share of synthetic rows in every batch; 0: human pairs alone.
         members: Models to train; of more than one, `out` holds a folder each and ensemble.json.
         linear: Fit a linear head on frozen features instead of training a network; of the recipe's
-            parameters it reads the readout and the loss.
+            parameters it reads the readout, the loss and the number of validation pairs.
         live: Where DVCLive's files go while a network trains; None writes none.
 
     Raises:
         ParameterError: There is no such loss, or a linear head cannot be fitted to it.
-        TrainingError: A linear head is asked for that is not one pointwise model, or training
-            fails, see `train_reward_model` and `train_linear_head`.
+        TrainingError: Training fails, see `train_reward_model` and `train_linear_head`.
     """
-    comparator = recipe.head.comparator
-    if linear and (not COMPARATORS[comparator].gives_rewards or members > 1):
-        raise TrainingError(
-            f"{name}: a linear head is one pointwise model, found comparator {comparator} and "
-            f"{members} members; train a network, or set them to pointwise and 1"
-        )
     runtime = load_runtime()
     set_up_torch(runtime)
     pairs = TrainingPairs(
@@ -81,13 +74,15 @@ def train_arm(
     first_rows = human.validation.head(CANARIES)
     canaries = list(zip(first_rows["prompt"], first_rows["chosen"], strict=True))
 
+    heads: list[LinearHeads] = []  # of all members, which read the same features
+
     def train(member: str, member_seed: int, checkpoints: Path, place: Path) -> None:
-        own = replace(recipe, seed=member_seed)
-        trained = (
-            train_linear_head(member, pairs, linear, own, runtime)
-            if linear
-            else train_reward_model(member, pairs, own, checkpoints, runtime, live)
-        )
+        if linear:
+            heads[:] = heads or [LinearHeads(name, pairs, linear, recipe, runtime)]
+            trained = heads[0].fit(None if member_seed == recipe.seed else member_seed)
+        else:
+            own = replace(recipe, seed=member_seed)
+            trained = train_reward_model(member, pairs, own, checkpoints, runtime, live)
         if is_first():
             save_reward_model(trained.scorer, place, canaries, trained.facts, trained.curve)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from westofn.networks.adapters import copy_sharing_frozen
+from westofn.networks.sharding import own_part
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class MovingAverage(nn.Module, Generic[Module]):
-    """Exponential moving average of a model's trained weights; frozen weights are shared.
+    """Exponential moving average of a model's trained weights.
+
+    Args:
+        model: The model in training.
+        decay: Largest decay.
+        copied: Copies the model; frozen weights may be shared.
 
     Attributes:
         module: Module with the averaged weights; it is not in an optimiser.
@@ -23,9 +29,9 @@ class MovingAverage(nn.Module, Generic[Module]):
     module: Module
     updates: Tensor
 
-    def __init__(self, model: Module, decay: float) -> None:
+    def __init__(self, model: Module, decay: float, copied: Callable[[Module], Module]) -> None:
         super().__init__()
-        self.module, self.decay = copy_sharing_frozen(model).requires_grad_(False), decay
+        self.module, self.decay = copied(model).requires_grad_(False), decay
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
@@ -36,8 +42,8 @@ class MovingAverage(nn.Module, Generic[Module]):
         """
         pairs = zip(self.module.parameters(), model.parameters(), strict=True)
         trained = [(averaged, weight) for averaged, weight in pairs if averaged is not weight]
-        average: list[Tensor] = [averaged for averaged, _ in trained]
-        current: list[Tensor] = [weight for _, weight in trained]
+        average = [own_part(averaged) for averaged, _ in trained]
+        current = [own_part(weight) for _, weight in trained]
         if updates := int(self.updates):
             warm_up_decay = (1 + updates) / (10 + updates)
             torch._foreach_lerp_(average, current, 1 - min(self.decay, warm_up_decay))

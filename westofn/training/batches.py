@@ -40,6 +40,26 @@ def plan_batches(
     return np.concatenate(columns, axis=1)
 
 
+def sample_rows(rows: int, most: int, seed: int, what: str) -> list[int]:
+    """Return the indices of at most `most` random rows, ascending; of fewer rows, all of them.
+
+    Args:
+        rows: Number of rows.
+        most: Largest number of indices.
+        seed: The run's seed.
+        what: What is sampled.
+
+    >>> sample_rows(3, 4, 0, "validation")
+    [0, 1, 2]
+    >>> len(sample_rows(9, 4, 0, "validation"))
+    4
+    """
+    if rows <= most:
+        return list(range(rows))
+    generator = np.random.default_rng(derive_seed(seed, "rows of", what))
+    return sorted(generator.choice(rows, most, replace=False).tolist())
+
+
 def split_batch(batch_size: int, synthetic_fraction: float) -> tuple[int, int]:
     """Return the numbers of human and synthetic rows in a batch, at least one each.
 

@@ -7,8 +7,7 @@ pairs chooses penalty and power. docs/method.md has the equation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +18,12 @@ from torch import Tensor
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.curve import Point
 from westofn.artifacts.pools import Pools
+from westofn.core.calibration import calibrating_scale
 from westofn.core.linear_reward import (
     POWERS,
     LinearReward,
     balanced_shares,
+    bootstrap_counts,
     fit_by_validation,
     inverse_spread,
     prior_roots,
@@ -34,21 +35,15 @@ from westofn.models.features import FeatureReader
 from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins
 from westofn.networks.adapters import Facts
+from westofn.params.comparator import ComparatorName
 from westofn.params.reward import RewardModelParams
 from westofn.runtime import Runtime, set_up_torch
+from westofn.text.encoding import Encoder
 from westofn.training.losses import loss_of, loss_settings, targets_of
-from westofn.training.preference import (
-    FittingPairs,
-    Preferences,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    calibrated,
-    counts,
-    fitting_pairs,
-    start_facts,
-)
+from westofn.training.pairs import FittingPairs, Preferences, TrainingPairs, fitting_pairs
+from westofn.training.recipe import Recipe, start_facts
 from westofn.training.start import reward_start
+from westofn.training.trained import TrainedReward, calibrated, counts
 
 MOST_SAMPLES = 2**14
 """Largest number of candidates for the covariance; 4096 features then take half a GiB."""
@@ -96,72 +91,155 @@ class LinearHead:
         return None if learner == "network" else cls()
 
 
-def linear_params(section: RewardModelParams, learner: str) -> RewardModelParams:
-    """The section `student_rm` for an arm that is a linear head whatever the student is.
-
-    Where the student is a network, its loss may be one that no linear head is fitted to: such an
-    arm has Bradley–Terry's then.
-    """
-    if learner == "linear_head":
-        return section
-    return section.model_copy(update={"loss": "bradley_terry"})
-
-
 def train_linear_head(
-    name: str, pairs: TrainingPairs, linear: LinearHead, recipe: Recipe, runtime: Runtime
+    name: str,
+    pairs: TrainingPairs,
+    linear: LinearHead,
+    recipe: Recipe,
+    runtime: Runtime,
+    resample: int | None = None,
 ) -> TrainedReward:
-    """Fit a pointwise head on frozen features of the model in which reward models start.
-
-    Features are divided by their standard deviation over the texts of human training and validation
-    pairs; the returned head includes the division. Constant features get weight 0. Like a trained
-    network, the head is scaled by calibration on the validation pairs.
+    """Fit a head on frozen features of the model in which reward models start; see `LinearHeads`.
 
     Args:
         name: Name of the arm in error messages.
         pairs: Training and validation pairs; validation pairs choose penalty and power.
         linear: Configuration of the head: powers and samples.
-        recipe: Start model, and parameters, of which read-out and loss are used.
+        recipe: Start model, and parameters, of which read-out, loss and number of validation pairs
+            are used.
         runtime: Hardware settings.
+        resample: See `LinearHeads.fit`.
 
     Raises:
         ModelError: The start model cannot be loaded, or the limits exceed its positions.
         ParameterError: The loss is not a cross-entropy, so a linear head cannot be fitted to it.
         TrainingError: A set has no pair within the limits, a power lacks samples, all candidates of
-            every pool have equal features, or a feature is not finite.
+            every pool have equal features, a feature is not finite, or the comparator has planes.
     """
-    origin = reward_start(recipe.start, recipe.policy, "pointwise", recipe.seed, adapted=True)
-    model = RewardModel(origin.model, "pointwise", 0, recipe.params.readout)
-    model.finish(origin.precision)
-    model.to(set_up_torch(runtime)).eval()
-    reader = FeatureReader(origin.model, origin.encoder, recipe.params.readout)
+    return LinearHeads(name, pairs, linear, recipe, runtime).fit(resample)
+
+
+class LinearHeads:
+    """Frozen features of an arm's pairs, read once, on which any number of heads are fitted.
+
+    Features are divided by their standard deviation over the texts of human training and validation
+    pairs; the returned heads include the division. Constant features get weight 0. Like a trained
+    network, a head is scaled by calibration on the validation pairs.
+
+    The arguments are the first five of `train_linear_head`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pairs: TrainingPairs,
+        linear: LinearHead,
+        recipe: Recipe,
+        runtime: Runtime,
+    ) -> None:
+        comparator = recipe.head.comparator
+        if comparator == "embedding":
+            raise TrainingError(
+                f"{name}: a linear head fits the comparators pointwise and joint, found "
+                f"{comparator}, whose planes are no linear function of features; train a network, "
+                "or set the comparator to pointwise"
+            )
+        self.name, self.recipe = name, replace(recipe, params=_linear_params(recipe.params))
+        origin = reward_start(recipe.start, recipe.policy, comparator, recipe.seed, adapted=True)
+        self.backbone, self.encoder = origin.model, origin.encoder
+        self._new_model().finish(origin.precision)
+        on_device = self._new_model().to(set_up_torch(runtime)).eval()
+        reader = FeatureReader(origin.model, origin.encoder, recipe.params.readout, comparator)
+        reader.scorer.model.to(on_device.device)
+        sampled = pairs.sampled(recipe.params.validation_pairs, recipe.seed)
+        self.not_read = len(pairs.validation) - len(sampled.validation)
+        self.read = _ReadPairs.of(name, reader, sampled)
+        self.roots, self.samples = _roots(name, linear, reader, self.read.scale)
+
+    def _new_model(self) -> RewardModel:
+        params, comparator = self.recipe.params, self.recipe.head.comparator
+        return RewardModel(self.backbone, comparator, 0, params.readout)
+
+    def fit(self, resample: int | None = None) -> TrainedReward:
+        """Fit a head and return the reward model.
+
+        Args:
+            resample: Seed of a bootstrap sample of the training pairs, by which the members of an
+                ensemble differ; None: the pairs themselves.
+
+        Raises:
+            ParameterError: The loss is not a cross-entropy.
+        """
+        read, encoder, recipe = self.read, self.encoder, self.recipe
+        differences, shares = read.labelled(self.name, recipe.params, resample)
+        fitted = fit_by_validation(
+            differences,
+            _differences(read.validation.features) * read.scale,
+            shares=shares,
+            roots=self.roots,
+        )
+        model = self._new_model().to(self.backbone.device).eval()
+        with torch.no_grad():
+            model.head.weight[0] = (fitted.weights * read.scale).to(model.head.weight)
+        held_out, human = read.validation.rows, read.sets[0].rows
+        margins = pair_margins(
+            Scorer(model, encoder), held_out.prompts, held_out.chosen, held_out.rejected
+        )
+        scorer, calibration = calibrated(model, encoder, margins, human, recipe.seed)
+        facts: Facts = {
+            "learner": "linear_head",
+            **counts([part.fitting for part in read.sets], read.validation.fitting, encoder),
+            "validation_not_read": self.not_read,
+            "covariance_power": fitted.power,
+            "covariance_candidates": self.samples,
+            "penalty": float(f"{fitted.penalty:.4g}"),
+        }
+        return TrainedReward(scorer, facts | calibration | start_facts(recipe), _curve(fitted))
+
+
+def _linear_params(section: RewardModelParams) -> RewardModelParams:
+    """The parameters of an arm that is a linear head, whatever learner its section names.
+
+    A section whose learner is a network may name a loss that no linear head is fitted to. A linear
+    head with such a section has Bradley–Terry's loss.
+    """
+    if section.learner == "linear_head":
+        return section
+    return section.model_copy(update={"loss": "bradley_terry"})
+
+
+@torch.no_grad()
+def start_head(
+    name: str, model: RewardModel, encoder: Encoder, pairs: TrainingPairs, runtime: Runtime
+) -> None:
+    """Set the rewards of a network's head to a linear head on its features before training.
+
+    The head is fitted to Bradley-Terry's loss and scaled to calibrated margins. It gives the texts
+    of the training pairs a mean reward of 0, which `centering` asks for. Planes stay as they are.
+
+    Args:
+        name: Name of the arm in error messages.
+        model: The network before training; its head is changed in place.
+        encoder: Encoder of the model.
+        pairs: Training and validation pairs.
+        runtime: Hardware settings.
+
+    Raises:
+        TrainingError: A set has no pair within the limits, or a feature is not finite.
+    """
+    model.to(set_up_torch(runtime))
+    comparator: ComparatorName = "joint" if model.comparator.reads_pairs else "pointwise"
+    reader = FeatureReader(model.backbone, encoder, model.readout, comparator)
     reader.scorer.model.to(model.device)
-    features = partial(_read, name, reader)
-    human = features(pairs.human, "human training pairs")
-    validation = features(pairs.validation, "validation pairs")
-    scale = inverse_spread(torch.cat([human.features, validation.features]).flatten(0, 1))
-    sets = [human]
-    if pairs.synthetic is not None and pairs.synthetic_fraction:
-        sets.append(features(pairs.synthetic, "synthetic pairs"))
-    differences, shares = _labelled(name, sets, scale, pairs.synthetic_fraction, recipe)
-    roots, samples = _roots(name, linear, reader, scale)
-    fitted = fit_by_validation(
-        differences, _differences(validation.features) * scale, shares=shares, roots=roots
-    )
-    with torch.no_grad():
-        model.head.weight[0] = (fitted.weights * scale).to(model.head.weight)
-    held_out = validation.rows
-    margins = pair_margins(
-        Scorer(model, origin.encoder), held_out.prompts, held_out.chosen, held_out.rejected
-    )
-    scorer, calibration = calibrated(model, origin.encoder, margins, human.rows)
-    facts: Facts = {
-        "learner": "linear_head",
-        **counts([part.fitting for part in sets], validation.fitting, origin.encoder),
-        "covariance_power": fitted.power,
-        "covariance_candidates": samples,
-        "penalty": float(f"{fitted.penalty:.4g}"),
-    }
-    return TrainedReward(scorer, facts | calibration | start_facts(recipe), _curve(fitted))
+    read = _ReadPairs.of(name, reader, pairs)
+    texts = torch.cat([part.features for part in read.sets]).flatten(0, 1) * read.scale
+    mean = texts.mean(0)
+    across = torch.eye(len(mean), dtype=mean.dtype) - torch.outer(mean, mean) / mean.square().sum()
+    held_out = _differences(read.validation.features) * read.scale
+    differences = torch.cat([_differences(part.features) * read.scale for part in read.sets])
+    fitted = fit_by_validation(differences, held_out, shares=read.shares(), roots={0.0: across})
+    weights = fitted.weights * calibrating_scale(held_out @ fitted.weights)
+    model.head.weight[0] = (weights * read.scale).to(model.head.weight)
 
 
 def _curve(fitted: LinearReward) -> list[Point]:
@@ -195,27 +273,59 @@ class _Featured:
 def _read(name: str, reader: FeatureReader, pairs: Preferences, what: str) -> _Featured:
     fitting = fitting_pairs(name, reader.scorer.encoder, pairs, what)
     rows = fitting.rows
-    both = [list(pair) for pair in zip(rows.chosen, rows.rejected, strict=True)]
-    return _Featured(fitting, _finite(name, reader.pools(rows.prompts, both), what))
+    features = reader.pairs(rows.prompts, rows.chosen, rows.rejected)
+    return _Featured(fitting, _finite(name, features, what))
 
 
-def _labelled(
-    name: str, sets: list[_Featured], scale: Tensor, synthetic_fraction: float, recipe: Recipe
-) -> tuple[Tensor, Tensor]:
-    """Differences of features and their shares in the loss, with the loss's targets as labels."""
-    sizes = [len(part.rows) for part in sets]
-    shares = (
-        torch.ones(sizes[0], dtype=torch.float64)
-        if len(sets) == 1
-        else balanced_shares(sizes[0], sizes[1], synthetic_fraction)
-    )
-    loss, settings = loss_of(recipe.params, name), loss_settings(recipe.params)
-    target = targets_of(loss, recipe.params, name)
-    return with_soft_labels(
-        torch.cat([_differences(part.features) * scale for part in sets]),
-        shares,
-        [target(p, settings) for part in sets for p in part.rows.labels(loss)],
-    )
+@dataclass(frozen=True)
+class _ReadPairs:
+    """Features of an arm's pairs.
+
+    Attributes:
+        sets: The human pairs, and the synthetic ones where there are any.
+        validation: The validation pairs.
+        scale: (width,), by which features are multiplied before a fit.
+        synthetic_fraction: Share of the synthetic pairs in the loss.
+    """
+
+    sets: list[_Featured]
+    validation: _Featured
+    scale: Tensor
+    synthetic_fraction: float
+
+    @classmethod
+    def of(cls, name: str, reader: FeatureReader, pairs: TrainingPairs) -> _ReadPairs:
+        human = _read(name, reader, pairs.human, "human training pairs")
+        validation = _read(name, reader, pairs.validation, "validation pairs")
+        scale = inverse_spread(torch.cat([human.features, validation.features]).flatten(0, 1))
+        sets = [human]
+        if pairs.synthetic is not None and pairs.synthetic_fraction:
+            sets.append(_read(name, reader, pairs.synthetic, "synthetic pairs"))
+        return cls(sets, validation, scale, pairs.synthetic_fraction)
+
+    def shares(self) -> Tensor:
+        """Weights of the training pairs in the loss, set after set."""
+        sizes = [len(part.rows) for part in self.sets]
+        if len(sizes) == 1:
+            return torch.ones(sizes[0], dtype=torch.float64)
+        return balanced_shares(sizes[0], sizes[1], self.synthetic_fraction)
+
+    def labelled(
+        self, name: str, params: RewardModelParams, resample: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Differences of features and their shares in the loss, with its targets as labels."""
+        shares = self.shares()
+        if resample is not None:
+            generator = torch.Generator().manual_seed(resample % 2**63)
+            drawn = [bootstrap_counts(len(part.rows), 1, generator)[0] for part in self.sets]
+            shares = shares * torch.cat(drawn)
+        loss, settings = loss_of(params, name), loss_settings(params)
+        target = targets_of(loss, params, name)
+        return with_soft_labels(
+            torch.cat([_differences(part.features) * self.scale for part in self.sets]),
+            shares,
+            [target(p, settings) for part in self.sets for p in part.rows.labels(loss)],
+        )
 
 
 def bounded(pools: Pools, most: int = MOST_SAMPLES) -> Pools:

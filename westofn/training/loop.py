@@ -12,12 +12,14 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset, Sampler
 from transformers import (
@@ -27,24 +29,35 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from westofn.artifacts.curve import Point
 from westofn.artifacts.integrity import damage, write_manifest
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.damage import drop, not_tensors, remove
 from westofn.execution.pace import Pace
-from westofn.execution.processes import count, is_first
+from westofn.execution.processes import count, is_first, shards
+from westofn.networks.sharding import (
+    gathered,
+    is_sharded,
+    load_optimiser,
+    load_whole,
+    shard,
+    whole,
+)
 from westofn.params.optimiser import OptimiserParams
 from westofn.progress import Task, working
 from westofn.runtime import Runtime
+from westofn.training.average import MovingAverage
 from westofn.training.batches import PlannedSampler
 from westofn.training.curves import curve_of, logged_steps
 from westofn.training.reports import finish, run_name, watchers
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 """The names that transformers has for them."""
+SINCE_LOGGED = "since_logged.pt"
 KEPT = 2
 """Checkpoints that are kept: the newest and the best, or the one before."""
 
@@ -116,11 +129,15 @@ def run(job: Job, runtime: Runtime) -> History:
     steps, evaluations = job.optimiser.steps, min(job.evaluations, job.optimiser.steps)
     every = -(-steps // evaluations)
     pace = Pace(runtime)
+    arguments = _arguments(job, runtime, every)
+    if shards(runtime):
+        averages = [part for part in job.module.modules() if isinstance(part, MovingAverage)]
+        shard(job.module, arguments.device, averages)  # validation reads these, training does not
     trainer = _Trainer(
         job=job,
         pace=pace,
         model=job.module,
-        args=_arguments(job, runtime, every),
+        args=arguments,
         train_dataset=_Rows(job.rows),
         eval_dataset=_Rows([]),  # asked for by transformers; `evaluate` does not read it
         data_collator=job.collate,
@@ -249,6 +266,10 @@ class _Trainer(Trainer):
     def __init__(self, *, job: Job, pace: Pace, **options: Any) -> None:
         super().__init__(**options)
         self.job, self.pace = job, pace
+        self.sharded = is_sharded(job.module)
+        if self.sharded:  # else accelerate would copy it to every process, as ddp does
+            accelerator: Any = self.accelerator
+            accelerator.prepare_model = partial(accelerator.prepare_model, evaluation_mode=True)
         self._measured: dict[str, torch.Tensor] = {}
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:
@@ -276,15 +297,20 @@ class _Trainer(Trainer):
             self._measured = {}
         super().log(logs, start_time)
 
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        trainer: Any = super()
+        norm: torch.Tensor = whole(trainer._clip_grad_norm(model))
+        return norm
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         self.job.module.eval()
-        with torch.inference_mode():
+        with gathered(self.job.module), torch.inference_mode():
             metrics = {f"eval_{key}": value for key, value in self.job.evaluate().items()}
         for key, value in metrics.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"{self.job.name}: {key} is {value} at step {self.state.global_step}; lower "
-                    "its learning_rate in params.yaml"
+                    f"{self.job.name}: {key} is {value} at step {self.state.global_step}; "
+                    f"{_slower(self.job.name)}"
                 )
         self.job.module.train()
         self.log(dict(metrics))  # it adds the epoch to what it is given
@@ -296,10 +322,53 @@ class _Trainer(Trainer):
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
-        # safetensors refuses tensors that share memory, such as T5's embeddings.
-        state = self.job.module.state_dict() if state_dict is None else state_dict
-        learned = {k: value.clone() for k, value in state.items() if k not in self.job.constant}
+        learned = self._learned_state()
+        if self.sharded:
+            learned = whole(learned, kept=self.args.should_save)
+        else:  # safetensors refuses tensors that share memory, such as T5's embeddings
+            learned = {name: value.clone() for name, value in learned.items()}
         super()._save(output_dir, learned)
+
+    def _learned_state(self) -> dict[str, torch.Tensor]:
+        state = self.job.module.state_dict()
+        return {name: value for name, value in state.items() if name not in self.job.constant}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self.sharded:  # transformers would gather the constant weights too
+            self._save(output_dir)
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        # In the form of a single process, so that a run can go on with any number of them.
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        state = whole(self.optimizer.state_dict(), kept=self.args.should_save)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir, OPTIMIZER_NAME))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.sharded or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        state = torch.load(Path(checkpoint, OPTIMIZER_NAME), "cpu", weights_only=True, mmap=True)
+        load_optimiser(self.optimizer, state)
+        schedule = torch.load(Path(checkpoint, SCHEDULER_NAME), weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        if not self.sharded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        load_whole(self.job.module, load_file(Path(resume_from_checkpoint, SAFE_WEIGHTS_NAME)))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         # What a checkpoint leaves out by intention is no news.
@@ -310,27 +379,35 @@ class _Trainer(Trainer):
         with self.pace.saving():
             super()._save_checkpoint(model, trial)
             folder = self.job.scratch / f"checkpoint-{self.state.global_step}"
-            since = (self._globalstep_last_logged, self._tr_loss, self._measured)
-            torch.save(since, folder / self._since_logged)
-            self.accelerator.wait_for_everyone()  # every process writes what is its own
+            since = self._since_logged()
+            self.accelerator.wait_for_everyone()  # every process writes its generator's state
             if is_first():
+                torch.save(since, folder / SINCE_LOGGED)
                 write_manifest(folder)
                 # Only now, so that a kill leaves a whole one.
                 rotate_checkpoints(str(self.job.scratch), KEPT, self.state.best_model_checkpoint)
             self.accelerator.wait_for_everyone()
 
-    @property
-    def _since_logged(self) -> str:
-        """Name of this process's file with what it measured since the last record of the curve."""
-        return f"since_logged_{self.args.process_index}.pt"
+    def _since_logged(self) -> tuple[int, torch.Tensor, dict[str, torch.Tensor]]:
+        """What all processes measured since the last record: its step, mean loss, sums by name."""
+        accelerator = self.accelerator
+        loss = accelerator.reduce(self._tr_loss, "mean")
+        sums = {name: accelerator.reduce(self._measured[name]) for name in sorted(self._measured)}
+        return self._globalstep_last_logged, loss, sums
 
     def take_up(self, checkpoint: Path) -> None:
-        """Go on with the means of the curve where a checkpoint between two records left them."""
-        path = checkpoint / self._since_logged
+        """Go on with the means of the curve where a checkpoint between two records left them.
+
+        The run may have had another number of processes, so each takes an equal part of the sums.
+        """
+        path = checkpoint / SINCE_LOGGED
         if path.is_file():
-            logged, loss, measured = torch.load(path, self.args.device, weights_only=True)
-            self._globalstep_last_logged, self._measured = logged, measured
-            self._tr_loss += loss
+            # Not straight to the device: it may be called cpu:0, to which torch cannot load.
+            logged, loss, sums = torch.load(path, "cpu", weights_only=True)
+            self._globalstep_last_logged = logged
+            device = self.args.device
+            self._measured = {name: value.to(device) / count() for name, value in sums.items()}
+            self._tr_loss += loss.to(device)
 
     def _load_best_model(self) -> None:
         if fault := damage(Path(str(self.state.best_model_checkpoint))):
@@ -338,7 +415,10 @@ class _Trainer(Trainer):
                 f"{self.job.name}: the best checkpoint was damaged during training "
                 f"({fault.partition(';')[0]}); run the same command again"
             )
-        super()._load_best_model()
+        if self.sharded:
+            self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()
 
 
 class _StopOnNan(TrainerCallback):
@@ -354,9 +434,14 @@ class _StopOnNan(TrainerCallback):
             value = (logs or {}).get(key, 0.0)
             if not math.isfinite(float(value)):
                 raise TrainingError(
-                    f"{self.name}: the {title} is {value} at step {state.global_step}; lower its "
-                    "learning_rate in params.yaml"
+                    f"{self.name}: the {title} is {value} at step {state.global_step}; "
+                    f"{_slower(self.name)}"
                 )
+
+
+def _slower(name: str) -> str:
+    """Return what mends a training that diverges: that of the policy, or of a reward model."""
+    return f"lower {'sft' if name == 'sft' else 'reward'}.learning_rate in params.yaml"
 
 
 class _LogAt(TrainerCallback):

@@ -47,23 +47,22 @@ def targets_of(loss: Loss, params: RewardModelParams, section: str) -> Targets:
         fit = ", ".join(name for name, entry in LOSSES.items() if entry.targets)
         raise ParameterError(
             f"{section}.loss is {params.loss!r}, and a linear head is fitted to the targets of a "
-            f"cross-entropy; use {fit}, or set student_rm.learner to network"
+            f"cross-entropy; use {fit}, or set {params.key}.learner to network"
         )
     return loss.targets
 
 
-def require_losses(base: RewardModelParams, student: RewardModelParams, learner: str) -> None:
-    """Check that the losses are there, and that the student's learner can use its loss.
+def require_losses(base: RewardModelParams, student: RewardModelParams) -> None:
+    """Check that the losses are there, and that linear heads can be fitted to theirs.
 
     Args:
         base: The section `base_rm`.
         student: The section `student_rm`.
-        learner: What learns in the student.
 
     Raises:
         ParameterError: One is not.
     """
-    loss_of(base, "base_rm")
-    loss = loss_of(student, "student_rm")
-    if learner == "linear_head":
-        targets_of(loss, student, "student_rm")
+    for section in (base, student):
+        loss = loss_of(section, section.key)
+        if section.learner == "linear_head":
+            targets_of(loss, section, section.key)

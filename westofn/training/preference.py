@@ -6,8 +6,9 @@ two code paths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from westofn.artifacts.curve import Point
-from westofn.core.calibration import calibrated_loss, calibrating_scale
+from westofn.core.calibration import calibrated_loss
 from westofn.core.comparators import Comparator
 from westofn.core.losses import Loss, centering_penalty
 from westofn.core.metrics import accuracy
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
-from westofn.execution.account import LIMIT, Limit
-from westofn.models.reward import RewardModel, Scorer, with_reward_statistics
-from westofn.models.scoring import pair_margins, score_rows
+from westofn.execution.processes import shards
+from westofn.models.reward import RewardModel, Scorer
+from westofn.models.scoring import pair_margins
 from westofn.networks.adapters import (
     Facts,
     add_adapters,
@@ -35,109 +36,20 @@ from westofn.networks.adapters import (
     merge_adapters,
 )
 from westofn.networks.recompute import recomputing
-from westofn.params.comparator import ComparatorName
+from westofn.networks.sharding import whole
 from westofn.params.network import Precision
 from westofn.params.reward import RewardModelParams
-from westofn.params.reward_start import RewardStartParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.training.average import MovingAverage
 from westofn.training.batches import plan_batches, split_batch
+from westofn.training.linear_head import start_head
 from westofn.training.loop import Job, run
 from westofn.training.losses import loss_of, loss_settings
+from westofn.training.pairs import FittingPairs, Preferences, TrainingPairs, fitting_pairs
+from westofn.training.recipe import Recipe, start_facts
 from westofn.training.start import Start, reward_start
-
-
-@dataclass(frozen=True)
-class Preferences:
-    """Pairs, row by row.
-
-    Attributes:
-        prompts: The prompts.
-        chosen: The preferred responses.
-        rejected: The other responses.
-        p_chosen: The probability that a label is right, 1 for hard labels.
-        confidence: The labeller's own probability, which losses with `reads_confidence` read; None
-            where it is `p_chosen`.
-    """
-
-    prompts: list[str]
-    chosen: list[str]
-    rejected: list[str]
-    p_chosen: list[float]
-    confidence: list[float] | None = None
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def labels(self, loss: Loss) -> list[float]:
-        """The probabilities that a loss reads."""
-        return (self.confidence if loss.reads_confidence else None) or self.p_chosen
-
-    def take(self, rows: Sequence[int]) -> Preferences:
-        """The rows with these indices."""
-        return Preferences(
-            [self.prompts[i] for i in rows],
-            [self.chosen[i] for i in rows],
-            [self.rejected[i] for i in rows],
-            [self.p_chosen[i] for i in rows],
-            None if self.confidence is None else [self.confidence[i] for i in rows],
-        )
-
-
-@dataclass(frozen=True)
-class TrainedReward:
-    """A trained reward model, facts for its card and metrics, and the curve of its training."""
-
-    scorer: Scorer
-    facts: Facts
-    curve: list[Point] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class TrainingPairs:
-    """The pairs of an arm.
-
-    Attributes:
-        human: The human pairs, D_L.
-        synthetic: The synthetic pairs, D_L', or None.
-        validation: Human pairs that pick checkpoints and temperature.
-        synthetic_fraction: The share of synthetic pairs in every batch, where there are any; 0
-            trains on human pairs alone.
-    """
-
-    human: Preferences
-    synthetic: Preferences | None
-    validation: Preferences
-    synthetic_fraction: float = 0.5
-
-
-@dataclass(frozen=True)
-class Head:
-    """Which comparator to put on the weights that a reward model starts from."""
-
-    comparator: ComparatorName
-    planes: int = 0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a reward model is trained, whatever its pairs.
-
-    Attributes:
-        policy: Folder of the policy whose limits are taken over, and by default its weights and
-            tokenizer.
-        start: The section `reward_start`.
-        params: Optimiser, loss, dropout, centering, runs.
-        seed: The run's seed; arms with equal seeds share the head's initial weights.
-        head: The comparator.
-    """
-
-    policy: Path
-    start: RewardStartParams
-    params: RewardModelParams
-    seed: int
-    head: Head = Head("pointwise")
+from westofn.training.trained import TrainedReward, calibrated, counts
 
 
 def train_reward_model(
@@ -169,13 +81,16 @@ def train_reward_model(
         ParameterError: There is no such loss.
         TrainingError: A set has no pair that fits the template, or the loss is not finite.
     """
-    prepared = _prepare(name, pairs, recipe)
+    sampled = pairs.sampled(recipe.params.validation_pairs, recipe.seed)
+    prepared = _prepare(name, sampled, recipe, runtime)
     adapters = facts_of(prepared.start, recipe.params.lora)
     runs = [_run(prepared, index, scratch, runtime, live) for index in range(recipe.params.runs)]
     model = _merge(prepared, runs)
     margins = _validation_margins(prepared, model)
-    scorer, calibration = calibrated(model, prepared.encoder, margins, prepared.human)
+    scorer, calibration = calibrated(model, prepared.reader, margins, prepared.human, recipe.seed)
+    scorer = replace(scorer, encoder=prepared.encoder)  # the texts are not needed any more
     facts = _facts(prepared, runs) | calibration | adapters | start_facts(recipe)
+    facts["validation_not_read"] = len(pairs.validation) - len(sampled.validation)
     return TrainedReward(scorer, facts, [point for finished in runs for point in finished.curve])
 
 
@@ -193,7 +108,7 @@ class _Prepared:
         sets: The human pairs, and the synthetic ones where there are any.
         shares: Pairs of each set in a batch.
         held_out: The validation pairs.
-        reader: The encoder, which remembers the validation texts.
+        reader: The encoder, which remembers the texts, so that each is tokenised once.
     """
 
     name: str
@@ -220,7 +135,7 @@ class _Prepared:
     @cached_property
     def rows(self) -> list[_Row]:
         """The ids of all training pairs, set after set."""
-        return [row for part in self.sets for row in _encode(self.encoder, part.rows, self.loss)]
+        return [row for part in self.sets for row in _encode(self.reader, part.rows, self.loss)]
 
     @cached_property
     def learned(self) -> frozenset[str]:
@@ -228,7 +143,7 @@ class _Prepared:
         return frozenset(learned_weights(self.start))
 
 
-def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
+def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe, runtime: Runtime) -> _Prepared:
     loss = loss_of(recipe.params, name)
     origin = reward_start(
         recipe.start,
@@ -238,10 +153,13 @@ def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
         adapted=bool(recipe.params.lora.rank),
     )
     start, encoder = _new_model(name, origin, recipe), origin.encoder
-    sets = [fitting_pairs(name, encoder, pairs.human, "human training pairs")]
+    if recipe.params.head_start == "linear_head":
+        start_head(name, start, encoder, pairs, runtime)
+    reader = encoder.remembering()
+    sets = [fitting_pairs(name, reader, pairs.human, "human training pairs")]
     shares: tuple[int, ...] = (recipe.params.batch_size,)
     if pairs.synthetic is not None and pairs.synthetic_fraction:
-        sets.append(fitting_pairs(name, encoder, pairs.synthetic, "synthetic pairs"))
+        sets.append(fitting_pairs(name, reader, pairs.synthetic, "synthetic pairs"))
         shares = split_batch(recipe.params.batch_size, pairs.synthetic_fraction)
     return _Prepared(
         name=name,
@@ -252,8 +170,8 @@ def _prepare(name: str, pairs: TrainingPairs, recipe: Recipe) -> _Prepared:
         precision=origin.precision,
         sets=sets,
         shares=shares,
-        held_out=fitting_pairs(name, encoder, pairs.validation, "validation pairs"),
-        reader=encoder.remembering(),
+        held_out=fitting_pairs(name, reader, pairs.validation, "validation pairs"),
+        reader=reader,
     )
 
 
@@ -280,8 +198,8 @@ def _validation_margins(prepared: _Prepared, model: RewardModel) -> Tensor:
     margins = pair_margins(Scorer(model, prepared.reader), rows.prompts, rows.chosen, rows.rejected)
     if not bool(margins.isfinite().all()):
         raise TrainingError(
-            f"{prepared.name}: rewards of validation pairs are not finite; lower its learning_rate "
-            "in params.yaml"
+            f"{prepared.name}: rewards of validation pairs are not finite; "
+            "lower reward.learning_rate in params.yaml"
         )
     return margins
 
@@ -300,13 +218,17 @@ def _run(
 ) -> _Run:
     """Train a copy of the common start."""
     params = prepared.recipe.params
-    module = _PreferenceLoss(copy_sharing_frozen(prepared.start), prepared.loss, params)
+    # A sharded weight belongs to one module.
+    copied: Callable[[RewardModel], RewardModel]
+    copied = copy.deepcopy if shards(runtime) else copy_sharing_frozen
+    module = _PreferenceLoss(copied(prepared.start), prepared.loss, params, copied)
     job = replace(_job(prepared, module, index, scratch), live=live)
     with recomputing(module.model.backbone, runtime.gradient_checkpointing):
         history = run(job, runtime)
     kept = module.kept.state_dict()
     names = prepared.learned if params.lora.rank else kept
-    weights = {key: kept[key].cpu() for key in names}
+    # In one order, since all processes gather a sharded weight together.
+    weights = {key: whole(kept[key]).cpu() for key in sorted(names)}
     curve = [{"run": index + 1, **point} for point in history.curve]
     return _Run(weights, module.kept.device, history.best_step, curve)
 
@@ -344,7 +266,7 @@ def _job(prepared: _Prepared, module: _PreferenceLoss, index: int, scratch: Path
         seed=derive_seed(recipe.seed, "reward", "dropout", index),
         scratch=scratch / f"run-{index}",
         after_step=module.follow,
-        constant=frozen_names(module, module.model) if params.lora.rank else frozenset(),
+        constant=module.frozen if params.lora.rank else frozenset(),
     )
 
 
@@ -371,64 +293,14 @@ def _facts(prepared: _Prepared, runs: Sequence[_Run]) -> Facts:
     """What the card says of the pairs and the runs."""
     params = prepared.recipe.params
     return {
-        **counts(prepared.sets, prepared.held_out, prepared.encoder),
+        **counts(prepared.sets, prepared.held_out, prepared.reader),
         "steps": params.steps,
         "best_step": round(sum(finished.best_step for finished in runs) / params.runs, 1),
     }
 
 
-def counts(sets: Sequence[FittingPairs], validation: FittingPairs, encoder: Encoder) -> Facts:
-    """Numbers of pairs for a card, see `stage_accounts.reward_model_account`.
-
-    Args:
-        sets: The human pairs, and the synthetic ones where there are any.
-        validation: The validation pairs.
-        encoder: The encoder of the model.
-    """
-    limit = encoder.template.max_response_tokens
-    return {
-        "human_pairs": len(sets[0].rows),
-        "human_dropped_too_long": sets[0].dropped,
-        "synthetic_pairs": sum(len(part.rows) for part in sets[1:]),
-        "synthetic_dropped_too_long": sum(part.dropped for part in sets[1:]),
-        "validation_pairs": len(validation.rows),
-        "validation_dropped_too_long": validation.dropped,
-        "prompts_trimmed": sum(sum(encoder.trims(part.rows.prompts)) for part in sets),
-        "max_response_tokens": limit,
-        # Of human pairs: synthetic ones follow the limit.
-        "response_tokens_for_95_percent": Limit.of(limit, sets[0].lengths).for_most,
-    }
-
-
-def start_facts(recipe: Recipe) -> Facts:
-    """Which weights the model started from, where they are not the policy's."""
-    name = recipe.start.model
-    return {} if name == "policy" else {"start": Path(name).name}
-
-
-def calibrated(
-    model: RewardModel, encoder: Encoder, margins: Tensor, human: Preferences
-) -> tuple[Scorer, dict[str, float]]:
-    """The model scaled to its margins of validation pairs, with statistics of its rewards.
-
-    Args:
-        model: A trained model; it is scaled in place.
-        encoder: How the model reads text.
-        margins: (pairs,), margins of validation pairs.
-        human: The training pairs whose rewards RL standardises by.
-
-    Returns:
-        The scorer, and facts for its card.
-    """
-    scale = calibrating_scale(margins)
-    model.rescale(scale)
-    scorer = Scorer(model, encoder)
-    facts = {
-        "temperature": float(f"{1 / scale:.4g}"),
-        "validation_accuracy": round(accuracy(margins.numpy()), 4),
-        "validation_calibrated_loss": round(calibrated_loss(margins), 4),
-    }
-    return with_reward_statistics(scorer, _rewards(scorer, human)), facts
+MODELS = ("model", "average.module")
+"""Names of the model in training and of its average."""
 
 
 class _PreferenceLoss(nn.Module):
@@ -439,11 +311,18 @@ class _PreferenceLoss(nn.Module):
     model's accuracy by points.
     """
 
-    def __init__(self, model: RewardModel, loss: Loss, params: RewardModelParams) -> None:
+    def __init__(
+        self,
+        model: RewardModel,
+        loss: Loss,
+        params: RewardModelParams,
+        copied: Callable[[RewardModel], RewardModel] = copy_sharing_frozen,
+    ) -> None:
         super().__init__()
         self.model, self.loss, self.centering = model, loss, params.centering
         self.settings = loss_settings(params)
-        self.average = MovingAverage(model, params.average_decay) if params.average_decay else None
+        decay = params.average_decay
+        self.average = MovingAverage(model, decay, copied) if decay else None
 
     @property
     def kept(self) -> RewardModel:
@@ -451,6 +330,12 @@ class _PreferenceLoss(nn.Module):
         if self.average is None:
             return self.model
         return self.average.module
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of the frozen weights of the model, and of the average's, shared or not."""
+        names = frozen_names(self.model, self.model)
+        return frozenset(f"{place}.{name}" for place in MODELS for name in names)
 
     def follow(self) -> None:
         """Let the average follow; to be called after every optimiser step."""
@@ -483,53 +368,6 @@ class _Row:
     p_chosen: float
 
 
-@dataclass(frozen=True)
-class FittingPairs:
-    """Pairs whose responses both fit, out of some pairs.
-
-    Attributes:
-        rows: The pairs that fit.
-        lengths: Tokens of the longer response of each pair, of all pairs.
-    """
-
-    rows: Preferences
-    lengths: list[int]
-
-    @property
-    def dropped(self) -> int:
-        """Number of pairs that do not fit."""
-        return len(self.lengths) - len(self.rows)
-
-
-def fitting_pairs(name: str, encoder: Encoder, pairs: Preferences, what: str) -> FittingPairs:
-    """Find the pairs whose responses both fit.
-
-    Args:
-        name: Name of the arm in error messages.
-        encoder: The encoder of the model.
-        pairs: Pairs, at least one.
-        what: Name of the pairs in error messages.
-
-    Raises:
-        TrainingError: There are no pairs, or none fits.
-    """
-    if not len(pairs):
-        raise TrainingError(
-            f"{name}: there are no {what} in preferences.parquet, needs at least 1; rerun the "
-            "stage that writes them"
-        )
-    limit = encoder.template.max_response_tokens
-    sides = map(encoder.response_lengths, (pairs.chosen, pairs.rejected))
-    lengths = list(map(max, *sides))
-    rows = [index for index, length in enumerate(lengths) if length <= limit]
-    if not rows:
-        raise TrainingError(
-            f"{name}: none of {len(pairs)} {what} fits {LIMIT} {limit}; "
-            f"raise it: {Limit.of(limit, lengths).for_most} keeps 95 % of them"
-        )
-    return FittingPairs(pairs.take(rows), lengths)
-
-
 def _encode(encoder: Encoder, pairs: Preferences, loss: Loss) -> list[_Row]:
     columns = zip(
         encoder.prompts(pairs.prompts),
@@ -553,9 +391,3 @@ def _collate(rows: list[_Row], pad_id: int, comparator: Comparator) -> dict[str,
         "response_mask": responses.mask.view(len(rows), 2, -1),
         "p_chosen": torch.tensor([row.p_chosen for row in rows]),
     }
-
-
-def _rewards(scorer: Scorer, pairs: Preferences) -> Tensor:
-    """The head's first output for both responses of every pair."""
-    prompts = [*pairs.prompts, *pairs.prompts]
-    return score_rows(scorer, prompts, [*pairs.chosen, *pairs.rejected])[:, 0]

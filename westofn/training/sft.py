@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,20 +13,21 @@ from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import TrainingError
 from westofn.execution.account import LIMIT, Limit
+from westofn.execution.processes import shards
 from westofn.models.policy import Policy, log_likelihood, token_logprobs
 from westofn.networks.adapters import add_adapters, facts_of, frozen_names, merge_adapters
 from westofn.networks.families import build_scratch
 from westofn.networks.precision import rounded
 from westofn.networks.pretrained import load_pretrained
 from westofn.networks.recompute import recomputing
+from westofn.networks.sharding import fill, hollow_copy, whole
 from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
 from westofn.text.encoding import Encoder, Padded, pad
 from westofn.text.tokenizer import train_tokenizer
-from westofn.training.batches import plan_batches
+from westofn.training.batches import plan_batches, sample_rows
 from westofn.training.loop import Job, run
 
-VALIDATION_ROWS = 512
 IGNORED = -100  # label of padding; transformers counts the others over the whole batch
 
 
@@ -39,6 +40,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def take(self, rows: Sequence[int]) -> Examples:
+        """The rows with these indices."""
+        return Examples([self.prompts[i] for i in rows], [self.responses[i] for i in rows])
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,15 @@ def train_sft(
 ) -> SftResult:
     """Train a policy; the last weights are kept, the validation loss is reported.
 
-    Losses are means over tokens, in nats. `live` is where DVCLive's files go.
+    Losses are means over tokens, in nats. Of more than `validation_rows` validation examples a
+    sample is read. `live` is where DVCLive's files go.
 
     Raises:
         TrainingError: No example fits `max_response_tokens`, or the loss is not finite.
     """
     policy = build_policy(params, [*train.prompts, *train.responses], seed)
+    given = len(validation)
+    validation = validation.take(sample_rows(given, params.validation_rows, seed, "sft validation"))
     fitting, held_out = (_fitting(policy.encoder, part) for part in (train, validation))
     limit = Limit.of(params.max_response_tokens, policy.encoder.response_lengths(train.responses))
     if not len(fitting):
@@ -109,10 +117,9 @@ def train_sft(
             f"{params.max_response_tokens}; raise {LIMIT}: {limit.for_most} keeps 95 % of them"
         )
     rows = _encode(policy.encoder, fitting)
-    shown = Examples(held_out.prompts[:VALIDATION_ROWS], held_out.responses[:VALIDATION_ROWS])
 
     def evaluate() -> dict[str, float]:
-        likelihood = log_likelihood(policy, shown.prompts, shown.responses)
+        likelihood = log_likelihood(policy, held_out.prompts, held_out.responses)
         tokens = float(likelihood.n_tokens.sum())
         return {"loss": -float(likelihood.logprob.sum()) / max(tokens, 1.0)}
 
@@ -134,8 +141,13 @@ def train_sft(
         constant=frozen_names(module, policy.model) if adapted else frozenset(),
         live=live,
     )
+    kept = hollow_copy(policy.model) if shards(runtime) else policy.model
     with recomputing(policy.model, runtime.gradient_checkpointing):
         history = run(job, runtime)
+    if kept is not policy.model:
+        fill(kept, whole(policy.model.state_dict()))
+        nn.Module.to(kept, policy.device)
+        policy = replace(policy, model=kept)
     last = history.evaluations[-1]
     adapters = facts_of(policy.model, params.lora)
     if adapted:
@@ -148,6 +160,7 @@ def train_sft(
         "dropped_too_long": len(train) - len(fitting),
         "validation_pairs": len(held_out),
         "validation_dropped_too_long": len(validation) - len(held_out),
+        "validation_not_read": given - len(validation),
         "prompts_trimmed": sum(policy.encoder.trims(fitting.prompts)),
         "max_response_tokens": limit.value,
         "response_tokens_for_95_percent": limit.for_most,

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from westofn.artifacts.atomic import beside, sync
 from westofn.artifacts.integrity import damage, write_manifest
 from westofn.execution.damage import drop, not_tensors
+from westofn.execution.processes import is_first
 from westofn.networks.adapters import learned_weights
 from westofn.training.rl.networks import Learner
 
@@ -42,16 +43,22 @@ class State:
 
 
 def save_state(folder: Path, state: State, learners: Sequence[Learner]) -> None:
-    """Write `folder/step-N` with checksums atomically, then remove those before the last."""
+    """Write `folder/step-N` with checksums atomically, then remove those before the last.
+
+    All processes call it together, and the first one writes.
+    """
+    optimisers = [learner.state() for learner in learners]
+    if not is_first():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     earlier = _finished(folder)
     final = folder / f"step-{state.step:08d}"
     temporary = beside(final)
     temporary.mkdir()
-    for learner in learners:
+    for learner, optimiser in zip(learners, optimisers, strict=True):
         # Frozen weights come from the start models.
         save_file(learned_weights(learner.network), temporary / f"{learner.name}.safetensors")
-        torch.save(learner.optimiser.state_dict(), temporary / f"{learner.name}.optimiser.pt")
+        torch.save(optimiser, temporary / f"{learner.name}.optimiser.pt")
     records = {"curve": state.curve, "history": state.history}
     (temporary / "records.json").write_text(json.dumps(records), encoding="utf-8")
     write_manifest(temporary)
@@ -89,16 +96,13 @@ def load_state(folder: Path, learners: Sequence[Learner]) -> State:
     last = finished[-1]
     for learner in learners:
         saved = load_file(last / f"{learner.name}.safetensors")
-        with torch.no_grad():
-            for name, weight in learned_weights(learner.network).items():
-                weight.copy_(saved[name])
         # On the CPU: AdamW refuses step counts on a GPU; other state moves to the weights' device.
         path = last / f"{learner.name}.optimiser.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
             raise not_tensors("rlhf", str(path), error) from None
-        learner.optimiser.load_state_dict(state)
+        learner.load(saved, state)
     records = json.loads((last / "records.json").read_text(encoding="utf-8"))
     step = int(last.name.removeprefix("step-"))
     return State(step, records["curve"], records["history"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from transformers import PreTrainedModel
 from westofn.errors import TrainingError
 from westofn.models.policy import Policy
 from westofn.models.reward import NO_SPREAD, Scorer
-from westofn.networks.adapters import adapted_copy
+from westofn.networks.adapters import adapted_copy, learned_weights
 from westofn.networks.families import generator_of
 from westofn.networks.network import Generator
 from westofn.networks.precision import computing, precision_of
 from westofn.networks.recompute import silence_dropout, start_recomputing
+from westofn.networks.sharding import load_optimiser, load_whole, shard, whole
 from westofn.params.lora import AdapterParams
 from westofn.params.rlhf import RlhfParams
 from westofn.text.encoding import Encoder, Padded
@@ -61,7 +63,7 @@ class ValueNetwork(nn.Module):
             (P, K, T) fp32, values; undefined at padding.
         """
         network = generator_of(self.backbone)
-        with computing(self.head.weight.device, self.mixed):
+        with computing(self.backbone, self.mixed):
             states = network.prompt_states(prompts.ids, prompts.mask)
             hidden: Tensor = network.hidden(states, actions.ids[..., :-1])
         hidden = hidden.float()
@@ -107,8 +109,9 @@ class Learner:
     """A network with AdamW, linear warm-up and a constant learning rate; dropout is off.
 
     Attributes:
-        network: The network.
-        module: The network, wrapped by accelerate for several processes.
+        network: The network, with whole weights; responses are sampled from it.
+        module: What is trained: the network, wrapped by accelerate for several processes, or a
+            sharded copy, whose weights `refresh` copies to the network.
         recomputes: Whether gradient checkpointing is used.
         gradient_norm: Norm of the last step's gradient before clipping.
     """
@@ -122,11 +125,19 @@ class Learner:
         params: RlhfParams,
         warmup_steps: int,
         recompute: PreTrainedModel | None = None,
+        sharded: bool = False,
     ) -> None:
         self.name, self.network, self.accelerator = name, network, accelerator
         self.params, self.warmup_steps = params, warmup_steps
         self.gradient_norm = 0.0
-        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        network.eval()
+        self.recomputes = recompute is not None
+        if recompute is not None:
+            silence_dropout(network)
+            start_recomputing(recompute)
+        self.sharded: Any = shard(copy.deepcopy(network), accelerator.device) if sharded else None
+        trained = self.sharded or network
+        self.weights = list(learned_weights(trained).values())
         # No weight decay: it pulls towards zero and not towards the start policy.
         optimiser = torch.optim.AdamW(
             self.weights,
@@ -135,12 +146,34 @@ class Learner:
             params.adam_epsilon,
             weight_decay=0.0,
         )
-        network.eval()
-        self.recomputes = recompute is not None
-        if recompute is not None:
-            silence_dropout(network)
-            start_recomputing(recompute)
-        self.module, self.optimiser = accelerator.prepare(network, optimiser)
+        if self.sharded is None:
+            self.module, self.optimiser = accelerator.prepare(network, optimiser)
+        else:
+            self.module, self.optimiser = self.sharded, optimiser
+            network.to(accelerator.device)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Give the network the weights of its sharded copy."""
+        if self.sharded is not None:
+            for name, weight in learned_weights(self.sharded).items():
+                self.network.get_parameter(name).copy_(whole(weight))
+
+    def state(self) -> dict[str, Any]:
+        """Return the optimiser's whole state; all processes call it together."""
+        state: dict[str, Any] = whole(self.optimiser.state_dict(), self.accelerator.is_main_process)
+        return state
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        """Take learned weights and the optimiser's state from a checkpoint."""
+        for name, weight in learned_weights(self.network).items():
+            weight.copy_(weights[name])
+        if self.sharded is None:
+            self.optimiser.load_state_dict(state)
+        else:
+            load_whole(self.sharded, weights)
+            load_optimiser(self.optimiser, state)
 
     def warm_up(self, step: int) -> None:
         """Set the learning rate for the network's batch number `step`, from 0."""
@@ -168,8 +201,9 @@ class Learner:
         total = torch.zeros((), device=self.accelerator.device)
         self.module.train(self.recomputes)  # recomputation needs training mode; dropout is 0
         for index, part in enumerate(parts):
-            last = index == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.module):
+            # Sharded gradients are reduced part by part, since whole ones would take more memory.
+            reduces = index == len(parts) - 1 or self.sharded is not None
+            with nullcontext() if reduces else self.accelerator.no_sync(self.module):
                 values = part()
                 self.accelerator.backward(values[0])
             total = total + values.detach()
@@ -177,7 +211,7 @@ class Learner:
         means: list[float] = self.accelerator.reduce(total, "mean").tolist()
         require_finite(f"{self.name} loss", means[0], step)
         norm = self.accelerator.clip_grad_norm_(self.weights, self.params.max_gradient_norm)
-        self.gradient_norm = float(norm)
+        self.gradient_norm = float(whole(norm))
         require_finite(f"gradient norm of the {self.name} loss", self.gradient_norm, step)
         self.optimiser.step()
         self.optimiser.zero_grad()

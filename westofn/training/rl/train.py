@@ -16,6 +16,7 @@ from westofn.artifacts.curve import Point
 from westofn.core.seeds import derive_seed
 from westofn.errors import ParameterError, TrainingError
 from westofn.execution.pace import Pace
+from westofn.execution.processes import shards
 from westofn.models.policy import Policy
 from westofn.models.reward import Scorer
 from westofn.networks.adapters import adapted_copy, facts_of, merge_adapters
@@ -245,6 +246,8 @@ class _Run:
             seed=derive_seed(self.seed, "rl", "order", step),
             step=step,
         )
+        for learner in self.learners:
+            learner.refresh()
         return replace(state, step=step + 1, history=[*state.history, record])
 
     def evaluate(self, state: State, evaluate: Evaluate) -> State:
@@ -270,8 +273,7 @@ class _Run:
         """Write a checkpoint, once for all processes."""
         accelerator = self.crew.accelerator
         with pace.saving():
-            if accelerator.is_main_process:
-                save_state(scratch, state, self.learners)
+            save_state(scratch, state, self.learners)
             accelerator.wait_for_everyone()
 
     @property
@@ -342,6 +344,7 @@ def _learner(
         params=params,
         warmup_steps=math.ceil(params.warmup_fraction * params.steps),
         recompute=backbone if runtime.gradient_checkpointing else None,
+        sharded=shards(runtime),
     )
 
 
