@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
+from tests.terminal import in_terminal
 from westofn import progress
-from westofn.progress import Task, bar_line, track, working
-
-ROOT = Path(__file__).resolve().parents[1]
+from westofn.progress import Task, bar_line, silent, track, working
 
 
 class Clock:
@@ -54,6 +47,17 @@ def test_short_work_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str
         assert list(track(iter("ab"), "work")) == ["a", "b"]
         clock.wait(29)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_server_is_silent_however_long_it_works(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with silent(), working("scoring", 5, "rows") as task:
+        clock.wait(90)
+        task.advance(5)
+    with working("score", 5, "rows"):
+        clock.wait(30)
+    assert capsys.readouterr().err.splitlines() == ["score: 0/5 rows", "score: 0 rows in 0:30"]
 
 
 def test_a_line_comes_every_half_minute_even_in_one_long_step(
@@ -134,8 +138,27 @@ def test_a_loop_without_a_total_has_no_bar() -> None:
     assert bar_line(task, 10.0, 80) == "reading rows.csv  5,000 rows  500/s"
 
 
+@pytest.mark.parametrize("name", ["reading " + 60 * "数", "reading " + 200 * "x" + ".jsonl"])
+def test_a_long_or_wide_name_leaves_room_for_the_numbers(name: str) -> None:
+    line = bar_line(Task(name, 1000, "rows", 0.0, done=250), 100.0, 80)
+    assert cell_len(line) <= 80
+    assert "250/1,000 rows" in line
+    assert "━" in line
+
+
+def test_a_hostile_file_name_is_one_line_without_control_characters(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with working("reading a\x1b[2J\n\tb.csv", unit="rows"):
+        clock.wait(30)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == r"reading a\x1b[2J\n\tb.csv: 0 rows"
+    assert last == r"reading a\x1b[2J\n\tb.csv: 0 rows in 0:30"
+
+
 WORK = """
 import sys, time
+from tests.terminal import in_terminal
 from westofn import progress
 progress.SHOWN_AFTER, progress.REDRAW = 0.0, 0.02
 with progress.working("stage"), progress.working("sft", 40, "steps") as task:
@@ -145,6 +168,8 @@ with progress.working("stage"), progress.working("sft", 40, "steps") as task:
         if step == 20:
             print("an account", flush=True)
             print("a warning", file=sys.stderr, flush=True)
+        if step > 34:  # as libraries draw bars of their own
+            print(f"\\rloading {step}", end="" if step < 39 else "\\n", file=sys.stderr, flush=True)
 print("end")
 """
 
@@ -158,37 +183,20 @@ def test_a_terminal_shows_a_bar_and_keeps_what_others_print(width: int) -> None:
     assert max(map(len, bars)) < width
     assert any("left" in bar for bar in bars) == (width == 80)
     # What a person sees at the end: every line that was not taken back.
-    left = [re.sub(r".*\x1b\[2K", "", line) for line in shown.split("\r\n")]
-    assert left == ["an account", "a warning", left[2], "end", ""]
-    assert re.fullmatch(r"sft: 40 steps in 0:0\d", left[2])
+    left = [re.sub(r".*(\x1b\[2K|\r)", "", line) for line in shown.split("\r\n")]
+    assert left == ["an account", "a warning", "loading 39", left[3], "end", ""]
+    assert re.fullmatch(r"sft: 40 steps in 0:0\d", left[3])
 
 
 def test_a_dumb_terminal_has_no_bar() -> None:
     shown = _in_terminal(80, TERM="dumb")
-    assert shown.replace("\r\n", "\n") == "an account\na warning\nend\n"
+    left = [line.rpartition("\r")[2] for line in shown.split("\r\n")]
+    assert left == ["an account", "a warning", "loading 39", "end", ""]
+    assert "\x1b" not in shown
 
 
 def _in_terminal(width: int, **variables: str) -> str:
     """Run WORK in a terminal of this width; all that it wrote there."""
-    reader, writer = pty.openpty()
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORK],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"} | variables,
-        stdin=writer,
-        stdout=writer,
-        stderr=writer,
-    )
-    os.close(writer)
-    parts = []
-    while True:
-        try:
-            part = os.read(reader, 4096)
-        except OSError:  # nobody has it open for writing any more
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(reader)
-    assert process.wait(timeout=60) == 0
-    return b"".join(parts).decode()
+    code, shown = in_terminal([sys.executable, "-c", WORK], width, **variables)
+    assert code == 0
+    return shown

@@ -12,6 +12,7 @@ from westofn.runtime import Runtime, load_runtime, set_up_torch
 
 NAMES = ("WESTOFN_DEVICE", "WESTOFN_MICRO_BATCH", "OMP_NUM_THREADS")
 REPORTS = ("WESTOFN_REPORT_TO", "WESTOFN_RUN_NAME")
+RAY = ("WESTOFN_EXECUTOR", "WESTOFN_RAY_ADDRESS", "WESTOFN_RAY_WORKERS")
 SWITCH = "WESTOFN_GRADIENT_CHECKPOINTING"
 JUDGE = (
     "WESTOFN_JUDGE_URL",
@@ -23,7 +24,7 @@ JUDGE = (
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*NAMES, *JUDGE, *REPORTS, SWITCH):
+    for name in (*NAMES, *JUDGE, *REPORTS, *RAY, SWITCH):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -60,6 +61,21 @@ def test_the_judge_s_server_is_a_setting_of_the_machine(
     for name, value in zip(JUDGE, ("http://b/v1", "KEY_B", "3", "7"), strict=True):
         monkeypatch.setenv(name, value)
     assert load_runtime(path) == Runtime("", 0, 0, "http://b/v1", "KEY_B", 3, 7)
+
+
+def test_ray_is_a_setting_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(
+        'executor = "ray"\nray_address = "a:6379"\nray_workers = 4\nray_gpus_per_worker = 2\n'
+    )
+    assert load_runtime(tmp_path / "none.toml").executor == "local"
+    assert load_runtime(path) == Runtime(
+        executor="ray", ray_address="a:6379", ray_workers=4, ray_gpus_per_worker=2
+    )
+    values = {"EXECUTOR": "local", "RAY_ADDRESS": "b:1", "RAY_WORKERS": "8"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"WESTOFN_{name}", value)
+    assert load_runtime(path) == Runtime(ray_address="b:1", ray_workers=8, ray_gpus_per_worker=2)
 
 
 def test_reports_are_a_setting_of_the_machine(
@@ -99,6 +115,22 @@ def test_a_switch_is_true_or_false(value: str, tmp_path: Path) -> None:
         load_runtime(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "variable", "strategy"),
+    [("", "", "ddp"), ('strategy = "fsdp"', "", "fsdp"), ('strategy = "fsdp"', "ddp", "ddp")],
+)
+def test_a_strategy_is_one_of_two(
+    content: str, variable: str, strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text(content)
+    monkeypatch.setenv("WESTOFN_STRATEGY", variable)
+    assert load_runtime(path).strategy == strategy
+    monkeypatch.setenv("WESTOFN_STRATEGY", "zero")
+    with pytest.raises(ParameterError, match="strategy is 'zero', needs ddp or fsdp"):
+        load_runtime(path)
+
+
 def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, "")
@@ -116,6 +148,7 @@ def test_an_empty_variable_is_as_good_as_none(file: Path, monkeypatch: pytest.Mo
         ("threads = true", r"threads is True, needs a whole number"),
         ("threads = [2]", r"threads is \[2\], needs a whole number"),
         ("threads = ", r"is not valid TOML"),
+        ("executor = 'dask'", r"executor is 'dask', needs local or ray$"),
         ("report_to = 'wandb'", r"report_to is 'wandb', needs a list of names such as"),
         ("report_to = [1]", r"report_to is \[1\], needs a list of names such as"),
     ],

@@ -17,6 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
+from rich.cells import cell_len, set_cell_size
+
+from westofn.plain_text import visible
+
 Item = TypeVar("Item")
 
 INTERVAL = 30.0
@@ -29,6 +33,7 @@ SHOWN_AFTER = 1.0
 """Seconds after which work has a bar in a terminal."""
 BAR = (8, 30)
 """Smallest and largest width of a bar, columns."""
+_ONE_LINE = {ord("\n"): "\\n", ord("\t"): "\\t"}
 
 clock = time.monotonic
 
@@ -119,24 +124,29 @@ def _rate(rate: float) -> str:
 def bar_line(task: Task, now: float, width: int, *, ascii_only: bool = False) -> str:
     """Return the line of a terminal; facts that have no room are left out, the last ones first.
 
+    A name takes half of the line at most.
+
     Args:
         task: What is shown.
         now: The time, by `clock`.
         width: Columns that the line may take.
         ascii_only: Whether the terminal has no characters to draw a bar with.
     """
-    facts = task.facts(now)
+    name, facts = task.name, task.facts(now)
+    if cell_len(name) > width // 2:
+        name = set_cell_size(name, width // 2 - 2) + ".."
     least, most = BAR if task.total else (0, 0)
-    while len(facts) > 1 and len(task.name) + len("  ".join(facts)) + least + 4 > width:
+    while len(facts) > 1 and cell_len(name) + len("  ".join(facts)) + least + 4 > width:
         facts.pop()
     text = "  ".join(facts)
-    room = min(most, width - len(task.name) - len(text) - 4)
-    parts = [task.name, text]
+    room = min(most, width - cell_len(name) - len(text) - 4)
+    parts = [name, text]
     if task.total and room >= least:
         full = room * min(task.done, task.total) // task.total
         mark, blank = "#-" if ascii_only else "━─"
         parts.insert(1, mark * full + blank * (room - full))
-    return "  ".join(parts)[:width]
+    line = "  ".join(parts)
+    return line if cell_len(line) <= width else set_cell_size(line, width)
 
 
 class _Aside:
@@ -169,6 +179,7 @@ class _Display:
         self.drawn = 0  # lines of bars that stand in the terminal
         self.in_line = False  # whether others have begun a line and not ended it
         self.lock = threading.RLock()
+        self.is_silent = False
 
     def push(self, task: Task) -> None:
         """Show a task from now on."""
@@ -288,12 +299,13 @@ def working(name: str, total: int | None = None, unit: str = "") -> Iterator[Tas
     """Show work in progress while the block runs.
 
     Args:
-        name: What stands before the numbers.
+        name: What stands before the numbers; control characters of file names are escaped.
         total: Number of units; None if it is not known.
         unit: Plural name of what `advance` counts; empty if nothing is counted.
     """
-    task = Task(name, total, unit, clock())
-    if os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != "0":
+    task = Task(visible(name).translate(_ONE_LINE), total, unit, clock())
+    is_other = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != "0"
+    if is_other or _display.is_silent:
         yield task
         return
     _display.push(task)
@@ -303,6 +315,16 @@ def working(name: str, total: int | None = None, unit: str = "") -> Iterator[Tas
         is_done = True
     finally:
         _display.pop(task, is_done=is_done)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show no progress in the block: a server works all the time, for others."""
+    earlier, _display.is_silent = _display.is_silent, True
+    try:
+        yield
+    finally:
+        _display.is_silent = earlier
 
 
 def track(items: Iterable[Item], name: str, unit: str = "items") -> Iterator[Item]:

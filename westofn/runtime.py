@@ -8,12 +8,25 @@ that moving to another machine does not invalidate a cache:
 | device | WESTOFN_DEVICE | torch device | cuda where there is one, else cpu |
 | micro_batch | WESTOFN_MICRO_BATCH | rows in one training forward pass | the whole batch |
 | gradient_checkpointing | WESTOFN_GRADIENT_CHECKPOINTING | compute activations again | false |
+| processes | WESTOFN_PROCESSES | processes of this machine that share the training of a stage | 1 |
+| nodes | WESTOFN_NODES | machines that share it, on each of which the stage is started | 1 |
+| strategy | WESTOFN_STRATEGY | how they share it: ddp (whole weights) or fsdp (parts) | ddp |
+| rendezvous | WESTOFN_RENDEZVOUS | HOST:PORT at which several machines meet | none |
+| launcher | WESTOFN_LAUNCHER | command that starts a command once on each of them | none |
 | threads | OMP_NUM_THREADS | CPU threads | 1 on a CPU, else physical cores |
 | judge_url | WESTOFN_JUDGE_URL | address of a judge's OpenAI-compatible server | none |
 | judge_key_variable | WESTOFN_JUDGE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
 | judge_workers | WESTOFN_JUDGE_WORKERS | requests to it at once | 8 |
 | judge_timeout | WESTOFN_JUDGE_TIMEOUT | seconds that one request may take | 60 |
+| sample_url | WESTOFN_SAMPLE_URL | address of the server that samples, as judge_url | none |
+| sample_key_variable | WESTOFN_SAMPLE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
+| sample_workers | WESTOFN_SAMPLE_WORKERS | requests to it at once | 8 |
+| sample_timeout | WESTOFN_SAMPLE_TIMEOUT | seconds that one request may take | 600 |
 | report_to | WESTOFN_REPORT_TO | see docs/training.md, such as ["tensorboard"] | none |
+| executor | WESTOFN_EXECUTOR | what computes shards: local or ray, see docs/scaling.md | local |
+| ray_address | WESTOFN_RAY_ADDRESS | a Ray cluster, such as node1:6379 | one on this machine |
+| ray_workers | WESTOFN_RAY_WORKERS | workers, each with a model of its own | all that have room |
+| ray_gpus_per_worker | WESTOFN_RAY_GPUS_PER_WORKER | GPUs of each worker | 1 if there are any |
 | checkpoint_minutes | WESTOFN_CHECKPOINT_MINUTES | training saves at least so often | 5 |
 | run_name | WESTOFN_RUN_NAME | stands before the stage in the names of reported runs | none |
 
@@ -29,6 +42,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +50,32 @@ from westofn.errors import ParameterError
 
 RUNTIME_FILE = Path("runtime.toml")
 _LARGEST = 2**31 - 1
+STRATEGIES = ("ddp", "fsdp")
+"""How several processes share a training; the first is the default."""
+EXECUTORS = ("local", "ray")
+"""Who computes the shards; the first is the default."""
 KEYS = (
     "device",
     "micro_batch",
     "threads",
+    "processes",
+    "nodes",
+    "strategy",
+    "rendezvous",
+    "launcher",
     "gradient_checkpointing",
     "judge_url",
     "judge_key_variable",
     "judge_workers",
     "judge_timeout",
+    "sample_url",
+    "sample_key_variable",
+    "sample_workers",
+    "sample_timeout",
+    "executor",
+    "ray_address",
+    "ray_workers",
+    "ray_gpus_per_worker",
     "checkpoint_minutes",
     "report_to",
     "run_name",
@@ -66,6 +97,19 @@ class Runtime:
     checkpoint_minutes: int = 0
     report_to: tuple[str, ...] = ()
     run_name: str = ""
+    processes: int = 0
+    nodes: int = 0
+    strategy: str = "ddp"
+    rendezvous: str = ""
+    launcher: str = ""
+    sample_url: str = ""
+    sample_key_variable: str = ""
+    sample_workers: int = 0
+    sample_timeout: int = 0
+    executor: str = "local"
+    ray_address: str = ""
+    ray_workers: int = 0
+    ray_gpus_per_worker: int = 0
 
 
 def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
@@ -85,20 +129,38 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
     unknown = sorted(set(raw) - set(KEYS))
     if unknown:
         raise ParameterError(f"{path}: {unknown[0]} is no setting; known: {', '.join(KEYS)}")
+
+    def text(key: str) -> str:
+        return _text(key, raw, path)
+
+    def whole(key: str) -> int:
+        return _whole(key, os.environ.get(f"WESTOFN_{key.upper()}"), raw, path)
+
     return Runtime(
-        device=_text("device", raw, path),
-        micro_batch=_whole("micro_batch", os.environ.get("WESTOFN_MICRO_BATCH"), raw, path),
+        device=text("device"),
+        micro_batch=whole("micro_batch"),
         threads=_whole("threads", _threads_of_process(), raw, path),
-        judge_url=_text("judge_url", raw, path),
+        judge_url=text("judge_url"),
         judge_key_variable=_variable("judge_key_variable", raw, path),
-        judge_workers=_whole("judge_workers", os.environ.get("WESTOFN_JUDGE_WORKERS"), raw, path),
-        judge_timeout=_whole("judge_timeout", os.environ.get("WESTOFN_JUDGE_TIMEOUT"), raw, path),
-        checkpoint_minutes=_whole(
-            "checkpoint_minutes", os.environ.get("WESTOFN_CHECKPOINT_MINUTES"), raw, path
-        ),
+        judge_workers=whole("judge_workers"),
+        judge_timeout=whole("judge_timeout"),
         gradient_checkpointing=_switch("gradient_checkpointing", raw, path),
+        checkpoint_minutes=whole("checkpoint_minutes"),
         report_to=_names("report_to", raw, path),
-        run_name=_text("run_name", raw, path),
+        run_name=text("run_name"),
+        processes=whole("processes"),
+        nodes=whole("nodes"),
+        strategy=_choice("strategy", STRATEGIES, raw, path),
+        rendezvous=text("rendezvous"),
+        launcher=text("launcher"),
+        sample_url=text("sample_url"),
+        sample_key_variable=_variable("sample_key_variable", raw, path),
+        sample_workers=whole("sample_workers"),
+        sample_timeout=whole("sample_timeout"),
+        executor=_choice("executor", EXECUTORS, raw, path),
+        ray_address=text("ray_address"),
+        ray_workers=whole("ray_workers"),
+        ray_gpus_per_worker=whole("ray_gpus_per_worker"),
     )
 
 
@@ -107,6 +169,16 @@ def _text(key: str, raw: dict[str, object], path: Path) -> str:
     if isinstance(value, str):
         return value
     raise ParameterError(f"{path}: {key} is {value!r}, needs a text in quotes")
+
+
+def _choice(key: str, names: Sequence[str], raw: dict[str, object], path: Path) -> str:
+    """Return one of the names, of which the first is the default."""
+    name = _text(key, raw, path) or names[0]
+    if name in names:
+        return name
+    raise ParameterError(
+        f"{path} or the environment: {key} is {name!r}, needs {' or '.join(names)}"
+    )
 
 
 def _variable(key: str, raw: dict[str, object], path: Path) -> str:

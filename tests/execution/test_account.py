@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from westofn.execution.account import WIDTH, Account, Limit, tell, warnings_of
+from westofn.execution.account import Account, Limit, tell, warnings_of
+from westofn.plain_text import WIDTH
 
 
 def test_reasons_stand_by_number_and_then_by_name() -> None:

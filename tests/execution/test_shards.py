@@ -14,6 +14,7 @@ import pytest
 from tests.damages import DAMAGES, warnings
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
+from westofn.execution.job import Job
 from westofn.execution.shards import run_shards
 
 NAMES = [f"p{row:02d}" for row in range(10)]
@@ -172,3 +173,22 @@ def test_every_flipped_byte_of_a_shard_is_noticed(
         path.write_bytes(changed)
         assert _run(tmp_path, size=10).equals(expected)
     assert len(warnings(capsys)) > len(content) // 5 - 20  # the rest hit the checksum's own key
+
+
+def test_a_job_loads_once_and_only_if_a_shard_is_missing(tmp_path: Path) -> None:
+    loaded = []
+
+    def load() -> int:
+        loaded.append(3)
+        return 3
+
+    def work(times: int, names: Sequence[str]) -> pl.DataFrame:
+        assert times == 3
+        return _work(names)
+
+    assert _run(tmp_path, Job(load, work)).equals(_work(NAMES))
+    assert loaded == [3]
+    (tmp_path / "00000004.parquet").unlink()
+    assert _run(tmp_path, Job(load, work)).equals(_work(NAMES))
+    assert _run(tmp_path, Job(load, work)).equals(_work(NAMES))
+    assert loaded == [3, 3]

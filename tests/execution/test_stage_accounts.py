@@ -15,6 +15,7 @@ MODEL: dict[str, Any] = {
     "synthetic_dropped_too_long": 0,
     "validation_pairs": 8,
     "validation_dropped_too_long": 0,
+    "validation_not_read": 0,
     "prompts_trimmed": 0,
     **LIMIT,
 }

@@ -14,7 +14,7 @@ from tests.small_models import PROMPTS
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.errors import DataError
 from westofn.generation import file as module
-from westofn.generation.file import read_pools, score_candidates
+from westofn.generation.file import read_pools, score_shards
 from westofn.models.policy import Policy, log_likelihood
 from westofn.sources.splits import prompt_id
 
@@ -48,9 +48,9 @@ def test_the_table_has_the_texts_and_the_one_scorers_likelihoods(
 ) -> None:
     monkeypatch.setattr(module, "PROMPTS_A_SHARD", 2)
     pools, _ = read_pools(save(ROWS[::-1], tmp_path), FRAME, 3, small_policy)
-    frame = CANDIDATES.validate(
-        score_candidates(small_policy, pools, tmp_path, "file"), "candidates"
-    )
+    files = score_shards(small_policy, pools, tmp_path, "file")
+    assert len(files) > 1
+    frame = CANDIDATES.validate(pl.concat(map(CANDIDATES.read, files)), "candidates")
     text_of = dict(FRAME.select("prompt_id", "prompt").iter_rows())
     asked = [text_of[name] for name in frame["prompt_id"]]
     expected = log_likelihood(small_policy, asked, frame["response"].to_list())

@@ -167,8 +167,7 @@ def test_a_pass_takes_half_of_the_free_memory_and_the_rows_stay_the_same(
 ) -> None:
     """The free memory holds this many passes of one prompt's pool."""
     limits, network = small_policy.encoder.template, small_policy.network
-    cache = network.cache_bytes(limits.max_prompt_tokens, 6, limits.max_response_tokens + 1)
-    pool = cache + 6 * network.vocabulary * 4 * module.COPIES_OF_LOGITS
+    pool = network.cache_bytes(limits.max_prompt_tokens, 6, limits.max_response_tokens + 1)
     sizes = []
     _spy(monkeypatch, lambda prompts, candidates: sizes.append(prompts * candidates))
     monkeypatch.setattr(module, "free_bytes", lambda device: int(2 * passes * pool))
@@ -191,5 +190,6 @@ def test_the_cache_of_a_model_is_as_large_as_stated(small_policy: Policy) -> Non
 
 def _tensors(cache: Any) -> list[torch.Tensor]:
     if hasattr(cache, "layers"):
-        return [tensor for room in cache.layers.rooms for tensor in (room.keys, room.values)]
+        rooms = cache.layers.rooms
+        return [tensor for room in rooms for tensor in (room.keys, room.values, *room.prefix)]
     return [*cache.keys, *cache.values, *cache.prompts.keys, *cache.prompts.values]

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import QuietHandler, serving
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,7 @@ def serve(script: Script) -> Iterator[Stub]:
     """Run a server whose n-th request (from 0) is answered by `script(n, body)`."""
     lock, busy = threading.Lock(), [0]
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """The list of models, which is none: an answer all the same."""
             self.send_response(200)
@@ -88,15 +88,6 @@ def serve(script: Script) -> Iterator[Stub]:
             except OSError:
                 self.close_connection = True  # the client did not wait
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        stub = Stub(f"http://127.0.0.1:{server.server_address[1]}/v1")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield stub
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        stub = Stub(f"{url}/v1")
+        yield stub

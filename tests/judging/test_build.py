@@ -14,11 +14,12 @@ from transformers import PreTrainedTokenizerFast
 from tests.judging.stub_server import said, serve
 from tests.judging.test_llm import tiny
 from westofn.errors import ParameterError
-from westofn.judging.build import build_judge
+from westofn.judging.build import build_judge, judge_of_shards
 from westofn.judging.llm import LlmJudge
 from westofn.judging.openai import OpenAiJudge
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE
+from westofn.judging.shards import SavedJudge
 from westofn.judging.simulated import SimulatedJudge
 from westofn.params.judge import JudgeParams
 from westofn.runtime import Runtime
@@ -123,6 +124,17 @@ def test_llm_is_loaded_and_its_answers_follow_a_space(
     assert judge.answers == (" A", " B")
     assert (judge.max_tokens, judge.template) == (200, "{prompt}{first}{second}")
     assert 0 < judge.p_first(["p"], ["x"], ["a"], ["b"])[0] < 1
+    saved = judge_of_shards(params("llm", model=str(tmp_path), template="{prompt}{first}{second}"))
+    assert isinstance(saved, SavedJudge)
+    loaded = saved.load()
+    assert saved.name == loaded.name == judge.name == f"llm:{tmp_path}"
+    pair = ["p"], ["x"], ["a"], ["b"]
+    assert loaded.p_first(*pair) == judge.p_first(*pair)
+
+
+def test_shards_take_other_judges_as_they_are() -> None:
+    simulated = judge_of_shards(params("simulated"), rewards, seed=7)
+    assert simulated == build_judge(params("simulated"), rewards, seed=7)
 
 
 @pytest.mark.parametrize(

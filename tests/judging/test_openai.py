@@ -15,9 +15,10 @@ import pytest
 
 from tests.judging.stub_server import Reply, Script, Stub, refused, said, serve
 from westofn.errors import JudgeError, ParameterError
-from westofn.judging.openai import OpenAiJudge, Server, read_answer
+from westofn.judging.openai import OpenAiJudge, read_answer
 from westofn.judging.protocol import FloatArray, judge_pairs, position_flip_rate
 from westofn.judging.shards import judge_in_shards
+from westofn.servers.client import Server
 
 KEY = "sk-secret-4711"
 TEMPLATE = "{prompt}|{first}|{second}"

@@ -13,7 +13,7 @@ import pytest
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError, JudgeError
 from westofn.judging.protocol import FloatArray, judge_pairs
-from westofn.judging.shards import judge_in_shards
+from westofn.judging.shards import SavedJudge, judge_in_shards
 
 COLUMNS = ("prompt_id", "prompt", "first", "second")
 PAIRS = pl.DataFrame(
@@ -104,3 +104,17 @@ def test_the_table_can_be_written_and_read(tmp_path: Path) -> None:
     frame = judge_in_shards(Counting(), PAIRS, tmp_path / "shards")
     VERDICTS.write(frame, tmp_path / "verdicts.parquet")
     assert VERDICTS.read(tmp_path / "verdicts.parquet").equals(frame)
+
+
+def test_a_saved_judge_is_loaded_once_and_only_to_be_asked(tmp_path: Path) -> None:
+    loaded: list[Counting] = []
+
+    def load() -> Counting:
+        loaded.append(Counting())
+        return loaded[-1]
+
+    frame = judge_in_shards(SavedJudge("counting", load), PAIRS, tmp_path / "saved", size=2)
+    assert frame.equals(judge_in_shards(Counting(), PAIRS, tmp_path / "at hand", size=2))
+    assert len(loaded) == 1
+    assert frame.equals(judge_in_shards(SavedJudge("counting", load), PAIRS, tmp_path / "saved", 2))
+    assert len(loaded) == 1

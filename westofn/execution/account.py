@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import typer
+from numpy.typing import ArrayLike
 
 from westofn.execution.processes import is_first
+from westofn.plain_text import wrapped
 
-WIDTH = 80
 TOO_LONG = "too_long"
 """The reason to drop a row with more tokens than the limit."""
 CUT = "cut"
@@ -37,7 +38,7 @@ class Limit:
     for_most: int
 
     @classmethod
-    def of(cls, value: int, lengths: Sequence[int]) -> Limit:
+    def of(cls, value: int, lengths: ArrayLike) -> Limit:
         """Return a limit, and the one that most of the rows need.
 
         Args:
@@ -47,8 +48,9 @@ class Limit:
         >>> Limit.of(4, [9] + [3] * 18 + [7])
         Limit(value=4, for_most=7)
         """
-        place = math.ceil(round(KEPT_SHARE * len(lengths), 9)) - 1
-        return cls(value, sorted(lengths)[place] if lengths else 0)
+        rows = np.asarray(lengths)
+        place = math.ceil(round(KEPT_SHARE * len(rows), 9)) - 1
+        return cls(value, int(np.partition(rows, place)[place]) if len(rows) else 0)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Account:
             reasons = sorted(counts, key=lambda item: (-item[0], item[1]))
             parts.append("dropped " + ", ".join(f"{count} {name}" for count, name in reasons))
         line = f"{self.stage}: {'; '.join([*parts, *self.notes])}"
-        return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        return wrapped(line)
 
     def is_loud(self, reason: str) -> bool:
         """Return whether more than a tenth of the rows were dropped for exceeding the limit.
@@ -151,8 +153,7 @@ def warn(accounts: Sequence[Account]) -> None:
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings to stderr, wrapped at 80 columns."""
     for warning in warnings:
-        text = textwrap.fill(f"WARNING: {warning}", WIDTH, break_on_hyphens=False)
-        typer.secho(text, fg="yellow", bold=True, err=True)
+        typer.secho(wrapped(f"WARNING: {warning}"), fg="yellow", bold=True, err=True)
 
 
 def trimmed_note(count: int) -> list[str]:

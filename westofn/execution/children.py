@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 _groups: set[int] = set()
 
 
 def run_group(
-    command: Sequence[str], environment: Mapping[str, str]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    say: Callable[[str], None] = lambda line: None,
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process group of its own and return both of its streams as one text.
 
@@ -23,10 +27,14 @@ def run_group(
     Args:
         command: Program and arguments.
         environment: All of its environment variables.
+        say: Called with every line, without its end, as soon as it is printed.
+        folder: Working folder; None for that of this process.
     """
+    lines = []
     with subprocess.Popen(
         command,
         env=environment,
+        cwd=folder,
         stdin=subprocess.DEVNULL,  # a group in the background would be stopped by reading
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -36,10 +44,13 @@ def run_group(
     ) as process:
         _groups.add(process.pid)
         try:
-            printed, _ = process.communicate()
+            for line in process.stdout or ():
+                lines.append(line)
+                say(line.rstrip("\n"))
+            process.wait()
         finally:
             _groups.discard(process.pid)
-    return subprocess.CompletedProcess(command, process.returncode, printed)
+    return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
 
 def end(*, at_once: bool) -> None:

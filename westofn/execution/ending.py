@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,18 +26,25 @@ import typer
 from westofn.artifacts.atomic import refusal
 from westofn.errors import WestofnError
 from westofn.execution import interrupts
+from westofn.execution.processes import is_first
+from westofn.plain_text import WIDTH, wrapped
 
 PIPE_CLOSED = 128 + signal.SIGPIPE
 INTERRUPTED = interrupts.EXIT_CODES[signal.SIGINT]
 OUTPUT, ERRORS = 1, 2
 """The descriptors of standard output and standard error."""
+REPLACED = "westofn.replaced"
+"""Name of the error handler of encodings."""
+ASCII_SIGNS = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{PLUS-MINUS SIGN}": "+-"}
+WAIT_FOR_FIRST = 5.0
+"""Seconds that the error of another process waits for the same error of the first one."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def run_to_its_end(name: str, work: Callable[[], int | None], place: str = "") -> int:
     """Run a command and return its exit code; an end that the table of this module has exits.
 
-    Characters that the encoding of standard output does not have are replaced.
+    Characters that the encoding of standard output does not have are replaced; a minus stays one.
 
     Args:
         name: Name of the command, with which its lines begin.
@@ -43,7 +52,8 @@ def run_to_its_end(name: str, work: Callable[[], int | None], place: str = "") -
         place: What was interrupted, if that is more than the name.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        codecs.register_error(REPLACED, _replaced)
+        sys.stdout.reconfigure(errors=REPLACED)
     elif sys.stdout is None and os.open(os.devnull, os.O_WRONLY) == OUTPUT:  # it was closed
         sys.stdout = os.fdopen(OUTPUT, "w")
     with interrupts.listening(place or name):
@@ -57,6 +67,13 @@ def run_to_its_end(name: str, work: Callable[[], int | None], place: str = "") -
             _end(name, error)
             raise
     return code
+
+
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(ASCII_SIGNS.get(character, "?") for character in text), error.end
 
 
 def _code(work: Callable[[], int | None]) -> int:
@@ -81,6 +98,8 @@ def _end(name: str, error: BaseException) -> None:
     if refused:
         error = WestofnError(f"stdout: cannot be written: {refusal(refused) or refused.strerror}")
     if isinstance(error, WestofnError):
+        if not is_first():  # the launcher ends this process if the first one has ended
+            time.sleep(WAIT_FOR_FIRST)
         text = str(error)
         _say(text if text.startswith(f"{name}:") else f"{name}: {text}")
         sys.exit(2)
@@ -120,10 +139,13 @@ def _tried(stream: int, content: bytes) -> OSError | None:
 
 
 def _say(text: str) -> None:
-    """Print a line to stderr; nothing if that is refused."""
+    """Print a line to stderr, in a terminal wrapped at words; nothing if that is refused."""
     try:
         if text:
-            typer.secho(text, fg="red", err=True)
+            first, *others = text.split("\n")
+            if sys.stderr is not None and sys.stderr.isatty():
+                first = wrapped(first, os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH)
+            typer.secho("\n".join([first, *others]), fg="red", err=True)
     except OSError:
         _silence(ERRORS)
 

@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from westofn.errors import WestofnError
 from westofn.execution.children import run_group
+from westofn.execution.graph import DeadlockError, run_graph
 from westofn.execution.interrupts import keeping
 
 DVC: tuple[str, ...] = (sys.executable, "-m", "dvc", "--wait-for-lock")
@@ -63,7 +63,9 @@ class Experiment:
     afresh: bool = False
 
 
-def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
+def run_experiment(
+    experiment: Experiment, locks: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> str:
     """Run an experiment with one thread per process; return its git revision.
 
     An earlier experiment with this name on the current commit is replaced.
@@ -71,6 +73,7 @@ def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
     Args:
         experiment: Experiment to run.
         locks: Lock files whose stages are removed in the experiment.
+        variables: Environment variables of its stages, beside those of this process.
 
     Raises:
         ExperimentError: The folder is no full clone with a commit, or a stage failed; the message
@@ -86,7 +89,8 @@ def run_experiment(experiment: Experiment, locks: Sequence[str] = ()) -> str:
     changes += [f"{lock}:~stages" for lock in locks]
     settings = [part for change in changes for part in ("-S", change)]
     title = f"experiment {experiment.name}"
-    _dvc(title, "exp", "run", "--temp", "-n", experiment.name, *settings, *experiment.targets)
+    command = ["exp", "run", "--temp", "-n", experiment.name, *settings, *experiment.targets]
+    _dvc(title, command, variables)
     if not (revision := _git("for-each-ref", "--format=%(objectname)", reference)):
         raise ExperimentError(f"{title}: dvc succeeded but wrote no {reference}; rerun")
     return revision
@@ -109,29 +113,23 @@ def run_all(
         ExperimentError: An experiment failed (running experiments end, no other starts), or
             experiments wait for each other or for an unknown one.
     """
-    waiting = list(experiments)
-    running: dict[Future[str], Experiment] = {}
-    ended: set[str] = set()
+    by_name = {experiment.name: experiment for experiment in experiments}
     # Listed once, because DVC briefly rewrites them in the workspace when an experiment starts.
     locks = _locks() if any(experiment.afresh for experiment in experiments) else []
-    with keeping(KEPT), ThreadPoolExecutor(jobs) as pool:
-        while waiting or running:
-            for experiment in [e for e in waiting if ended.issuperset(e.after)]:
-                if len(running) == jobs:
-                    break
-                waiting.remove(experiment)
-                removed_locks = locks if experiment.afresh else []
-                running[pool.submit(run_experiment, experiment, removed_locks)] = experiment
-            if not running:
-                names = ", ".join(experiment.name for experiment in waiting)
-                raise ExperimentError(
-                    f"experiments {names} wait for each other or for unknown ones; mend `after`"
-                )
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                experiment = running.pop(future)
-                finished(experiment, future.result())
-                ended.add(experiment.name)
+
+    def run(name: str) -> str:
+        return run_experiment(by_name[name], locks if by_name[name].afresh else [])
+
+    with keeping(KEPT):
+        try:
+            run_graph(
+                {experiment.name: experiment.after for experiment in experiments},
+                jobs,
+                run,
+                lambda name, revision: finished(by_name[name], revision),
+            )
+        except DeadlockError as error:
+            raise ExperimentError(f"experiments {error}; mend `after`") from None
 
 
 def _locks() -> list[str]:
@@ -148,7 +146,7 @@ def remove_experiments(names: Iterable[str]) -> None:
     """Remove experiments of the current commit if they exist; the cache is unchanged."""
     known = [name for name in names if _git("for-each-ref", _reference(name))]
     if known:
-        _dvc("removing experiments", "exp", "remove", *known)
+        _dvc("removing experiments", ["exp", "remove", *known])
 
 
 def shown_experiments(*, all_commits: bool = False) -> list[dict[str, Any]]:
@@ -157,13 +155,31 @@ def shown_experiments(*, all_commits: bool = False) -> list[dict[str, Any]]:
     Raises:
         ExperimentError: DVC refuses; the message has its last line.
     """
-    command = [*DVC, "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
+    shown: list[dict[str, Any]] = dvc_json(
+        "exp", "show", *(["--all-commits"] if all_commits else [])
+    )
+    return shown
+
+
+def dvc_json(*arguments: str) -> Any:
+    """Return what a DVC command prints with `--json`.
+
+    Raises:
+        ExperimentError: DVC refuses; the message has its last line.
+    """
+    command = [*DVC, *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = [*done.stderr.strip().splitlines(), "no message"][-1]
-        raise ExperimentError(f"dvc exp show: {last}; run it from the root of a clone")
-    shown: list[dict[str, Any]] = json.loads(done.stdout)
-    return shown
+        named = " ".join(part for part in arguments if not part.startswith("-"))
+        raise ExperimentError(f"dvc {named}: {last}; run it from the root of a clone")
+    return json.loads(done.stdout)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which `python` of a stage is this interpreter."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path}
 
 
 def read_output(revision: str, path: str) -> bytes:
@@ -190,11 +206,10 @@ def read_output(revision: str, path: str) -> bytes:
     return content
 
 
-def _dvc(title: str, *arguments: str) -> None:
-    """Run DVC with this interpreter as `python` for stages."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
-    done = run_group([*DVC, *arguments], environment)
+def _dvc(title: str, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+    """Run DVC with one thread a process."""
+    every = environment() | {"OMP_NUM_THREADS": "1"} | dict(variables or {})
+    done = run_group([*DVC, *arguments], every)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
         raise ExperimentError(

@@ -7,7 +7,6 @@ keeps the limit of its guard is part of a quiet line, one that does not is a war
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,8 +14,9 @@ from typing import Any, Literal
 import typer
 
 from westofn.errors import DataError
-from westofn.execution.account import WARNING_SHARE, WIDTH, print_warnings
+from westofn.execution.account import WARNING_SHARE, print_warnings
 from westofn.execution.processes import is_first
+from westofn.plain_text import wrapped
 
 Numbers = Mapping[str, Any]
 TEACHER = "base"
@@ -330,8 +330,7 @@ def tell_readings(readings: Sequence[Reading]) -> None:
         return
     if kept := [reading for reading in readings if reading.holds]:
         names = [f"{reading.guard} {reading} ({GUARDS[reading.guard].bound})" for reading in kept]
-        text = f"checked: {'; '.join(names)}"
-        typer.echo(textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        typer.echo(wrapped(f"checked: {'; '.join(names)}"))
     print_warnings(alarms(readings))
 
 

@@ -133,7 +133,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if not (first and _Process.inside) or _is_importing(frame):
         if text := line():
             with contextlib.suppress(OSError):  # sys.stderr may be in the middle of a write
-                os.write(2, f"{text}\n".encode())
+                below = "\n" if os.isatty(2) else ""  # a bar, or the ^C that the terminal shows
+                os.write(2, f"{below}{text}\n".encode())
         os._exit(EXIT_CODES[signal.Signals(number)])
     signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
     raise Interrupted

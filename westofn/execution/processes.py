@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from westofn.errors import ParameterError
+from westofn.runtime import Runtime
 
 MOST = 4096
 START = "start the stage with torchrun, or unset WORLD_SIZE, RANK and LOCAL_RANK"
@@ -42,6 +43,11 @@ def _number(name: str, low: int, high: int) -> int:
 def count() -> int:
     """Return the number of processes; 1 without torchrun."""
     return int(_size())
+
+
+def shards(runtime: Runtime) -> bool:
+    """Return whether each process trains with a part of every weight."""
+    return runtime.strategy == "fsdp" and count() > 1
 
 
 def is_first() -> bool:

@@ -160,6 +160,7 @@ def limit_of(numbers: Numbers) -> Limit | None:
 
 
 def _validation(facts: Numbers) -> list[str]:
-    """Return a note if validation rows are too long, else no note."""
-    kept, too_long = facts["validation_pairs"], facts["validation_dropped_too_long"]
-    return [f"{kept} of {kept + too_long} validation rows"] if too_long else []
+    """Return a note if validation rows are too long or not read, else no note."""
+    kept = facts["validation_pairs"]
+    other = facts["validation_dropped_too_long"] + facts["validation_not_read"]
+    return [f"{kept} of {kept + other} validation rows"] if other else []

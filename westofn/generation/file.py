@@ -7,7 +7,7 @@ likelihood filter needs log π(y|x) of the policy at hand, by the one scorer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,16 +17,20 @@ from westofn.artifacts.pools import Pools
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.execution.account import Limit
-from westofn.execution.shards import run_shards
-from westofn.generation.sample_pools import PROMPTS_A_SHARD
-from westofn.models.policy import Policy, log_likelihood
+from westofn.execution.shards import shard_files
+from westofn.generation.sample_pools import PROMPTS_A_SHARD, with_policy
+from westofn.models.policy import Policy, SavedPolicy, log_likelihood
 from westofn.sources.pool_files import NOT_USED, pools_of
 from westofn.sources.reading import Row, files_of, rows_of
 from westofn.sources.splits import PromptNames, prompt_id
 
 
 def read_pools(
-    path: Path, prompts: pl.DataFrame, n_candidates: int, policy: Policy, key: str = "sample.path"
+    path: Path,
+    prompts: pl.DataFrame,
+    n_candidates: int,
+    policy: Policy | SavedPolicy,
+    key: str = "sample.path",
 ) -> tuple[Pools, dict[str, int]]:
     """Read the pools of prompts; of each the first N responses that fit are taken.
 
@@ -74,23 +78,29 @@ def read_pools(
     return read.cut(n_candidates), dict(counts)
 
 
-def score_candidates(policy: Policy, pools: Pools, folder: Path, description: str) -> pl.DataFrame:
-    """Table candidates: the pools with their log-likelihoods.
+def score_shards(
+    policy: Policy | SavedPolicy, pools: Pools, folder: Path, description: str
+) -> list[Path]:
+    """Files of table candidates: the pools with their log-likelihoods.
 
     Args:
-        policy: scores.
+        policy: scores; a saved one as `sample_pool` says.
         pools: sorted by prompt_id.
         folder: scratch folder that belongs to this work alone; its finished shards are used.
         description: shown beside the progress bar.
     """
-    return run_shards(
+    return shard_files(
         list(pools.rows()),
-        lambda rows: _scored(policy, Pools.of_rows(rows)),
+        with_policy(policy, _scored_rows),
         table=CANDIDATES,
         folder=folder,
         size=PROMPTS_A_SHARD,
         description=description,
     )
+
+
+def _scored_rows(policy: Policy, rows: Sequence[tuple[str, str, list[str]]]) -> pl.DataFrame:
+    return scored(policy, Pools.of_rows(rows))
 
 
 def _rows(path: Path, key: str) -> Iterator[Row]:
@@ -125,7 +135,7 @@ def _pools_by_name(
 
 
 def _fitting(
-    where: str, name: str, responses: list[str], n_candidates: int, policy: Policy
+    where: str, name: str, responses: list[str], n_candidates: int, policy: Policy | SavedPolicy
 ) -> list[str]:
     """The responses to one prompt that the policy's encoder need not cut, at least N."""
     all_fit = policy.encoder.fits(responses)
@@ -140,18 +150,28 @@ def _fitting(
     return fitting
 
 
-def _scored(policy: Policy, pools: Pools) -> pl.DataFrame:
+def scored(policy: Policy, pools: Pools, reasons: Sequence[str] = ()) -> pl.DataFrame:
+    """Table candidates: pools with their log-likelihoods under the policy.
+
+    Args:
+        policy: Scores.
+        pools: In the order of the table.
+        reasons: finish_reason of every response; none: all ended.
+    """
     rows = list(zip(*pools.flat(), strict=True))
-    scored = log_likelihood(policy, [row[1] for row in rows], [row[2] for row in rows])
+    cut = [place for place, reason in enumerate(reasons) if reason == "length"]
+    likelihoods = log_likelihood(
+        policy, [row[1] for row in rows], [row[2] for row in rows], cut=cut
+    )
     return pl.DataFrame(
         {
             "prompt_id": [row[0] for row in rows],
             "candidate_index": [i for pool in pools.responses for i in range(len(pool))],
             "response": [row[2] for row in rows],
             # A certain token's log-probability may round to just above zero.
-            "logprob": scored.logprob.clamp_max(0.0).tolist(),
-            "n_tokens": scored.n_tokens.tolist(),
-            "finish_reason": ["stop"] * len(rows),
+            "logprob": likelihoods.logprob.clamp_max(0.0).tolist(),
+            "n_tokens": likelihoods.n_tokens.tolist(),
+            "finish_reason": list(reasons) or ["stop"] * len(rows),
         },
         schema=CANDIDATES.columns,
     )

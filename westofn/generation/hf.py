@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from westofn.core.logprobs import chosen_logprobs
+from westofn.core.logprobs import rows_at_once
 from westofn.core.seeds import prompt_keys, uniforms
 from westofn.models.policy import Policy
 from westofn.networks.network import Cache
@@ -23,6 +23,8 @@ from westofn.text.encoding import pad
 
 # Below this share of live rows the finished ones are dropped; dropping copies the cache.
 COMPACT_BELOW = 0.75
+UNCERTAIN = 2**-10
+"""Probability of the tokens that may be drawn below which their weights have few digits."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _sample(
     cache = network.cache(states, per_prompt, limit + 1)
     keys = np.repeat(prompt_keys(prompt_ids), per_prompt)
     draws = _Draws(seed, keys, np.tile(np.asarray(indices), count), device)
-    never = torch.tensor(never_drawn(policy), dtype=torch.long, device=device)
+    distribution = _Distribution(policy, temperature)
 
     total = count * per_prompt
     ids = torch.full((total, limit + 1), encoder.pad_id, dtype=torch.long, device=device)
@@ -92,20 +94,15 @@ def _sample(
     lengths = torch.zeros(total, dtype=torch.long, device=device)
     tokens = states.start.unsqueeze(-1).expand_as(live)
     for step in range(limit + 1):
-        logits = network.step(cache, tokens).float()
-        if step == limit:  # the limit counts without the end token, which may still come here
-            drawn = torch.full_like(live, encoder.eos_id)
-            ended = _draw(logits, never, temperature, draws.at(step, live)) == encoder.eos_id
-        else:
-            drawn = _draw(logits, never, temperature, draws.at(step, live))
-            ended = torch.ones_like(drawn, dtype=torch.bool)
-        gain = chosen_logprobs(logits, drawn)
-        writing = running[live] & ended
+        # The limit counts without the end token, which alone may still come after it.
+        only = encoder.eos_id if step == limit else None
+        drawn, gain = distribution.draw(network.step(cache, tokens), draws.at(step, live), only)
+        writing = running[live] & (drawn >= 0)
         ids[live[writing], step] = drawn[writing]
         logprob[live[writing]] += gain[writing]
         lengths[live[writing]] += 1
         running[live[drawn == encoder.eos_id]] = False
-        if not bool(running.any()):
+        if only is not None or not bool(running.any()):
             break
         alive = running[live]
         if float(alive.float().mean()) < COMPACT_BELOW:
@@ -153,14 +150,52 @@ def never_drawn(policy: Policy) -> list[int]:
     return sorted(({*tokenizer.all_special_ids} | added | {*beyond}) - {policy.encoder.eos_id})
 
 
-def _draw(logits: Tensor, never: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-    """Inverse-CDF sampling of softmax(logits / temperature), (…, V) and (…,) -> (…,) ids."""
-    scaled = logits.index_fill(-1, never, float("-inf")) / temperature
-    cumulative = scaled.softmax(-1).cumsum(-1)
-    # The last value is 1 up to rounding: scale the draw to it, or an id past the end is possible.
-    target = uniform.unsqueeze(-1) * cumulative[..., -1:]
-    drawn = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
-    return drawn.clamp_max(logits.shape[-1] - 1)
+class _Distribution:
+    """The next token's distribution; logits exist for a part of the rows at a time."""
+
+    def __init__(self, policy: Policy, temperature: float) -> None:
+        never = never_drawn(policy)
+        self.network, self.temperature = policy.network, temperature
+        self.rows = rows_at_once(policy.network.vocabulary, policy.device)
+        self.never = torch.tensor(never, dtype=torch.long, device=policy.device)
+        self.last = max({*range(policy.network.vocabulary)}.difference(never))
+
+    def draw(self, states: Tensor, uniform: Tensor, only: int | None) -> tuple[Tensor, Tensor]:
+        """Draw a token for every row from softmax(logits / temperature).
+
+        Args:
+            states: (P, K, d), states of the rows.
+            uniform: (P, K), numbers in [0, 1) at which the cumulative distribution is inverted.
+            only: The one token that may be drawn; −1 stands for others. None: any.
+
+        Returns:
+            (P, K) ids, and (P, K) log π of these ids (of `only`) at temperature 1, fp32.
+        """
+        parts = zip(
+            torch.split(states.flatten(0, 1), self.rows),
+            torch.split(uniform.flatten(), self.rows),
+            strict=True,
+        )
+        drawn, gain = zip(*(self._draw(*part, only) for part in parts), strict=True)
+        return torch.cat(drawn).view(uniform.shape), torch.cat(gain).view(uniform.shape)
+
+    def _draw(self, states: Tensor, uniform: Tensor, only: int | None) -> tuple[Tensor, Tensor]:
+        logits = self.network.logits(states).float()
+        peak = logits.amax(-1, keepdim=True)
+        weights = (logits - peak).exp_()
+        total = weights.sum(-1, keepdim=True)
+        cumulative = weights.index_fill_(-1, self.never, 0.0).cumsum(-1)
+        if self.temperature != 1 or bool((cumulative[:, -1:] < UNCERTAIN * total).any()):
+            allowed = logits.index_fill(-1, self.never, float("-inf"))
+            weights = allowed.sub_(allowed.amax(-1, keepdim=True)).div_(self.temperature).exp_()
+            cumulative = weights.cumsum(-1)
+        target = uniform.unsqueeze(-1) * cumulative[:, -1:]
+        drawn = torch.searchsorted(cumulative, target, right=True).clamp_max_(self.last)
+        if only is not None:
+            drawn.masked_fill_(drawn != only, -1)
+        chosen = drawn if only is None else torch.full_like(drawn, only)
+        gain = logits.gather(-1, chosen) - peak - total.log()
+        return drawn.squeeze(-1), gain.squeeze(-1)
 
 
 def _compact(cache: Cache, live: Tensor, tokens: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from westofn.core.repetition import identical_samples, repeated_ngrams
 from westofn.text.encoding import Encoder
 
 
-def repetition(pools: Sequence[Sequence[str]], encoder: Encoder) -> dict[str, float | int]:
+def repetition(pools: Iterable[Sequence[str]], encoder: Encoder) -> dict[str, float | int]:
     """Measure the samples of prompts.
 
     Args:
-        pools: The responses to each prompt.
+        pools: The responses to each prompt, read once.
         encoder: The policy's; its tokens form the n-grams, so that a language without spaces counts
             like others.
 
@@ -20,10 +21,17 @@ def repetition(pools: Sequence[Sequence[str]], encoder: Encoder) -> dict[str, fl
         `repeated_ngrams` and `identical_samples`, shares; `pools_of_one_response`, prompts whose
         responses are all the same.
     """
+    kinds: Counter[tuple[int, int]] = Counter()
+
+    def ids() -> Iterator[Sequence[int]]:
+        for pool in pools:
+            kinds[len(pool), len(set(pool))] += 1
+            yield from encoder.responses(pool)
+
     return {
-        "repeated_ngrams": repeated_ngrams(
-            ids for pool in pools for ids in encoder.responses(pool)
+        "repeated_ngrams": repeated_ngrams(ids()),
+        "identical_samples": identical_samples(kinds.elements()),
+        "pools_of_one_response": sum(
+            count for (_, distinct), count in kinds.items() if distinct < 2
         ),
-        "identical_samples": identical_samples(pools),
-        "pools_of_one_response": sum(len(set(pool)) < 2 for pool in pools),
     }

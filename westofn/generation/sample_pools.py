@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.halving import in_halves
-from westofn.execution.room import free_bytes
-from westofn.execution.shards import run_shards
+from westofn.execution.job import Item, Job, Work
+from westofn.execution.shards import shard_files
 from westofn.generation.hf import decode, sample
-from westofn.models.policy import Policy
+from westofn.models.policy import Policy, SavedPolicy, load_policy
+from westofn.networks.room import free_bytes
+from westofn.runtime import set_up_torch
 
 PROMPTS_A_SHARD = 64
 """Prompts in a shard, at most."""
 TOKENS_A_SHARD = 2**17
 """Tokens of responses in a shard, at most, unless one prompt has more: what a kill may lose."""
-FLOAT_BYTES = 4
-COPIES_OF_LOGITS = 5
 """Logits, scaled logits, probabilities, their sums, and what softmax holds meanwhile."""
 
 
@@ -35,29 +36,59 @@ class Draw:
 
 
 def sample_pool(
-    policy: Policy, prompts: pl.DataFrame, draw: Draw, folder: Path, description: str
+    policy: Policy | SavedPolicy,
+    prompts: pl.DataFrame,
+    draw: Draw,
+    folder: Path,
+    description: str,
 ) -> pl.DataFrame:
     """Table candidates: `draw.n_candidates` responses for every row of `prompts`.
 
+    The arguments are those of `sample_shards`.
+    """
+    files = sample_shards(policy, prompts, draw, folder, description)
+    return pl.concat(map(CANDIDATES.read, files))
+
+
+def sample_shards(
+    policy: Policy | SavedPolicy,
+    prompts: pl.DataFrame,
+    draw: Draw,
+    folder: Path,
+    description: str,
+) -> list[Path]:
+    """Files of table candidates: `draw.n_candidates` responses for every row of `prompts`.
+
     Args:
-        policy: The policy.
+        policy: The policy; a saved one is loaded by the processes that `executor` of runtime.toml
+            says.
         prompts: Rows of table prompts.
         draw: Candidates a prompt, temperature and seed.
         folder: Scratch folder that belongs to this work alone; its finished shards are used.
         description: Shown beside the progress bar.
     """
     rows = prompts.sort("prompt_id").select("prompt_id", "prompt").rows()
-    frame = run_shards(
+    return shard_files(
         rows,
-        lambda group: _shard(policy, group, draw),
+        with_policy(policy, partial(_shard, draw=draw)),
         table=CANDIDATES,
         folder=folder,
         size=prompts_a_shard(draw.n_candidates, policy.encoder.template.max_response_tokens),
         description=description,
     )
-    if frame.height != len(rows) * draw.n_candidates:
-        raise AssertionError(f"{frame.height} candidates for {len(rows)} prompts")
-    return frame
+
+
+def with_policy(
+    policy: Policy | SavedPolicy, work: Callable[[Policy, Sequence[Item]], pl.DataFrame]
+) -> Work[Item] | Job[Item]:
+    """The work of shards that a policy does: in this process, or where a saved one is loaded."""
+    if isinstance(policy, SavedPolicy):
+        return Job(partial(_loaded, policy.folder), work)
+    return partial(work, policy)
+
+
+def _loaded(folder: Path) -> Policy:
+    return load_policy(folder, set_up_torch())
 
 
 def prompts_a_shard(n_candidates: int, max_response_tokens: int) -> int:
@@ -112,8 +143,7 @@ def pass_size(policy: Policy, n_candidates: int, free: float) -> tuple[int, int]
     size = limits.max_prompt_tokens, limits.max_response_tokens + 1
 
     def needed(candidates: int) -> int:
-        logits = candidates * network.vocabulary * FLOAT_BYTES * COPIES_OF_LOGITS
-        return network.cache_bytes(size[0], candidates, size[1]) + logits
+        return network.cache_bytes(size[0], candidates, size[1])
 
     candidates = n_candidates
     while candidates > 1 and needed(candidates) > free / 2:

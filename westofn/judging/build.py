@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 
 import torch
 
 from westofn.errors import ParameterError
-from westofn.judging.address import KEY_VARIABLE
-from westofn.judging.llm import LlmJudge
+from westofn.judging.llm import LlmJudge, name_of
 from westofn.judging.protocol import PreferenceJudge
 from westofn.judging.question import TEMPLATE
+from westofn.judging.shards import SavedJudge
 from westofn.judging.simulated import Rewards, SimulatedJudge
 from westofn.params.judge import JudgeParams, PromptedJudgeParams, SimulatedJudgeParams
-from westofn.runtime import Runtime, load_runtime
+from westofn.runtime import Runtime, load_runtime, set_up_torch
+from westofn.servers.role import JUDGE
 
-WORKERS = 8
-TIMEOUT_SECONDS = 60
+
+def judge_of_shards(
+    params: JudgeParams, gold_rewards: Rewards | None = None, *, seed: int = 0
+) -> PreferenceJudge | SavedJudge:
+    """The judge of `params.kind`; a model is loaded later, by the processes that ask it.
+
+    Args:
+        params: The section.
+        gold_rewards: See `build_judge`, which also says what is raised.
+        seed: See `build_judge`.
+    """
+    if params.kind == "llm":
+        return SavedJudge(name_of(params.prompted.model), partial(_on_this_machine, params))
+    return build_judge(params, gold_rewards, seed=seed)
+
+
+def _on_this_machine(params: JudgeParams) -> PreferenceJudge:
+    return build_judge(params, device=set_up_torch())
 
 
 def build_judge(
@@ -72,15 +89,15 @@ def _simulated(params: SimulatedJudgeParams, rewards: Rewards | None, seed: int)
 
 def _openai(params: PromptedJudgeParams, runtime: Runtime) -> PreferenceJudge:
     # Here, since the client takes a second to import.
-    from westofn.judging.openai import OpenAiJudge, Server
+    from westofn.judging.openai import OpenAiJudge
+    from westofn.servers.client import Server
 
-    variable = runtime.judge_key_variable or KEY_VARIABLE
-    server = Server(
+    server = Server.of_settings(
+        JUDGE,
         runtime.judge_url,
-        key=os.environ.get(variable, "").strip(),
-        key_variable=variable,
-        workers=runtime.judge_workers or WORKERS,
-        timeout=runtime.judge_timeout or TIMEOUT_SECONDS,
+        runtime.judge_key_variable,
+        runtime.judge_workers,
+        runtime.judge_timeout,
     )
     return OpenAiJudge(
         server,

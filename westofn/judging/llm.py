@@ -104,7 +104,7 @@ class LlmJudge:
     @property
     def name(self) -> str:
         """`llm:` and the model's name."""
-        return f"llm:{self.model}"
+        return name_of(self.model)
 
     def p_first(
         self,
@@ -223,6 +223,11 @@ class LlmJudge:
         # A character of several tokens has several offsets alike: it goes as a whole.
         starts = (start for start, _ in offsets[tokens:] if start > 0)
         return prompt[next(starts, len(prompt)) :]
+
+
+def name_of(model: str) -> str:
+    """What tables call the judge of a model."""
+    return f"llm:{model}"
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:

@@ -2,73 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import openai
 
-from westofn.errors import JudgeError, ParameterError
-from westofn.judging.address import KEY_VARIABLE, require_address
+from westofn.errors import JudgeError
 from westofn.judging.protocol import FloatArray
 from westofn.judging.question import TEMPLATE, ask, check_question
+from westofn.servers.client import CHAT, Client, Contact, Server
 
 TOP_LOGPROBS = 20  # the most that the interface allows
-_SHOWN_CHARACTERS = 200
 _ROUNDING = 1e-3  # a log-probability above it is none
-_REFUSED = frozenset({400, 422})
-
-
-@dataclass(frozen=True)
-class Server:
-    """The server's address and key, and how patiently it is asked.
-
-    Attributes:
-        url: Up to and without `/chat/completions`, such as `http://127.0.0.1:8000/v1`.
-        key: Sent as a bearer token; empty: none is sent. No message shows it.
-        key_variable: Where the key is read from, for messages.
-        workers: Requests at once.
-        timeout: Seconds for a connection, and between two pieces of a reply.
-        retries: Further attempts after a passing failure: no reply, or status 408, 409, 429 or
-            from 500 on. The client waits for half a second before the first one, twice as long
-            before each later one up to 8, or as long as the server says (Retry-After).
-
-    Raises:
-        ParameterError: The URL is none, or holds a password; or the key cannot be sent.
-    """
-
-    url: str
-    key: str = field(default="", repr=False)
-    key_variable: str = KEY_VARIABLE
-    workers: int = 8
-    timeout: float = 60.0
-    retries: int = 6
-
-    def __post_init__(self) -> None:
-        require_address(self.url, self.key_variable)
-        if not (self.key.isascii() and self.key.isprintable()):
-            raise ParameterError(
-                f"judge: the key in {self.key_variable} holds characters that no key has; set it "
-                "again, without quotes or line ends"
-            )
-
-    @property
-    def endpoint(self) -> str:
-        """The address that takes questions."""
-        return self.url.rstrip("/") + "/chat/completions"
-
-
-@dataclass
-class _Contact:
-    """What earlier requests showed about the server."""
-
-    reached: bool = False
-    refused: frozenset[str] = frozenset()
+OPTIONAL = {name: name for name in ("top_logprobs", "logprobs", "max_tokens", "temperature")}
+"""Optional fields of a request, and how a refusal names them."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +48,14 @@ class OpenAiJudge:
     answers: tuple[str, str] = ("A", "B")
     max_answer_tokens: int = 8
     max_unparsed: float = 0.1
-    _contact: _Contact = field(default_factory=_Contact, init=False, repr=False, compare=False)
+    _contact: Contact = field(default_factory=Contact, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_question(self.template, self.answers)
+
+    @property
+    def _client(self) -> Client:
+        return Client(self.server, self.model, CHAT, self._contact)
 
     @property
     def name(self) -> str:
@@ -123,20 +78,7 @@ class OpenAiJudge:
         del prompt_ids
         rows = zip(prompts, first, second, strict=True)
         questions = [ask(self.template, *row) for row in rows]
-        with (
-            self._client() as client,
-            ThreadPoolExecutor(max_workers=self.server.workers) as pool,
-        ):
-            self._reach(client)
-            answers = [pool.submit(self._answer, client, question) for question in questions]
-            try:
-                wait(answers, return_when=FIRST_EXCEPTION)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-            for answer in answers:
-                if answer.done() and not answer.cancelled():
-                    answer.result()  # raises what stopped the others
-        p = np.array([answer.result() for answer in answers], dtype=np.float64)
+        p = np.array(self._client.ask_all(questions, self._answer), dtype=np.float64)
         self._check_parsed(int(np.isnan(p).sum()), len(p))
         return p
 
@@ -149,76 +91,15 @@ class OpenAiJudge:
                 "max_answer_tokens or max_unparsed there"
             )
 
-    def _client(self) -> openai.OpenAI:
-        return openai.OpenAI(
-            base_url=self.server.url,
-            api_key=self.server.key or "none",  # not sent then, see `_headers`
-            timeout=self.server.timeout,
-            max_retries=self.server.retries,
-            # A redirect is not followed: the key is for this address only.
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
-        )
-
-    @property
-    def _headers(self) -> dict[str, openai.Omit]:
-        return {} if self.server.key else {"Authorization": openai.omit}
-
-    def _reach(self, client: openai.OpenAI) -> None:
-        """Ask for the list of models once, so that a wrong address fails without retries."""
-        if self._contact.reached:
-            return
-        try:
-            client.with_options(max_retries=0).models.with_raw_response.list(
-                extra_headers=self._headers
-            )
-        except openai.APIStatusError:
-            pass  # whatever it says, the server answers
-        except openai.APIConnectionError as error:
-            raise JudgeError(
-                f"judge {self.model}: {self.server.endpoint} cannot be reached "
-                f"({type(error.__cause__).__name__}); start the server, or set WESTOFN_JUDGE_URL "
-                "or judge_url in runtime.toml"
-            ) from None
-        self._contact.reached = True
-
-    def _answer(self, client: openai.OpenAI, question: str) -> float:
+    def _answer(self, connection: openai.OpenAI, question: str) -> float:
         """One question, one probability."""
-        reply = self._reply(client, question)
-        try:
-            choice = json.loads(reply)["choices"][0]
-            text = choice["message"]["content"] or ""
-            return read_answer(text, _top_logprobs(choice), self.answers)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise JudgeError(
-                f"judge {self.model}: {self.server.endpoint} answers {self._shown(reply)!r}, needs "
-                "a chat completion; check that WESTOFN_JUDGE_URL is the address of an "
-                "OpenAI-compatible server"
-            ) from None
+        content = {"messages": [{"role": "user", "content": question}]}
+        reply = self._client.reply(connection, lambda _: content, self._optional, OPTIONAL)
+        return self._client.parsed(reply, self._read)
 
-    def _reply(self, client: openai.OpenAI, question: str) -> str:
-        """The reply's body; a server that does not know an optional field is asked without it."""
-        while True:
-            refused = self._contact.refused
-            try:
-                return client.chat.completions.with_raw_response.create(
-                    model=self.model,
-                    messages=[{"role": "user", "content": question}],
-                    extra_body=self._optional(refused),
-                    extra_headers=self._headers,
-                ).text
-            except openai.APIStatusError as error:
-                status, text = error.status_code, error.response.text
-            except openai.APIConnectionError as error:
-                raise JudgeError(
-                    f"judge {self.model}: {self.server.endpoint} gave no reply in "
-                    f"{self.server.retries + 1} attempts of {self.server.timeout:g} s "
-                    f"({type(error.__cause__).__name__}); rerun when it answers again, or raise "
-                    "judge_timeout in runtime.toml"
-                ) from None
-            unknown = _unknown_field(status, text, refused)
-            if unknown is None:
-                raise JudgeError(self._complaint(status, self._shown(text)))
-            self._contact.refused |= {unknown}
+    def _read(self, reply: Any) -> float:
+        choice = reply["choices"][0]
+        return read_answer(choice["message"]["content"] or "", _top_logprobs(choice), self.answers)
 
     def _optional(self, refused: frozenset[str]) -> dict[str, object]:
         """The optional fields of a request, less those that the server refuses."""
@@ -233,37 +114,6 @@ class OpenAiJudge:
         if "logprobs" in refused:
             refused |= {"top_logprobs"}
         return {name: value for name, value in fields.items() if name not in refused}
-
-    def _complaint(self, status: int, shown: str) -> str:
-        """What a refusal means and how to mend it, in one line."""
-        where = f"judge {self.model}: {self.server.endpoint}"
-        if status in (401, 403):  # the server's own words may repeat the key
-            key = "the key was sent" if self.server.key else "no key is set"
-            return (
-                f"{where} answers {status}, {key}; put a key that it accepts into the "
-                f"environment variable {self.server.key_variable}"
-            )
-        if status == 404:
-            return (
-                f"{where} answers 404: {shown}; give study.judge.prompted.model a model that the "
-                "server has, and check the address (WESTOFN_JUDGE_URL ends before "
-                "/chat/completions)"
-            )
-        if status in (408, 409, 429) or status >= 500:
-            return (
-                f"{where} answers {status} after {self.server.retries + 1} attempts: {shown}; "
-                "rerun later, or lower judge_workers in runtime.toml"
-            )
-        return (
-            f"{where} answers {status}: {shown}; mend the parameters of study.judge.prompted that "
-            "it names"
-        )
-
-    def _shown(self, text: str) -> str:
-        """The beginning of a body on one line, without the key."""
-        if self.server.key:
-            text = text.replace(self.server.key, "(key)")
-        return " ".join(text.split())[:_SHOWN_CHARACTERS]
 
 
 def read_answer(
@@ -312,11 +162,3 @@ def _top_logprobs(choice: dict[str, Any]) -> list[tuple[str, list[tuple[str, flo
         )
         for token in content
     ]
-
-
-def _unknown_field(status: int, text: str, refused: frozenset[str]) -> str | None:
-    """The optional field that a refusal names, if it was not left out already."""
-    if status not in _REFUSED:
-        return None
-    optional = ("top_logprobs", "logprobs", "max_tokens", "temperature")
-    return next((name for name in optional if name in text and name not in refused), None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import polars as pl
 
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
+from westofn.execution.job import Job
 from westofn.execution.shards import run_shards
 from westofn.judging.protocol import PreferenceJudge, judge_pairs
 
@@ -18,8 +21,21 @@ PAIR = ("prompt_id", "prompt", "first", "second")
 _KEY = ["prompt_id", "first", "second"]
 
 
+@dataclass(frozen=True)
+class SavedJudge:
+    """A judge that is loaded where `executor` of runtime.toml says.
+
+    Attributes:
+        name: The judge's.
+        load: Loads it in any process; pickle copies this function there.
+    """
+
+    name: str
+    load: Callable[[], PreferenceJudge]
+
+
 def judge_in_shards(
-    judge: PreferenceJudge,
+    judge: PreferenceJudge | SavedJudge,
     pairs: pl.DataFrame,
     folder: Path,
     size: int = PAIRS_A_SHARD,
@@ -43,7 +59,7 @@ def judge_in_shards(
     rows = _checked(pairs)
     frame = run_shards(
         rows.rows(),
-        lambda pairs_of_shard: _shard(judge, pairs_of_shard),
+        Job(judge.load, _shard) if isinstance(judge, SavedJudge) else partial(_shard, judge),
         table=VERDICTS,
         folder=folder,
         size=size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from westofn.params.reward_start import OF_PIPELINE
 from westofn.params.whole import Params
 
 PLAIN_LOSSES = ("bradley_terry", "soft", "conservative")
@@ -30,13 +31,13 @@ def require_entries(params: Params) -> None:
     if not losses <= set(PLAIN_LOSSES):
         from westofn.training.losses import require_losses  # it imports torch
 
-        require_losses(params.base_rm, params.student_rm, params.student_rm.learner)
+        require_losses(params.base_rm, params.student_rm)
     if params.won_select.selector not in PLAIN_SELECTORS:
         from westofn.pairing.selectors import selector_of  # it imports torch
 
         selector_of(params.won_select.selector)
     start, policy = params.reward_start.model, params.sft.model
-    reads_otherwise = start not in ("policy", "scratch") and not _same_tokenizer(start, policy)
+    reads_otherwise = start not in OF_PIPELINE and not _same_tokenizer(start, policy)
     if reads_otherwise and params.rlhf.algorithm == "ppo":
         from westofn.training.value_start import require_value_start  # it imports torch
 

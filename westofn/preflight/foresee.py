@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from westofn.execution.ray_shards import require_ray
 from westofn.params.whole import Params
 from westofn.preflight.machine import memory, require_device, require_memory, slow_precision
 from westofn.preflight.models import Pretrained, require_models
 from westofn.preflight.paths import require_files
 from westofn.runtime import Runtime
+from westofn.servers.role import JUDGE, SAMPLER, Role, require_address
 
 
 def foresee(params: Params, runtime: Runtime) -> list[str]:
     """Refuse what a later stage would refuse, and return warnings.
 
     Raises:
-        WestofnError: A device, size, file, model or address cannot be used.
+        WestofnError: A device, executor, size, file, model or address cannot be used.
     """
     require_device(runtime)
+    if runtime.executor == "ray":
+        require_ray()
     require_memory(params, runtime, memory())
     require_files(params)
     start = require_models(params)
     warnings = [slow_precision(params, runtime), no_export(params, start)]
     if params.study.judge.kind == "openai":
-        warnings.append(_no_address(runtime))
+        warnings.append(_no_address(runtime.judge_url, runtime.judge_key_variable, JUDGE))
+    if params.sample.engine == "openai":
+        warnings.append(_no_address(runtime.sample_url, runtime.sample_key_variable, SAMPLER))
     return [warning for warning in warnings if warning]
 
 
@@ -45,13 +51,13 @@ def no_export(params: Params, start: Pretrained | None) -> str | None:
     )
 
 
-def _no_address(runtime: Runtime) -> str | None:
-    from westofn.judging.address import require_address
-
-    if not runtime.judge_url:
+def _no_address(url: str, key_variable: str, role: Role) -> str | None:
+    if not url:
+        choice = "sample.engine" if role is SAMPLER else "study.judge.kind"
+        reader = "the stage sample" if role is SAMPLER else "the study"
         return (
-            "study.judge.kind is openai, and no address is set; set WESTOFN_JUDGE_URL, or "
-            "judge_url in runtime.toml, before the study runs"
+            f"{choice} is openai, and no address is set; set {role.url_variable}, or "
+            f"{role.url_key} in runtime.toml, before {reader} runs"
         )
-    require_address(runtime.judge_url, runtime.judge_key_variable)
+    require_address(url, key_variable, role)
     return None

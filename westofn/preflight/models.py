@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from westofn.errors import ModelError
+from westofn.params.reward_start import OF_PIPELINE
 from westofn.params.whole import Params
 from westofn.text.model_files import (
     INDEX,
@@ -82,7 +83,7 @@ def require_models(params: Params) -> Pretrained | None:
             require_writer_type(policy.name, str(policy.config["model_type"]), policy.key)
             if params.sft.chat_template == "model":
                 _require_chat_template(policy)
-    if params.reward_start.model not in ("policy", "scratch"):
+    if params.reward_start.model not in OF_PIPELINE:
         start = _pretrained(params.reward_start.model, "reward_start.model")
     if start and start.family == "encoder" and params.rlhf.algorithm == "ppo":
         raise encoder_cannot_value(str(start.config["model_type"]))
