@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from westofn.core import selection
 from westofn.core.comparators import margins
 from westofn.core.selection import (
     SELECTORS,
@@ -14,6 +15,7 @@ from westofn.core.selection import (
     default_sizes,
     exact_best_worst,
     nested_best_worst,
+    nested_best_worst_by_rewards,
     random_pairs,
     select_pairs,
     top_bottom_pairs,
@@ -453,3 +455,49 @@ def test_nested_pairs_are_of_the_usable_ones_of_the_first_candidates(case) -> No
         assert torch.equal(pair.best, first.best)
         assert torch.equal(pair.worst, first.worst)
         assert int(torch.maximum(pair.best, pair.worst).max()) < size
+
+
+REWARDS = {
+    "different": lambda p, n, g: torch.randn(p, n, generator=g),
+    "tied": lambda p, n, g: torch.randn(p, n, generator=g).round(),
+    "all equal": lambda p, n, g: torch.zeros(p, n),
+    "tied by rounding": lambda p, n, g: torch.randn(p, n, generator=g).round() * 3 + 1e8,
+}
+
+
+@pytest.mark.parametrize("kind", REWARDS)
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.05])
+@pytest.mark.parametrize(("prompts", "n"), [(3, 2), (40, 5), (19, 33)])
+def test_pairs_by_rewards_are_to_the_bit_those_of_each_pools_margins(
+    kind: str, share: float, prompts: int, n: int
+) -> None:
+    generator = torch.Generator().manual_seed(n)
+    rewards = REWARDS[kind](prompts, n, generator)
+    usable = torch.rand(prompts, n, generator=generator) < share
+    pool, sizes = rewards.unsqueeze(-1) - rewards.unsqueeze(-2), default_sizes(n)
+    by_rewards = nested_best_worst_by_rewards(rewards, sizes, usable)
+    by_margins = nested_best_worst(pool, sizes, usable)
+    for size in sizes:
+        one_by_one = choose_in_groups(
+            usable_pools(usable[:, :size]), lambda group: exact_best_worst(group.margins(pool))
+        )
+        for pair in (by_rewards[size], by_margins[size]):
+            assert torch.equal(pair.best, one_by_one.best)
+            assert torch.equal(pair.worst, one_by_one.worst)
+            assert torch.equal(pair.p_best, one_by_one.p_best)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -3e38])
+def test_rewards_whose_margins_are_not_finite_are_refused(value: float) -> None:
+    rewards = torch.tensor([[1.0, 2.0, 3.0], [3e38, value, 0.0]])
+    with pytest.raises(ValueError, match="margins of prompt 1 are NaN or infinite"):
+        nested_best_worst_by_rewards(rewards, (2, 3))
+
+
+def test_pools_beyond_the_cache_give_what_each_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = torch.randn(7, 6, 6, generator=torch.Generator().manual_seed(0))
+    whole = nested_best_worst(pool, (4, 6))
+    monkeypatch.setattr(selection, "CACHED_MARGINS", 2 * 36)
+    for size, pair in nested_best_worst(pool, (4, 6)).items():
+        assert torch.equal(pair.best, whole[size].best)
+        assert torch.equal(pair.p_best, whole[size].p_best)

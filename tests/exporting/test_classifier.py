@@ -188,6 +188,18 @@ def test_the_tokenizer_gives_the_encoders_ids(tmp_path: Path) -> None:
         assert loaded("cat dog " * 40, " good", **limits).input_ids == x + y
 
 
+def test_a_template_that_training_did_not_use_is_not_exported(
+    spelling: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    tokenizer = chatting(spelling, "chatml")
+    assert tokenizer.chat_template
+    encoder = Encoder(tokenizer, 90, 40, "causal")
+    model = RewardModel(tiny_model("llama", encoder), "pointwise", 0, "last")
+    save_reward_model(Scorer(model.eval(), encoder), tmp_path / "rm", [("sun", "good")], {})
+    export_reward_model(tmp_path / "out", model=tmp_path / "rm")
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template is None
+
+
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_a_chat_model_reads_what_its_template_writes(
     kind: str, spelling: PreTrainedTokenizerFast, tmp_path: Path

@@ -57,9 +57,10 @@ def test_the_function_of_the_page_gives_the_pipelines_rewards(
     student: Scorer, causal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = run({}, causal, tmp_path, monkeypatch)
-    prompts, responses = ["sun", "the cat sat"], [" good dog", "bad"]
-    expected = score_rows(student, prompts, responses)[:, 0].tolist()
-    assert names["reward"](prompts, responses) == pytest.approx(expected, abs=1e-5)
+    prompts = ["sun", "the cat sat"]
+    expected = score_rows(student, prompts, ["good dog", "bad"])[:, 0].tolist()
+    # What a policy generates begins with the space that parts prompt and response.
+    assert names["reward"](prompts, [" good dog", " bad"]) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.usefixtures("student")

@@ -121,6 +121,7 @@ PAIRS: list[dict[str, object]] = [
     {"chosen": "Ice is  cold.", "rejected": "Ice is hot. "},
     {"instruction": "x", "input": " z", "chosen": "a", "rejected": "b"},
     {"system": "s", "question": "x", "chosen": "a", "rejected": "b"},
+    {"messages": [message("user", "x"), message("assistant", "b")], "chosen": "a", "rejected": "b"},
 ]
 
 
@@ -132,6 +133,29 @@ def test_a_pair_has_the_texts_that_prepare_trains_on(
     path.write_text(json.dumps(pair))
     (prepared,) = collect_pairs(parts_of(path, 0, "path"), Reading(), path).pairs
     (read,) = rows(json.dumps(pair))
+    assert (read.prompt, read.responses) == (prepared.prompt, [prepared.chosen, prepared.rejected])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"prompt": "What is x?", "responses": ["What is x? a ", "What is x?\nb"]},
+        {"prompt": "What is x?", "responses": ["What is x? a", "b"]},
+        {"messages": [message("user", "x"), message("assistant", "b")], "responses": ["a", "b"]},
+        {
+            "responses": [
+                [message("user", "x"), message("assistant", text)] for text in (" a", "b\r\n")
+            ]
+        },
+    ],
+)
+def test_a_list_has_the_texts_that_prepare_trains_on(
+    values: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "rated.jsonl"
+    path.write_text(json.dumps({**values, "scores": [2, 1]}))
+    (prepared,) = collect_pairs(parts_of(path, 0, "path"), Reading(), path).pairs
+    (read,) = rows(json.dumps(values))
     assert (read.prompt, read.responses) == (prepared.prompt, [prepared.chosen, prepared.rejected])
 
 
@@ -261,7 +285,7 @@ def test_bad_lines_are_dropped_and_counted_on_demand() -> None:
         ),
         (
             json.dumps({"responses": [WHOLE, [message("user", "w"), *WHOLE[1:]]], "prompt": ""}),
-            "in.jsonl:1: the responses follow different dialogues",
+            "column responses: the responses follow different dialogues",
         ),
         ('{"chosen": "Yes", "rejected": "No"}', "no shared prompt"),
     ],

@@ -280,6 +280,10 @@ def lower_confidence_margins(member_margins: Tensor, weight: float) -> Tensor:
         raise ValueError(f"member_margins have shape {shape}, needs (members, ..., N, N)")
     if not weight >= 0:
         raise ValueError(f"weight is {weight}, needs a number >= 0")
+    if len(member_margins) == 1:  # which has no deviation
+        return member_margins[0]
+    if weight == 0:
+        return member_margins.mean(0)
     return member_margins.mean(0) - weight * member_margins.std(0, correction=0)
 
 
@@ -288,6 +292,16 @@ def check_square(margins: Tensor) -> None:
     shape = tuple(margins.shape)
     if margins.ndim < 2 or shape[-1] != shape[-2] or shape[-1] < 2:
         raise ValueError(f"margins have shape {shape}, needs (..., N, N) with N >= 2")
+
+
+def is_finite(margins: Tensor) -> Tensor:
+    """Returns whether all numbers of each prompt are finite: (P, ...) -> bool (P,).
+
+    Extremes are as good as all numbers, since a NaN is the largest and the smallest; they are found
+    several times as fast.
+    """
+    flat = margins.flatten(1)
+    return flat.amax(1).isfinite() & flat.amin(1).isfinite()
 
 
 def _n_planes(features: Tensor) -> int:

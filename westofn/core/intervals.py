@@ -1,7 +1,8 @@
-"""Confidence intervals of means over runs.
+"""Confidence intervals of means over runs, and of shares of rows.
 
 Means over a few seeds get Student's t interval, because a bootstrap over few values is too narrow.
-For means over many prompts, see `metrics.bootstrap_interval`. This module also classifies an
+Shares of rows get Wilson's interval, which also holds near 0 and 1. For means over many prompts,
+see `metrics.bootstrap_interval`. This module also classifies an
 interval against a reported effect and computes the smallest effect that a few seeds can detect.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from westofn.core import _checks
 
@@ -72,6 +73,42 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
     variance = math.fsum((rows - mean) ** 2) / (len(rows) - 1)
     t = _student_t_quantile((1.0 + confidence) / 2.0, len(rows) - 1)
     return MeanInterval(mean, t * math.sqrt(variance / len(rows)), len(rows))
+
+
+def share_interval(share: float, rows: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share of independent rows (Wilson 1927, JASA 22).
+
+    It also holds for the mean of any numbers in [0, 1], such as rows of which a tie counts half: no
+    such number varies more than a share with the same mean, so the interval is wide enough.
+
+    Args:
+        share: Mean over the rows, in [0, 1].
+        rows: Number of rows, above 0; the effective number for a weighted mean.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper end, in [0, 1].
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    >>> low, high = share_interval(1.0, 4)  # low is 4 / (4 + 1.96²)
+    >>> round(low, 4), high
+    (0.5101, 1.0)
+    """
+    if not 0 <= share <= 1 or not rows > 0:
+        raise ValueError(f"share is {share} of {rows} rows, needs [0, 1] of more than 0 rows")
+    _check_confidence(confidence)
+    return wilson_interval(share, rows, float(ndtri((1.0 + confidence) / 2.0)))
+
+
+def wilson_interval(share: float, rows: float, z: float) -> tuple[float, float]:
+    """Wilson's interval for a quantile z of the normal distribution; see `share_interval`."""
+    squared = z**2
+    centre = (share + squared / (2 * rows)) / (1 + squared / rows)
+    spread = math.sqrt(share * (1 - share) / rows + squared / (4 * rows * rows))
+    half = z * spread / (1 + squared / rows)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def detectable_difference(

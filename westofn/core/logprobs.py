@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+CACHED_LOGIT_BYTES = 2**21
+"""Size of the logits that exist at a time on a CPU: more would leave its cache."""
+LEAST_ROWS = 256
+"""Rows that exist at a time on a CPU nevertheless: fewer would read the weights too often."""
 LOGIT_BYTES = 2**24
-"""Size of the logits that exist at a time; more would leave the processor's cache."""
+"""Size that LEAST_ROWS may have."""
+DEVICE_LOGIT_BYTES = 2**26
+"""Size of the logits that exist at a time on an accelerator."""
 TRAINED_LOGIT_BYTES = 2**26
 """The same in training, where logits of one part are kept and those of several computed again."""
 FLOAT_BYTES = 4
@@ -20,6 +26,19 @@ def chosen_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
     picked = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
     result: Tensor = picked - logits.logsumexp(-1)
     return result
+
+
+def rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """Return how many rows of logits to compute at a time, without gradient.
+
+    Args:
+        vocabulary: Number V of logits in a row.
+        device: Where they are computed.
+    """
+    row = FLOAT_BYTES * vocabulary
+    if device.type != "cpu":
+        return max(1, DEVICE_LOGIT_BYTES // row)
+    return max(1, CACHED_LOGIT_BYTES // row, min(LEAST_ROWS, LOGIT_BYTES // row))
 
 
 def target_logprobs(
@@ -60,7 +79,7 @@ def target_logprobs(
         result[mask] = torch.cat(chosen)
         return result
     # Small results that live between large logits would keep the allocator from reusing memory.
-    size = max(1, LOGIT_BYTES // (FLOAT_BYTES * vocabulary))
+    size = rows_at_once(vocabulary, hidden.device)
     flat = torch.empty(len(targets), device=hidden.device)
     for start in range(0, len(targets), size):
         part = slice(start, start + size)

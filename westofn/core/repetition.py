@@ -30,16 +30,21 @@ def repeated_ngrams(responses: Iterable[Sequence[int]]) -> float:
     return repeated / total if total else 0.0
 
 
-def identical_samples(pools: Sequence[Sequence[str]]) -> float:
+def identical_samples(pools: Iterable[tuple[int, int]]) -> float:
     """Share of the samples after a prompt's first that repeat an earlier one of that prompt.
+
+    Args:
+        pools: numbers of samples and of different ones, of each prompt.
 
     Returns:
         The share: 0 if all samples differ, 1 if every prompt has one response again and again; 0
         also if no prompt has two samples.
 
-    >>> identical_samples([["a", "a", "b"], ["c", "c", "c"]])
+    >>> identical_samples([(3, 2), (3, 1)])  # such as a, a, b and c, c, c
     0.75
     """
-    others = sum(len(pool) - 1 for pool in pools)
-    repeated = sum(len(pool) - len(set(pool)) for pool in pools)
+    others = repeated = 0
+    for samples, distinct in pools:
+        others += samples - 1
+        repeated += samples - distinct
     return repeated / others if others else 0.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from westofn.core.comparators import check_square, mean_margin
+from westofn.core.comparators import check_square, is_finite, mean_margin
 
 Selector = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """(margins (P, N, N), uniforms (P, 2)) -> indices of the chosen and the rejected one, int64 (P,).
@@ -27,6 +27,9 @@ The uniforms are in [0, 1) and depend on the prompt alone; `select_pairs` checks
 
 # Distance of the rejected response from the pool's mean, in standard deviations (2502.16825).
 _BELOW_STANDARD_DEVIATIONS = 2.0
+
+CACHED_MARGINS = 2**17
+"""Margins that are looked at together, at most: what stays in a core's cache is read faster."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def usable_pools(usable: Tensor) -> list[SubPools]:
     >>> [(group.rows.tolist(), group.places.tolist()) for group in groups]
     [([0], [[0, 2]]), ([1], [[0, 1, 2]])]
     """
-    kept = usable | (usable.sum(1, keepdim=True) < 2)
+    kept = _at_least_two(usable)
     sizes = kept.sum(1)
     groups = []
     for size in sorted(set(sizes.tolist())):
@@ -156,18 +159,71 @@ def nested_best_worst(
     {2: 1, 3: 2}
     """
     _check_margins(margins)
-    n_candidates = margins.shape[-1]
-    for size in sizes:
-        if not 2 <= size <= n_candidates:
-            raise ValueError(f"a pool size is {size}, needs 2 to {n_candidates} candidates")
-    if usable is None:
-        return {size: exact_best_worst(margins[:, :size, :size]) for size in sizes}
-    return {
-        size: choose_in_groups(
-            usable_pools(usable[:, :size]), lambda group: exact_best_worst(group.margins(margins))
+    _check_sizes(sizes, margins.shape[-1])
+    step = max(1, CACHED_MARGINS // margins.shape[-1] ** 2)
+    parts = []
+    for start in range(0, max(1, len(margins)), step):
+        rows = slice(start, start + step)
+        parts.append(
+            _nested_indices(margins[rows], sizes, None if usable is None else usable[rows])
         )
-        for size in sizes
-    }
+    nested = {}
+    for place, size in enumerate(sizes):
+        best, worst = (torch.cat([part[place][side] for part in parts]) for side in (0, 1))
+        margin = _margins_of_pairs(margins, best, worst)
+        nested[size] = BestWorst(best, worst, _probabilities(margin, _kept(usable, size)))
+    return nested
+
+
+def nested_best_worst_by_rewards(
+    rewards: Tensor, sizes: Sequence[int], usable: Tensor | None = None
+) -> dict[int, BestWorst]:
+    """Solves the objective as `nested_best_worst` for margins that are differences of rewards.
+
+    The result is that of the margins r_i - r_j to the last bit, ties included, without their
+    (P, N, N): rounding keeps the order, so the largest margin is the largest reward less the
+    smallest, and several rewards may have it.
+
+    Args:
+        rewards: (P, N).
+        sizes: Pool sizes, each in [2, N].
+        usable: bool (P, N), as for `nested_best_worst`.
+
+    Raises:
+        ValueError: The shape is not (P, N) with N >= 2, a margin would be NaN or infinite, or a
+            size lies outside [2, N].
+
+    >>> pool = torch.tensor([[3.0, 2.0, 0.0]])
+    >>> {n: pair.worst.item() for n, pair in nested_best_worst_by_rewards(pool, (2, 3)).items()}
+    {2: 1, 3: 2}
+    """
+    if rewards.ndim != 2 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards have shape {tuple(rewards.shape)}, needs (prompts, N), N >= 2")
+    _check_finite(reward_range(rewards))
+    _check_sizes(sizes, rewards.shape[1])
+    nested = {}
+    for size in sizes:
+        first = rewards[:, :size].contiguous()
+        kept = _kept(usable, size)
+        # NaN is no difference, so candidates that may form no pair have none.
+        barred = first if kept is None else first.masked_fill(~kept, torch.nan)
+        low = (first if kept is None else first.masked_fill(~kept, torch.inf)).amin(1, True)
+        high = (first if kept is None else first.masked_fill(~kept, -torch.inf)).amax(1, True)
+        best = _first_true(barred - low == high - low)
+        of_best = first.gather(1, best.unsqueeze(1)) - barred
+        of_best.scatter_(1, best.unsqueeze(1), torch.nan)
+        worst = _first_true(of_best == high - low)
+        margin = of_best.gather(1, worst.unsqueeze(1)).squeeze(1)
+        nested[size] = BestWorst(best, worst, _probabilities(margin, kept))
+    return nested
+
+
+def reward_range(rewards: Tensor) -> Tensor:
+    """Returns the largest difference of the rewards (P, N) of each prompt, (P, 1).
+
+    It is finite where all margins are: a NaN is the largest number, and no margin is beyond it.
+    """
+    return rewards.amax(1, keepdim=True) - rewards.amin(1, keepdim=True)
 
 
 def default_sizes(n: int) -> tuple[int, ...]:
@@ -375,11 +431,68 @@ def _margins_of_pairs(margins: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def _first_pair(values: Tensor) -> tuple[Tensor, Tensor]:
     """The first of the largest off-diagonal elements of each (N, N): its row and column, (P,)."""
-    count = values.shape[-1]
-    itself = torch.eye(count, dtype=torch.bool, device=values.device)
-    # torch.argmax returns the first of equal maxima: row-major order is the rule for ties.
-    flat = values.masked_fill(itself, -torch.inf).flatten(-2).argmax(-1)
-    return torch.div(flat, count, rounding_mode="floor"), flat % count
+    return _first_of_largest(_without_diagonal(values))
+
+
+def _nested_indices(
+    margins: Tensor, sizes: Sequence[int], usable: Tensor | None
+) -> list[tuple[Tensor, Tensor]]:
+    """The pair among the first n candidates, for each n of `sizes`."""
+    others = _without_diagonal(margins)
+    if usable is None or bool(usable.all()):
+        return [_first_of_largest(others[:, :size, :size]) for size in sizes]
+    pairs = []
+    for size in sizes:
+        kept = _at_least_two(usable[:, :size])
+        barred = ~(kept.unsqueeze(2) & kept.unsqueeze(1))
+        pairs.append(_first_of_largest(others[:, :size, :size].masked_fill(barred, -torch.inf)))
+    return pairs
+
+
+def _kept(usable: Tensor | None, size: int) -> Tensor | None:
+    """Which of the first candidates may form a pair, bool (P, size); None: all."""
+    return None if usable is None else _at_least_two(usable[:, :size])
+
+
+def _at_least_two(usable: Tensor) -> Tensor:
+    """The usable candidates (P, n) of each pool; all of a pool that has fewer than two."""
+    return usable | (usable.sum(1, keepdim=True) < 2)
+
+
+def _probabilities(margins: Tensor, kept: Tensor | None) -> Tensor:
+    """The sigmoid of one margin a pool, (P,), of pools alike in number of candidates at a time.
+
+    torch computes the last elements of a vector by other instructions than those before, and the
+    two differ in the last bit. `choose_in_groups` divides pools in this way, so all pairs have the
+    probabilities that it gives.
+    """
+    counts = None if kept is None else kept.sum(1)
+    if counts is None or not len(counts) or bool((counts == counts[0]).all()):
+        return torch.sigmoid(margins)
+    p_best = torch.empty_like(margins)
+    for count in set(counts.tolist()):
+        rows = counts == count
+        p_best[rows] = torch.sigmoid(margins[rows])
+    return p_best
+
+
+def _without_diagonal(values: Tensor) -> Tensor:
+    """A copy of (P, N, N) whose diagonal is minus infinity."""
+    others = values.clone()
+    others.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
+    return others
+
+
+def _first_of_largest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The first in row-major order of the largest elements of each (N, N): row and column, (P,)."""
+    # torch.argmax returns the first of equal maxima. Maxima of rows take a fifth of its time.
+    row = values.amax(-1).argmax(-1)
+    return row, values[torch.arange(len(values), device=values.device), row].argmax(-1)
+
+
+def _first_true(values: Tensor) -> Tensor:
+    """The index of the first true element of each row, (P,)."""
+    return values.to(torch.uint8).argmax(-1)
 
 
 def _preferred(margins: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -426,9 +539,20 @@ def _check_margins(margins: Tensor) -> None:
     if margins.ndim != 3:
         raise ValueError(f"margins have shape {tuple(margins.shape)}, needs (prompts, N, N)")
     check_square(margins)
-    if not torch.isfinite(margins).all():
-        row = int((~torch.isfinite(margins)).flatten(1).any(1).nonzero()[0])
+    _check_finite(margins)
+
+
+def _check_finite(margins: Tensor) -> None:
+    lost = ~is_finite(margins)
+    if bool(lost.any()):
+        row = int(lost.nonzero()[0])
         raise ValueError(f"margins of prompt {row} are NaN or infinite, needs finite numbers")
+
+
+def _check_sizes(sizes: Sequence[int], n_candidates: int) -> None:
+    for size in sizes:
+        if not 2 <= size <= n_candidates:
+            raise ValueError(f"a pool size is {size}, needs 2 to {n_candidates} candidates")
 
 
 def _check_choice(margins: Tensor, best: Tensor, worst: Tensor) -> None:

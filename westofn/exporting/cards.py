@@ -16,6 +16,9 @@ from westofn.errors import DataError
 from westofn.exporting.lineage import Lineage
 
 CARD = "README.md"
+TAG = "west-of-n"
+"""Tag of every card; `push` knows an earlier export by it."""
+NO_LICENSE = "# license: not known; name it here, or export with --license\n"
 PACKAGES = ("westofn", "torch", "transformers", "tokenizers", "polars")
 PAPER = (
     "West-of-N ([arXiv 2401.12086](https://arxiv.org/abs/2401.12086)): for each unlabeled prompt, "
@@ -26,6 +29,8 @@ PAPER = (
 
 def write_card(folder: Path, about: str, header: Mapping[str, object], body: Iterable[str]) -> None:
     """Write README.md into a folder; only an earlier card of the same export is overwritten.
+
+    A header without license gets a comment that says so.
 
     Args:
         folder: Folder of the export.
@@ -38,7 +43,8 @@ def write_card(folder: Path, about: str, header: Mapping[str, object], body: Ite
     """
     path = folder / CARD
     check_card(path, about)
-    text = f"---\n{as_yaml(header)}---\n{_mark(about)}\n\n" + "\n\n".join(body) + "\n"
+    comment = "" if "license" in header else NO_LICENSE
+    text = f"---\n{comment}{as_yaml(header)}---\n{_mark(about)}\n\n" + "\n\n".join(body) + "\n"
     write_bytes(text.encode(), path)
 
 

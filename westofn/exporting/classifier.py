@@ -4,25 +4,16 @@ The classifier of a causal model reads the last token whose id is not the paddin
 read-out must be `last`, and the padding token must differ from the end token. An encoder-only
 backbone is already a classifier; its read-out `last` is the input of its last layer.
 
-The tokenizer's post-processor inserts the special tokens as in training, so that
-`tokenizer(prompt, response)` gives the same ids as the encoder, where the response begins with the
-layout's seam. For a model with a chat template, the prompt is the output of `apply_chat_template`
-with the generation prompt.
-
-Some steps of the encoder, such as trimming, are left to the caller. Rows that need them are not
-used to verify an export, see `_comparable`.
+`tokenizer` says which ids the exported tokenizer gives.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
@@ -32,24 +23,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from westofn.core.dialogue import to_messages
 from westofn.errors import ModelError
-from westofn.exporting.forms import turns
+from westofn.exporting.tokenizer import comparable_rows, exported_tokenizer, tokenizer_input
 from westofn.models.card import Canary
 from westofn.models.reward import Scorer
 from westofn.models.scoring import score_rows
 from westofn.networks.encoder_only import last_linear
-from westofn.text.chat import VARIABLES
-from westofn.text.encoding import Encoder
-from westofn.text.tokenizer import plain_ids
 
 PAD = "<|pad|>"
 TOLERANCE = 1e-5  # absolute, and relative for rewards above 1
-# The first prompt can exceed a small max_prompt_tokens; the second then remains.
-PROBES = (
-    Canary(prompt="a question, and one more", response="an answer", output=[]),
-    Canary(prompt="a", response="b", output=[]),
-)
 
 
 def require_classifier(scorer: Scorer, model: Path) -> None:
@@ -87,20 +69,16 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
     # All weights of a classifier have one dtype, and the head is fp32.
     scorer.model.backbone.float()
     encoder = scorer.encoder
-    rows = _comparable(encoder, [*canaries, *PROBES])
-    if not rows:
-        raise ModelError(
-            f"max_prompt_tokens is {encoder.template.max_prompt_tokens}, which trims even the "
-            f"prompt {PROBES[-1].prompt!r}, so the export cannot be verified; raise "
-            "sft.max_prompt_tokens and rerun"
-        )
+    rows = comparable_rows(encoder, canaries)
     prompts, responses = [row.prompt for row in rows], [row.response for row in rows]
     rewards = score_rows(scorer, prompts, responses)[:, 0]
-    tokenizer = _tokenizer(encoder, _segment_of_responses(scorer))
+    tokenizer = exported_tokenizer(encoder, (encoder.eos_id,), _segment_of_responses(scorer))
+    if tokenizer.pad_token_id == encoder.eos_id and encoder.template.family == "causal":
+        tokenizer.add_special_tokens({"pad_token": PAD})
     _classifier(scorer, tokenizer).save_pretrained(place)
     tokenizer.save_pretrained(place)
     loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    texts = [_tokenizer_input(encoder, loaded, prompt) for prompt in prompts]
+    texts = [tokenizer_input(encoder, loaded, prompt) for prompt in prompts]
     encoded = zip(encoder.prompts(prompts), encoder.responses(responses), strict=True)
     responses = list(map(encoder.layout.after_seam, responses))
     if loaded(texts, responses).input_ids != [prompt + response for prompt, response in encoded]:
@@ -118,100 +96,10 @@ def write_classifier(scorer: Scorer, canaries: Sequence[Canary], place: Path) ->
         )
 
 
-def _comparable(encoder: Encoder, rows: Sequence[Canary]) -> list[Canary]:
-    """Return the rows that the tokenizer encodes like the encoder: untrimmed and `_is_plain`."""
-    limits, prompts = encoder.template, [row.prompt for row in rows]
-    untrimmed = Encoder(
-        encoder.tokenizer,
-        sys.maxsize,
-        limits.max_response_tokens,
-        limits.family,
-        chat=encoder.chat is not None,
-    )
-    # Responses that do not fit could exceed the model's positions.
-    fitting = encoder.fits([row.response for row in rows])
-    encoded = zip(rows, encoder.prompts(prompts), untrimmed.prompts(prompts), fitting, strict=True)
-    return [
-        row
-        for row, ids, untrimmed_ids, fits in encoded
-        if fits and ids == untrimmed_ids and _is_plain(encoder, row)
-    ]
-
-
-def _is_plain(encoder: Encoder, row: Canary) -> bool:
-    """Return whether the tokenizer or chat template alone encodes a row like the encoder.
-
-    It does not if a text contains a special token, if the turns of a dialogue do not alternate
-    between user and assistant, or if a row would have no token before the response.
-    """
-    if any(_contains_special(encoder, text) for text in (row.prompt, row.response)):
-        return False
-    if encoder.chat:
-        return _alternates([message.role for message in to_messages(row.prompt)])
-    return bool(encoder.layout.before_prompt or plain_ids(encoder.tokenizer, [row.prompt])[0])
-
-
-def _contains_special(encoder: Encoder, text: str) -> bool:
-    """Return whether a text contains a special token, which only the encoder reads as text."""
-    tokenizer = encoder.tokenizer
-    (ids,) = tokenizer(
-        [text], add_special_tokens=False, split_special_tokens=False, verbose=False
-    ).input_ids
-    # Some control tokens of a chat template, such as <think>, are not marked as special.
-    control = encoder.chat.control if encoder.chat else frozenset[int]()
-    unmarked = {index for index in control if not tokenizer.added_tokens_decoder[index].special}
-    return ids != plain_ids(tokenizer, [text])[0] or not unmarked.isdisjoint(ids)
-
-
-def _alternates(roles: Sequence[str]) -> bool:
-    return roles == [("user", "assistant")[index % 2] for index in range(len(roles) | 1)]
-
-
-def _tokenizer_input(encoder: Encoder, tokenizer: Any, prompt: str) -> str:
-    """Return the prompt as a caller gives it to the tokenizer."""
-    if encoder.chat is None:
-        return prompt
-    messages = [turn | {"content": turn["content"].strip()} for turn in turns(prompt)]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
 def _segment_of_responses(scorer: Scorer) -> int:
     """Return the token type of responses: 1 if the model has token types for segments, else 0."""
     token_types = int(getattr(scorer.model.backbone.config, "type_vocab_size", 0))
     return int(scorer.encoder.template.family == "encoder" and token_types > 1)
-
-
-def _tokenizer(encoder: Encoder, segment: int) -> PreTrainedTokenizerFast:
-    """Return a copy of the tokenizer that inserts the special tokens by its post-processor."""
-    tokenizer = deepcopy(encoder.tokenizer)
-    layout = encoder.layout
-    if tokenizer.pad_token_id == layout.end and encoder.template.family == "causal":
-        tokenizer.add_special_tokens({"pad_token": PAD})
-    before, after, end = (
-        list(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
-        for ids in (layout.before_prompt, layout.after_prompt, (layout.end,))
-    )
-    ids = [*layout.before_prompt, *layout.after_prompt, layout.end]
-    chat = encoder.chat
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=["$A"] if chat else [*before, "$A", *end],  # a chat template adds its own end
-        pair=[*before, "$A", *after, f"$B:{segment}", *(f"{token}:{segment}" for token in end)],
-        special_tokens=sorted(set(zip([*before, *after, *end], ids, strict=True))),
-    )
-    if chat:
-        fixed = "".join(f"{{% set {name} = {value!r} %}}" for name, value in VARIABLES.items())
-        tokenizer.chat_template = fixed + chat.source
-    limits = encoder.template
-    settings: dict[str, Any] = {
-        "padding_side": "right",
-        "truncation_side": "left",
-        "model_input_names": ["input_ids", *["token_type_ids"] * segment, "attention_mask"],
-        "model_max_length": limits.max_prompt_tokens + limits.max_response_tokens + 1,
-    }
-    for name, value in settings.items():
-        setattr(tokenizer, name, value)
-    tokenizer.init_kwargs |= settings  # only init_kwargs are saved
-    return tokenizer
 
 
 def _classifier(scorer: Scorer, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:

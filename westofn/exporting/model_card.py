@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from westofn.artifacts.json_file import read_json
-from westofn.exporting.cards import PAPER, parameters, table, versions
+from westofn.exporting.cards import PAPER, TAG, parameters, table, versions
 from westofn.exporting.lineage import Lineage, dvc_digest, recorded_stages
+from westofn.exporting.metadata import model_header
 from westofn.models.card import Card, in_one, member_folders, read_card
 
 MEASURES = (
@@ -44,12 +45,14 @@ class About:
         cards: Card of the model, or cards of an ensemble's members.
         lineage: Parameters that produced the model.
         metrics: Content of eval's `metrics.json`; None if the model was not evaluated.
+        license: License that the user names; None: only what is known without.
     """
 
     name: str
     cards: Sequence[Card]
     lineage: Lineage
     metrics: Mapping[str, Any] | None
+    license: str | None
 
     @property
     def card(self) -> Card:
@@ -58,7 +61,12 @@ class About:
 
 
 def about_model(
-    model: Path, name: str, lineage: Lineage, metrics: Path | None, lock: Path
+    model: Path,
+    name: str,
+    lineage: Lineage,
+    metrics: Path | None,
+    license: str | None,  # noqa: A002 (the name of the field in the card)
+    lock: Path,
 ) -> About:
     """Collect the information about a model.
 
@@ -68,6 +76,7 @@ def about_model(
         lineage: Parameters that produced the model.
         metrics: Path of eval's `metrics.json`; None: look up the evaluation of this model in
             dvc.lock.
+        license: License that the user names.
         lock: Path of dvc.lock.
 
     Raises:
@@ -76,7 +85,7 @@ def about_model(
     """
     cards = [read_card(member, "reward_model") for member in member_folders(model)]
     path = metrics or _measured(lineage.digest, lock)
-    return About(name, cards, lineage, read_json(path, "eval") if path else None)
+    return About(name, cards, lineage, read_json(path, "eval") if path else None, license)
 
 
 def _measured(digest: str, lock: Path) -> Path | None:
@@ -104,9 +113,17 @@ def _evaluated(stage: Mapping[str, Any]) -> str | None:
     return next((dep.get("md5") for dep in stage.get("deps", []) if dep["path"] == model), None)
 
 
-def header(tags: Iterable[str] = (), **more: object) -> dict[str, object]:
+def header(about: About, tags: Iterable[str] = (), **more: str) -> dict[str, Any]:
     """Return the YAML header for hubs."""
-    return {"tags": ["reward-model", "west-of-n", *tags], **more}
+    return model_header(
+        about.name,
+        about.lineage.params,
+        role="reward_model",
+        license=about.license,
+        tags=["reward-model", TAG, *tags],
+        metrics=about.metrics,
+        **more,
+    )
 
 
 def body(about: About, use: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from westofn.errors import DataError, ParameterError
 from westofn.exporting.cards import (
     CARD,
     PAPER,
+    TAG,
     check_card,
     parameters,
     table,
@@ -26,6 +27,7 @@ from westofn.exporting.cards import (
 )
 from westofn.exporting.forms import SUFFIXES, Form, encoded, in_form, split_elsewhere
 from westofn.exporting.lineage import LOCK, Lineage, lineage_of
+from westofn.exporting.metadata import check_license, dataset_header
 from westofn.sources.data import labeled_half
 
 Include = Literal["synthetic", "mixed"]
@@ -50,7 +52,14 @@ class Exported:
 
 
 def export_pairs(
-    out: Path, *, data: Path, iteration: str, form: Form, include: Include, lock: Path = LOCK
+    out: Path,
+    *,
+    data: Path,
+    iteration: str,
+    form: Form,
+    include: Include,
+    license: str | None = None,  # noqa: A002 (the name of the field in the card)
+    lock: Path = LOCK,
 ) -> Exported:
     """Write an iteration's pairs and a dataset card in the same folder.
 
@@ -60,6 +69,7 @@ def export_pairs(
         iteration: Iteration whose synthetic pairs are exported.
         form: Format of the pairs, see `forms`.
         include: "synthetic", or "mixed" to add the human pairs of the student's training data.
+        license: License for the card; None: known for what only the embedded world gave.
         lock: Path of dvc.lock.
 
     Raises:
@@ -69,6 +79,7 @@ def export_pairs(
     """
     if out.suffix not in SUFFIXES:
         raise ParameterError(f"{out}: needs a name that ends with {' or '.join(SUFFIXES)}")
+    check_license(license)
     require_file_name(out, [data])
     check_card(out.parent / CARD, out.name)
     if out.exists() and not (out.parent / CARD).exists():
@@ -90,6 +101,7 @@ def export_pairs(
         sources=sorted(set(pairs["source"])),
         selection=read_json(synthetic.parent / "pairs" / "summary.json", "won_select"),
         filtering=read_json(synthetic / "summary.json", "filter"),
+        license=license,
         lineage=lineage_of(synthetic, lock),
     )
     with of_right_form(f"{synthetic.parent}: pairs or synthetic/summary.json", "won_select"):
@@ -130,6 +142,7 @@ class _About:
     sources: Sequence[str]
     selection: Mapping[str, Any]
     filtering: Mapping[str, Any]
+    license: str | None
     lineage: Lineage
 
     @property
@@ -140,17 +153,19 @@ class _About:
 def _header(about: _About) -> dict[str, object]:
     """Return the YAML header for hubs."""
     size = next((name for limit, name in SIZES.items() if about.total < limit), "n>1M")
-    return {
-        "pretty_name": f"West-of-N preferences, iteration {about.iteration}",
-        "tags": ["preference", "synthetic", "west-of-n", "trl"],
-        "size_categories": [size],
-        "configs": [
+    return dataset_header(
+        about.lineage.params,
+        license=about.license,
+        pretty_name=f"West-of-N preferences, iteration {about.iteration}",
+        tags=["preference", "synthetic", TAG, "trl"],
+        size_categories=[size],
+        configs=[
             {
                 "config_name": "default",
                 "data_files": [{"split": "train", "path": about.out.name}],
             }
         ],
-    }
+    )
 
 
 def _body(about: _About) -> list[str]:

@@ -30,6 +30,7 @@ from westofn.core.seeds import derive_seed
 from westofn.errors import DataError, ParameterError
 from westofn.exporting.cards import (
     CARD,
+    TAG,
     check_files,
     check_folder,
     new_folder,
@@ -289,7 +290,7 @@ class _About:
 
 
 def _header() -> Mapping[str, object]:
-    return {"tags": ["preference", "questions", "west-of-n"]}
+    return {"tags": ["preference", "questions", TAG]}
 
 
 def _body(about: _About) -> list[str]:

@@ -12,7 +12,7 @@ The functions of `prepare` read the texts, so a model gets the texts that it was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal
@@ -21,7 +21,7 @@ from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.sources import reading
 from westofn.sources.columns import Columns
-from westofn.sources.formats.joining import join_response, join_sides
+from westofn.sources.formats.joining import join_responses, join_sides
 from westofn.sources.formats.mapped import (
     Mapped,
     check_readable,
@@ -85,6 +85,7 @@ def read_rows(
     given: Columns,
     head: int = 1,
     dropped: Faults | None = None,
+    added: Sequence[str] = ADDED,
 ) -> Iterator[Row]:
     """Read the rows of a file; the first rows determine which columns are read.
 
@@ -94,19 +95,20 @@ def read_rows(
         given: Columns that the user named; the others are recognised.
         head: Number of first rows from which the columns are recognised.
         dropped: Counts rows that cannot be read; None: such a row is an error.
+        added: Columns that the caller adds to the rows, which they must not have.
 
     Raises:
-        DataError: The columns have no known form, a row cannot be read or has a column that scoring
-            adds (the message has file and row), or there are no rows.
+        DataError: The columns have no known form, a row cannot be read or has a column of `added`
+            (the message has file and row), or there are no rows.
     """
     lines = iter(lines)
     first = list(islice(lines, head))
     form: Form | None = None
-    mapped = recognise_responses([_raw(line) for line in first], given) if first else None
+    mapped = recognise_responses([raw_row(line) for line in first], given) if first else None
     for line in chain(first, lines):
         assert mapped
         try:
-            row = _row(line, mapped)
+            row = _row(line, mapped, added)
             if form and row.form != form:
                 raise DataError(
                     f"{row.place}: gets {_ADDED_TO[row.form]}, rows before it get "
@@ -124,13 +126,14 @@ def read_rows(
         raise DataError(f"{name}: no rows to score{fault}; needs at least one")
 
 
-def _raw(line: JsonLine) -> reading.Row:
+def raw_row(line: JsonLine) -> reading.Row:
+    """Return a line as the readers of `prepare` take it."""
     return reading.Row(line.where, line.values, line.fault)
 
 
-def _row(line: JsonLine, mapped: Mapped) -> Row:
-    raw = _raw(line)
-    for name in ADDED:
+def _row(line: JsonLine, mapped: Mapped, added: Sequence[str]) -> Row:
+    raw = raw_row(line)
+    for name in added:
         if name in raw.values:
             raise DataError(
                 f"{raw.where}: column {name} exists already, but scoring writes it; rename it"
@@ -206,14 +209,5 @@ def _with_one_prompt(
         entries: Values of responses, at least one, with the names of their columns.
         prompt: The prompt of the row; None if the responses are dialogues that begin with it.
     """
-    joined = [
-        join_response(prompt, turns_of(entry, name, row.where), name, row.where)
-        for entry, name in entries
-    ]
-    context = joined[0][0]
-    if any(other != context for other, _ in joined):
-        raise DataError(
-            f"{row.where}: the responses follow different dialogues; needs one prompt: mend or "
-            f"remove the row"
-        )
-    return context, [response for _, response in joined]
+    sides = [(turns_of(entry, name, row.where), name) for entry, name in entries]
+    return join_responses(prompt, sides, row.where)

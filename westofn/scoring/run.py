@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from westofn.artifacts.stream import whole_file
-from westofn.artifacts.targets import require_file_name
 from westofn.errors import DataError
 from westofn.models.ensemble import load_reward_models
 from westofn.progress import working
 from westofn.runtime import load_runtime, set_up_torch
 from westofn.scoring.rows import Faults, read_rows
 from westofn.scoring.stream import Scored, score_stream
-from westofn.scoring.writing import JsonLines, Writer, require_ending, writer_to
+from westofn.scoring.writing import JsonLines, Writer, writer_to
 from westofn.sources.columns import Columns
 from westofn.sources.formats.recognise import HEAD
 from westofn.sources.json_lines import JsonLine, as_data_errors, json_lines, json_rows, opened
@@ -40,20 +39,17 @@ def score_file(
     Args:
         source: A file that `rows_of` reads, or `STANDARD`: JSON lines.
         model: Folder of a reward model or an ensemble.
-        out: File for the scored rows, see `writing`, or `STANDARD`: JSON lines.
+        out: File for the scored rows that `require_file_name` and `require_ending` accept, or
+            `STANDARD`: JSON lines.
         batch: Number of responses in one forward pass.
         columns: Columns that the user named; the others are recognised.
         dropped: Counts rows that cannot be read; None: such a row is an error.
 
     Raises:
-        ParameterError: The name of `out` has an unknown ending.
         DataError: A file cannot be read or written, or `read_rows` refuses a row.
         ModelError: The folder contains no reward model, or the model cannot score these rows.
     """
-    if out != STANDARD:
-        require_file_name(out, [model, source])
-        require_ending(out)
-    raw = _rows(source)
+    raw = lines_of(source)
     ensemble = load_reward_models(model, set_up_torch(load_runtime()))
     name, head = ("stdin", 1) if source == STANDARD else (str(source), HEAD)
     rows = read_rows(raw, name, given=columns, head=head, dropped=dropped)
@@ -70,8 +66,12 @@ def score_file(
         )
 
 
-def _rows(source: Path) -> Iterator[JsonLine]:
-    """Return the rows of a file, of the only file in a folder, or of stdin, with their faults."""
+def lines_of(source: Path) -> Iterator[JsonLine]:
+    """Return the rows of a file, of the only file in a folder, or of stdin, with their faults.
+
+    Raises:
+        DataError: There is no such file, or the folder has several.
+    """
     if source == STANDARD:
         return json_lines(sys.stdin.buffer, "stdin", keep_faulty=True)
     require_source(source)

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from westofn.core.halving import is_out_of_memory
 from westofn.errors import ModelError
-from westofn.execution.room import attention_bytes, free_bytes
 from westofn.models.ensemble import Ensemble
 from westofn.models.scoring import pair_margins, score_pools
+from westofn.networks.room import attention_bytes, free_bytes
 from westofn.scoring.rows import Faults, Row
 
 _GIB = 2**30
@@ -72,8 +72,8 @@ def score_stream(
     done = beyond = 0
     unscored = Faults()
     for chunk in _chunks(rows, CHUNK_BATCHES * batch):
-        _require_rewards(ensemble, chunk[0])
-        columns = _placed(ensemble, chunk, batch, unscored)
+        require_rewards(ensemble, chunk[0])
+        columns = new_columns(ensemble, chunk, batch, unscored)
         write(chunk, columns)
         done += len(chunk)
         beyond += sum("beyond_limit" in new for new in columns)
@@ -83,10 +83,20 @@ def score_stream(
     return Scored(done, beyond, unscored)
 
 
-def _placed(
+def new_columns(
     ensemble: Ensemble, rows: Sequence[Row], batch: int, unscored: Faults
 ) -> list[dict[str, object]]:
-    """Compute the new columns of rows; a row that does not fit into memory costs no other row."""
+    """Compute the new columns of rows; a row that does not fit into memory costs no other row.
+
+    Args:
+        ensemble: A model or an ensemble.
+        rows: Rows of one form.
+        batch: Number of responses in one forward pass.
+        unscored: Counts rows that the model cannot read; their numbers are None.
+
+    Raises:
+        ModelError: A score is not finite.
+    """
     network = ensemble.members[0].model.network
     lengths = _longest_responses(ensemble, rows)
     free = free_bytes(ensemble.members[0].model.device)
@@ -155,7 +165,12 @@ def _chunks(rows: Iterable[Row], responses: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _require_rewards(ensemble: Ensemble, row: Row) -> None:
+def require_rewards(ensemble: Ensemble, row: Row) -> None:
+    """Refuse a row that needs rewards, if the model compares two responses.
+
+    Raises:
+        ModelError: The model is pairwise, and the row is no pair.
+    """
     if row.form != "pair" and not ensemble.comparator.gives_rewards:
         raise ModelError(
             f"{row.place}: a reward of one response needs a pointwise model, this one is "

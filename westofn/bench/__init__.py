@@ -1,0 +1,1 @@
+"""Evaluate a saved reward model on the files of public benchmarks: `westofn bench`."""

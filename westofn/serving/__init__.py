@@ -1,0 +1,1 @@
+"""A server of rewards: `python -m westofn serve`."""
