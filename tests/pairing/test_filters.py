@@ -10,7 +10,7 @@ import pytest
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
-from westofn.artifacts.pools import Pools
+from westofn.artifacts.pools import PoolRows
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.errors import DataError
 from westofn.pairing.filters import Filtered, filter_frames
@@ -60,9 +60,16 @@ def _filter(rows: list[Row], faults: list[str | None] | None = None, **settings:
     )
     prompts = pl.DataFrame({"prompt_id": names, "prompt": [f"post {name}" for name in names]})
     given = {"quantile": 0.0, "likelihood_quantile": 0.0, "likelihood_normalisation": "per_token"}
-    return filter_frames(
-        pairs, Pools.from_frames(candidates, prompts), FilterParams(**(given | settings))
-    )
+    decided = [
+        filter_frames(pairs, parts, FilterParams(**(given | settings)))
+        for parts in (
+            [PoolRows.of(candidates, prompts)],
+            [PoolRows.of(candidates[row : row + 3], prompts) for row in range(0, len(pool), 3)],
+        )
+    ]
+    assert decided[0].summary == decided[1].summary
+    assert decided[0].preferences("k1").equals(decided[1].preferences("k1"))
+    return decided[1]
 
 
 def _reasons(filtered: Filtered) -> list[str | None]:
@@ -192,7 +199,7 @@ def test_pairs_of_candidates_that_are_not_there_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"1 of 2 pairs point to candidates .*rerun sample and won_"
     ):
-        filter_frames(pairs, Pools.from_frames(candidates, prompts), params)
+        filter_frames(pairs, [PoolRows.of(candidates, prompts)], params)
 
 
 def test_pairs_that_can_train_no_student_go_for_their_reason() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, tiny_scorer
+from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
-from westofn.artifacts.pools import Pools
+from westofn.artifacts.pool_margins import POOL_MARGINS
+from westofn.artifacts.pools import PoolFile, Pools
 from westofn.core.selection import SELECTORS
 from westofn.errors import ModelError
 from westofn.models import scoring
@@ -26,7 +29,7 @@ from westofn.models.reward import RewardModel, Scorer
 from westofn.models.scoring import pair_margins, score_rows
 from westofn.networks.encoder_decoder import PromptStates
 from westofn.pairing import select as module
-from westofn.pairing.frames import nested_frame, pairs_frame, summarise
+from westofn.pairing.frames import margins_frame, nested_frame, pairs_frame, summarise
 from westofn.pairing.select import Selection, select
 from westofn.params.comparator import ComparatorName
 from westofn.text.encoding import Encoder, Padded
@@ -67,9 +70,9 @@ def _rows(pair: object) -> list[tuple[int, int, float]]:
     return list(zip(pair.best.tolist(), pair.worst.tolist(), pair.p_best.tolist(), strict=True))  # type: ignore[attr-defined]
 
 
-def _same(found: list[tuple[int, int, float]], expected: list[tuple[int, int, float]]) -> None:
-    assert [row[:2] for row in found] == [row[:2] for row in expected]
-    assert [row[2] for row in found] == pytest.approx([row[2] for row in expected], abs=1e-5)
+def _same(rows: list[tuple[int, int, float]], expected: list[tuple[int, int, float]]) -> None:
+    assert [row[:2] for row in rows] == [row[:2] for row in expected]
+    assert [row[2] for row in rows] == pytest.approx([row[2] for row in expected], abs=1e-5)
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
@@ -77,10 +80,10 @@ def test_exact_selection_is_the_best_of_all_ordered_pairs(
     comparator: ComparatorName, scorers: Scorers
 ) -> None:
     pools, scorer = _pools(), scorers(comparator)
-    found = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
-    _same(_rows(found.pairs), _west(scorer, pools))
-    assert sorted(found.nested) == [2, 4, 5]
-    for size, pair in found.nested.items():
+    selection = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
+    _same(_rows(selection.pairs), _west(scorer, pools))
+    assert sorted(selection.nested) == [2, 4, 5]
+    for size, pair in selection.nested.items():
         _same(_rows(pair), _west(scorer, pools, size))
 
 
@@ -179,10 +182,10 @@ def test_the_forward_passes_reported_are_those_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = _count_rows(monkeypatch)
-    found = select(
+    selection = select(
         Ensemble.of(scorers(comparator)), _pools(), method=method, selector="west", seed=0
     )
-    assert found.forward_passes == sum(seen) == 4 * each
+    assert selection.forward_passes == sum(seen) == 4 * each
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
@@ -227,7 +230,7 @@ def test_random_selectors_follow_the_seed(scorers: Scorers) -> None:
 
 def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
     pools, scorer = _pools(), scorers("pointwise")
-    found = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
+    selection = select(Ensemble.of(scorer), pools, method="exact", selector="west", seed=0)
     # A mean margin is N/(N−1) times the reward less the pool's mean.
     rewards = torch.stack(
         [
@@ -235,8 +238,10 @@ def test_the_spread_of_a_pool_is_that_of_its_rewards(scorers: Scorers) -> None:
             for x, pool in zip(pools.prompts, pools.responses, strict=True)
         ]
     )
-    assert found.pool_std is not None
-    torch.testing.assert_close(found.pool_std, rewards.std(-1, correction=0) * SIZE / (SIZE - 1))
+    assert selection.pool_std is not None
+    torch.testing.assert_close(
+        selection.pool_std, rewards.std(-1, correction=0) * SIZE / (SIZE - 1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -251,12 +256,12 @@ def committees(small_encoder: Encoder) -> Callable[[ComparatorName], Ensemble]:
 
 def _member_margins(ensemble: Ensemble, pools: Pools, row: int) -> Tensor:
     """(members, N, N) margins of a prompt's pool, a pair at a time; 0 on the diagonal."""
-    found = torch.zeros(len(ensemble.members), SIZE, SIZE)
+    margins = torch.zeros(len(ensemble.members), SIZE, SIZE)
     pool = pools.responses[row]
     for m, member in enumerate(ensemble.members):
         for i, j in permutations(range(SIZE), 2):
-            found[m, i, j] = pair_margins(member, [pools.prompts[row]], [pool[i]], [pool[j]])[0]
-    return found
+            margins[m, i, j] = pair_margins(member, [pools.prompts[row]], [pool[i]], [pool[j]])[0]
+    return margins
 
 
 @pytest.mark.parametrize("comparator", COMPARATORS)
@@ -265,14 +270,16 @@ def test_an_ensemble_chooses_by_its_mean_less_its_deviations(
     comparator: ComparatorName, pessimism: float, committees: Callable[[ComparatorName], Ensemble]
 ) -> None:
     pools, ensemble = _pools(), committees(comparator)
-    found = select(ensemble, pools, method="exact", selector="west", seed=0, pessimism=pessimism)
+    selection = select(
+        ensemble, pools, method="exact", selector="west", seed=0, pessimism=pessimism
+    )
     expected = []
     for row in range(len(pools.prompts)):
         members = _member_margins(ensemble, pools, row).double().numpy()
         lower = members.mean(0) - pessimism * members.std(0)  # numpy's: divided by the members
         best, worst = max(permutations(range(SIZE), 2), key=lambda pair: lower[pair])
         expected.append((best, worst, float(torch.tensor(lower[best, worst]).sigmoid())))
-    _same(_rows(found.pairs), expected)
+    _same(_rows(selection.pairs), expected)
 
 
 def test_pessimism_is_less_sure_and_changes_some_pair(
@@ -306,7 +313,7 @@ def test_an_anchored_margin_is_the_weighted_mean_of_both_models(
     comparator: ComparatorName, committees: Callable[[ComparatorName], Ensemble], scorers: Scorers
 ) -> None:
     pools, student, base = _pools(), Ensemble.of(scorers("pointwise")), committees(comparator)
-    found = select(
+    selection = select(
         student, pools, method="exact", selector="west", seed=0, anchor=Anchor(base, 0.25)
     )
     expected = []
@@ -315,9 +322,9 @@ def test_an_anchored_margin_is_the_weighted_mean_of_both_models(
         both = 0.75 * own + 0.25 * _member_margins(base, pools, row).mean(0)
         best, worst = max(permutations(range(SIZE), 2), key=lambda pair: float(both[pair]))
         expected.append((best, worst, float(both[best, worst].sigmoid())))
-    _same(_rows(found.pairs), expected)
+    _same(_rows(selection.pairs), expected)
     each = SIZE * (SIZE - 1) if comparator == "joint" else SIZE
-    assert found.forward_passes == len(pools.prompts) * (SIZE + 3 * each)
+    assert selection.forward_passes == len(pools.prompts) * (SIZE + 3 * each)
 
 
 @pytest.mark.parametrize("method", ["exact", "tournament"])
@@ -381,9 +388,9 @@ def _selected(scorers: Scorers, method: str = "exact") -> tuple[Pools, Selection
 
 @pytest.mark.parametrize("method", ["exact", "tournament"])
 def test_frames_keep_their_tables_contracts(method: str, scorers: Scorers) -> None:
-    pools, found = _selected(scorers, method)
-    pairs = PAIRS.validate(pairs_frame(pools, found), "pairs")
-    nested = NESTED_PAIRS.validate(nested_frame(pools, found), "nested")
+    pools, selection = _selected(scorers, method)
+    pairs = PAIRS.validate(pairs_frame(selection), "pairs")
+    nested = NESTED_PAIRS.validate(nested_frame(selection), "nested")
     assert pairs["prompt_id"].to_list() == pools.prompt_ids
     assert pairs["pool_std"].null_count() == (0 if method == "exact" else 4)
     last = nested.filter(pl.col("n") == SIZE)
@@ -391,10 +398,50 @@ def test_frames_keep_their_tables_contracts(method: str, scorers: Scorers) -> No
     assert last.select(same).equals(pairs.select(same))
 
 
+@pytest.mark.parametrize("comparator", ["pointwise", "embedding"])
+def test_the_margins_of_a_pool_order_its_candidates_as_the_teacher_does(
+    comparator: ComparatorName, planted: Scorers
+) -> None:
+    pools = _graded([[0, 2, -1, 3, 1, -4, 4], [3, 2, 1, 0, -1, -2, -3]])
+    unfinished = np.zeros((2, 7), np.bool_)
+    unfinished[0, 6] = True  # the best of the first pool
+    pools = replace(pools, unfinished=unfinished)
+    selection = select(
+        Ensemble.of(planted(comparator)), pools, method="exact", selector="west", seed=0
+    )
+    frame = POOL_MARGINS.validate(margins_frame(selection), "margins")
+    assert frame.height == 14
+    first, second = frame.partition_by("prompt_id")
+    order = first.sort("margin", descending=True)["candidate_index"].to_list()
+    assert order == [6, 3, 1, 4, 0, 2, 5]
+    assert first["margin"][6] == pytest.approx(4 - (0 + 2 - 1 + 3 + 1 - 4) / 6, abs=1e-5)
+    assert first["fault"].to_list() == [None] * 6 + ["cut"]
+    assert second["fault"].is_null().all()
+    assert _rows(selection.pairs)[0][:2] == (3, 5)
+
+
+def test_margins_are_kept_of_pools_at_equal_distances_and_of_none_of_a_tournament(
+    scorers: Scorers,
+) -> None:
+    pools, selection = _selected(scorers)
+    ends = margins_frame(selection, max_pools=2)
+    assert ends["prompt_id"].unique(maintain_order=True).to_list() == [
+        pools.prompt_ids[0],
+        pools.prompt_ids[-1],
+    ]
+    whole = margins_frame(selection)
+    assert ends.equals(whole.join(ends.select("prompt_id").unique(), on="prompt_id", how="semi"))
+    assert whole["prompt_id"].n_unique() == len(pools.prompt_ids)
+    assert margins_frame(_selected(scorers, "tournament")[1]).height == 0
+
+
 def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
-    pools, found = _selected(scorers)
+    pools = _pools()
     pools.responses[0][1] = pools.responses[0][0]
-    summary = summarise(pools, found, Ensemble.of(scorers("embedding")))
+    selection = select(
+        Ensemble.of(scorers("embedding")), pools, method="exact", selector="west", seed=0
+    )
+    summary = summarise(selection, Ensemble.of(scorers("embedding")))
     assert (summary["comparator"], summary["members"]) == ("embedding", 1)
     counts = {"prompts": 4, "pairs_selected": 4, "n_candidates": 5, "forward_passes": 20}
     assert counts.items() <= summary.items()
@@ -403,7 +450,7 @@ def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
     assert isinstance(quantiles, dict)
     assert list(quantiles) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
     assert list(quantiles.values()) == sorted(quantiles.values())
-    low, high = found.pairs.p_best.sort().values[1:3].tolist()
+    low, high = selection.pairs.p_best.sort().values[1:3].tolist()
     assert quantiles["0.5"] == pytest.approx((low + high) / 2)
 
 
@@ -430,10 +477,10 @@ def test_candidates_that_were_cut_form_no_pair(
     base = Ensemble.of(planted(comparator))
     selection = select(base, pools, method=method, selector="west", seed=0)
     assert [row[:2] for row in _rows(selection.pairs)] == [(3, 2), (1, 2), (3, 0), (3, 1)]
-    frame = PAIRS.validate(pairs_frame(pools, selection), "pairs")
+    frame = PAIRS.validate(pairs_frame(selection), "pairs")
     assert frame["fault"].to_list() == [None, None, None, "cut"]
-    NESTED_PAIRS.validate(nested_frame(pools, selection), "nested")
-    summary = summarise(pools, selection, base)
+    NESTED_PAIRS.validate(nested_frame(selection), "nested")
+    summary = summarise(selection, base)
     assert summary["candidates"] == 16
     assert (summary["candidates_cut"], summary["pools_without_two"]) == (6, 1)
 
@@ -465,7 +512,57 @@ def test_responses_beyond_the_limit_form_no_pair(planted: Scorers) -> None:
         Ensemble.of(planted("pointwise")), pools, method="exact", selector="west", seed=0
     )
     assert [row[:2] for row in _rows(selection.pairs)] == [(3, 2), (1, 2), (2, 3)]
-    frame = PAIRS.validate(pairs_frame(pools, selection), "pairs")
+    frame = PAIRS.validate(pairs_frame(selection), "pairs")
     assert frame["fault"].to_list() == [None, None, "too_long"]
     assert selection.faults.limit.value == 8
     assert selection.faults.limit.for_most == 10
+
+
+@pytest.mark.parametrize("comparator", COMPARATORS)
+def test_pools_of_a_file_are_read_in_blocks_and_give_the_same_pairs(
+    comparator: ComparatorName, scorers: Scorers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools, base = _pools(prompts=9), Ensemble.of(scorers(comparator))
+    names, _, responses = pools.flat()
+    CANDIDATES.write(
+        CANDIDATES.frame(
+            {
+                "prompt_id": names,
+                "candidate_index": list(range(SIZE)) * 9,
+                "response": responses,
+                "logprob": [-1.0] * len(names),
+                "n_tokens": [1] * len(names),
+                "finish_reason": ["length" if row % 4 == 1 else "stop" for row in range(45)],
+            }
+        ),
+        tmp_path / "candidates.parquet",
+    )
+    prompts = pl.DataFrame({"prompt_id": pools.prompt_ids, "prompt": pools.prompts})
+    file = PoolFile(tmp_path / "candidates.parquet", prompts, SIZE)
+    whole = select(base, file.read(), method="exact", selector="west", seed=0)
+    monkeypatch.setattr(module, "MARGINS_AT_ONCE", 2 * SIZE**2)
+    blocks = select(base, file, method="exact", selector="west", seed=0)
+    _same(_rows(blocks.pairs), _rows(whole.pairs))
+    assert summarise(blocks, base).keys() == summarise(whole, base).keys()
+    for key, value in summarise(whole, base).items():
+        if key != "p_chosen_quantiles":
+            assert summarise(blocks, base)[key] == value
+    assert pairs_frame(blocks)["fault"].to_list() == pairs_frame(whole)["fault"].to_list()
+    knockouts = [
+        select(base, given, method="tournament", selector="west", seed=0)
+        for given in (file, file.read())
+    ]
+    assert _rows(knockouts[0].pairs) == _rows(knockouts[1].pairs)
+
+
+def test_rewards_have_the_spread_of_their_margins() -> None:
+    rewards = torch.randn(7, SIZE, generator=torch.Generator().manual_seed(3))
+    usable = torch.ones(7, SIZE, dtype=torch.bool)
+    names = [f"p{row}" for row in range(7)]
+    margins = rewards.unsqueeze(-1) - rewards.unsqueeze(-2)
+    west = SELECTORS["west"]
+    by_margins = module.choose_by_margins(margins, names, west, 0, usable)
+    by_rewards = module.choose_by_rewards(rewards, names, west, 0, usable)
+    torch.testing.assert_close(by_rewards.spread, by_margins.spread)
+    torch.testing.assert_close(by_rewards.mean_margins, by_margins.mean_margins)
+    assert float(by_rewards.spread.min()) > 0

@@ -14,8 +14,11 @@ from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.curve import write_curve
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pool_margins import POOL_MARGINS
+from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import MEASURES, PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.world import WORLD
 from westofn.execution.account import Account
 from westofn.execution.guards import Reading
 from westofn.report.inputs import ReportInputs, read_inputs
@@ -65,6 +68,8 @@ class Run:
             "prepared/counts.json", {"sft": 2000, "preferences_train": 1500, "prompts": pairs}
         )
         self.prompts()
+        self.human({})
+        WORLD.write(WORLD.empty(), self.named("world/world.parquet"))
         self.json("forecast/forecast.json", FORECAST)
         for name in ACCURACY:
             if name in ("base", "hf50", "hf100", "prior", *iterations):
@@ -86,9 +91,49 @@ class Run:
         )
 
     def json(self, name: str, value: object) -> None:
+        self.named(name).write_text(json.dumps(value), encoding="utf-8")
+
+    def named(self, name: str) -> Path:
         path = self.data / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value), encoding="utf-8")
+        return path
+
+    def human(self, pairs: dict[int, list[tuple[str, str]]]) -> None:
+        """Human pairs (chosen, rejected) by the row of their prompt, beside one of another."""
+        rows = [(-1, "one", "other"), *((row, *pair) for row in pairs for pair in pairs[row])]
+        PREFERENCES.write(
+            PREFERENCES.frame(
+                {
+                    "pair_id": [f"h{place}" for place in range(len(rows))],
+                    "prompt_id": [f"p{row:05d}" for row, _, _ in rows],
+                    "prompt": ["a prompt"] * len(rows),
+                    "chosen": [chosen for _, chosen, _ in rows],
+                    "rejected": [rejected for _, _, rejected in rows],
+                    "split": ["train"] * len(rows),
+                    "source": ["here"] * len(rows),
+                    "label_source": ["human"] * len(rows),
+                    "p_chosen": [None] * len(rows),
+                }
+            ),
+            self.named("prepared/preferences.parquet"),
+        )
+
+    def margins(
+        self, name: str, margin: Callable[[int, int], float], faults: dict[int, str] | None = None
+    ) -> None:
+        """Mean margins by row and index; faults by index, in every pool."""
+        rows = [(row, index) for row in range(self.pairs) for index in range(POOL)]
+        POOL_MARGINS.write(
+            POOL_MARGINS.frame(
+                {
+                    "prompt_id": [f"p{row:05d}" for row, _ in rows],
+                    "candidate_index": [index for _, index in rows],
+                    "margin": [margin(row, index) for row, index in rows],
+                    "fault": [(faults or {}).get(index) for _, index in rows],
+                }
+            ),
+            self.named(f"loop/{name}/pairs/pool_margins.parquet"),
+        )
 
     def prompts(self, text: Callable[[int], str] | None = None) -> None:
         text = text or (lambda row: f"Post {row}: {FACTS[row % 4]}. What should I do, and by when?")
@@ -136,6 +181,8 @@ class Run:
             ),
             self.data / "loop" / name / "pairs/pairs.parquet",
         )
+        # The chosen candidate is the best, and the one behind it the worst.
+        self.margins(name, lambda row, index: (1.5, -1.5, 0.5, -0.5)[(index - row) % POOL])
         reasons = ["confidence" if row % 5 == 0 else None for row in range(self.pairs)]
         reasons[1] = "likelihood"
         DECISIONS.write(

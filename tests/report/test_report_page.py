@@ -24,8 +24,9 @@ HOSTILE = (
 NARROW = "main { max-width: 400px; }"  # no window of a headless Chromium is
 PROBE = """
   const of = (id) => document.getElementById(id);
-  const rows = () => document.querySelectorAll("#pair-rows tr").length;
-  const first = (column) => document.querySelector("#pair-rows tr").children[column].textContent;
+  const rows = () => document.querySelectorAll("#pair-rows tr:not(.pool)").length;
+  const cell = (column) => document.querySelector("#pair-rows tr").children[column];
+  const first = (column) => (cell(column).querySelector(".body") || cell(column)).textContent;
   const found = () => of("found").textContent;
   const type = (id, value) => { of(id).value = value; of(id).dispatchEvent(new Event("input")); };
   const press = (selector) => document.querySelector(selector).click();
@@ -124,7 +125,7 @@ def test_the_page_fetches_nothing(run: Run) -> None:
     parser = Fetches()
     parser.feed(text)
     assert parser.fetched == []
-    assert parser.tags.count("script") == 5
+    assert parser.tags.count("script") == 6
     assert "default-src 'none'" in text
     assert parser.inline == []  # a strict policy refuses styles and handlers in attributes
 
@@ -175,7 +176,7 @@ def test_text_of_data_and_parameters_never_becomes_markup(run: Run) -> None:
     parser.feed(text)
     assert "img" not in parser.tags
     assert "b" not in parser.tags
-    assert parser.tags.count("script") == 5
+    assert parser.tags.count("script") == 6
     assert 'onerror=\\"document' in text.replace("\\\\", "\\")  # it is there, as text
     assert "&lt;/script&gt;" in text  # the hostile count
 
@@ -242,6 +243,116 @@ def test_a_browser_draws_the_figures_and_finds_sorts_and_pages_hostile_pairs(
     assert (seen["images"], seen["bold"]) == (0, 0)
     assert seen["title"] == "West-of-N synthetic preferences: results"
     assert seen["overflow"] == 0  # wide tables scroll inside their own container
+
+
+POOLS = """
+  const of = (id) => document.getElementById(id);
+  const focus = (element) => { element.focus(); return document.activeElement === element; };
+  const button = () => document.querySelector("#pair-rows .unfold");
+  const shape = (element) => {
+    const { left, right, top, bottom } = element.getBoundingClientRect();
+    return { x: Math.round((left + right) / 2), y: Math.round((top + bottom) / 2) };
+  };
+  window.addEventListener("load", () => setTimeout(() => {
+    const buttons = document.querySelectorAll("#pair-rows .unfold");
+    const place = of(button().getAttribute("aria-controls"));
+    const seen = { button: button().textContent, pools: buttons.length, sampled: !!of("pooled") };
+    seen.closed = [button().getAttribute("aria-expanded"), place.hidden, place.children.length];
+    seen.focus = focus(button());
+    button().click();
+    seen.open = [button().getAttribute("aria-expanded"), place.hidden, place.cells[0].colSpan];
+    seen.rows = [...place.querySelectorAll(".candidates tbody tr")].map((row) =>
+      [...row.cells].map((cell) => (cell.querySelector(".whole-text") || cell).textContent));
+    seen.badges = [...place.querySelectorAll(".candidates tbody tr")].map((row) =>
+      [...row.querySelectorAll(".badge")].map((each) => each.textContent).join(" "));
+    seen.strips = [...place.querySelectorAll("svg")].map((each) =>
+      [each.role, each.ariaLabel, each.querySelectorAll(".tick").length]);
+    const strip = place.querySelector("svg");
+    const [chosen, rejected] = [strip.querySelector(".chosen"), strip.querySelector(".rejected")];
+    seen.order = shape(rejected).x < shape(chosen).x && shape(chosen).y < shape(rejected).y;
+    seen.colours = [chosen, rejected].map((each) => getComputedStyle(each).fill);
+    const body = place.querySelector(".pool-body").getBoundingClientRect();
+    const view = document.querySelector(".of-pairs").getBoundingClientRect();
+    seen.inView = body.left >= view.left && body.right <= view.right && body.width > 300;
+    seen.readable = place.querySelector(".candidates td.text").clientWidth >= 190;
+    const long = place.querySelector("details");
+    const short = long.querySelector("summary");
+    seen.long = [long.open, short.textContent.length, focus(short)];
+    seen.region = focus(place.querySelector(".candidates"));
+    of("status").value = "kept"; of("status").dispatchEvent(new Event("input"));
+    const unfolded = () => document.querySelectorAll("#pair-rows .pool:not([hidden])").length;
+    seen.kept = unfolded();
+    of("status").value = ""; of("status").dispatchEvent(new Event("input"));
+    seen.again = [unfolded(), button().getAttribute("aria-expanded")];
+    button().click();
+    seen.folded = unfolded();
+    seen.foreign = document.querySelectorAll("img, #pair-rows b").length;
+    seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+    tell(seen);
+  }, 1000));
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium to run the page's script")
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize(
+    ("flags", "colours"),
+    [
+        ((), ["rgb(26, 127, 75)", "rgb(179, 38, 30)"]),
+        (
+            ("--blink-settings=preferredColorScheme=0",),
+            ["rgb(111, 207, 151)", "rgb(242, 147, 140)"],
+        ),
+    ],
+)
+def test_a_browser_unfolds_the_pool_of_a_pair(
+    run: Run, tmp_path: Path, flags: tuple[str, ...], colours: list[str]
+) -> None:
+    texts = [HOSTILE, "a word " * 60, "same", "same"]
+    run.selection("k1", lambda row, index: texts[(index - row) % 4])
+    run.margins("k1", lambda row, index: (1.5, -1.5, -0.25, -0.25)[(index - row) % 4])
+    run.human({row: [("same", HOSTILE)] for row in range(10)})
+    build_report(run.inputs(), paths(run))
+    opened = open_page(paths(run).page.read_text(), POOLS, tmp_path, *flags, style=NARROW)
+    seen = opened.seen
+    assert opened.console == []
+    assert (seen["button"], seen["pools"], seen["sampled"]) == ("Pool of 4", 10, False)
+    assert seen["closed"] == ["false", True, 0]
+    assert seen["open"] == ["true", False, 10]
+    assert seen["rows"] == [
+        ["1", HOSTILE, "1.50", "−0.60", "10", "0.00rank 3"],
+        ["2", "same", "−0.25", "−0.80", "10", "1.00rank 1"],
+        ["4", texts[1], "−1.50", "−0.70", "10", ""],
+    ]
+    assert seen["badges"] == ["best chosen", "×2", "worst rejected"]
+    ends = "the teacher's best 1.50; its worst −1.50; ▼\u00a0chosen 1.50; ▲\u00a0rejected −1.50."
+    assert seen["strips"][0] == ["img", f"Mean margin: −1.50 to 1.50; {ends}", 3]
+    assert seen["strips"][1][1].startswith("Share of human comparisons won: 0.00 to 1.00; the")
+    assert (seen["order"], seen["inView"], seen["readable"]) == (True, True, True)
+    assert seen["colours"] == colours
+    assert seen["long"][0] is False
+    assert seen["long"][1] < 160 < len(texts[1])
+    assert (seen["focus"], seen["long"][2], seen["region"]) == (True, True, True)
+    assert (seen["again"], seen["folded"]) == ([1, "true"], 0)
+    assert seen["kept"] == 0  # the first pair is dropped; the filter hides it with its pool
+    assert (seen["foreign"], seen["overflow"]) == (0, 0)
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_the_page_says_how_many_pairs_have_their_pool(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_report(run.inputs(), paths(run))
+    assert "Each pair can show the pool" in paths(run).page.read_text()
+    whole = page.embed_pairs
+    monkeypatch.setattr(page, "embed_pairs", lambda inputs: whole(inputs, max_pool_bytes=2_500))
+    build_report(run.inputs(), paths(run))
+    text = paths(run).page.read_text()
+    assert re.search(r"[2-9] of these pairs, taken at equal distances, can show the pool", text)
+    assert "Pairs with a pool" in text
+    monkeypatch.setattr(page, "embed_pairs", lambda inputs: whole(inputs, max_pool_bytes=90))
+    build_report(run.inputs(), paths(run))
+    assert "the responses are too long for this page" in paths(run).page.read_text()
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -103,8 +103,9 @@ def test_gold_labels_through_the_simulated_judge_alone() -> None:
             for path in files
             if name in {name_of(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))}
         }
-        for name in ("gold_rewards", "build_judge")
+        for name in ("gold_rewards", "build_judge", "judge_of_shards")
     }
-    # verdicts.py offers it, the stage hands it on, and build_judge to the simulated judge only.
+    # verdicts.py offers it, the stage hands it on, and build.py to the simulated judge only.
     assert users["gold_rewards"] == {"stages/study_judge.py", "westofn/judging/build.py"}
-    assert users["build_judge"] == {"stages/study_judge.py"}
+    assert users["build_judge"] == {"westofn/judging/build.py"}
+    assert users["judge_of_shards"] == {"stages/study_judge.py"}

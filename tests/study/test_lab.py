@@ -12,13 +12,15 @@ import pytest
 from tests.damages import DAMAGES, warnings
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble
-from westofn.params.student_rm import Learner
+from westofn.params.reward import Learner
 from westofn.runtime import Runtime
 from westofn.study import lab as module
 from westofn.study.inputs import StudyInputs
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs
-from westofn.training.preference import Head, Preferences, TrainedReward
+from westofn.training.pairs import Preferences
+from westofn.training.recipe import Head
+from westofn.training.trained import TrainedReward
 
 CPU = Runtime(device="cpu")
 

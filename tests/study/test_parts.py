@@ -16,7 +16,7 @@ from westofn.study.lab import Lab
 from westofn.study.parts.data import flipped
 from westofn.study.parts.size import _wide_policy
 from westofn.study.parts.teachers import equal_bins
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 COUNT = 2000
 PAIRS = Preferences(

@@ -21,7 +21,7 @@ from westofn.study.inputs import StudyInputs
 from westofn.study.parts import selection, teachers
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 
 @dataclass
@@ -53,7 +53,7 @@ def chosen_by_stage(run: StudyInputs, selector: str) -> Selection:
 
 def filtered_by_stage(run: StudyInputs, chosen: Selection, quantile: float, low: float) -> Filtered:
     params = run.params.filter.model_copy(update={"quantile": quantile, "likelihood_quantile": low})
-    return filter_frames(pairs_frame(run.unlabeled, chosen), run.unlabeled, params)
+    return filter_frames(pairs_frame(chosen), [run.unlabeled.as_rows()], params)
 
 
 @pytest.mark.parametrize("selector", SELECTORS)

@@ -45,7 +45,7 @@ def refusal(error: Exception) -> str | None:
     return _TORCH_MEND if any(part in str(error) for part in _TORCH_WRITER) else None
 
 
-def write_bytes(content: bytes, path: Path) -> None:
+def write_bytes(content: bytes | memoryview, path: Path) -> None:
     """Write `content` to a temporary file, then rename it to `path`.
 
     Missing parent folders are created. A reader sees the earlier file or the new file, never a part

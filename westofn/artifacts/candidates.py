@@ -12,6 +12,13 @@ from westofn.artifacts.checks import at_least, finite, one_of
 from westofn.artifacts.table import Check, Column, Table
 
 _pool_size = pl.col("candidate_index").len().over("prompt_id")
+_index, _largest = pl.col("candidate_index"), pl.col("candidate_index").max()
+_full_pools = (
+    ((_index == pl.int_range(pl.len()) % (_largest + 1)).all())
+    & ((_index == 0) | (pl.col("prompt_id") == pl.col("prompt_id").shift())).all()
+    & (pl.len() % (_largest + 1) == 0)
+)
+"""Whether rows that are sorted by key count from 0 to one number, again and again."""
 
 CANDIDATES = Table(
     name="candidates",
@@ -32,15 +39,19 @@ CANDIDATES = Table(
             "every prompt has as many candidates as the largest pool",
             _pool_size != _pool_size.max(),
             (_pool_size.alias("candidates"), _pool_size.max().alias("needs")),
+            shared=_largest,
+            unless=_full_pools,
         ),
         Check(
             "candidate_index runs from 0 to N - 1 in each prompt",
             ~pl.col("candidate_index").is_between(0, _pool_size - 1),
             ("candidate_index",),
+            unless=_full_pools,
         ),
         finite("logprob"),
         Check("logprob ≤ 0", pl.col("logprob") > 0, ("logprob",)),
         at_least("n_tokens", 1),
         one_of("finish_reason", ("stop", "length")),
     ),
+    in_parts=True,
 )

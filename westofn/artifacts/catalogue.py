@@ -9,6 +9,7 @@ from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pool_margins import POOL_MARGINS
 from westofn.artifacts.pool_scores import POOL_SCORES
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
@@ -27,6 +28,7 @@ TABLES: tuple[Table, ...] = (
     CANDIDATES,
     PAIRS,
     NESTED_PAIRS,
+    POOL_MARGINS,
     DECISIONS,
     PAIR_SCORES,
     POOL_SCORES,

@@ -4,16 +4,114 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from westofn.artifacts.candidates import CANDIDATES
 from westofn.errors import DataError
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PoolRows:
+    """The candidates of P prompts as P * N rows, pool after pool.
+
+    Attributes:
+        candidates: Columns prompt_id, response, logprob and n_tokens, as in table CANDIDATES; in
+            each pool by candidate_index.
+        prompts: P rows prompt_id, prompt.
+        size: N.
+    """
+
+    candidates: pl.DataFrame
+    prompts: pl.DataFrame
+    size: int
+
+    @classmethod
+    def of(cls, candidates: pl.DataFrame, prompts: pl.DataFrame, n: int | None = None) -> PoolRows:
+        """The rows of tables CANDIDATES, sorted by key, and PROMPTS; raises as `Pools.from_frames`.
+
+        Args:
+            candidates: All candidates of these prompts, equally many of each.
+            prompts: Table PROMPTS; prompts without candidates are left out.
+            n: Candidates that each prompt must have at least; None: two.
+        """
+        names = candidates.filter(pl.col("candidate_index") == 0)["prompt_id"]
+        count, needed = len(names), 2 if n is None else n
+        size = candidates.height // max(1, count)
+        if size < needed:
+            raise DataError(
+                f"candidates: each of {count} prompts has {size} candidates, needs {needed} "
+                "(sample.n_candidates); rerun sample"
+            )
+        texts = names.to_frame().join(
+            prompts.select("prompt_id", "prompt"), on="prompt_id", how="left", maintain_order="left"
+        )
+        if unknown := texts.filter(pl.col("prompt").is_null())["prompt_id"].to_list():
+            raise DataError(
+                f"candidates: {len(unknown)} of {count} prompts, first {unknown[0]}, are not in "
+                "table prompts; both must come from one run of prepare: rerun prepare and sample"
+            )
+        return cls(candidates, texts, size)
+
+
+def pool_rows(
+    path: Path, prompts: pl.DataFrame, count: int, n: int | None = None
+) -> Iterator[PoolRows]:
+    """Read the rows of a file of table CANDIDATES, those of `count` prompts at a time.
+
+    Args:
+        path: The file.
+        prompts: Table PROMPTS.
+        count: Prompts in a part; the last one may have fewer.
+        n: Candidates that each prompt must have at least; None: two.
+
+    Raises:
+        DataError: As `Table.read` and `Pools.from_frames`.
+    """
+    ordered = prompts.sort("prompt_id")
+    names = ordered["prompt_id"]
+    for part in CANDIDATES.parts(path, count):
+        # Both are sorted, so a part's prompts are a slice; a join with all would take
+        # (number of prompts)² / count.
+        start = names.search_sorted(part["prompt_id"][0], "left")
+        end = names.search_sorted(part["prompt_id"][-1], "right")
+        try:
+            rows = PoolRows.of(part, ordered[start:end], n)
+        except DataError:
+            PoolRows.of(CANDIDATES.read(path), prompts, n)  # whose message counts all prompts
+            raise
+        yield rows
+
+
+@dataclass(frozen=True)
+class PoolFile:
+    """The first n candidates of each prompt of a file of table CANDIDATES, read in blocks.
+
+    Attributes:
+        path: The file.
+        prompts: Table PROMPTS.
+        n_candidates: N.
+    """
+
+    path: Path
+    prompts: pl.DataFrame
+    n_candidates: int
+
+    def blocks(self, count: int) -> Iterator[Pools]:
+        """The pools of `count` prompts at a time; raises as `pool_rows`."""
+        n = self.n_candidates
+        return (Pools.of_pool_rows(r, n) for r in pool_rows(self.path, self.prompts, count, n))
+
+    def read(self) -> Pools:
+        """All pools at once; raises as `pool_rows`."""
+        return Pools.from_frames(CANDIDATES.read(self.path), self.prompts, self.n_candidates)
 
 
 @dataclass(frozen=True)
@@ -52,27 +150,20 @@ class Pools:
             DataError: There are fewer candidates than that, none at all, or none of their prompt.
         """
         ordered = candidates.sort("prompt_id", "candidate_index")
-        ids = ordered["prompt_id"].unique(maintain_order=True).to_list()
-        size, needed = ordered.height // max(1, len(ids)), 2 if n is None else n
-        if size < needed:
-            raise DataError(
-                f"candidates: each of {len(ids)} prompts has {size} candidates, needs {needed} "
-                "(sample.n_candidates); rerun sample"
-            )
-        text_of = dict(prompts.select("prompt_id", "prompt").iter_rows())
-        if unknown := [name for name in ids if name not in text_of]:
-            raise DataError(
-                f"candidates: {len(unknown)} of {len(ids)} prompts, first {unknown[0]}, are not in "
-                "table prompts; both must come from one run of prepare: rerun prepare and sample"
-            )
-        flat, shape = ordered["response"].to_list(), (len(ids), size)
+        return cls.of_pool_rows(PoolRows.of(ordered, prompts, n), n)
+
+    @classmethod
+    def of_pool_rows(cls, rows: PoolRows, n: int | None = None) -> Pools:
+        """The pools of rows, of the first n candidates of each prompt; None: of all."""
+        table, size = rows.candidates, rows.size
+        flat, shape = table["response"].to_list(), (rows.prompts.height, size)
         return cls(
-            prompt_ids=ids,
-            prompts=[text_of[name] for name in ids],
+            prompt_ids=rows.prompts["prompt_id"].to_list(),
+            prompts=rows.prompts["prompt"].to_list(),
             responses=[flat[start : start + size] for start in range(0, len(flat), size)],
-            logprob=ordered["logprob"].to_numpy().astype(np.float64).reshape(shape),
-            n_tokens=ordered["n_tokens"].to_numpy().astype(np.int64).reshape(shape),
-            unfinished=(ordered["finish_reason"] == "length").to_numpy().reshape(shape),
+            logprob=table["logprob"].to_numpy().astype(np.float64).reshape(shape),
+            n_tokens=table["n_tokens"].to_numpy().astype(np.int64).reshape(shape),
+            unfinished=(table["finish_reason"] == "length").to_numpy().reshape(shape),
         ).cut(size if n is None else n)
 
     @classmethod
@@ -124,9 +215,27 @@ class Pools:
             unfinished=None if self.unfinished is None else self.unfinished[index],
         )
 
+    def blocks(self, count: int) -> Iterator[Pools]:
+        """The pools of `count` prompts at a time."""
+        for start in range(0, len(self.prompts), count):
+            yield self.take(range(start, min(start + count, len(self.prompts))))
+
     def head(self, count: int) -> Pools:
         """The pools of the first prompts, at most `count`."""
         return self.take(range(min(count, len(self.prompts))))
+
+    def as_rows(self) -> PoolRows:
+        """The pools as rows with the log-likelihoods; raises as `likelihoods`."""
+        names, _, responses = self.flat()
+        logprob, n_tokens = self.likelihoods
+        columns = {
+            "prompt_id": names,
+            "response": responses,
+            "logprob": logprob.ravel(),
+            "n_tokens": n_tokens.ravel(),
+        }
+        prompts = pl.DataFrame({"prompt_id": self.prompt_ids, "prompt": self.prompts})
+        return PoolRows(pl.DataFrame(columns), prompts, self.n_candidates)
 
     def cut(self, n: int) -> Pools:
         """The first n candidates of every prompt."""

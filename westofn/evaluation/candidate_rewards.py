@@ -87,5 +87,5 @@ def require_finite(model: str, rows: str, values: FloatArray) -> None:
     if bad := int((~np.isfinite(values)).sum()):
         raise ModelError(
             f"model {model}: {bad} of {values.size} rewards of {rows} are NaN or infinite; its "
-            "training diverged: lower its learning_rate and rerun the stage that wrote it"
+            "training diverged: lower reward.learning_rate and rerun the stage that wrote it"
         )

@@ -18,7 +18,7 @@ from westofn.sources.formats.rows import Pair
 from westofn.sources.pool_files import pools_of
 from westofn.sources.reading import files_of, rows_of
 from westofn.sources.splits import hash_order
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 VALIDATION_SHARE = 1 / 3
 """The share of the prompts of a file of pairs that is held out to choose penalties."""

@@ -40,7 +40,7 @@ from westofn.params.reward_start import RewardStartParams
 from westofn.sources.human import HumanData
 from westofn.text.encoding import Encoder
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Preferences, fitting_pairs
+from westofn.training.pairs import Preferences, fitting_pairs
 from westofn.training.start import reward_start
 
 MOST_PAIRS = 3000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 
-from westofn.artifacts.pools import FloatArray, IndexArray, Pools
+from westofn.artifacts.pools import PoolRows
 from westofn.core.filtering import FilterResult, filter_pairs, normalise_logprob
 from westofn.errors import DataError
 from westofn.execution.account import CUT, LIMIT, TOO_LONG
@@ -68,7 +70,9 @@ class Filtered:
         return summary
 
 
-def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Filtered:
+def filter_frames(
+    pairs: pl.DataFrame, candidates: Iterable[PoolRows], params: FilterParams
+) -> Filtered:
     """Decide on every pair.
 
     Pairs that can train no student go first: with an empty response, two equal ones, one that the
@@ -76,37 +80,33 @@ def filter_frames(pairs: pl.DataFrame, pools: Pools, params: FilterParams) -> Fi
 
     Args:
         pairs: With columns prompt_id, chosen_index, rejected_index, p_chosen, fault.
-        pools: The candidates that the pairs point to, with log-likelihoods.
+        candidates: The pools that the pairs point to, each in one part; of a part nothing but the
+            candidates of pairs is kept.
         params: The quantiles.
 
     Raises:
         DataError: A pair points to a candidate that is not there, or no pair is left.
     """
-    rows = pools.rows_of(pairs, "filter")
-    indices = {side: pools.indices_of(pairs, side, "filter") for side in SIDES}
-    chosen, rejected = (
-        [pools.responses[row][index] for row, index in zip(rows, indices[side], strict=True)]
-        for side in SIDES
-    )
-    joined = pairs.with_columns(
-        pl.Series("prompt", [pools.prompts[row] for row in rows], dtype=pl.String),
-        pl.Series("chosen", chosen, dtype=pl.String),
-        pl.Series("rejected", rejected, dtype=pl.String),
-    )
+    joined = _with_candidates(pairs, candidates)
+    chosen, rejected = (joined[side].to_list() for side in SIDES)
     reasons = pl.Series(
         [
             unusable(first, second) or fault
-            for first, second, fault in zip(chosen, rejected, pairs["fault"], strict=True)
+            for first, second, fault in zip(chosen, rejected, joined["fault"], strict=True)
         ],
         dtype=pl.String,
     )
     usable, result = reasons.is_null().to_numpy(), None
     if usable.any():
+        left = joined.filter(usable)
         chosen_loglik, rejected_loglik = (
-            _likelihoods(pools, rows[usable], indices[side][usable], params) for side in SIDES
+            normalise_logprob(
+                left[f"{side}_logprob"], left[f"{side}_n_tokens"], params.likelihood_normalisation
+            )
+            for side in SIDES
         )
         result = filter_pairs(
-            pairs["p_chosen"].to_numpy()[usable],
+            left["p_chosen"].to_numpy(),
             chosen_loglik,
             rejected_loglik,
             params.quantile,
@@ -133,11 +133,35 @@ def unusable(chosen: str, rejected: str) -> str | None:
     return "identical" if chosen == rejected else None
 
 
-def _likelihoods(
-    pools: Pools, rows: IndexArray, indices: IndexArray, params: FilterParams
-) -> FloatArray:
-    """Log-likelihoods of candidates, (pairs,), as the filter compares them."""
-    logprob, n_tokens = pools.likelihoods
-    return normalise_logprob(
-        logprob[rows, indices], n_tokens[rows, indices], params.likelihood_normalisation
-    )
+def _with_candidates(pairs: pl.DataFrame, candidates: Iterable[PoolRows]) -> pl.DataFrame:
+    """Add the columns prompt, SIDE, SIDE_logprob and SIDE_n_tokens of both sides to pairs.
+
+    Raises:
+        DataError: A prompt or a candidate is not there.
+    """
+    numbered = pairs.with_row_index("row")
+    parts = []
+    beyond = dict.fromkeys(SIDES, 0)
+    for pools in candidates:
+        places = pools.prompts.with_row_index("place")
+        part = numbered.join(places, on="prompt_id", how="inner", maintain_order="left")
+        first = part["place"].to_numpy().astype(np.int64) * pools.size
+        for side in SIDES:
+            index = part[f"{side}_index"].to_numpy()
+            beyond[side] += int((index >= pools.size).sum())
+            rows = pools.candidates[first + np.minimum(index, pools.size - 1)]
+            part = part.with_columns(
+                # Texts of their own, beside which those of the other candidates need not stay.
+                pl.Series(side, rows["response"].to_list(), dtype=pl.String),
+                rows["logprob"].alias(f"{side}_logprob"),
+                rows["n_tokens"].alias(f"{side}_n_tokens"),
+            )
+        parts.append(part.drop("place"))
+    joined = pl.concat(parts).sort("row")
+    for missing in (pairs.height - joined.height, *beyond.values()):
+        if missing:
+            raise DataError(
+                f"filter: {missing} of {pairs.height} pairs point to candidates or prompts that "
+                "are not there; both must come from one run of sample: rerun sample and won_select"
+            )
+    return joined

@@ -9,16 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from westofn.artifacts.pools import Pools
-from westofn.core.comparators import Compare, lower_confidence_margins, mean_margin
+from westofn.artifacts.pools import BoolArray, IndexArray, PoolFile, Pools
+from westofn.core import comparators
+from westofn.core.comparators import (
+    Compare,
+    is_finite,
+    lower_confidence_margins,
+    mean_margin,
+)
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
+    SELECTORS,
     BestWorst,
     Selector,
     SubPools,
     choose_in_groups,
     default_sizes,
     nested_best_worst,
+    nested_best_worst_by_rewards,
+    reward_range,
     select_pairs,
     usable_pools,
 )
@@ -27,8 +36,9 @@ from westofn.errors import ModelError
 from westofn.models.ensemble import Anchor, Ensemble
 from westofn.models.scoring import TextPools, pool_margins
 from westofn.pairing.selectors import selector_of
-from westofn.pairing.usable import Faults, find_faults
-from westofn.progress import track
+from westofn.pairing.usable import Faults, lengths_and_cuts
+from westofn.progress import working
+from westofn.text.encoding import Encoder
 
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22
@@ -39,26 +49,34 @@ class Selection:
     """The pairs of all prompts.
 
     Attributes:
+        prompt_ids: P names.
         pairs: One ordered pair a prompt.
         faults: Candidates that may form no pair, unless their pool has fewer than two others.
         nested: The West-of-N pair among the first n candidates, by n; only n = N where the
             comparator was asked for a tournament.
+        mean_margins: (P, N) of each candidate over the others of its pool; None for a tournament.
         pool_std: (P,) standard deviation over the pool of each candidate's mean margin (their mean
             is 0 by skew symmetry); None for a tournament.
         forward_passes: Responses, or ordered pairs for a joint comparator, that went through it;
             through all members of an ensemble and the anchor together.
+        prompts_trimmed: Prompts that the models read without their beginning.
+        distinct_responses: Different responses to each prompt, summed over the prompts.
     """
 
+    prompt_ids: list[str]
     pairs: BestWorst
     faults: Faults
     nested: dict[int, BestWorst]
+    mean_margins: Tensor | None
     pool_std: Tensor | None
     forward_passes: int
+    prompts_trimmed: int
+    distinct_responses: int
 
 
 def select(
     base: Ensemble,
-    pools: Pools,
+    pools: Pools | PoolFile,
     *,
     method: str,
     selector: str,
@@ -72,7 +90,7 @@ def select(
 
     Args:
         base: The base preference model, or an ensemble of them, of any comparator.
-        pools: The candidates.
+        pools: The candidates; exact selection reads those of a file a block at a time.
         method: `exact` looks at all ordered pairs, `tournament` eliminates.
         selector: Which pair: a name in `westofn.core.selection.SELECTORS`, or a plug-in's; a
             tournament gives `west` only.
@@ -84,41 +102,142 @@ def select(
 
     Raises:
         ParameterError: There is no such selector.
+        DataError: A file of candidates cannot be used, see `pool_rows`.
         ModelError: A margin is NaN or infinite.
         ValueError: A tournament, which needs skew-symmetric margins, with pessimism.
     """
-    faults = find_faults(pools, base.encoder)
     if method == "tournament":
         if pessimism:
             raise ValueError(f"pessimism is {pessimism}, a tournament needs 0: use method exact")
-        return _tournament(base, pools, faults, seed, anchor)
-    usable = torch.from_numpy(faults.usable)
+        whole = pools if isinstance(pools, Pools) else pools.read()
+        return _tournament(base, whole, seed, anchor)
     count = pools.n_candidates
     members = len(base.members) + (len(anchor.model.members) if anchor else 0)
     step = max(1, MARGINS_AT_ONCE // (members * count**2))
-    choose = selector_of(selector)
-    parts, nested, stds = [], [], []
-    for start in track(range(0, len(pools.prompts), step), "comparing candidates", "batches"):
-        stop = start + step
-        block = pools.prompts[start:stop], pools.responses[start:stop]
-        prompt_ids = pools.prompt_ids[start:stop]
-        member_margins = _members_margins(base, *block)
-        if anchor:
-            member_margins = anchor.beside(
-                member_margins.mean(0), _members_margins(anchor.model, *block)
-            )
-        margins = lower_confidence_margins(member_margins, pessimism)
-        _require_finite(margins, prompt_ids)
-        parts.append(choose_pairs(margins, prompt_ids, choose, seed, usable[start:stop]))
-        nested.append(nested_best_worst(margins, default_sizes(count), usable[start:stop]))
-        stds.append(mean_margin(margins).std(-1, correction=0))
+    choose, read, parts = selector_of(selector), _Read(base.encoder), []
+    total = len(pools.prompts) if isinstance(pools, Pools) else None
+    with working("comparing candidates", total, "prompts") as progress:
+        for block in pools.blocks(step):
+            usable = torch.from_numpy(read.add(block).usable)
+            parts.append(_select_block(base, anchor, block, choose, seed, pessimism, usable))
+            progress.advance(len(block.prompts))
+    passes = _passes(base, count, count * (count - 1) // 2, anchor)
     return Selection(
-        pairs=_concat(parts),
-        faults=faults,
-        nested={n: _concat([part[n] for part in nested]) for n in default_sizes(count)},
-        pool_std=torch.cat(stds),
-        forward_passes=len(pools.prompts) * _passes(base, count, count * (count - 1) // 2, anchor),
+        prompt_ids=read.prompt_ids,
+        pairs=_concat([part.pairs for part in parts]),
+        faults=read.faults(),
+        nested={n: _concat([part.nested[n] for part in parts]) for n in default_sizes(count)},
+        mean_margins=torch.cat([part.mean_margins for part in parts]),
+        pool_std=torch.cat([part.spread for part in parts]),
+        forward_passes=len(read.prompt_ids) * passes,
+        prompts_trimmed=read.trimmed,
+        distinct_responses=read.distinct,
     )
+
+
+class _Read:
+    """What is kept of the texts of pools that were read."""
+
+    def __init__(self, encoder: Encoder):
+        self.prompt_ids: list[str] = []
+        self.trimmed = self.distinct = 0
+        self._encoder, self._limit = encoder, encoder.template.max_response_tokens
+        self._lengths: list[IndexArray] = []
+        self._cut: list[BoolArray] = []
+
+    def add(self, pools: Pools) -> Faults:
+        """Read pools; return their faults."""
+        lengths, cut = lengths_and_cuts(pools, self._encoder)
+        self.prompt_ids += pools.prompt_ids
+        self.trimmed += sum(self._encoder.trims(pools.prompts))
+        self.distinct += sum(len(set(pool)) for pool in pools.responses)
+        self._lengths.append(lengths.astype(np.int32))
+        self._cut.append(cut)
+        return Faults.of(lengths, cut, self._limit)
+
+    def faults(self) -> Faults:
+        """The faults of all pools."""
+        return Faults.of(np.concatenate(self._lengths), np.concatenate(self._cut), self._limit)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What `Selection` holds of some of the prompts."""
+
+    pairs: BestWorst
+    nested: dict[int, BestWorst]
+    mean_margins: Tensor
+    spread: Tensor
+
+
+def _select_block(
+    base: Ensemble,
+    anchor: Anchor | None,
+    block: Pools,
+    choose: Selector,
+    seed: int,
+    pessimism: float,
+    usable: Tensor,
+) -> _Chosen:
+    rewards = _rewards(base, block) if anchor is None else None
+    if rewards is None:
+        members = _members_margins(base, block)
+        if anchor:
+            members = anchor.beside(members.mean(0), _members_margins(anchor.model, block))
+        return choose_by_margins(
+            lower_confidence_margins(members, pessimism), block.prompt_ids, choose, seed, usable
+        )
+    return choose_by_rewards(rewards, block.prompt_ids, choose, seed, usable)
+
+
+def choose_by_margins(
+    margins: Tensor, prompt_ids: Sequence[str], choose: Selector, seed: int, usable: Tensor
+) -> _Chosen:
+    """Choose the pairs of pools by the margins (P, N, N) of every ordered pair."""
+    _require_finite(margins, prompt_ids)
+    count = margins.shape[-1]
+    nested = nested_best_worst(margins, default_sizes(count), usable)
+    pairs = nested[count]
+    if choose is not SELECTORS["west"]:
+        pairs = choose_pairs(margins, prompt_ids, choose, seed, usable)
+    means = mean_margin(margins)
+    return _Chosen(pairs, nested, means, means.std(-1, correction=0))
+
+
+def choose_by_rewards(
+    rewards: Tensor, prompt_ids: Sequence[str], choose: Selector, seed: int, usable: Tensor
+) -> _Chosen:
+    """Choose the pairs of pools by rewards (P, N), as `choose_by_margins` by their differences."""
+    _require_finite(reward_range(rewards), prompt_ids)
+
+    def square(rows: slice) -> Tensor:
+        return comparators.margins(rewards[rows].unsqueeze(-1))
+
+    count = rewards.shape[1]
+    nested = nested_best_worst_by_rewards(rewards, default_sizes(count), usable)
+    pairs = nested[count]
+    if choose is not SELECTORS["west"]:
+        pairs = choose_pairs(square(slice(None)), prompt_ids, choose, seed, usable)
+    means = _mean_margins_of_rewards(rewards)
+    spread = means.std(-1, correction=0)
+    return _Chosen(pairs, nested, means.to(rewards.dtype), spread.to(rewards.dtype))
+
+
+def _rewards(base: Ensemble, block: Pools) -> Tensor | None:
+    """Rewards (P, N) whose differences are the margins; None if margins are something else."""
+    scorer = base.members[0]
+    if len(base.members) > 1 or scorer.comparator.reads_pairs or scorer.model.head.out_features > 1:
+        return None
+    return TextPools(scorer, block.prompts, block.responses).responses()[..., 0]
+
+
+def _mean_margins_of_rewards(rewards: Tensor) -> Tensor:
+    """(P, N) fp64, what `mean_margin` is for differences of rewards (P, N).
+
+    A candidate's mean margin is its reward less the mean of the others.
+    """
+    count, own = rewards.shape[1], rewards.double()
+    return (own - own.mean(-1, keepdim=True)) * (count / (count - 1))
 
 
 def _require_finite(margins: Tensor, prompt_ids: Sequence[str]) -> None:
@@ -127,7 +246,7 @@ def _require_finite(margins: Tensor, prompt_ids: Sequence[str]) -> None:
     Raises:
         ModelError: One is.
     """
-    lost = (~margins.isfinite()).flatten(1).any(1)
+    lost = ~is_finite(margins)
     if not bool(lost.any()):
         return
     first = prompt_ids[int(lost.nonzero()[0])]
@@ -162,11 +281,10 @@ def choose_pairs(
     return choose_in_groups(usable_pools(usable), choose)
 
 
-def _members_margins(
-    ensemble: Ensemble, prompts: Sequence[str], responses: Sequence[Sequence[str]]
-) -> Tensor:
+def _members_margins(ensemble: Ensemble, pools: Pools) -> Tensor:
     """(members, P, N, N) margins of every ordered pair of each pool."""
-    return torch.stack([pool_margins(member, prompts, responses) for member in ensemble.members])
+    members = ensemble.members
+    return torch.stack([pool_margins(member, pools.prompts, pools.responses) for member in members])
 
 
 def _passes(base: Ensemble, candidates: int, comparisons: int, anchor: Anchor | None) -> int:
@@ -178,10 +296,9 @@ def _passes(base: Ensemble, candidates: int, comparisons: int, anchor: Anchor | 
     )
 
 
-def _tournament(
-    base: Ensemble, pools: Pools, faults: Faults, seed: int, anchor: Anchor | None
-) -> Selection:
-    count, passes = pools.n_candidates, 0
+def _tournament(base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None) -> Selection:
+    count, passes, read = pools.n_candidates, 0, _Read(base.encoder)
+    faults = read.add(pools)
     brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
     compare = _compare_members(base, pools)
     if anchor:
@@ -197,7 +314,17 @@ def _tournament(
         return BestWorst(result.best, result.worst, result.p_best)
 
     pairs = choose_in_groups(usable_pools(torch.from_numpy(faults.usable)), choose)
-    return Selection(pairs, faults, {count: pairs}, None, passes)
+    return Selection(
+        prompt_ids=pools.prompt_ids,
+        pairs=pairs,
+        faults=faults,
+        nested={count: pairs},
+        mean_margins=None,
+        pool_std=None,
+        forward_passes=passes,
+        prompts_trimmed=read.trimmed,
+        distinct_responses=read.distinct,
+    )
 
 
 def _within(compare: Compare, group: SubPools) -> Compare:

@@ -26,6 +26,11 @@ class Faults:
     too_long: BoolArray
     limit: Limit
 
+    @classmethod
+    def of(cls, lengths: IndexArray, cut: BoolArray, limit: int) -> Faults:
+        """The faults by `lengths_and_cuts` and the limit of tokens."""
+        return cls(cut, (lengths > limit) & ~cut, Limit.of(limit, lengths.ravel()))
+
     @property
     def usable(self) -> BoolArray:
         """(P, N), whether a candidate may form a pair."""
@@ -37,10 +42,18 @@ class Faults:
         cut, too_long = (
             fault[rows, best] | fault[rows, worst] for fault in (self.cut, self.too_long)
         )
-        return [
-            "cut" if is_cut else "too_long" if is_long else None
-            for is_cut, is_long in zip(cut, too_long, strict=True)
-        ]
+        return _named(cut, too_long)
+
+    def of_pools(self, rows: IndexArray) -> list[str | None]:
+        """Return the fault of each candidate of these pools, pool after pool; None: it has none."""
+        return _named(self.cut[rows].ravel(), self.too_long[rows].ravel())
+
+
+def _named(cut: BoolArray, too_long: BoolArray) -> list[str | None]:
+    return [
+        "cut" if is_cut else "too_long" if is_long else None
+        for is_cut, is_long in zip(cut, too_long, strict=True)
+    ]
 
 
 def find_faults(pools: Pools, encoder: Encoder) -> Faults:
@@ -50,7 +63,12 @@ def find_faults(pools: Pools, encoder: Encoder) -> Faults:
         pools: P prompts with N candidates each.
         encoder: The encoder of the reward models, which all have the same.
     """
-    limit = encoder.template.max_response_tokens
-    lengths = np.array([encoder.response_lengths(pool) for pool in pools.responses])
+    lengths, cut = lengths_and_cuts(pools, encoder)
+    return Faults.of(lengths, cut, encoder.template.max_response_tokens)
+
+
+def lengths_and_cuts(pools: Pools, encoder: Encoder) -> tuple[IndexArray, BoolArray]:
+    """Return the tokens of each response's text, and whether the limit cut it; both (P, N)."""
+    lengths = np.array([encoder.response_lengths(pool) for pool in pools.responses], np.int64)
     cut = np.zeros(lengths.shape, np.bool_) if pools.unfinished is None else pools.unfinished
-    return Faults(cut, (lengths > limit) & ~cut, Limit.of(limit, lengths.ravel().tolist()))
+    return lengths, cut

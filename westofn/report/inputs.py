@@ -18,8 +18,11 @@ from westofn.artifacts.curve import read_curve
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_json, read_records
 from westofn.artifacts.pairs import PAIRS
+from westofn.artifacts.pool_margins import POOL_MARGINS
+from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompt_measures import PROMPT_MEASURES
 from westofn.artifacts.prompts import PROMPTS
+from westofn.artifacts.world import WORLD
 from westofn.errors import DataError
 from westofn.execution.account import Account
 from westofn.execution.guards import Reading
@@ -58,7 +61,9 @@ class Iteration:
         rl_curve: `rl/curve.json`, one record a logged step.
         pairs: Table PAIRS.
         decisions: Table DECISIONS, one row a pair.
-        candidates: The rows of table CANDIDATES that a pair names (others are not needed).
+        margins: Table POOL_MARGINS; 0 rows for a tournament.
+        candidates: The rows of table CANDIDATES that a pair or `margins` names (others are not
+            needed).
     """
 
     selection: Record
@@ -67,6 +72,7 @@ class Iteration:
     rl_curve: Sequence[Record]
     pairs: pl.DataFrame
     decisions: pl.DataFrame
+    margins: pl.DataFrame
     candidates: pl.DataFrame
 
 
@@ -85,6 +91,8 @@ class ReportInputs:
         students: The same of every iteration's student.
         seed: The seed of the run: there is one, and the page says so.
         forecast: `forecast/forecast.json`: κ, gains to expect, advice.
+        world: Table WORLD; 0 rows where the source has no gold annotator.
+        human: Columns prompt_id, chosen and rejected of the human rows of table PREFERENCES.
         accounts: Rows that the stages used and dropped, see `read_accounts`.
         checks: What the guards say, see `read_checks`.
         training: Points of the curve of every model's training by the model's name in the report;
@@ -99,6 +107,8 @@ class ReportInputs:
     students: Mapping[str, Mapping[str, str]]
     seed: int
     forecast: Record
+    world: pl.DataFrame
+    human: pl.DataFrame
     accounts: Sequence[Account] = ()
     checks: Sequence[Reading] = ()
     training: Mapping[str, Sequence[Record]] = field(default_factory=dict)
@@ -152,6 +162,10 @@ def read_inputs(
         seed=seed,
         accounts=accounts,
         checks=checks,
+        world=WORLD.read(data / "world" / "world.parquet"),
+        human=PREFERENCES.read(data / "prepared" / "preferences.parquet")
+        .filter(pl.col("label_source") == "human")
+        .select("prompt_id", "chosen", "rejected"),
         forecast=read_json(data / "forecast" / "forecast.json", "forecast"),
         training=_read_training(data, iterations),
     )
@@ -195,6 +209,7 @@ def _read_arm(evaluations: Path, name: str, seed: int) -> Arm:
 
 def _read_iteration(folder: Path) -> Iteration:
     pairs = PAIRS.read(folder / "pairs" / "pairs.parquet")
+    margins = POOL_MARGINS.read(folder / "pairs" / "pool_margins.parquet")
     return Iteration(
         selection=_read_object(folder / "pairs" / "summary.json", "won_select"),
         filtering=_read_object(folder / "synthetic" / "summary.json", "filter"),
@@ -202,15 +217,21 @@ def _read_iteration(folder: Path) -> Iteration:
         rl_curve=_read_records(folder / "rl" / "curve.json", "rlhf"),
         pairs=pairs,
         decisions=DECISIONS.read(folder / "synthetic" / "decisions.parquet"),
-        candidates=named_candidates(CANDIDATES.read(folder / "candidates.parquet"), pairs),
+        margins=margins,
+        candidates=named_candidates(CANDIDATES.read(folder / "candidates.parquet"), pairs, margins),
     )
 
 
-def named_candidates(candidates: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The candidates that a pair names as chosen or rejected."""
+def named_candidates(
+    candidates: pl.DataFrame, pairs: pl.DataFrame, margins: pl.DataFrame
+) -> pl.DataFrame:
+    """The candidates that a pair names as chosen or rejected, or that have a margin."""
+    sides = ("chosen_index", "rejected_index")
     named = pl.concat(
-        pairs.select("prompt_id", candidate_index=side)
-        for side in ("chosen_index", "rejected_index")
+        [
+            *(pairs.select("prompt_id", candidate_index=side) for side in sides),
+            margins.select("prompt_id", "candidate_index"),
+        ]
     )
     return candidates.join(named, on=["prompt_id", "candidate_index"], how="semi")
 

@@ -70,12 +70,11 @@ def collect_metrics(inputs: ReportInputs) -> Metrics:
 def headlines(metrics: Metrics) -> Metrics:
     """Return the few numbers of metrics.json by which runs are compared, of all arms but the base.
 
-    >>> headlines({"hf50": {"accuracy": 0.6, "ece": 0.1}, "base": {"accuracy": 0.5}, "rows": {}})
+    >>> headlines({"hf50": {"accuracy": 0.6, "ece": 0.1}, "base": {"accuracy": 0.5}, "checks": {}})
     {'hf50': {'accuracy': 0.6}}
     """
-    return {
-        name: _pick(arm, HEADLINE_KEYS) for name, arm in metrics.items() if name not in (BASE, ROWS)
-    }
+    others = (BASE, ROWS, CHECKS)
+    return {name: _pick(arm, HEADLINE_KEYS) for name, arm in metrics.items() if name not in others}
 
 
 def _forecast(forecast: Record) -> dict[str, float]:

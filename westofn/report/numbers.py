@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from westofn.core.intervals import wilson_interval
 from westofn.report.inputs import Record
 
 NORMAL_975 = 1.959964
@@ -51,11 +51,7 @@ def wilson(proportion: float, n: float) -> tuple[float, float]:
     >>> round(low, 4), round(high, 4)
     (0.4038, 0.5962)
     """
-    squared = NORMAL_975**2
-    centre = (proportion + squared / (2 * n)) / (1 + squared / n)
-    spread = math.sqrt(proportion * (1 - proportion) / n + squared / (4 * n * n))
-    half = NORMAL_975 * spread / (1 + squared / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return wilson_interval(proportion, n, NORMAL_975)
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -60,7 +60,12 @@ def render_page(
         reasons=sorted(_reasons(inputs)),
         n_pairs=tables.whole(pairs.total),
         shown_pairs=sentence("shown_pairs", shown=pairs.shown, total=pairs.total),
+        shown_pools=sentence(
+            "shown_pools", shown=pairs.pools_shown, pairs=pairs.shown, known=pairs.pools_known
+        ),
+        some_pools=0 < pairs.pools_shown < pairs.shown,
         pairs=markup(pairs.json),
+        pools=markup(pairs.pools),
     )
 
 

@@ -20,21 +20,16 @@ from westofn.evaluation.judges import GoldJudge
 from westofn.evaluation.records import Record, Value
 from westofn.execution.damage import drop
 from westofn.models.ensemble import Ensemble
-from westofn.params.reward import RewardModelParams
-from westofn.params.student_rm import Learner
+from westofn.params.reward import Learner, RewardModelParams
 from westofn.runtime import Runtime
 from westofn.study.inputs import StudyInputs
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.linear_head import LinearHead, linear_params, train_linear_head
-from westofn.training.preference import (
-    Head,
-    Preferences,
-    Recipe,
-    TrainedReward,
-    TrainingPairs,
-    train_reward_model,
-)
+from westofn.training.linear_head import LinearHead, train_linear_head
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
+from westofn.training.trained import TrainedReward
 
 POINTWISE = Head("pointwise")
 KEPT_FACTS = (
@@ -54,7 +49,8 @@ class Changes(TypedDict, total=False):
         params: Settings of the training; `student_rm` by default.
         policy: Folder of the policy whose weights it starts from; the SFT policy by default.
         fraction: Share of synthetic rows in the batch; that of `student_rm` by default.
-        seed: Seed of the training; the run's by default.
+        seed: Seed of the training, of a linear head that of a bootstrap sample; by default the
+            run's, and no sample.
         learner: What learns; that of `student_rm` by default, but a network where `params` or a
             pairwise `head` are given.
         powers: Powers of a linear head's covariance prior, of which validation picks one; 0, the
@@ -166,9 +162,8 @@ class Lab:
         )
         if learner == "linear_head":
             samples = inputs.unlabeled if any(powers) else None
-            recipe = replace(recipe, params=linear_params(section, section.learner))
             linear = LinearHead(powers, samples)
-            trained = train_linear_head(name, pairs, linear, recipe, self.runtime)
+            trained = train_linear_head(name, pairs, linear, recipe, self.runtime, seed)
         else:
             scratch = self.folder / f"{name}-training"
             trained = train_reward_model(name, pairs, recipe, scratch, self.runtime)
@@ -179,7 +174,7 @@ class Lab:
         """A base preference model by the recipe `base_rm`, on other data or with another seed."""
         base = self.inputs.params.base_rm
         head = Head(base.comparator, base.planes)
-        trained = self.train(name, human, head=head, params=base, seed=seed)
+        trained = self.train(name, human, head=head, params=base, seed=seed, learner=base.learner)
         return Ensemble.of(trained.scorer)
 
     def measure(self, name: str, model: Ensemble) -> Record:

@@ -15,7 +15,7 @@ from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import BestWorst
 from westofn.evaluation.judges import RewardJudge, margins
 from westofn.pairing.filters import unusable
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 AMOUNTS = (0.25, 0.5)
 FLIPS = (0.1, 0.2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from westofn.core.seeds import derive_seed
 from westofn.core.selection import top_bottom_pairs
-from westofn.params.student_rm import Learner
+from westofn.params.reward import Learner
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from

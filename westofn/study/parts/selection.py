@@ -81,9 +81,9 @@ def filtered(inputs: StudyInputs, confidence: float, likelihood: float) -> Pairs
         likelihood_normalisation=inputs.params.filter.likelihood_normalisation,
     )
     chosen = inputs.chosen_by("west")
-    pairs = with_faults(pair_indices(inputs.unlabeled, chosen), chosen, inputs.faults)
+    pairs = with_faults(pair_indices(inputs.unlabeled.prompt_ids, chosen), chosen, inputs.faults)
     try:
-        decisions = filter_frames(pairs, inputs.unlabeled, params).decisions
+        decisions = filter_frames(pairs, [inputs.unlabeled.as_rows()], params).decisions
     except DataError as error:
         raise DataError(
             f"study: the arm with quantiles {confidence:g} of confidence and {likelihood:g} of "

@@ -11,7 +11,7 @@ from westofn.study.inputs import west_of_n
 from westofn.study.lab import Lab
 from westofn.study.synthetic import Pairs, contrasted, judged
 from westofn.study.verdicts import Verdicts
-from westofn.training.preference import Preferences
+from westofn.training.pairs import Preferences
 
 
 def run(lab: Lab) -> None:

@@ -33,10 +33,11 @@ from westofn.models.reward import Scorer
 from westofn.models.scoring import score_pools
 from westofn.pairing.select import select
 from westofn.params.comparator import ComparatorName
+from westofn.params.reward import Learner
 from westofn.study.inputs import mean_margins
 from westofn.study.lab import Lab
 from westofn.study.synthetic import from_selection, selector_draws
-from westofn.training.preference import Head
+from westofn.training.recipe import Head
 
 SMALLEST_POOL = 3
 MEMBERS = 4
@@ -118,10 +119,13 @@ def _ensembles(lab: Lab) -> None:
     base = inputs.params.base_rm
     reads_pairs = COMPARATORS[base.comparator].reads_pairs
     comparator = "embedding" if reads_pairs else base.comparator
+    learner: Learner = "network" if reads_pairs else base.learner  # a linear head has no planes
     head = Head(comparator, base.planes)
     seeds = [derive_seed(inputs.seed, "study", "member", m) % 2**31 for m in range(MEMBERS)]
     members = [
-        lab.train(f"member{m}", lab.labeled, head=head, params=base, seed=seed).scorer
+        lab.train(
+            f"member{m}", lab.labeled, head=head, params=base, seed=seed, learner=learner
+        ).scorer
         for m, seed in enumerate(seeds)
     ]
     features = _features(members, inputs.unlabeled)
