@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -16,10 +17,31 @@ from westofn.models.policy import Policy, load_policy, save_policy
 from westofn.models.reward import Scorer
 from westofn.params.sft import SftParams
 from westofn.runtime import Runtime
-from westofn.training.preference import Recipe, TrainingPairs, train_reward_model
+from westofn.training.pairs import TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Recipe
 from westofn.training.sft import Examples, train_sft
 
 CPU = Runtime(device="cpu")
+
+LATER_KEYS = {
+    "head_start": "zero",
+    "learner": "network",
+    "validation_pairs": 512,
+    "validation_rows": 512,
+}
+"""Keys that came after the first records -> the value that means what came before them."""
+
+
+def recorded(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section as records have them: without later keys that change nothing.
+
+    So a new parameter leaves finished runs valid.
+
+    >>> recorded({"steps": 40, "head_start": "zero"}), recorded({"head_start": "linear_head"})
+    ({'steps': 40}, {'head_start': 'linear_head'})
+    """
+    return {k: v for k, v in section.items() if k not in LATER_KEYS or v != LATER_KEYS[k]}
 
 
 def kept_policy(
@@ -40,8 +62,8 @@ def kept_policy(
         DataError: The folder holds a policy that was trained with other settings.
     """
     settings = folder.with_suffix(".json")
-    made_with = {"sft": sft.model_dump(), "seed": seed}
-    if folder.exists() and (not settings.exists() or read_json(settings, "") != made_with):
+    made_with = {"sft": recorded(sft.model_dump()), "seed": seed}
+    if folder.exists() and (not settings.exists() or _made_with(settings) != made_with):
         raise DataError(
             f"{folder}: the policy was trained with other settings than today's; remove "
             f"{folder.parent} and run again"
@@ -55,6 +77,11 @@ def kept_policy(
         save_policy(trained.policy, folder, canaries, trained.facts)
         shutil.rmtree(scratch, ignore_errors=True)
     return load_policy(folder, "cpu")
+
+
+def _made_with(path: Path) -> dict[str, Any]:
+    record = read_json(path, "")
+    return {**record, "sft": recorded(record["sft"])}
 
 
 def kept_candidates(

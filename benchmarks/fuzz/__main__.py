@@ -32,6 +32,9 @@ def main(
     seed: Annotated[int, typer.Option(help="which inputs are drawn")] = 0,
     reader: Annotated[str, typer.Option(help="name of a reader; empty: all")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="readers at a time")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="keep the readers that a run which was killed finished")
+    ] = False,
     case: Annotated[int, typer.Option(help="run this case of the reader alone")] = -1,
     out: Annotated[Path, typer.Option(help="where the counts go; replaced")] = RECORD,
     page: Annotated[Path, typer.Option(help="page whose table is replaced")] = PAGE,
@@ -45,18 +48,20 @@ def main(
         return work(chosen[0], json.loads(worker), out)
     if case >= 0:
         return show_case(chosen[0], seed, case)
-    record = Record(seed)
-    sizes = shares(cases, tuple(chosen)).values()
+    sizes = shares(cases, tuple(chosen))
+    record = Record.kept(out, seed, sizes) if resume else Record(seed)
+    left = [each for each in chosen if each not in record.tallies]
     with ThreadPoolExecutor(jobs) as pool:
-        tallies = pool.map(run_reader, chosen, sizes, [seed] * len(chosen))
-        for each, tally in zip(chosen, tallies, strict=True):
-            record.tallies[each] = tally
+        tallies = pool.map(lambda each: run_reader(each, sizes[each.name], seed), left)
+        for each, tally in zip(left, tallies, strict=True):
+            record.add(each, tally)
             counts = ", ".join(f"{count} {end}" for end, count in sorted(tally.counts.items()))
             print(f"{each.name}: {counts}, {tally.seconds:.0f} s", flush=True)
+            if not reader:
+                write_bytes(record.as_json().encode(), out)
     print(*record.faults, sep="\n")
     print(f"{record.tried} cases, {len(record.faults)} kinds of faults")
     if not reader:
-        write_bytes(record.as_json().encode(), out)
         write_page(record, page)
     sys.exit(1 if record.faults else 0)
 

@@ -39,6 +39,7 @@ TRAINING: dict[str, float | int | str] = {
     "prompts_trimmed": 0,
     "validation_pairs": 5,
     "validation_dropped_too_long": 1,
+    "validation_not_read": 0,
     "validation_accuracy": 0.7,
     "validation_calibrated_loss": 0.6,
 }
@@ -93,11 +94,14 @@ def _sealed_tables(folder: Path) -> Target:
     from westofn.artifacts.prompts import PROMPTS
 
     path = folder / "prompts.parquet"
-    PROMPTS.write(PROMPTS.frame(VALID["prompts"]), path)
+    frame = PROMPTS.frame(VALID["prompts"])
+    PROMPTS.write(frame, path)
 
     def read(content: bytes) -> object:
         path.write_bytes(content)
-        return PROMPTS.read(path)
+        read = PROMPTS.read(path)
+        assert read.equals(frame), "a damaged table is read"
+        return read
 
     return Target([path.read_bytes()], read)
 

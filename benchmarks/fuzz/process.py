@@ -31,8 +31,12 @@ def memory_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def run_reader(reader: Reader, cases: int, seed: int) -> Tally:
-    """Run the cases of a reader in a process, and in another one behind a case that ends it."""
+    """Run the cases of a reader in a process, and in another one behind a case that ends it.
+
+    A case is blamed where two processes end or hang with it: others end one for their own reasons.
+    """
     tally, start, lost = Tally(), 0, dict[int, str]()
+    suspect: int | None = None
     with memory_folder() as name:
         notes = Path(name) / "notes"
         while start < cases:
@@ -46,8 +50,13 @@ def run_reader(reader: Reader, cases: int, seed: int) -> Tally:
                 assert start == cases
                 continue
             current = Path(name) / "current"
-            lost[int(current.read_text())] = ended
-            current.unlink()
+            case = int(current.read_text()) if current.exists() else -1
+            if case == suspect and case < 0:
+                raise RuntimeError(f"{reader.name} does not begin: {ended}")
+            if case == suspect:
+                lost[case] = ended
+            suspect = case
+            current.unlink(missing_ok=True)
     for case, fault in lost.items():
         tally.add_fault(fault, case)
     return tally

@@ -14,6 +14,11 @@ READERS: tuple[Reader, ...] = (
 
 
 def shares(cases: int, readers: tuple[Reader, ...] = READERS) -> dict[str, int]:
-    """Divide a number of cases among readers as their `cases` say; at least one each."""
+    """Divide a number of cases among readers as their `cases` say.
+
+    Each has at least one; what rounding leaves goes to the first.
+    """
     total = sum(reader.cases for reader in readers)
-    return {reader.name: max(1, round(cases * reader.cases / total)) for reader in readers}
+    sizes = {reader.name: max(1, round(cases * reader.cases / total)) for reader in readers}
+    sizes[readers[0].name] += max(0, cases - sum(sizes.values()))
+    return sizes

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.fuzz.cases import MEBIBYTES, SECONDS, Reader, Tally
+from benchmarks.fuzz.readers import READERS
 from benchmarks.page import replace_between
 
 SHOWN_FAULTS = 20
@@ -23,6 +26,26 @@ class Record:
 
     seed: int
     tallies: dict[Reader, Tally] = field(default_factory=dict)
+
+    @classmethod
+    def kept(cls, path: Path, seed: int, sizes: Mapping[str, int]) -> Record:
+        """Read the readers of a file that have all of their cases of a seed, and no fault."""
+        record = cls(seed)
+        written = json.loads(path.read_bytes()) if path.exists() else {}
+        rows = written["readers"] if written.get("seed") == seed else {}
+        for reader in READERS:
+            row = rows.get(reader.name, {})
+            if not row or row["cases"] != sizes.get(reader.name) or row["fault"]:
+                continue
+            counts = Counter({end: row[end] for end in ("read", "refused")})
+            bounds = {"slowest": row["slowest_ms"] / 1000, "grown": row["mebibytes"]}
+            record.tallies[reader] = Tally(counts, **bounds)
+        return record
+
+    def add(self, reader: Reader, tally: Tally) -> None:
+        """Add a reader's cases; readers stand in the order of `READERS`."""
+        known = {**self.tallies, reader: tally}
+        self.tallies = {each: known[each] for each in READERS if each in known}
 
     @property
     def tried(self) -> int:

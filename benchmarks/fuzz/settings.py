@@ -148,13 +148,14 @@ def _runtime(folder: Path) -> Target:
 def _replies(_: Path) -> Target:
     from unittest import mock
 
-    from westofn.judging.openai import OpenAiJudge, Server
+    from westofn.judging.openai import OpenAiJudge
+    from westofn.servers.client import Client, Server
 
     judge = OpenAiJudge(Server("http://127.0.0.1:9/v1"), "m1")
 
     def read(content: bytes) -> object:
         text = content.decode(errors="replace")
-        with mock.patch.object(OpenAiJudge, "_reply", return_value=text):
+        with mock.patch.object(Client, "reply", return_value=text):
             return judge._answer(None, "which?")  # type: ignore[arg-type]
 
     return Target(REPLIES, read)

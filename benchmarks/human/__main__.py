@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.human.page import human_data_page
 from benchmarks.human.run import Benchmark, run_benchmark
-from benchmarks.human.settings import SCRATCH, check_data, tasks_of
+from benchmarks.human.settings import check_data, tasks_of
 from westofn.artifacts.atomic import write_bytes
 from westofn.commands.run import run_app
 from westofn.params.whole import load_params
@@ -27,8 +27,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 @app.command()
 def benchmark(
     data: Annotated[Path, typer.Option(help="folder that holds the tasks' folders")],
-    task: Annotated[str, typer.Option(help="all, or names with commas between")] = "all",
-    model: Annotated[str, typer.Option(help="scratch, or what sft.model takes")] = SCRATCH,
+    task: Annotated[
+        str,
+        typer.Option(help="all, pretrained (needs `make models`), or names with commas between"),
+    ] = "all",
     seeds: Annotated[int, typer.Option(min=1, help="how many")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="100 is for development")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="processes at a time, a thread each")] = 1,
@@ -47,7 +49,7 @@ def benchmark(
     check_data(tasks, data)
     console = Console()
     runs = run_benchmark(
-        Benchmark(load_params(), data.resolve(), folder.resolve(), model),
+        Benchmark(load_params(), data.resolve(), folder.resolve()),
         tasks,
         range(first_seed, first_seed + seeds),
         jobs,

@@ -20,7 +20,9 @@ from westofn.generation.sample_pools import Draw
 from westofn.models.features import FeatureReader
 from westofn.models.policy import Policy, log_likelihood
 from westofn.params.network import Readout
+from westofn.params.reward_start import RewardStartParams
 from westofn.params.sft import SftParams
+from westofn.training.start import reward_start
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Features:
         pools: (prompts, candidates, width) of D_U.
         test_pools: (prompts, candidates, width) of the policy's samples for test prompts.
         stances: (texts, width) of the human texts of test stances, stance after stance.
-        train_nearness: (pairs,) log π per token of the less likely text of a pair.
+        train_nearness: (pairs,) log π per token of the less likely text of a pair; 0 rows where it
+            is not measured.
         test_nearness: See train_nearness.
     """
 
@@ -72,6 +75,7 @@ class Corpus:
         task: Settings.
         texts: The task's texts with this seed.
         sft: How the policy is made.
+        start: What features are read from, and where networks start.
         readout: What the features are read from, see `student_rm.readout`.
         temperature: At which the policy samples.
         seed: Decides the policy's training and its samples.
@@ -83,6 +87,7 @@ class Corpus:
     task: Task
     texts: HumanTexts
     sft: SftParams
+    start: RewardStartParams
     readout: Readout
     temperature: float
     seed: int
@@ -103,8 +108,12 @@ class Corpus:
 
     @cached_property
     def pools(self) -> Pools:
-        """Pools of D_U: the policy's samples, or human texts."""
-        return self.texts.pools or self._sampled(self.shared, "unlabeled", self.texts.unlabeled)
+        """Pools of D_U: the policy's samples, or human texts; as many as the sizes allow."""
+        pools = self.texts.pools or self._sampled(self.shared, "unlabeled", self.texts.unlabeled)
+        if self.task.sizes is None:
+            return pools
+        prompts, candidates = self.task.sizes.pools
+        return pools.head(prompts).cut(candidates)
 
     @cached_property
     def test_pools(self) -> Pools:
@@ -121,31 +130,26 @@ class Corpus:
         return Features.load(path)
 
     def _read_features(self) -> dict[str, Tensor]:
-        reader = FeatureReader(self.policy.model, self.policy.encoder, self.readout)
-        pairs, stored = self.texts.pairs, {}
+        pairs, sizes = self.texts.pairs, self.task.sizes
+        pools, test_pools = self.pools, self.test_pools
+        policy = self.policy  # its folder is there from now on
+        origin = reward_start(self.start, self.policy_folder, "pointwise", self.seed)
+        reader = FeatureReader(origin.model, origin.encoder, self.readout)
+        stored = {}
         for split in ("train", "validation", "test", "autorater"):
             both = _both_sides(reader, pairs.get(split))
             stored[split] = both[:, 0] - both[:, 1]
             if split == "train":
                 stored["scale"] = both.flatten(0, 1).std(0).clamp_min(1e-6)
-        stored["pools"] = reader.pools(self.pools.prompts, self.pools.responses)
-        stored["test_pools"] = reader.pools(self.test_pools.prompts, self.test_pools.responses)
+        stored["pools"] = reader.pools(pools.prompts, pools.responses)
+        stored["test_pools"] = reader.pools(test_pools.prompts, test_pools.responses)
         rows = [(prompt, [text]) for prompt, some in self.texts.stances.items() for text in some]
         texts = reader.pools([prompt for prompt, _ in rows], [pool for _, pool in rows])
         stored["stances"] = texts.view(-1, reader.width)
         for split in ("train", "test"):
-            stored[f"{split}_nearness"] = self._nearness(pairs[split])
+            measured = pairs[split] if sizes is None or sizes.nearness else pairs[split].head(0)
+            stored[f"{split}_nearness"] = _nearness(policy, measured)
         return {name: tensor.float().contiguous() for name, tensor in stored.items()}
-
-    def _nearness(self, pairs: pl.DataFrame) -> Tensor:
-        """(pairs,) log π per token of the less likely text of each pair."""
-        prompts = pairs["prompt"].to_list()
-        sides = [
-            log_likelihood(self.policy, prompts, pairs[side].to_list())
-            for side in ("chosen", "rejected")
-        ]
-        each = [side.logprob / side.n_tokens for side in sides]
-        return torch.minimum(*each)
 
     def _sampled(self, folder: Path, name: str, prompts: pl.DataFrame) -> Pools:
         if not prompts.height:
@@ -163,3 +167,13 @@ def _both_sides(reader: FeatureReader, pairs: pl.DataFrame | None) -> Tensor:
         return torch.zeros(0, 2, reader.width, dtype=torch.float64)
     sides = zip(pairs["chosen"].to_list(), pairs["rejected"].to_list(), strict=True)
     return reader.pools(pairs["prompt"].to_list(), [list(pair) for pair in sides])
+
+
+def _nearness(policy: Policy, pairs: pl.DataFrame) -> Tensor:
+    """(pairs,) log π per token of the less likely text of each pair."""
+    prompts = pairs["prompt"].to_list()
+    sides = [
+        log_likelihood(policy, prompts, pairs[side].to_list()) for side in ("chosen", "rejected")
+    ]
+    each = [side.logprob / side.n_tokens for side in sides]
+    return torch.minimum(*each)

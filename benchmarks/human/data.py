@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from benchmarks.human.baselines import words
 from benchmarks.human.settings import (
     MAX_VALIDATION_PAIRS,
     SUBSETS_A_STANCE,
+    Sizes,
     Task,
     prepare_of,
     task_files,
@@ -63,7 +65,8 @@ def read_texts(task: Task, data: Path, seed: int, params: Params) -> HumanTexts:
         DataError: A file cannot be read, or a split stays empty.
     """
     read = _human_pools if task.kind == "pools" else _sampled_pools
-    return read(task, data, seed, params)
+    texts = read(task, data, seed, params)
+    return texts if task.sizes is None else _reduced(texts, task.sizes, seed)
 
 
 def _sampled_pools(task: Task, data: Path, seed: int, params: Params) -> HumanTexts:
@@ -92,6 +95,46 @@ def _sampled_pools(task: Task, data: Path, seed: int, params: Params) -> HumanTe
             for key in ("rows_in", "rows_out", "sft_train", "prompts_unlabeled", "prompts_test")
         }
         | {f"pairs_{split}": frame.height for split, frame in frames.items()},
+    )
+
+
+def _reduced(texts: HumanTexts, sizes: Sizes, seed: int) -> HumanTexts:
+    """What the sizes leave, chosen by hashes of ids; the policy's own texts stay."""
+    short = {
+        split: frame.filter(_most_words(frame) <= sizes.words)
+        for split, frame in texts.pairs.items()
+    }
+    train = short["train"]
+    labeled, others = train.filter("labeled"), train.filter(~pl.col("labeled"))
+    each = sizes.train // 2 if others.height else sizes.train
+    frames = {
+        "train": pl.concat([_sample(labeled, each, seed), _sample(others, each, seed)]),
+        "validation": _sample(short["validation"], sizes.validation, seed),
+        "test": _sample(short["test"], sizes.test, seed),
+    }
+    return replace(
+        texts,
+        pairs=frames,
+        test_prompts=PROMPTS.empty(),
+        counts={
+            **texts.counts,
+            **{f"pairs_{split}": frame.height for split, frame in frames.items()},
+            "pairs_autorater": 0,
+        },
+    )
+
+
+def _sample(pairs: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    kept = set(hash_order(pairs["pair_id"].to_list(), seed, "human sizes")[:count])
+    return pairs.filter(pl.col("pair_id").is_in(kept))
+
+
+def _most_words(pairs: pl.DataFrame) -> pl.Series:
+    """(pairs,) words of the longest of prompt and responses."""
+    columns = (pairs[name].to_list() for name in PAIR_COLUMNS)
+    return pl.Series(
+        [max(len(words(text)) for text in row) for row in zip(*columns, strict=True)],
+        dtype=pl.Int64,
     )
 
 

@@ -145,9 +145,11 @@ def measure_margins(margins: Tensor, features: Features) -> Record:
         margins: (test pairs,) of chosen over rejected.
         features: The run's.
     """
-    near = features.test_nearness >= features.test_nearness.median()
-    values = margins.double().numpy()
-    return {"accuracy": accuracy(values), "near_accuracy": accuracy(values, near.numpy())}
+    values, nearness = margins.double().numpy(), features.test_nearness
+    record: Record = {"accuracy": accuracy(values)}
+    if len(nearness):
+        record["near_accuracy"] = accuracy(values, (nearness >= nearness.median()).numpy())
+    return record
 
 
 def measure_arms(

@@ -11,6 +11,7 @@ from benchmarks.human.corpus import Corpus, Features
 from benchmarks.human.data import PAIR_COLUMNS
 from benchmarks.human.linear import Labels, LinearJudge, measure_margins
 from benchmarks.kept import trained_network
+from westofn.artifacts.pools import Pools
 from westofn.core.selection import exact_best_worst
 from westofn.evaluation.records import Record
 from westofn.models.ensemble import Ensemble, mean_rewards
@@ -20,8 +21,9 @@ from westofn.params.base_rm import BaseRmParams
 from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
-from westofn.training.preference import Head, Preferences, TrainingPairs
-from westofn.training.preference import Recipe as TrainingRecipe
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.recipe import Head
+from westofn.training.recipe import Recipe as TrainingRecipe
 
 PROMPTS_AT_ONCE = 32
 POINTWISE = Head("pointwise")
@@ -56,15 +58,14 @@ def network_arms(
     """
     arms = _Arms(corpus, recipe)
     half, full = arms.human(labels.half), arms.human(labels.full)
-    records = {}
-    for name, human, synthetic in (
-        ("hf50", half, None),
-        ("hf100", full, None),
-        ("west", half, _west_of_n(arms, half)),
-    ):
-        trained = arms.train(name, human, synthetic)
-        records[name] = _measure(trained, corpus, features, judge)
-    return records
+    hf50 = arms.train("hf50", half)
+    teacher = hf50 if corpus.task.teacher == "hf50" else arms.teacher(half)
+    trained = {
+        "hf50": hf50,
+        "hf100": arms.train("hf100", full),
+        "west": arms.train("west", half, _west_of_n(teacher, corpus.pools)),
+    }
+    return {name: _measure(scorer, corpus, features, judge) for name, scorer in trained.items()}
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class _Arms:
             corpus.folder / f"{name}-scratch",
         )
 
+    def teacher(self, half: Preferences) -> Scorer:
+        base = self.recipe.base
+        return self.train("base", half, head=Head(base.comparator, base.planes), params=base)
+
 
 def preferences_of(pairs: pl.DataFrame) -> Preferences:
     """Human pairs as hard labels."""
@@ -101,11 +106,8 @@ def preferences_of(pairs: pl.DataFrame) -> Preferences:
     return Preferences(prompts, chosen, rejected, [1.0] * pairs.height)
 
 
-def _west_of_n(arms: _Arms, half: Preferences) -> Preferences:
-    """The pair of every pool of D_U of which a teacher of HF50 is surest."""
-    base = arms.recipe.base
-    teacher = arms.train("base", half, head=Head(base.comparator, base.planes), params=base)
-    pools = arms.corpus.pools
+def _west_of_n(teacher: Scorer, pools: Pools) -> Preferences:
+    """The pair of every pool of which the teacher is surest."""
     chosen: list[str] = []
     rejected: list[str] = []
     for start in range(0, len(pools.prompts), PROMPTS_AT_ONCE):

@@ -5,50 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.human.cells import (
+    ARMS,
+    BASELINES,
+    METRICS,
+    baseline,
+    direction,
+    foreseen,
+    gain,
+    head,
+    network,
+    number,
+    plain,
+    reading,
+    share,
+)
 from benchmarks.human.gold import WHOLE
+from benchmarks.human.pretrained import pretrained_section
 from benchmarks.human.records import Get, Measured, Run, difference, mean
 from benchmarks.human.settings import (
     ALL,
     CONDITIONS,
     DEVELOPMENT_SEED,
     POOL_SIZES,
-    SCRATCH,
+    PRETRAINED_TASKS,
     TASKS,
     Task,
 )
+from westofn.core.metrics import rank_correlation
 from westofn.report.markdown import line, rule
-from westofn.report.numbers import decimal, percent, points
+from westofn.report.numbers import percent, points
 from westofn.study.means import Cell
-
-ARMS: Mapping[str, str] = {
-    "hf50": "HF50",
-    "hf100": "HF100",
-    "west": "West-of-N",
-    "several": "several best with several worst",
-    "random_pair": "N = 2",
-    "best_random": "best against random",
-    "prior": "covariance prior",
-}
-"""Arm of linear heads -> its title, in the order of the rows."""
 
 FORECASTS: Mapping[str, str] = {
     "west": "forecast: West-of-N less HF50, points",
     "twice": "forecast: HF100 less HF50, points",
 }
-
-BASELINES: Mapping[str, str] = {
-    "longest": "the longer response",
-    "shortest": "the shorter response",
-    "words_hf50": "words and length, half of the pairs",
-    "words_hf100": "words and length, all pairs",
-}
-
-METRICS: Mapping[str, str] = {
-    "accuracy": "held-out accuracy",
-    "near_accuracy": "accuracy on the half of the test pairs nearest to the policy",
-    "win_rate": "best-of-N win rate by the judge",
-}
-"""A share -> its title."""
 
 PAPER = 1.6
 """Points of accuracy that West-of-N gained in arXiv 2401.12086 on TL;DR."""
@@ -68,7 +60,7 @@ seed. What each run measured is in [benchmarks/human.json](../benchmarks/human.j
 
 ## What is compared
 
-A policy learns the demonstrations of a task (model: {models}). **Linear heads** on its frozen
+A policy from scratch learns the demonstrations of a task. **Linear heads** on its frozen
 states are the reward models of most tables: they take a second, so every seed averages {draws}
 draws of the labels. **Trained networks** start from the policy and are trained as in the
 pipeline, on the labels of one draw. HF50 has the stated number of human pairs and HF100 twice as
@@ -112,17 +104,16 @@ def human_data_page(runs: Sequence[Run]) -> str:
     """The page as markdown; one seed has neither intervals nor verdicts."""
     if not runs:
         return EMPTY
-    seeds = sorted({run.seed for run in runs})
-    models = sorted({run.model for run in runs})
+    by_task = _by_task(runs, TASKS)
+    scratch = [run for group in by_task.values() for run in group]
+    pretrained = pretrained_section(_by_task(runs, PRETRAINED_TASKS))
+    if not scratch:
+        return f"# Human data\n\n{pretrained}\n"
+    seeds = sorted({run.seed for run in scratch})
     one = len(seeds) == 1
-    by_task = {
-        (name, model): found
-        for model in models
-        for name in TASKS
-        if (found := [run for run in runs if (run.task, run.model) == (name, model)])
-    }
+    sections = [_task(TASKS[name], group, len(seeds)) for name, group in by_task.items()]
     return PAGE.format(
-        arguments=_arguments(runs, seeds),
+        arguments=_arguments(scratch, seeds),
         seeds=f"seed {seeds[0]}" if one else f"seeds {seeds[0]} to {seeds[-1]}",
         development=(
             ", **with which settings were chosen: a look at the benchmark, and no result**"
@@ -131,13 +122,15 @@ def human_data_page(runs: Sequence[Run]) -> str:
         ),
         alone="; one seed has none" if one else "",
         summary=summary(list(by_task.values())),
-        models=", ".join("from scratch" if model == SCRATCH else model for model in models),
         draws=next(iter(TASKS.values())).draws,
         counts=_counts(by_task),
-        tasks="\n\n".join(
-            _task(TASKS[name], task_runs, len(seeds)) for (name, _), task_runs in by_task.items()
-        ),
+        tasks="\n\n".join(filter(None, [*sections, pretrained])),
     )
+
+
+def _by_task(runs: Sequence[Run], tasks: Mapping[str, Task]) -> dict[str, list[Run]]:
+    groups = {name: [run for run in runs if run.task == name] for name in tasks}
+    return {name: group for name, group in groups.items() if group}
 
 
 def _arguments(runs: Sequence[Run], seeds: Sequence[int]) -> str:
@@ -145,31 +138,6 @@ def _arguments(runs: Sequence[Run], seeds: Sequence[int]) -> str:
     first = f" --first-seed {seeds[0]}" if seeds[0] else ""
     chosen = "" if tasks == list(TASKS) else f" --task {','.join(tasks)}"
     return f" --seeds {len(seeds)}{first}{chosen}"
-
-
-def head(place: int, arm: str, metric: str) -> Get:
-    """A metric of an arm's linear heads in a run's cell."""
-    return lambda run: _number(run.cells[place].heads.get(arm, {}).get(metric))
-
-
-def network(place: int, arm: str, metric: str) -> Get:
-    """A metric of an arm's trained network in a run's cell."""
-    return lambda run: _number(run.cells[place].networks.get(arm, {}).get(metric))
-
-
-def baseline(arm: str, metric: str) -> Get:
-    """A metric of what needs no reward model."""
-    return lambda run: _number(run.baselines.get(arm, {}).get(metric))
-
-
-def direction(place: int, key: str) -> Get:
-    """κ, κ_H or their ratio in a run's cell."""
-    return lambda run: _number(run.cells[place].directions.get(key))
-
-
-def foreseen(place: int, key: str) -> Get:
-    """A number of the forecast in a run's cell."""
-    return lambda run: _number(run.cells[place].forecast.get(key))
 
 
 def _foreseen(runs: Sequence[Run], place: int, arm: str) -> str:
@@ -180,33 +148,6 @@ def _foreseen(runs: Sequence[Run], place: int, arm: str) -> str:
     if middle is None or low is None or high is None:
         return "—"
     return f"{middle.mean:+.1f} [{low.mean:+.1f}, {high.mean:+.1f}]"
-
-
-def _number(value: float | int | str | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def reading(arm: str, found: Cell, metric: str) -> str:
-    """What the interval of a difference to HF50 says, and what it excludes.
-
-    >>> reading("West-of-N", Cell(0.02, 0.01), "accuracy")
-    'West-of-N is above HF50: +2.0 ± 1.0 points of held-out accuracy.'
-    >>> reading("West-of-N", Cell(-0.002, 0.01), "accuracy")
-    'West-of-N is not told apart from HF50: −0.2 ± 1.0 points of held-out accuracy, which excludes \
-a gain above 0.8 and a loss above 1.2.'
-    >>> reading("HF100", Cell(0.01, None), "accuracy")
-    'HF100 less HF50 is +1.0 points of held-out accuracy in one seed.'
-    """
-    size = f"{_difference(found)} points of {METRICS[metric]}"
-    if found.half is None:
-        return f"{arm} less HF50 is {size} in one seed."
-    if found.verdict != "not told apart":
-        return f"{arm} is {found.verdict} HF50: {size}."
-    gain, loss = percent(max(found.high, 0.0)), percent(max(-found.low, 0.0))
-    return (
-        f"{arm} is not told apart from HF50: {size}, which excludes a gain above {gain} and a loss "
-        f"above {loss}."
-    )
 
 
 @dataclass(frozen=True)
@@ -255,7 +196,33 @@ def summary(groups: Sequence[Sequence[Run]]) -> str:
             f"{_tally(outcomes, 'full', 'below')}. So many comparisons give one in twenty by "
             f"chance. {_against_paper(outcomes)}"
         )
-    return f"{told} {_by_ratio(below, 'below')} {_by_ratio(above, 'not below')}"
+    ratios = f"{_by_ratio(below, 'below')} {_by_ratio(above, 'not below')}"
+    return f"{told} {ratios} {_forecasts(groups)}".strip()
+
+
+def _forecasts(groups: Sequence[Sequence[Run]]) -> str:
+    """How the forecasts of West-of-N − HF50 and of HF100 − HF50 compare with what was measured."""
+    told = []
+    for arm, key in (("west", "west"), ("hf100", "twice")):
+        gains, forecasts, inside = [], [], 0
+        for runs in groups:
+            for place in range(len(runs[0].cells)):
+                gain = difference(
+                    runs, head(place, arm, "accuracy"), head(place, "hf50", "accuracy")
+                )
+                low, middle, high = (
+                    mean(runs, foreseen(place, f"{key}_{end}")) for end in ("low", "mean", "high")
+                )
+                if gain and low and middle and high:
+                    gains.append(100 * gain.mean)
+                    forecasts.append(middle.mean)
+                    inside += low.mean <= 100 * gain.mean <= high.mean
+        if len(gains) > 2:
+            told.append(
+                f"for {ARMS[arm]} {inside} of {len(gains)} means of cells lie in the forecast's "
+                f"interval, with a rank correlation of {rank_correlation(forecasts, gains):.2f}"
+            )
+    return f"The forecast, made without training: {'; '.join(told)}." if told else ""
 
 
 def _tally(outcomes: Sequence[_Outcome], side: str, verdict: str) -> int:
@@ -277,7 +244,7 @@ def _by_ratio(outcomes: Sequence[_Outcome], side: str) -> str:
     )
 
 
-def _counts(by_task: Mapping[tuple[str, str], Sequence[Run]]) -> str:
+def _counts(by_task: Mapping[str, Sequence[Run]]) -> str:
     keys = ("rows_out", "pairs_train", "pairs_validation", "pairs_test", "pairs_autorater")
     titles = ("pairs", "train", "validation", "test", "judge")
     rows = [
@@ -290,19 +257,18 @@ def _counts(by_task: Mapping[tuple[str, str], Sequence[Run]]) -> str:
                 ),
             ]
         )
-        for (name, _), runs in by_task.items()
+        for name, runs in by_task.items()
     ]
     return "\n".join([line(["task", *titles]), rule(1, len(titles)), *rows])
 
 
 def _task(task: Task, runs: Sequence[Run], seeds: int) -> str:
-    model = "" if runs[0].model == SCRATCH else f", {runs[0].model}"
     fewer = f"Only {len(runs)} of {seeds} seeds have been run." if len(runs) < seeds else ""
     cells = list(enumerate(runs[0].cells))
     whole = [(place, cell) for place, cell in cells if cell.condition == ALL]
     some = [(place, cell) for place, cell in cells if cell.condition != ALL]
     titles = {place: f"{cell.pairs[0]:,} pairs" for place, cell in whole}
-    blocks = [f"## {task.title}{model}", fewer, _directions(runs, titles)]
+    blocks = [f"## {task.title}", fewer, _directions(runs, titles)]
     blocks += [_heads(runs, titles, "accuracy", with_baselines=True), _readings(runs, titles)]
     blocks += [_heads(runs, titles, "near_accuracy", with_baselines=True)]
     blocks += [_heads(runs, titles, "win_rate", with_baselines=False)]
@@ -314,7 +280,7 @@ def _task(task: Task, runs: Sequence[Run], seeds: int) -> str:
 def _directions(runs: Sequence[Run], titles: Mapping[int, str]) -> str:
     keys = {"kappa": "κ", "kappa_human": "κ_H", "kappa_ratio": "κ / κ_H"}
     rows = [
-        line([title, *(_plain(mean(runs, direction(place, key))) for place in titles)])
+        line([title, *(plain(mean(runs, direction(place, key))) for place in titles)])
         for key, title in keys.items()
     ]
     rows += [
@@ -336,7 +302,7 @@ def _heads(
         return ""
     if with_baselines:
         rows += [
-            line([f"{title}, %", *[_share(mean(runs, baseline(arm, metric)))] * len(titles)])
+            line([f"{title}, %", *[share(mean(runs, baseline(arm, metric)))] * len(titles)])
             for arm, title in BASELINES.items()
         ]
     heads = line(["linear heads", *titles.values()])
@@ -353,8 +319,8 @@ def _heads(
 
 def _against(runs: Sequence[Run], place: int, arm: str, metric: str) -> str:
     if arm == "hf50":
-        return _share(mean(runs, head(place, arm, metric)))
-    return _difference(difference(runs, head(place, arm, metric), head(place, "hf50", metric)))
+        return share(mean(runs, head(place, arm, metric)))
+    return gain(difference(runs, head(place, arm, metric), head(place, "hf50", metric)))
 
 
 def _readings(runs: Sequence[Run], titles: Mapping[int, str]) -> str:
@@ -396,10 +362,10 @@ def _networks(runs: Sequence[Run], places: Sequence[int]) -> str:
             for metric in metrics:
                 own, reference = network(place, arm, metric), network(place, "hf50", metric)
                 if arm == "hf50":
-                    cells.append(_share(mean(runs, own)))
+                    cells.append(share(mean(runs, own)))
                     continue
                 found = difference(runs, own, reference)
-                cells.append(_difference(found))
+                cells.append(gain(found))
                 if found and metric == "accuracy":
                     said.append(f"- {pairs}, networks: {reading(ARMS[arm], found, metric)}")
             rows.append(line([pairs, ARMS[arm], *cells]))
@@ -417,7 +383,7 @@ def _conditions(runs: Sequence[Run], cells: Sequence[tuple[int, Measured]]) -> s
             _against(runs, place, arm, "accuracy") for arm in ("hf50", "hf100", "west", "prior")
         ]
         near = _against(runs, place, "west", "near_accuracy")
-        kappas = [_plain(mean(runs, direction(place, key))) for key in ("kappa", "kappa_human")]
+        kappas = [plain(mean(runs, direction(place, key))) for key in ("kappa", "kappa_human")]
         rows.append(
             line([CONDITIONS[cell.condition], f"{cell.pairs[0]}", *kappas, *accuracy, near])
         )
@@ -467,14 +433,14 @@ def _gold(runs: Sequence[Run], cells: Sequence[tuple[int, Measured]]) -> str:
         line(
             [
                 f"{ARMS[arm]}, {cell.pairs[0]:,} pairs",
-                *(_share(mean(runs, of_arm(place, arm, size))) for size in sizes),
+                *(share(mean(runs, of_arm(place, arm, size))) for size in sizes),
             ]
         )
         for place, cell in cells
         for arm in ("hf50", "hf100", "west")
     ]
     rows += [
-        line([title, *(_share(mean(runs, of_baseline(arm, size))) for size in sizes)])
+        line([title, *(share(mean(runs, of_baseline(arm, size))) for size in sizes)])
         for arm, title in BASELINES.items()
     ]
     last = cells[-1][0]
@@ -482,7 +448,7 @@ def _gold(runs: Sequence[Run], cells: Sequence[tuple[int, Measured]]) -> str:
     def judged_share(size: str) -> Get:
         return lambda run: _point(run.cells[last].gold["hf50"], size, "judged")
 
-    judged = [_share(mean(runs, judged_share(size))) for size in sizes]
+    judged = [share(mean(runs, judged_share(size))) for size in sizes]
     change = difference(runs, of_arm(last, "hf50", WHOLE), of_arm(last, "hf50", "2"))
     return "\n".join(
         [
@@ -498,39 +464,10 @@ def _gold(runs: Sequence[Run], cells: Sequence[tuple[int, Measured]]) -> str:
             line(["selected pairs that people judged", *judged]),
             "",
             f"- From N = 2 to all texts, the teacher of HF50 with the most labels changes by "
-            f"{_difference(change)} points of right labels.",
+            f"{gain(change)} points of right labels.",
         ]
     )
 
 
 def _point(curve: Sequence[Mapping[str, float | int | str]], size: str, key: str) -> float | None:
-    return next((_number(point.get(key)) for point in curve if point["n"] == size), None)
-
-
-def _plain(found: Cell | None) -> str:
-    """A mean number.
-
-    >>> _plain(Cell(2.9, 0.4)), _plain(None)
-    ('2.90 ± 0.40', '—')
-    """
-    if found is None:
-        return "—"
-    return decimal(found.mean) + ("" if found.half is None else f" ± {decimal(found.half)}")
-
-
-def _share(found: Cell | None) -> str:
-    """A mean share in percent.
-
-    >>> _share(Cell(0.614, 0.012)), _share(Cell(0.614, None)), _share(None)
-    ('61.4 ± 1.2', '61.4', '—')
-    """
-    if found is None:
-        return "—"
-    return percent(found.mean) + ("" if found.half is None else f" ± {percent(found.half)}")
-
-
-def _difference(found: Cell | None) -> str:
-    """A mean difference of shares in points, with its sign."""
-    if found is None:
-        return "—"
-    return points(found.mean) + ("" if found.half is None else f" ± {percent(found.half)}")
+    return next((number(point.get(key)) for point in curve if point["n"] == size), None)

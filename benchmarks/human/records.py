@@ -109,10 +109,19 @@ def difference(runs: Sequence[Run], get: Get, other: Get) -> Cell | None:
     return cell(values) if values else None
 
 
-def finished_runs(settings: Mapping[str, Any], out: Path) -> list[Run]:
-    """Read the runs of a file that have the same settings and data; empty without a file."""
+def finished_runs(settings: Mapping[str, Any], out: Path) -> tuple[dict[str, Any], list[Run]]:
+    """Read what of a file stays: runs with the same settings and data, and other tasks.
+
+    Args:
+        settings: Task that is asked for -> its settings.
+        out: The file; without it nothing stays.
+
+    Returns:
+        The settings of all tasks, and the runs.
+    """
     if not out.is_file():
-        return []
+        return dict(settings), []
     record = read_json(out, "make human")
-    same = {name for name, value in settings.items() if record["settings"].get(name) == value}
-    return [run_of(run) for run in record["runs"] if run["task"] in same]
+    changed = {name for name, value in settings.items() if record["settings"].get(name) != value}
+    runs = [run_of(run) for run in record["runs"] if run["task"] not in changed]
+    return {**record["settings"], **settings}, runs

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -30,19 +29,23 @@ from benchmarks.human.linear import (
     measure_arms,
     measure_directions,
     measure_forecast,
+    measure_margins,
 )
 from benchmarks.human.networks import Recipe, network_arms
 from benchmarks.human.records import Measured, Run, finished_runs, rounded, run_of, write_runs
 from benchmarks.human.settings import (
     ALL,
+    ALL_TASKS,
     NETWORK_DRAW,
     Task,
+    recorded_task,
     reward_of,
     sft_of,
+    start_of,
     task_files,
 )
+from benchmarks.kept import recorded
 from westofn.artifacts.json_file import read_json, write_json
-from westofn.core.metrics import accuracy
 from westofn.evaluation.records import Record
 from westofn.params.whole import Params
 
@@ -55,13 +58,11 @@ class Benchmark:
         params: All of params.yaml, from which settings differ.
         data: Folder of the tasks' folders.
         folder: Where policies, samples, features and finished runs are kept.
-        model: settings.SCRATCH, or a pretrained model's path or name.
     """
 
     params: Params
     data: Path
     folder: Path
-    model: str
 
     def run(self, name: str, task: Task, seed: int) -> Run:
         """One task with one seed; read where it was finished with the same settings and data."""
@@ -72,7 +73,7 @@ class Benchmark:
         folder.mkdir(parents=True, exist_ok=True)
         texts = read_texts(task, self.data, seed, self.params)
         corpus = self._corpus(task, texts, seed, folder)
-        run = measure_task(name, self.model, corpus, self._recipe(task))
+        run = measure_task(name, corpus, self._recipe(task))
         write_json(rounded(asdict(run)), path)
         return run_of(read_json(path))
 
@@ -80,15 +81,15 @@ class Benchmark:
         """Every setting that decides a task's numbers, and a hash of its files."""
         paths = [path for place in task_files(task, self.data) for path in _files(place)]
         content = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
-        settings = settings_of(task, self.model, self.params) | {"data": digest(content)}
+        settings = settings_of(task, self.params) | {"data": digest(content)}
         plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))  # as a file has them
         return plain
 
     def _corpus(self, task: Task, texts: HumanTexts, seed: int, folder: Path) -> Corpus:
-        sft = sft_of(task, self.model, self.params)
+        sft = sft_of(task, self.params)
         sample = self.params.sample
         made_of = {
-            "sft": sft.model_dump(),
+            "sft": recorded(sft.model_dump()),
             "seed": seed,
             "demonstrations": [asdict(examples) for examples in texts.demonstrations],
             "unlabeled": texts.unlabeled.rows(),
@@ -96,22 +97,22 @@ class Benchmark:
         }
         shared = self.folder / f"policy-{seed}-{digest(made_of)}"
         shared.mkdir(parents=True, exist_ok=True)
-        readout = self.params.student_rm.readout
-        return Corpus(task, texts, sft, readout, sample.temperature, seed, shared, folder)
+        readout, start = self.params.student_rm.readout, start_of(task, self.params)
+        return Corpus(task, texts, sft, start, readout, sample.temperature, seed, shared, folder)
 
     def _recipe(self, task: Task) -> Recipe:
         base = reward_of(task, self.params.base_rm)
         student = reward_of(task, self.params.student_rm)
-        return Recipe(base, student, self.params.reward_start)
+        return Recipe(base, student, start_of(task, self.params))
 
 
-def settings_of(task: Task, model: str, params: Params) -> dict[str, Any]:
+def settings_of(task: Task, params: Params) -> dict[str, Any]:
     """Every setting that decides a task's numbers."""
     return {
-        "task": {**asdict(task), "title": ""},  # a title decides nothing
-        "sft": sft_of(task, model, params).model_dump(),
-        "base_rm": reward_of(task, params.base_rm).model_dump(),
-        "student_rm": reward_of(task, params.student_rm).model_dump(),
+        "task": recorded_task(task),
+        "sft": recorded(sft_of(task, params).model_dump()),
+        "base_rm": recorded(reward_of(task, params.base_rm).model_dump()),
+        "student_rm": recorded(reward_of(task, params.student_rm).model_dump()),
         "temperature": params.sample.temperature,
     }
 
@@ -146,10 +147,10 @@ def run_benchmark(
 
     Returns:
         The runs, task by task, seeds ascending; with those that `out` has from earlier, if their
-        settings and data are the same.
+        settings and data are the same, and those of tasks that are not asked for.
     """
-    settings = {name: benchmark.settings(task) for name, task in tasks.items()}
-    runs = finished_runs(settings, out)
+    asked = {name: benchmark.settings(task) for name, task in tasks.items()}
+    settings, runs = finished_runs(asked, out)
     finished = {(run.task, run.seed) for run in runs}
     # Tasks of one folder may share a policy, so one process runs them one after the other.
     groups: dict[tuple[int, str], list[str]] = {}
@@ -165,7 +166,7 @@ def run_benchmark(
         try:
             for done in as_completed(todo):
                 runs += done.result()
-                runs.sort(key=lambda run: (list(tasks).index(run.task), run.seed))
+                runs.sort(key=lambda run: (list(ALL_TASKS).index(run.task), run.seed))
                 write_runs(runs, settings, out)
                 console.print(f"{', '.join(todo[done])}: {len(runs)} runs in {out}")
         except BaseException:
@@ -179,7 +180,7 @@ def _run_group(benchmark: Benchmark, tasks: Mapping[str, Task], seed: int) -> li
     return [benchmark.run(name, task, seed) for name, task in tasks.items()]
 
 
-def measure_task(name: str, model: str, corpus: Corpus, recipe: Recipe) -> Run:
+def measure_task(name: str, corpus: Corpus, recipe: Recipe) -> Run:
     """All cells and baselines of one run."""
     features, task, texts = corpus.features(), corpus.task, corpus.texts
     judge = LinearJudge.fit(features)
@@ -192,7 +193,17 @@ def measure_task(name: str, model: str, corpus: Corpus, recipe: Recipe) -> Run:
         lab.cell(condition, task.condition_labels, networks=False) for condition in task.conditions
     ]
     baseline_records, gold = _baselines(texts, features, stances, corpus.seed)
-    return Run(name, model, corpus.seed, texts.counts, cells, baseline_records, gold)
+    model = Path(task.model).name
+    counts = {**texts.counts, **_samples(corpus)}
+    return Run(name, model, corpus.seed, counts, cells, baseline_records, gold)
+
+
+def _samples(corpus: Corpus) -> dict[str, int]:
+    """Samples in the pools of a reduced task, and those among them that the limit cut."""
+    if corpus.task.sizes is None or corpus.pools.unfinished is None:
+        return {}
+    cut = corpus.pools.unfinished
+    return {"samples": cut.size, "cut_samples": int(cut.sum())}
 
 
 @dataclass(frozen=True)
@@ -285,16 +296,10 @@ def _baselines(
 ) -> tuple[dict[str, Record], dict[str, list[Record]]]:
     """What needs no reward model, on the same test pairs and the same pools of human texts."""
     train, test = texts.pairs["train"], texts.pairs["test"]
-    near = (features.test_nearness >= features.test_nearness.median()).numpy()
     records: dict[str, Record] = {}
     gold: dict[str, list[Record]] = {}
     for name, baseline in baselines(train, texts.pairs["validation"], test).items():
-        margins = baseline.margins.numpy().astype(np.float64)
-        records[name] = {
-            "accuracy": accuracy(margins),
-            "near_accuracy": accuracy(margins, near),
-            **baseline.facts,
-        }
+        records[name] = {**measure_margins(baseline.margins, features), **baseline.facts}
         if stances:
             scores = [baseline.scores(list(stance.texts)) for stance in stances]
             gold[name] = label_correctness(stances, scores, seed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from westofn.errors import DataError, ParameterError
 from westofn.params.prepare import FilesParams, PrepareParams
 from westofn.params.reward import RewardModelParams
+from westofn.params.reward_start import RewardStartParams
 from westofn.params.sft import SftParams
 from westofn.params.whole import Params
 
@@ -20,6 +21,9 @@ DEVELOPMENT_SEED = 100
 
 SCRATCH = "scratch"
 """The model that is made here; another one is a path or name, as `sft.model` takes it."""
+
+POLICY = "policy"
+"""Reward models that start from the policy; another start is as `reward_start.model` takes it."""
 
 ALL = "all"
 """The human pairs of a cell: every train pair, or one of CONDITIONS."""
@@ -32,6 +36,27 @@ CONDITIONS: Mapping[str, str] = {
     "plain": "pairs of texts with neither mark",
 }
 """Human pairs of some systems: name -> what they are; see `data.conditions_of`."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a large model reads of a task, so that a seed takes minutes on one core.
+
+    Attributes:
+        words: A pair with a prompt or response of more words is left out, before pairs are counted.
+        train: Pairs, half of them labeled where the task has others, at most.
+        validation: Pairs, at most.
+        test: Pairs, at most.
+        pools: Pools of D_U that are read, and candidates of each.
+        nearness: Whether the policy's likelihood of test pairs is measured.
+    """
+
+    words: int
+    train: int
+    validation: int
+    test: int
+    pools: tuple[int, int]
+    nearness: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,11 @@ class Task:
         unlabeled_prompts: Prompts of D_U, at most.
         test_prompts: Prompts of best-of-N, at most.
         draws: Draws of the labels a seed; linear heads are fitted on each, their mean is kept.
+        model: The policy's start: SCRATCH, or a pretrained model's path.
+        start: What linear heads read and networks start from: POLICY, or a model's path.
+        sizes: What is read of the task; None reads all. Such a task has no judge.
+        teacher: What judges pools for networks. `own`: a network of the section `base_rm` |
+            `hf50`: the network of HF50.
     """
 
     title: str
@@ -78,6 +108,10 @@ class Task:
     unlabeled_prompts: int = 200
     test_prompts: int = 100
     draws: int = 4
+    model: str = SCRATCH
+    start: str = POLICY
+    sizes: Sizes | None = None
+    teacher: Literal["own", "hf50"] = "own"
 
 
 # Two layers from scratch are what a core trains in a minute or two.
@@ -187,8 +221,63 @@ TASKS: Mapping[str, Task] = {
 }
 """By name, in the order of the page. HH's are never mixed: one rewards what the other punishes."""
 
-PRETRAINED_SFT: Mapping[str, Any] = {"learning_rate": 2e-4}
-"""Instead of a task's settings for models from scratch, where the model is not SCRATCH."""
+
+_MINILM_REWARD = {
+    "steps": 20,
+    "batch_size": 8,
+    "learning_rate": 5e-5,
+    "head_start": "linear_head",
+    "average_decay": 0.8,
+    "evaluations": 1,
+    "runs": 1,
+    "dropout": 0.1,
+}
+
+
+def _from_minilm(name: str, title: str, labels: tuple[int, int]) -> Task:
+    """A task whose reward models start from MiniLM, on the pools of the task's own policy."""
+    return replace(
+        TASKS[name],
+        title=f"{title}, reward models from MiniLM",
+        labels=labels,
+        conditions=(),
+        network_labels=labels[-1:],
+        reward=_MINILM_REWARD,
+        start="models/minilm",
+        sizes=Sizes(words=60, train=2 * labels[-1], validation=64, test=180, pools=(32, 8)),
+        teacher="hf50",
+    )
+
+
+PRETRAINED_TASKS: Mapping[str, Task] = {
+    "e2e-quality-minilm": _from_minilm("e2e-quality", "E2E, quality", (50, 150)),
+    "hh-helpful-minilm": _from_minilm("hh-helpful", "HH, helpful", (50, 150)),
+    "hh-harmless-minilm": _from_minilm("hh-harmless", "HH, harmless", (50, 150)),
+    "hh-helpful-smollm2": replace(
+        TASKS["hh-helpful"],
+        title="HH, helpful, SmolLM2 as policy",
+        labels=(30, 60),
+        network_labels=(),
+        sft={
+            "chat_template": "model",
+            "max_prompt_tokens": 96,
+            "max_response_tokens": 48,
+            "steps": 4,
+            "batch_size": 8,
+            "learning_rate": 2e-4,
+            "evaluations": 1,
+            "validation_rows": 16,
+            "lora": {"rank": 8, "alpha": 16.0, "targets": "all-linear", "dropout": 0.0},
+        },
+        n_candidates=8,
+        unlabeled_prompts=32,
+        model="models/smollm2",
+        sizes=Sizes(words=60, train=120, validation=64, test=120, pools=(32, 8), nearness=False),
+    ),
+}
+"""With models that `make models` brings, on fewer and shorter texts: by name, as TASKS."""
+
+ALL_TASKS: Mapping[str, Task] = {**TASKS, **PRETRAINED_TASKS}
 
 NETWORK_DRAW = 0
 """The draw whose labels train networks."""
@@ -203,7 +292,7 @@ SUBSETS_A_STANCE = 20
 
 
 def tasks_of(names: str) -> dict[str, Task]:
-    """The tasks of a command line: all, or names with commas between.
+    """The tasks of a command line: all from scratch, all pretrained, or names with commas between.
 
     Raises:
         ParameterError: A name is none.
@@ -211,23 +300,30 @@ def tasks_of(names: str) -> dict[str, Task]:
     >>> list(tasks_of("hh-helpful,e2e-quality"))
     ['e2e-quality', 'hh-helpful']
     """
-    if names == "all":
-        return dict(TASKS)
+    if names in (groups := {"all": TASKS, "pretrained": PRETRAINED_TASKS}):
+        return dict(groups[names])
     asked = names.split(",")
-    if unknown := [name for name in asked if name not in TASKS]:
+    if unknown := [name for name in asked if name not in ALL_TASKS]:
         raise ParameterError(
-            f"--task: {unknown[0]} is no task; needs all, or some of {', '.join(TASKS)}"
+            f"--task: {unknown[0]} is no task; needs all, pretrained, or some of "
+            f"{', '.join(ALL_TASKS)}"
         )
-    return {name: task for name, task in TASKS.items() if name in asked}
+    return {name: task for name, task in ALL_TASKS.items() if name in asked}
 
 
 def check_data(tasks: Mapping[str, Task], data: Path) -> None:
     """Refuse a folder that lacks what a task reads, before the first one starts.
 
     Raises:
-        DataError: Which file is missing, and for which task.
+        DataError: Which file or model is missing, and for which task.
     """
     for name, task in tasks.items():
+        for model in {task.model, task.start} - {SCRATCH, POLICY}:
+            if not Path(model).is_dir():
+                raise DataError(
+                    f"--task: {name} needs {model}, which is not there; run make models, or leave "
+                    "the task out"
+                )
         for path in task_files(task, data):
             if not path.exists():
                 raise DataError(
@@ -243,17 +339,31 @@ def task_files(task: Task, data: Path) -> list[Path]:
     return [data / task.folder / name for name in (*names, *extra)]
 
 
-def sft_of(task: Task, model: str, params: Params) -> SftParams:
-    """The section `sft` of a task with a model."""
+def sft_of(task: Task, params: Params) -> SftParams:
+    """The section `sft` of a task."""
     values = params.sft.model_dump()
-    changes = {**task.sft, **(PRETRAINED_SFT if model != SCRATCH else {})}
     scratch = {**values["scratch"], **task.scratch}
-    return SftParams.model_validate({**values, **changes, "model": model, "scratch": scratch})
+    return SftParams.model_validate({**values, **task.sft, "model": task.model, "scratch": scratch})
 
 
 def reward_of(task: Task, section: P) -> P:
     """The section `base_rm` or `student_rm` of a task."""
     return type(section).model_validate({**section.model_dump(), **task.reward})
+
+
+def start_of(task: Task, params: Params) -> RewardStartParams:
+    """The section `reward_start` of a task."""
+    return params.reward_start.model_copy(update={"model": task.start})
+
+
+_LATER_FIELDS = {"model": SCRATCH, "start": POLICY, "sizes": None, "teacher": "own"}
+"""Fields of a task that came after the first records -> the value that means what came before."""
+
+
+def recorded_task(task: Task) -> dict[str, Any]:
+    """A task as records have it: without the title, and later fields only where they are set."""
+    values = {**asdict(task), "title": ""}
+    return {k: v for k, v in values.items() if k not in _LATER_FIELDS or v != _LATER_FIELDS[k]}
 
 
 def prepare_of(task: Task, data: Path, params: Params) -> PrepareParams:

@@ -23,7 +23,8 @@ from westofn.params.whole import Params
 from westofn.sources.data import SourceData
 from westofn.study.synthetic import from_selection
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Head, Preferences, Recipe, TrainingPairs
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.recipe import Head, Recipe
 
 MANY = 16
 ARMS = ("hf50", "hf100", "west", "west16")

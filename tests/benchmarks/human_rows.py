@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.human.settings import TASKS, Task
+from benchmarks.human.settings import ALL_TASKS, POLICY, SCRATCH, Sizes, Task
 
 NAMES = [f"{a}{b}" for a in ("Al", "Bo", "Cu", "Di") for b in ("mar", "lin", "ten", "rus", "vo")]
 AREAS = ("river", "centre", "park", "hill", "lake", "dock", "mill", "gate")
@@ -113,9 +113,15 @@ TINY_SCRATCH = {
 TINY_REWARD = {"steps": 4, "batch_size": 8, "average_decay": 0.5, "evaluations": 2, "runs": 1}
 
 
+TINY_SIZES = Sizes(words=12, train=20, validation=6, test=6, pools=(4, 4))
+
+
 def tiny(name: str) -> Task:
-    """A task of the benchmark at a size that says nothing about quality."""
-    task = TASKS[name]
+    """A task of the benchmark at a size that says nothing about quality.
+
+    A model from scratch stands for the pretrained one of its section.
+    """
+    task = ALL_TASKS[name]
     return replace(
         task,
         labels=(8, 16),
@@ -128,4 +134,7 @@ def tiny(name: str) -> Task:
         unlabeled_prompts=6,
         test_prompts=4,
         draws=2,
+        model=SCRATCH,
+        start=POLICY if task.start == POLICY else SCRATCH,
+        sizes=task.sizes and replace(TINY_SIZES, nearness=task.sizes.nearness),
     )

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.fuzz import cases
 from benchmarks.fuzz.cases import Cases, Reader, Tally, Target
 from benchmarks.fuzz.mutate import corrupted, damaged
-from benchmarks.fuzz.process import _watched
+from benchmarks.fuzz.process import _watched, run_reader
 from benchmarks.fuzz.readers import READERS, shares
 from benchmarks.fuzz.record import Record, write_page
 from westofn.errors import DataError, WestofnError
@@ -128,6 +128,29 @@ def test_a_process_that_dies_or_hangs_is_told(
     assert "hangs" in (ended("import time; time.sleep(60)") or "")
 
 
+@pytest.mark.parametrize(("ends", "blamed"), [(1, []), (2, [3])])
+def test_a_case_is_blamed_where_two_processes_end_with_it(
+    ends: int, blamed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def command(
+        _: Reader, notes: Path, start: int, size: int, seed: int, lost: object
+    ) -> list[str]:
+        started.append(start)
+        counted = {"tally": {"counts": {"read": 2}}, "next": size if len(started) > ends else 2}
+        dies = "import os; os.abort()" if len(started) <= ends else ""
+        files = {notes: json.dumps(counted), notes.with_name("current"): "000000003"}
+        writes = [f"open({str(path)!r}, 'w').write({text!r})" for path, text in files.items()]
+        return [sys.executable, "-c", "; ".join([*writes, dies])]
+
+    monkeypatch.setattr("benchmarks.fuzz.process._command", command)
+    tally = run_reader(READERS[0], 9, 0)
+    assert started == [0, *[2] * ends]
+    assert tally.counts["read"] == 2 * (ends + 1)
+    assert [first for _, first in tally.faults.values()] == blamed
+
+
 def test_a_case_is_drawn_by_seed_and_number_alone(tmp_path: Path) -> None:
     reader = next(reader for reader in READERS if reader.name == "runtime.toml")
     first, again, other = (Cases(reader, tmp_path, seed) for seed in (1, 1, 2))
@@ -165,6 +188,11 @@ def test_the_table_has_a_row_a_reader_and_the_sums(tmp_path: Path) -> None:
     assert "old" not in text
     kept = json.loads(record.as_json())
     assert kept["readers"][READERS[0].name]["refused"] == 1000
+    (tmp_path / "fuzz.json").write_text(record.as_json(), "utf-8")
+    sizes = {READERS[0].name: 1004, READERS[1].name: 1, READERS[2].name: 1}
+    again = Record.kept(tmp_path / "fuzz.json", 0, sizes)
+    assert again.tallies == {READERS[1]: Tally(Counter(read=1, refused=0))}
+    assert Record.kept(tmp_path / "fuzz.json", 1, sizes).tallies == {}
     assert kept["faults"] == [f"{READERS[0].name}, case 17, 1 times: KeyError at x.py:1 in f"]
 
 

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.human.cells import reading
 from benchmarks.human.data import conditions_of
 from benchmarks.human.gold import Stance, label_correctness, stances_of
 from benchmarks.human.linear import draw_labels
-from benchmarks.human.page import human_data_page, reading
+from benchmarks.human.page import human_data_page
 from benchmarks.human.records import Measured, Run, run_of
 from benchmarks.human.settings import (
-    PRETRAINED_SFT,
+    ALL_TASKS,
     TASKS,
     check_data,
     prepare_of,
     sft_of,
+    start_of,
 )
 from tests.benchmarks.pairs import frame
 from westofn.evaluation.records import Record
@@ -180,24 +182,18 @@ class TestPage:
         assert "## HH, helpful\n\nOnly 1 of 2 seeds have been run.\n" in page
         assert page.count("seeds have been run") == 1
 
-    def test_models_have_sections_of_their_own(self) -> None:
-        first = run(0, 0.01, 0.02, 0.5)
-        other = Run(**{**vars(first), "model": "models/small"})
-        page = human_data_page([first, other])
-        assert "## HH, helpful\n" in page
-        assert "## HH, helpful, models/small\n" in page
-
     def test_without_runs_it_says_how_to_get_them(self) -> None:
         assert "make human HUMAN_DATA=DIR" in human_data_page([])
 
 
 class TestSettings:
-    def test_another_model_takes_its_path_and_a_lower_rate(self) -> None:
-        params, task = load_params(), TASKS["e2e-quality"]
-        scratch, given = (sft_of(task, model, params) for model in ("scratch", "models/small"))
-        assert (scratch.model, given.model) == ("scratch", "models/small")
-        assert given.learning_rate == PRETRAINED_SFT["learning_rate"] < scratch.learning_rate
-        assert (scratch.scratch.width, scratch.steps) == (96, 800)
+    def test_a_task_names_its_models(self) -> None:
+        params = load_params()
+        policy, start = ALL_TASKS["hh-helpful-smollm2"], ALL_TASKS["hh-helpful-minilm"]
+        assert sft_of(policy, params).model == "models/smollm2"
+        assert sft_of(start, params) == sft_of(TASKS["hh-helpful"], params)
+        assert start_of(start, params).model == "models/minilm"
+        assert start_of(policy, params) == params.reward_start
 
     @pytest.mark.parametrize("name", [n for n, task in TASKS.items() if task.kind == "pairs"])
     def test_settings_are_valid_parameters(self, name: str, tmp_path: Path) -> None:

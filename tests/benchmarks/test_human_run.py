@@ -8,17 +8,28 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from benchmarks.human import __main__ as command
 from benchmarks.human import run as module
+from benchmarks.human.cells import ARMS
 from benchmarks.human.corpus import Features
-from benchmarks.human.page import ARMS, human_data_page
+from benchmarks.human.page import human_data_page
 from benchmarks.human.records import Run, finished_runs, run_of, write_runs
 from benchmarks.human.run import Benchmark
-from benchmarks.human.settings import CONDITIONS, SCRATCH, TASKS, tasks_of
+from benchmarks.human.settings import (
+    ALL_TASKS,
+    CONDITIONS,
+    PRETRAINED_TASKS,
+    TASKS,
+    check_data,
+    tasks_of,
+)
 from tests.benchmarks.human_rows import tiny, write_human_data
 from westofn.errors import DataError, ParameterError
 from westofn.params.whole import load_params
@@ -33,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def benchmark(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
-    return Benchmark(load_params(), data, tmp_path_factory.mktemp("runs"), SCRATCH)
+    return Benchmark(load_params(), data, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +154,24 @@ def test_a_task_that_is_left_out_needs_no_folder(data: Path, tmp_path: Path) -> 
         module_check(tmp_path, "all")
 
 
+def test_a_task_whose_model_is_not_there_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"hh-helpful-minilm needs models/minilm.*make models"):
+        module_check(data, "hh-helpful-minilm")
+    (tmp_path / "models/minilm").mkdir(parents=True)
+    module_check(data, "hh-helpful-minilm")
+
+
 def module_check(folder: Path, names: str) -> None:
-    command.check_data(tasks_of(names), folder)
+    check_data(tasks_of(names), folder)
 
 
 def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(ParameterError, match="helpful is no task; needs all, or some of e2e"):
+    with pytest.raises(
+        ParameterError, match="helpful is no task; needs all, pretrained, or some of e2e"
+    ):
         tasks_of("helpful")
 
 
@@ -180,4 +203,80 @@ def test_finished_runs_are_read_from_the_records(
     assert module.run_benchmark(fresh, tasks, [seed], 1, out, console) == [runs["hh-harmless"]]
     assert not fresh.folder.exists()
     other = benchmark.settings(*tasks.values()) | {"data": "other"}
-    assert finished_runs({"hh-harmless": other}, out) == []
+    assert finished_runs({"hh-harmless": other}, out) == ({"hh-harmless": other}, [])
+
+
+def test_runs_of_tasks_that_are_not_asked_for_stay(runs: Mapping[str, Run], tmp_path: Path) -> None:
+    out = tmp_path / "human.json"
+    write_runs([runs["hh-harmless"]], {"hh-harmless": "of its own"}, out)
+    assert finished_runs({"hh-helpful": "asked"}, out) == (
+        {"hh-harmless": "of its own", "hh-helpful": "asked"},
+        [runs["hh-harmless"]],
+    )
+
+
+def test_a_new_parameter_leaves_the_records_valid() -> None:
+    """See `recorded`: a key that records lack is left out where it changes nothing."""
+    record = json.loads(Path("benchmarks/human.json").read_text("utf-8"))
+    assert set(TASKS) <= set(record["settings"])
+    for name, settings in record["settings"].items():
+        today = json.loads(json.dumps(module.settings_of(ALL_TASKS[name], load_params())))
+        for part in ("task", "sft", "base_rm", "student_rm"):
+            assert set(today[part]) == set(settings[part]), (name, part)
+
+
+@pytest.fixture(scope="module")
+def reduced(benchmark: Benchmark, runs: Mapping[str, Run]) -> Mapping[str, Run]:
+    assert runs  # whose policies these share
+    return {name: benchmark.run(name, tiny(name), 0) for name in PRETRAINED_TASKS}
+
+
+def test_a_large_model_reads_fewer_and_shorter_texts(reduced: Mapping[str, Run]) -> None:
+    for name, run in reduced.items():
+        read = [run.counts[f"pairs_{split}"] for split in ("train", "validation", "test")]
+        assert read == [20, 6, 6], name
+        for cell in run.cells:
+            assert cell.pairs == (min(cell.labels, 10), 2 * min(cell.labels, 10))
+            assert set(cell.heads) == set(ARMS)
+            assert "win_rate" not in cell.heads["hf50"]
+            nearness = PRETRAINED_TASKS[name].sizes
+            assert nearness is not None
+            assert ("near_accuracy" in cell.heads["hf50"]) == nearness.nearness
+        assert bool(run.cells[0].networks) == (PRETRAINED_TASKS[name].start != "policy")
+
+
+def test_samples_that_the_limit_cut_are_counted_and_told(reduced: Mapping[str, Run]) -> None:
+    run = reduced["hh-helpful-smollm2"]
+    assert run.counts["samples"] == 16  # 4 pools of 4
+    pools = SimpleNamespace(unfinished=np.array([[True, False], [True, True]]))
+    corpus: Any = SimpleNamespace(task=tiny(run.task), pools=pools)
+    assert module._samples(corpus) == {"samples": 4, "cut_samples": 3}
+    counted = replace(run, counts={**run.counts, "cut_samples": 5})
+    uncounted = {name: count for name, count in run.counts.items() if "samples" not in name}
+    both = [counted, replace(counted, seed=1, counts={**counted.counts, "cut_samples": 4})]
+    assert "5 of whose 16 samples were cut." in human_data_page([counted])
+    assert "9 of whose 32 samples were cut." in human_data_page(both)
+    assert "were cut" not in human_data_page([replace(run, counts=uncounted)])
+
+
+def test_reward_models_of_another_start_share_the_policy_and_its_pools(
+    reduced: Mapping[str, Run], benchmark: Benchmark
+) -> None:
+    assert reduced
+    (folder,) = benchmark.folder.glob("hh-helpful-minilm-0-*")
+    features = Features.load(folder / "features.safetensors")
+    assert features.pools.shape == (4, 4, 64)  # of the ModernBERT, not of the policy's width 16
+    # Of five tasks from scratch, two read the same references; the others add none.
+    assert len(list(benchmark.folder.glob("policy-*/policy"))) == len(TASKS) - 1
+
+
+def test_pretrained_runs_have_a_section_of_their_own(
+    reduced: Mapping[str, Run], runs: Mapping[str, Run]
+) -> None:
+    page = human_data_page([*runs.values(), *reduced.values()])
+    assert page.startswith(human_data_page(list(runs.values())).rstrip())
+    section = page[page.index("## Pretrained models") :]
+    for task in PRETRAINED_TASKS.values():
+        assert f"### {task.title}\n" in section
+    assert section.count("| fine-tuned West-of-N |") == 3
+    assert human_data_page(list(reduced.values())).endswith(section)

@@ -1,0 +1,1 @@
+"""A simulation of West-of-N on many GPUs, and its check against workers of this machine."""
