@@ -11,14 +11,14 @@ export PATH := $(BIN):$(PATH)
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 pytest $(WORKERS)
 
-.PHONY: repro test test-fast check format docs presets models study map human soak fuzz audit \
+.PHONY: repro test test-fast check format docs presets models study map human soak fuzz bench audit \
 	constraints venv clean
 
 SEEDS ?= 9
 
 repro: $(READY)
-	@echo "make repro: the whole pipeline takes about five minutes on two cores; what is up to date is skipped"
-	dvc repro
+	@echo "make repro: the whole pipeline takes about four minutes on two cores; what is up to date is skipped"
+	python -m westofn repro
 	@python -m westofn summary
 
 test: $(READY)
@@ -68,6 +68,11 @@ CASES ?= 1000000
 
 fuzz: $(READY)  ## random and mutated inputs for every reader -> benchmarks/fuzz.json, docs/reliability.md
 	python -m benchmarks.fuzz --cases $(CASES)
+
+bench: $(READY)  ## hot loops beside their peers -> benchmarks/speed.json, docs/performance.md
+	python -m pip install --quiet --constraint constraints.txt --editable '.[bench,trl]'
+	python -m benchmarks.speed
+	python -m benchmarks.speed.curves
 
 # --strict: a package that could not be looked up fails instead of being left out.
 audit:  ## known vulnerabilities of the versions in constraints.txt; needs a network

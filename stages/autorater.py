@@ -16,6 +16,7 @@ from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.params.file import load_section, load_seed
+from westofn.params.reward import RewardModelParams
 from westofn.params.reward_start import RewardStartParams
 from westofn.params.student_rm import StudentRmParams
 from westofn.preflight.inputs import require_saved
@@ -33,12 +34,15 @@ def main(prepared: In, policy: In, out: Out) -> None:
 
     require_saved("policy", policy)
     seed, params = load_seed(), load_section(StudentRmParams)
+    learner = load_section(RewardModelParams).learner
     start, human = load_section(RewardStartParams), HumanData.read(prepared)
     load_runtime()
 
     from westofn.training.arms import train_arm
-    from westofn.training.preference import Recipe
+    from westofn.training.linear_head import LinearHead
+    from westofn.training.recipe import Recipe
 
+    linear = LinearHead.of_reference(learner)
     # Other initial weights than the models it judges.
     recipe = Recipe(policy, start, params, seed + 1)
     train_arm(
@@ -47,8 +51,9 @@ def main(prepared: In, policy: In, out: Out) -> None:
         recipe,
         out,
         live=LIVE,
+        linear=linear,
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: load_section(RewardModelParams).learner == "network")

@@ -23,7 +23,8 @@ def main(prepared: In, policy: In, out: Out) -> None:
     load_runtime()
 
     from westofn.training.arms import train_arm
-    from westofn.training.preference import Head, Recipe
+    from westofn.training.linear_head import LinearHead
+    from westofn.training.recipe import Head, Recipe
 
     recipe = Recipe(policy, start, params, seed, Head(params.comparator, params.planes))
     train_arm(
@@ -33,8 +34,9 @@ def main(prepared: In, policy: In, out: Out) -> None:
         out,
         live=LIVE,
         members=params.members,
+        linear=LinearHead.of_reference(params.learner),
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: load_section(BaseRmParams).learner == "network")

@@ -20,9 +20,12 @@ import typer
 from westofn.artifacts.atomic import refusal, sweep
 from westofn.errors import DataError, WestofnError
 from westofn.execution.ending import run_to_its_end
-from westofn.execution.processes import check_environment, is_first
+from westofn.execution.launch import launch, number_of_processes
+from westofn.execution.processes import check_environment, count, is_first
+from westofn.execution.scratch import ROOT as SCRATCH
 from westofn.execution.scratch import require_inputs
 from westofn.progress import working
+from westofn.runtime import load_runtime
 
 RUNS = Path("runs")
 LIVE = Path("dvclive")
@@ -32,10 +35,15 @@ In = Annotated[Path, typer.Option(help="input, relative to the repository root")
 Out = Annotated[Path, typer.Option(help="output, relative to the repository root")]
 
 
-def run(main: Callable[..., None]) -> None:
+def run(main: Callable[..., None], shares: Callable[[], bool] = lambda: False) -> None:
     """Run a stage's command; see `westofn.execution.ending` for how it may end.
 
     Facts of the run (duration, peak memory, host) go to runs/stages.jsonl, which no stage reads.
+
+    Args:
+        main: The command.
+        shares: Returns whether several processes can share the stage's training; then it starts as
+            many as runtime.toml says.
     """
     module = main.__module__
     stage = Path(sys.argv[0]).stem if module == "__main__" else module.rpartition(".")[2]
@@ -43,14 +51,28 @@ def run(main: Callable[..., None]) -> None:
     _collect_young_garbage_alone()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_swept(main))
-    if code := run_to_its_end(stage, lambda: _work(stage, app)):
+    several = False
+
+    def work() -> int | None:
+        nonlocal several
+        check_environment()
+        several = count() == 1 and _asks_for_processes() and shares()
+        return None if several else _work(stage, app)
+
+    if code := run_to_its_end(stage, work):
         sys.exit(code)
+    if several:  # outside, since torch handles the signals that end these processes
+        sys.exit(launch(f"stages.{stage}", sys.argv[1:], load_runtime()))
+
+
+def _asks_for_processes() -> bool:
+    runtime = load_runtime()
+    return "--help" not in sys.argv and number_of_processes(runtime) * max(1, runtime.nodes) > 1
 
 
 def _work(stage: str, app: typer.Typer) -> int | None:
     started = time.time()
     try:
-        check_environment()
         with working(stage):
             code: int | None = app(standalone_mode=False)
     except WestofnError:
@@ -59,11 +81,6 @@ def _work(stage: str, app: typer.Typer) -> int | None:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of typer's
             error.show()
             return int(error.exit_code)
-        if mend := refusal(error):  # of a library that writes models or checkpoints
-            where = getattr(error, "filename", None) or "an output or its scratch folder"
-            reading = isinstance(error, OSError) and error.errno == errno.EIO
-            doing = "read or written" if reading else "written"
-            raise DataError(f"{where}: cannot be {doing}: {mend}") from error
         raise
     if code is None and is_first():  # a number: it only showed its help, or was interrupted
         _note({"stage": stage, "arguments": sys.argv[1:], "started": round(started)}, started)
@@ -80,11 +97,20 @@ def _swept(main: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(main)
     def swept(**options: Any) -> None:
         paths = {name: path for name, path in options.items() if isinstance(path, Path)}
-        require_inputs(path for name, path in paths.items() if name not in outs)
-        if is_first():
-            for name in outs:
-                sweep(options[name])
-        main(**options)
+        try:
+            require_inputs(path for name, path in paths.items() if name not in outs)
+            if is_first():
+                for name in outs:
+                    sweep(options[name])
+            main(**options)
+        except Exception as error:  # a library that writes models or checkpoints may name no file
+            if isinstance(error, WestofnError) or not (mend := refusal(error)):
+                raise
+            places = ", ".join(str(options[name]) for name in outs)
+            where = getattr(error, "filename", None) or f"{places} or {SCRATCH}"
+            reading = isinstance(error, OSError) and error.errno == errno.EIO
+            doing = "read or written" if reading else "written"
+            raise DataError(f"{where}: cannot be {doing}: {mend}") from error
 
     return swept
 
@@ -107,9 +133,24 @@ def _collect_young_garbage_alone() -> None:
     gc.set_threshold(young, middle, 1000)
 
 
+def _peak_memory() -> dict[str, int]:
+    """Return the peak memory of this process, and of its GPU if it used one, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss holds the parent's peak too, if that was larger
+        fields = dict(line.split(":", 1) for line in status.read_text("utf-8").splitlines())
+        peak = int(fields["VmHWM"].split()[0])
+    facts = {"peak_memory_mib": peak // 1024}
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        facts["device_memory_mib"] = torch.cuda.max_memory_allocated() // 2**20
+    return facts
+
+
 def _note(facts: dict[str, Any], started: float) -> None:
     facts["seconds"] = round(time.time() - started, 2)
-    facts["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    facts["cpu_seconds"] = round(time.process_time(), 2)
+    facts |= _peak_memory()
     facts["host"] = platform.node()
     facts["python"] = platform.python_version()
     try:

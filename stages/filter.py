@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.artifacts.atomic import whole_folder
-from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_as, write_json
 from westofn.artifacts.pairs import PAIRS
-from westofn.artifacts.pools import Pools
+from westofn.artifacts.pools import pool_rows
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
@@ -22,12 +21,14 @@ from westofn.pairing.filters import filter_frames
 from westofn.params.file import load_section
 from westofn.params.filter import FilterParams
 
+PROMPTS_AT_ONCE = 1024
+
 
 def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:
     """Keep the confident and likely pairs."""
     filtered = filter_frames(
         PAIRS.read(pairs / "pairs.parquet"),
-        Pools.from_frames(CANDIDATES.read(candidates), PROMPTS.read(prepared / "prompts.parquet")),
+        pool_rows(candidates, PROMPTS.read(prepared / "prompts.parquet"), PROMPTS_AT_ONCE),
         load_section(FilterParams),
     )
     with whole_folder(out) as place:

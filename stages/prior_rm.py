@@ -26,10 +26,10 @@ def main(prepared: In, candidates: In, policy: In, out: Out) -> None:
     load_runtime()
 
     from westofn.training.arms import train_arm
-    from westofn.training.linear_head import LinearHead, linear_params
-    from westofn.training.preference import Recipe
+    from westofn.training.linear_head import LinearHead
+    from westofn.training.recipe import Recipe
 
-    recipe = Recipe(policy, start, linear_params(params, params.learner), seed)
+    recipe = Recipe(policy, start, params, seed)
     train_arm(
         "prior_rm",
         human,

@@ -36,7 +36,7 @@ def main(
 
     from westofn.training.arms import train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Recipe
+    from westofn.training.recipe import Recipe
 
     train_arm(
         data,
@@ -49,4 +49,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: load_section(StudentRmParams).learner == "network")

@@ -1,8 +1,8 @@
 """Last, `report`: every evaluation -> metrics.json, headlines.json, plots, and one page.
 
-reads   data/prepared, data/eval/*, data/forecast, and of every iteration of `loop` its candidates,
-        counts, pairs, synthetic preferences and RL curves; cards and curves of all models, in
-        data/loop, data/reference and data/autorater
+reads   data/prepared, data/world, data/eval/*, data/forecast, and of every iteration of `loop` its
+        candidates, counts, pairs, synthetic preferences and RL curves; cards and curves of all
+        models, in data/loop, data/reference and data/autorater
 writes  metrics.json, headlines.json; data/plots/*.json, data/plots/png/*.png;
         data/report/report.html
 """

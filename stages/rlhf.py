@@ -83,4 +83,4 @@ def main(prepared: In, world: In, autorater: In, sft: In, rm: In, out: Out, metr
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: True)

@@ -1,12 +1,13 @@
 """Stage 4 of 9, `sample`: N candidates for every unlabeled prompt, with their log-likelihoods.
 
-reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy, sample.path
+reads   data/prepared/prompts.parquet (split unlabeled), data/loop/k0/policy, sample.path; a server
 writes  data/loop/k1/candidates.parquet, data/loop/k1/counts.json
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,9 @@ from westofn.sources.pool_files import NOT_USED
 from westofn.sources.reading import files_of
 
 if TYPE_CHECKING:
-    from westofn.models.policy import Policy
+    from westofn.models.policy import SavedPolicy
+
+PROMPTS_AT_ONCE = 1024
 
 
 def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
@@ -37,9 +40,12 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     Counts are of the candidates, and of what such pools hold and the candidates do not.
     """
     name = f"sample-{out.parent.name}"
-    read = load_section(SampleParams).engine == "file"
-    make = read_split if read else sample_split
-    numbers = make(name, "unlabeled", prepared, policy, out, counts)
+    engine = load_section(SampleParams).engine
+    if engine == "file":
+        numbers = read_split(name, "unlabeled", prepared, policy, out, counts)
+    else:
+        served = engine == "openai"
+        numbers = sample_split(name, "unlabeled", prepared, policy, out, counts, served=served)
     tell(sample_account("sample", numbers))
     tell_readings(sample_readings(name.replace("-", " "), numbers))
 
@@ -51,8 +57,12 @@ def sample_split(
     policy: Path,
     out: Path,
     counts: Path | None = None,
+    *,
+    served: bool = False,
 ) -> Mapping[str, float | int]:
     """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder.
+
+    If it is served, a server draws the samples, and the policy here scores them.
 
     Returns:
         Counts of the candidates, see `counts_of`; written to `counts` too, after the candidates.
@@ -64,16 +74,27 @@ def sample_split(
 
     from westofn.core.seeds import derive_seed
     from westofn.execution.scratch import scratch
-    from westofn.generation.sample_pools import Draw, sample_pool
-    from westofn.models.policy import load_policy
+    from westofn.generation.sample_pools import Draw, sample_shards
+    from westofn.models.policy import SavedPolicy
 
-    device = set_up_torch(runtime)
     draw = Draw(params.n_candidates, params.temperature, derive_seed(seed, name))
-    with scratch(name, [draw.__dict__, split], [source, policy]) as folder:
-        model = load_policy(policy, device)
-        frame = sample_pool(model, prompts, draw, folder, name)
-        numbers = dict.fromkeys(NOT_USED, 0) | counts_of(frame, prompts, model)
-        CANDIDATES.write(frame, out)
+    key: list[object] = [draw.__dict__, split]
+    if served:  # imported here, since the client takes a second
+        from westofn.generation.server import ServerSampler, sampling_server
+
+        server = sampling_server(runtime)
+        served_name = params.model.replace("{round}", policy.parent.name)
+        key += [served_name, params.api]
+    set_up_torch(runtime)
+    with scratch(name, key, [source, policy]) as folder:
+        model = SavedPolicy.of(policy)
+        if served:
+            sampler = ServerSampler(server, served_name, params.api, model, draw)
+            files = sampler.shards(prompts, folder, name)
+        else:
+            files = sample_shards(model, prompts, draw, folder, name)
+        CANDIDATES.gather(files, out)
+        numbers = dict.fromkeys(NOT_USED, 0) | counts_of(out, prompts, model)
         if counts:
             write_json(numbers, counts)
     return numbers
@@ -95,22 +116,21 @@ def read_split(
     files_of(path, "sample.path")
 
     from westofn.execution.scratch import scratch
-    from westofn.generation.file import read_pools, score_candidates
-    from westofn.models.policy import load_policy
+    from westofn.generation.file import read_pools, score_shards
+    from westofn.models.policy import SavedPolicy
 
-    device = set_up_torch(runtime)
-    model = load_policy(policy, device)
+    set_up_torch(runtime)
+    model = SavedPolicy.of(policy)
     pools, unused = read_pools(path, prompts, params.n_candidates, model)
     with scratch(name, [params.n_candidates, split], [source, policy, path]) as folder:
-        frame = score_candidates(model, pools, folder, name)
-        numbers = unused | counts_of(frame, prompts, model)
-        CANDIDATES.write(frame, out)
+        CANDIDATES.gather(score_shards(model, pools, folder, name), out)
+        numbers = unused | counts_of(out, prompts, model)
         write_json(numbers, counts)
     return numbers
 
 
 def counts_of(
-    candidates: pl.DataFrame, prompts: pl.DataFrame, policy: Policy
+    candidates: Path, prompts: pl.DataFrame, policy: SavedPolicy
 ) -> dict[str, float | int]:
     """Numbers of prompts, of those that the policy reads trimmed, of candidates and cut ones.
 
@@ -118,13 +138,25 @@ def counts_of(
     """
     from westofn.generation.repetition import repetition
 
-    pools = candidates.group_by("prompt_id", maintain_order=True).agg("response")
+    counted: Counter[str] = Counter()
+
+    def pools() -> Iterator[list[str]]:
+        for part in CANDIDATES.parts(candidates, PROMPTS_AT_ONCE):
+            counted["all"] += part.height
+            counted["cut"] += part.filter(pl.col("finish_reason") == "length").height
+            by_prompt = part.group_by("prompt_id", maintain_order=True).agg("response")
+            yield from by_prompt["response"].to_list()
+
+    repeated = repetition(pools(), policy.encoder)
+    asked = prompts.iter_slices(PROMPTS_AT_ONCE)
     return {
         "prompts": prompts.height,
-        "prompts_trimmed": sum(policy.encoder.trims(prompts["prompt"].to_list())),
-        "candidates": candidates.height,
-        "candidates_cut": candidates.filter(pl.col("finish_reason") == "length").height,
-        **repetition(pools["response"].to_list(), policy.encoder),
+        "prompts_trimmed": sum(
+            sum(policy.encoder.trims(part["prompt"].to_list())) for part in asked
+        ),
+        "candidates": counted["all"],
+        "candidates_cut": counted["cut"],
+        **repeated,
     }
 
 

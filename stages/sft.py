@@ -59,4 +59,4 @@ def main(prepared: In, out: Out) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: True)

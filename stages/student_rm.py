@@ -30,7 +30,7 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
 
     from westofn.training.arms import train_arm
     from westofn.training.linear_head import LinearHead
-    from westofn.training.preference import Recipe
+    from westofn.training.recipe import Recipe
 
     train_arm(
         "student_rm",
@@ -47,4 +47,4 @@ def main(prepared: In, synthetic: In, candidates: In, policy: In, out: Out) -> N
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: load_section(StudentRmParams).learner == "network")

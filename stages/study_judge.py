@@ -24,7 +24,7 @@ def main(data: In, out: Out) -> None:
         [data / "prepared", data / "world", data / "autorater", data / "study" / "pools"]
     )
 
-    from westofn.judging.build import build_judge
+    from westofn.judging.build import judge_of_shards
     from westofn.judging.shards import judge_in_shards
     from westofn.study.inputs import StudyInputs
     from westofn.study.verdicts import gold_rewards, judged_pairs, pairs_to_judge
@@ -32,9 +32,7 @@ def main(data: In, out: Out) -> None:
     device = set_up_torch(runtime)
     inputs = StudyInputs(params, data, device)
     pairs = judged_pairs(pairs_to_judge(inputs))
-    judge = build_judge(
-        params.study.judge, gold_rewards(inputs.judge), seed=params.seed, device=device
-    )
+    judge = judge_of_shards(params.study.judge, gold_rewards(inputs.judge), seed=params.seed)
     settings = [params.seed, params.study.judge.model_dump(mode="json"), pairs.rows()]
     files = [data / "prepared", data / "world", *model_folders(params.study.judge.prompted.model)]
     with scratch("study_judge", settings, files) as folder:

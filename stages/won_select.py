@@ -1,7 +1,7 @@
 """Stage 5 of 9, `won_select`: candidates -> one pseudo-labelled pair a prompt.
 
 reads   data/prepared/prompts.parquet, data/loop/k1/candidates.parquet, data/loop/k0/rm
-writes  data/loop/k1/pairs/{pairs,nested_pairs}.parquet, summary.json
+writes  data/loop/k1/pairs/{pairs,nested_pairs,pool_margins}.parquet, summary.json
 
 From the second round on, the first round's base model judges beside the previous student, and the
 stage ends with a reason where the pools are beyond what the two can judge.
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from stages.common import In, Out, run
 from westofn.artifacts.atomic import whole_folder
-from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
-from westofn.artifacts.pools import Pools
+from westofn.artifacts.pool_margins import POOL_MARGINS
+from westofn.artifacts.pools import PoolFile
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
 from westofn.execution.stage_accounts import selection_account
@@ -32,10 +32,10 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     seed, params, runtime = load_seed(), load_section(WonSelectParams), load_runtime()
     prompts = PROMPTS.read(prepared / "prompts.parquet")
     size = load_section(SampleParams).n_candidates
-    pools = Pools.from_frames(CANDIDATES.read(candidates), prompts, size)
+    pools = PoolFile(candidates, prompts, size)
 
     from westofn.models.ensemble import load_anchor, load_reward_models
-    from westofn.pairing.frames import nested_frame, pairs_frame, summarise
+    from westofn.pairing.frames import margins_frame, nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record
     from westofn.pairing.select import select
 
@@ -43,11 +43,11 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     base = load_reward_models(rm, device)
     health = None
     if rm != base_rm:
-        first = Pools.from_frames(CANDIDATES.read(first_candidates), prompts, size)
+        first = PoolFile(first_candidates, prompts, size)
         health = measure_round(
             base,
             load_reward_models(base_rm, device),
-            (pools, first),
+            (pools.read(), first.read()),
             seed,
         )
         check_round(health, params.stop, out.parent.name)
@@ -60,7 +60,7 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
         pessimism=params.pessimism,
         anchor=load_anchor(base_rm, params.anchor, device) if health else None,
     )
-    summary = summarise(pools, selection, base) | {
+    summary = summarise(selection, base) | {
         "method": params.method,
         "selector": params.selector,
         "pessimism": params.pessimism,
@@ -68,8 +68,9 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     if health:
         summary |= {"anchor": params.anchor, "pool_health": record(health)}
     with whole_folder(out) as place:
-        PAIRS.write(pairs_frame(pools, selection), place / "pairs.parquet")
-        NESTED_PAIRS.write(nested_frame(pools, selection), place / "nested_pairs.parquet")
+        PAIRS.write(pairs_frame(selection), place / "pairs.parquet")
+        NESTED_PAIRS.write(nested_frame(selection), place / "nested_pairs.parquet")
+        POOL_MARGINS.write(margins_frame(selection), place / "pool_margins.parquet")
         write_json(summary, place / "summary.json")
     tell(selection_account(summary))
 

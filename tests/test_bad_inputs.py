@@ -304,9 +304,9 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
     "tables of other programs": [
         (b"", "x.parquet: the file has 0 bytes"),
         (b"x", "x.parquet: not a Parquet file: starts with b'x', needs b'PAR1'"),
-        (b"PAR1", "x.parquet: corrupt Parquet (\"Could not open Parquet input source '<Buffer>':"),
-        (b"PAR1PAR1", 'x.parquet: corrupt Parquet ("Could not open Parquet input source'),
-        (b"PAR1" + b"\xff" * 99 + b"PAR1", 'x.parquet: corrupt Parquet ("Could not open Parquet'),
+        (b"PAR1", "x.parquet: corrupt Parquet ('Parquet file size is 4 bytes"),
+        (b"PAR1PAR1", "x.parquet: corrupt Parquet ("),
+        (b"PAR1" + b"\xff" * 99 + b"PAR1", "x.parquet: corrupt Parquet ("),
         (
             {"table": "prompts", "columns": {"prompt_id": ["p"], "prompt": ["a"], "split": ["x"]}},
             "x.parquet: 1 fault in table",
@@ -336,7 +336,7 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
     ],
     "tables with a checksum": [
         (b"", "prompts.parquet: the file has 0 bytes"),
-        (b"PAR1", 'prompts.parquet: corrupt Parquet ("Could not open Parquet input source'),
+        (b"PAR1", "prompts.parquet: corrupt Parquet ('Parquet file size is 4 bytes"),
         (b"{}", "prompts.parquet: not a Parquet file: starts with b'{}', needs b'PAR1'"),
     ],
     "JSON of a stage": [
@@ -430,6 +430,7 @@ REFUSED: dict[str, list[tuple[Any, str]]] = {
         (b"[]", "world: 1 fault in table world: (1) 1 row against 'facts is a JSON object', first"),
         (b"{}", "world: prompt test-000000 has facts '{}', needs a JSON object with a number"),
         (DEEP, "world: 1 fault in table world: (1) 1 row against 'facts is a JSON object', first"),
+        ({"temperature": 10**400}, "needs a JSON object with a number temperature"),
         ({"temperature": "hot"}, 'world: prompt test-000000 has facts \'{"temperature": "hot"}\','),
     ],
     "card.json": [

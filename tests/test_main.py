@@ -18,6 +18,7 @@ from westofn import __main__ as command
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.experiments import Experiment, ExperimentError
 from westofn.params.whole import load_params
+from westofn.preflight import disk
 from westofn.report import build as report_build
 from westofn.report import html as report_html
 from westofn.study import run as study_run
@@ -134,7 +135,7 @@ class TestDoctor:
         Path(".dvc/config").touch()
         subprocess.run(["git", "init", "-q"], check=True)
         monkeypatch.setenv("WESTOFN_DEVICE", "cpu")
-        monkeypatch.setattr(command, "FREE_GIB", 0)
+        monkeypatch.setattr(disk, "OTHER", 0)
 
     def test_a_root_that_is_well(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -146,15 +147,51 @@ class TestDoctor:
         for what in ("Python", "torch", "params.yaml", "runtime.toml", "disk", "device", "git"):
             assert any(what in line for line in lines), what
 
+    def test_the_disk_space_grows_with_the_pretrained_model_and_its_copies(self) -> None:
+        """Of 2^28 weights, of which the file has the header alone."""
+        header = json.dumps({"w": {"dtype": "F32", "shape": [2**14, 2**14]}}).encode()
+        Path("big").mkdir()
+        Path("big/model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        sizes = []
+        for rank, learner in ((0, "network"), (0, "linear_head"), (8, "network")):
+            defaults = load_params()
+            loras = {"lora": defaults.lora.model_copy(update={"rank": rank})}
+            update = {
+                "sft": {"model": "big", **loras},
+                "base_rm": {"learner": learner, **loras},
+                "student_rm": {"learner": learner, **loras},
+                "rlhf": loras,
+            }
+            params = defaults.model_copy(
+                update={
+                    key: getattr(defaults, key).model_copy(update=values)
+                    for key, values in update.items()
+                }
+            )
+            sizes.append(disk.disk_need(params).size / 2**30)
+        # Policy, RL policy, base model, student and three references, in 4 bytes and twice: 14 GiB.
+        # Checkpoints of rl have two networks, 24 bytes a weight: 3 × 6 GiB.
+        assert sizes == [14 + 18, 14 + 18, 14]
+
+    def test_weights_that_are_no_safetensors_are_named(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Path("big").mkdir()
+        Path("big/model.safetensors").write_bytes(b"version https://git-lfs")
+        text = Path("params.yaml").read_text().replace("  model: scratch ", "  model: big ", 1)
+        Path("params.yaml").write_text(text)
+        assert run(monkeypatch, "doctor") == 2
+        assert "big/model.safetensors is damaged" in " ".join(capsys.readouterr().out.split())
+
     def test_every_ailment_is_named_at_once(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Path("params.yaml").unlink()
         Path("runtime.toml").write_text("devise = 1\n")
+        monkeypatch.setattr(disk, "OTHER", 2**70)
         shutil.rmtree(".dvc")
         shutil.rmtree(".git")
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", "/")
-        monkeypatch.setattr(command, "FREE_GIB", 10**9)
         version = importlib.metadata.version
 
         def without_dvc(name: str) -> str:

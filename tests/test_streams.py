@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO
 
 import pytest
 
+from tests.terminal import in_terminal
 from westofn.artifacts.prompts import PROMPTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,6 +112,15 @@ def test_an_encoding_without_a_character_prints_another(arguments: tuple[str, ..
     assert out
 
 
+def test_a_negative_number_stays_negative_in_such_an_encoding() -> None:
+    arms = {"hf50": {"best_of_n_gold": 1.5}, "k1": {"best_of_n_gold": -2.25}}
+    Path("metrics.json").write_text(json.dumps(arms))
+    code, out, err = run(("summary",), subprocess.PIPE, **ASCII)
+    assert (code, err) == (0, "")
+    assert re.search(r"West-of-N.* -2\.25|k1.* -2\.25", out)
+    assert "?" not in out
+
+
 def test_json_in_such_an_encoding_loses_nothing() -> None:
     arguments = ("inspect", "rows.jsonl", "--json")
     outs = [run(arguments, subprocess.PIPE, **variables)[1] for variables in (ASCII, {})]
@@ -126,3 +137,29 @@ def test_a_narrow_terminal_drops_no_label() -> None:
     assert narrow == wide
     for label in ("HF50", "HF100", "accuracy", "70.0 to 80.0"):
         assert label in narrow
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_an_error_in_a_terminal_breaks_between_words_and_in_a_pipe_not_at_all(width: int) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 0", "seed: -1"))
+    stage = ("stages.prepare", "--out", "o", "--world", "w")
+    command = [sys.executable, "-m", *stage]
+    line = (
+        "prepare: params.yaml: seed is -1, needs greater than or equal to 0 (changed since the "
+        "last commit: `git diff params.yaml` shows what, `git checkout params.yaml` takes all of "
+        "it back)"
+    )
+    subprocess.run(["git", "init", "-q"], check=True)
+    for arguments in (["add", "params.yaml"], ["commit", "-qm", "wrong"]):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t", *arguments], check=True)
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "\n")
+    piped = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert (piped.returncode, piped.stderr.decode()) == (2, f"{line}\n")
+    code, shown = in_terminal(command, width)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert code == 2
+    assert " ".join(map(str.strip, lines)) == line
+    assert max(map(len, lines)) <= width
+    assert any("`git checkout params.yaml`" in each for each in lines)

@@ -2,15 +2,21 @@
 
 | command | does |
 |---|---|
+| repro | runs what is out of date as `dvc repro` does, with stages side by side |
+| plan | estimates time, memory and disk of a run, stage by stage, from two small runs |
 | summary | prints the result table and the path of the report |
 | runs | compares the commit with its DVC experiments by the headline numbers |
+| sweep | runs a grid of settings as DVC experiments, several at a time, and compares them |
 | doctor | checks the set-up: versions, DVC, disk, threads, device |
 | show FILE | validates an artifact and prints its table and first rows |
 | inspect FILE | reports on your data: set, form, mapping, dropped rows, lengths, leakage |
 | forecast | forecasts the gain of West-of-N from human pairs and samples, without training |
 | score FILE | adds rewards or margins of a saved model to the rows of a file or stdin |
+| bench DIR FILE… | evaluates a saved reward model on files of public benchmarks, with intervals |
+| serve DIR | answers requests for rewards, in vLLM's, OpenRLHF's and its own form |
 | export pairs FILE | writes an iteration's preferences in a TRL format, with a dataset card |
 | export rm DIR | exports a reward model with a model card |
+| export policy DIR | exports a policy for plain transformers, with a model card |
 | export questions DIR | chooses the most informative pairs and writes a page to label them |
 | study | runs the pipeline and the study over several seeds; writes study.json and its pages |
 | pages | rewrites docs/results.md, README's block and HTML from study.json; known sets |
@@ -25,6 +31,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,13 +40,14 @@ from rich.table import Table
 from rich.text import Text
 
 from westofn.commands.run import console, print_json, run_app
-from westofn.errors import ParameterError, WestofnError
+from westofn.errors import DataError, ParameterError, WestofnError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
+    from westofn.exporting.push import Target
     from westofn.sources.inspecting import Inspection
     from westofn.sources.token_lengths import TokenLengths
     from westofn.study.records import Study
@@ -49,8 +57,14 @@ tune = typer.Typer(help="Choose settings by validation data, in DVC experiments.
 app.add_typer(tune, name="tune")
 export = typer.Typer(help="Export results, with a card, for other tools.")
 app.add_typer(export, name="export")
+Push = Annotated[
+    str | None, typer.Option(help="OWNER/NAME on the hub, to which the export is pushed, private")
+]
+Public = Annotated[bool, typer.Option("--public", help="with --push: everybody sees it")]
+License = Annotated[
+    str | None, typer.Option(help="for the card, such as mit; default: stated where it is known")
+]
 PACKAGES = ("torch", "transformers", "accelerate", "dvc", "polars", "pydantic")
-FREE_GIB = 3
 
 
 @app.command()
@@ -71,18 +85,74 @@ def summary(
 def _print_comparison(metrics: Path, arms: Mapping[str, Any], terminal: Console) -> None:
     """Print which numbers differ from the committed ones, if params.yaml does not."""
     from westofn.params.file import PARAMS_FILE
-    from westofn.params.whole import load_params
     from westofn.study.committed import committed_content, comparison_lines
-    from westofn.study.records import read_study
 
     settings = metrics.parent / PARAMS_FILE
     if not settings.is_file() or settings.read_bytes() != committed_content(settings):
         return
-    study, prepare = metrics.parent / "study.json", load_params(settings).prepare
-    seeds = read_study(study) if study.is_file() and prepare.source == "world" else None
-    is_same_world = seeds is not None and seeds.world == prepare.world.model_dump()
-    for line in comparison_lines(metrics, arms, seeds.runs if seeds and is_same_world else ()):
+    for line in comparison_lines(metrics, arms, _seeds_of_world(settings)):
         terminal.print(line, markup=False, highlight=False)
+
+
+def _seeds_of_world(settings: Path) -> Sequence[dict[str, Any]]:
+    """Return the seeds of study.json, beside params.yaml, if they are of the world that it sets."""
+    from westofn.params.whole import load_params
+    from westofn.study.records import read_study
+
+    study, prepare = settings.parent / "study.json", load_params(settings).prepare
+    if not study.is_file() or prepare.source != "world":
+        return ()
+    seeds = read_study(study)
+    return seeds.runs if seeds.world == prepare.world.model_dump() else ()
+
+
+@app.command()
+def repro(
+    jobs: Annotated[
+        int,
+        typer.Option(min=0, help="stages at a time; 0: two for models from scratch, else one"),
+    ] = 0,
+) -> None:
+    """Run what is out of date, as `dvc repro` does, with stages side by side."""
+    from westofn.execution.side_by_side import default_jobs, reproduce
+    from westofn.params.whole import load_params
+
+    count = reproduce(jobs or default_jobs(load_params()), _say)
+    _say(f"repro: {count} stages are done" if count else "repro: all stages are up to date")
+
+
+@app.command()
+def plan(
+    as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
+) -> None:
+    """Estimate time, memory and disk of a run of params.yaml, stage by stage.
+
+    Every stage runs twice on a few prompts and with a few steps. It needs what prepare writes.
+    """
+    from westofn.execution.experiments import dvc_json
+    from westofn.execution.side_by_side import default_jobs, pipeline
+    from westofn.params.whole import load_params
+    from westofn.planning.estimate import estimate, makespan
+    from westofn.planning.show import plan_record, print_plan
+    from westofn.planning.work import Counts
+
+    params = load_params()
+    stages, jobs = pipeline(), default_jobs(params)
+    counts = Counts.read(Path("data/prepared"))
+    if dvc_json("status", "prepare"):
+        typer.echo("plan: data/prepared is out of date; run `dvc repro prepare` first", err=True)
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    estimates = estimate(params, counts, stages, jobs, load_params, say)
+    seconds = {name: stage.seconds for name, stage in estimates.items()}
+    together = makespan(seconds, {name: stage.needs for name, stage in stages.items()}, jobs)
+    record = plan_record(estimates, jobs, together)
+    if as_json:
+        print_json(record)
+    else:
+        print_plan(record, console())
 
 
 @app.command()
@@ -90,12 +160,81 @@ def runs(
     all_commits: Annotated[
         bool, typer.Option("--all-commits", help="also experiments of earlier commits")
     ] = False,
+    sort: Annotated[
+        Literal["accuracy", "on_policy_accuracy", "best_of_n_win_rate", "name"],
+        typer.Option(help="by what experiments of a commit are sorted, the largest first"),
+    ] = "accuracy",
+    as_json: Annotated[bool, typer.Option("--json", help="print only JSON")] = False,
 ) -> None:
     """Compare the commit with its DVC experiments: what each changed, and its headlines."""
     from westofn.execution.experiments import shown_experiments
     from westofn.report.runs import print_runs, runs_of
 
-    print_runs(runs_of(shown_experiments(all_commits=all_commits)), console())
+    noise = _noise_of_seeds()
+    listed = runs_of(shown_experiments(all_commits=all_commits), sort)
+    if as_json:
+        print_json({"runs": [asdict(run) for run in listed], "noise": noise})
+    else:
+        print_runs(listed, noise, console())
+
+
+def _noise_of_seeds() -> dict[str, float]:
+    """Return by headline how far two seeds differ in 95 % of cases, where that is known."""
+    from westofn.params.file import PARAMS_FILE
+    from westofn.report.runs import COLUMNS
+    from westofn.study.committed import seed_noise
+
+    seeds = _seeds_of_world(PARAMS_FILE)
+    measured = {key: seed_noise(seeds, "k1", key) for key in COLUMNS}
+    return {key: value for key, value in measured.items() if value is not None}
+
+
+@app.command()
+def sweep(
+    settings: Annotated[
+        list[str],
+        typer.Option("-S", "--set", help="KEY=VALUE,VALUE… as of `dvc exp run -S`; repeatable"),
+    ],
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="stages to run with what they need; default: all")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="members at a time, without --devices")] = 1,
+    devices: Annotated[
+        str, typer.Option(help="GPUs such as 0,1,2: as many members at a time, each on its own")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the members")] = False,
+) -> None:
+    """Run a grid of settings as DVC experiments, several at a time, and compare them.
+
+    A member that fails leaves the others running; the same sweep again takes what is finished from
+    DVC's cache. Where the workspace is not up to date, the first member runs alone, and the others
+    take what they share with it from the cache.
+    """
+    from westofn.execution.experiments import dvc_json, shown_experiments
+    from westofn.progress import duration
+    from westofn.report.runs import WORKSPACE, print_runs, runs_of
+    from westofn.tuning.sweep import Outcome, check_outcomes, members, parse_devices, run_members
+
+    experiments, named = members(settings, targets or []), parse_devices(devices)
+    if named and jobs > 1:
+        raise ParameterError("--jobs and --devices: give one, a device runs one member at a time")
+    if dry_run:
+        typer.echo("\n".join(experiment.name for experiment in experiments))
+        return
+
+    def say(outcome: Outcome) -> None:
+        state = f"failed: {outcome.error}" if outcome.error else "done"
+        typer.echo(f"{outcome.name}: {state} after {duration(outcome.seconds)}")
+
+    together = not dvc_json("status")
+    count = len(named) or jobs
+    outcomes = run_members(experiments, jobs=count, devices=named, together=together, ended=say)
+    names = {outcome.name for outcome in outcomes}
+    listed = [run for run in runs_of(shown_experiments(), "name") if run.name != WORKSPACE]
+    print_runs(
+        [run for run in listed if not run.commit or run.name in names], _noise_of_seeds(), console()
+    )
+    check_outcomes(outcomes)
 
 
 @app.command()
@@ -206,8 +345,7 @@ def doctor() -> None:
         report(True, "run", "; ".join(warnings) or "nothing that would fail is foreseen")
     except WestofnError as error:
         report(False, "run", str(error))
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
-    report(free >= FREE_GIB, "disk", f"{free:.0f} GiB free, needs {FREE_GIB}")
+    report(*_disk())
     try:
         device = set_up_torch()
     except WestofnError as error:
@@ -225,6 +363,21 @@ def doctor() -> None:
     console().print(table)
     if not all(passed for passed, _, _ in findings):
         raise typer.Exit(2)
+
+
+def _disk() -> tuple[bool, str, str]:
+    """Return the finding on disk space: what is free, and what a run of params.yaml needs."""
+    from westofn.params.whole import load_params
+    from westofn.preflight.disk import OTHER, DiskNeed, disk_need
+
+    free = shutil.disk_usage(Path.cwd()).free
+    try:
+        need = disk_need(load_params())
+    except ParameterError:  # which has a finding of its own
+        need = DiskNeed(OTHER, 0, ())
+    except DataError as error:
+        return False, "disk", str(error)
+    return free >= need.size, "disk", f"{free / 2**30:.0f} GiB free, needs {need}"
 
 
 @app.command()
@@ -307,7 +460,9 @@ def score(
     kept. Responses are not trimmed: rows with a response longer than the model was trained on get
     `beyond_limit`.
     """
+    from westofn.artifacts.targets import require_file_name
     from westofn.preflight.inputs import require_saved
+    from westofn.scoring.writing import require_ending
     from westofn.sources.column_settings import parse_settings
     from westofn.sources.columns import Columns
     from westofn.sources.reading import require_source
@@ -315,6 +470,9 @@ def score(
     require_saved("reward_model", model)
     if file != Path("-"):
         require_source(file)
+    if out != Path("-"):
+        require_file_name(out, [model, file])
+        require_ending(out)
     given = parse_settings(settings or [], needs_labels=False)
 
     from westofn.scoring.rows import Faults
@@ -334,6 +492,127 @@ def score(
     if dropped and dropped.count:
         message += f"; {dropped.count:,} dropped, which cannot be read, the first: {dropped.first}"
     typer.echo(message, err=True)
+
+
+@app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(help="folder of a reward model, e.g. data/loop/k1/rm")],
+    files: Annotated[list[Path], typer.Argument(help="files of benchmarks (docs/bench.md)")],
+    form: Annotated[
+        Literal[
+            "auto",
+            "rewardbench",
+            "rewardbench2",
+            "rm-bench",
+            "judgebench",
+            "llmbar",
+            "best-of-k",
+            "preferences",
+        ],
+        typer.Option("--format", help="what the files are; auto: recognised by their columns"),
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help=".json: results in reward-bench's form, and intervals")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help=".jsonl or .parquet: the scores of every row")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="responses per forward pass")] = 512,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--set", help="prepare.columns.NAME=PATH, for preferences"),
+    ] = None,
+    bad_rows: Annotated[
+        Literal["refuse", "drop"], typer.Option(help="rows that cannot be read; drop: counted")
+    ] = "refuse",
+) -> None:
+    """Evaluate a reward model on RewardBench, RM-Bench, JudgeBench, LLMBar, best of k or pairs.
+
+    Scores come with 95 % intervals, beside the longest response, the shortest one and chance.
+    Responses are not trimmed; rows that are too long or cannot be read are counted.
+    """
+    from westofn.artifacts.json_file import write_json
+    from westofn.artifacts.targets import require_file_name
+    from westofn.bench.files import require_endings, results_record, write_scores
+    from westofn.preflight.inputs import require_saved
+    from westofn.sources.column_settings import parse_settings
+    from westofn.sources.reading import require_source
+
+    require_saved("reward_model", model)
+    for file in files:
+        require_source(file)
+    require_endings(out, scores)
+    for path in filter(None, (out, scores)):
+        require_file_name(path, [model, *files])
+    given = parse_settings(settings or [])
+
+    from westofn.bench.formats import ReadOptions
+    from westofn.bench.run import evaluate, read_files
+    from westofn.bench.show import print_outcome
+    from westofn.models.ensemble import load_reward_models
+    from westofn.runtime import load_runtime, set_up_torch
+
+    treatment: Literal["refuse", "drop"] = (
+        "drop" if "drop" in (bad_rows, given.bad_rows) else "refuse"
+    )
+    options = ReadOptions(None if form == "auto" else form, given.columns, treatment)
+    read = read_files(files, options)
+    if out and len(read) > 1:
+        titles = ", ".join(benchmark.title for benchmark, _ in read)
+        raise ParameterError(
+            f"--out takes one benchmark, the files hold {titles}; give one of them"
+        )
+    ensemble = load_reward_models(model, set_up_torch(load_runtime()))
+    outcomes = [evaluate(ensemble, benchmark, parts, batch) for benchmark, parts in read]
+    for outcome in outcomes:
+        print_outcome(outcome, console())
+    if out:
+        write_json(results_record(outcomes[0], model, ensemble), out)
+    if scores:
+        write_scores(outcomes, scores)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="folder of a reward model, e.g. data/loop/k1/rm")],
+    name: Annotated[str, typer.Option(help="name in requests and answers; default: DIR")] = "",
+    host: Annotated[str, typer.Option(help="address of this machine")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8000,
+    key_variable: Annotated[
+        str, typer.Option(help="environment variable of a key that requests must bear")
+    ] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="tokens to score together")] = 65536,
+    wait_ms: Annotated[
+        float, typer.Option(min=0, help="longest wait for further requests, milliseconds")
+    ] = 3.0,
+    max_open: Annotated[int, typer.Option(min=1, help="open requests; more get 503")] = 256,
+    max_rows: Annotated[int, typer.Option(min=1, help="responses in a request")] = 1024,
+    max_bytes: Annotated[int, typer.Option(min=1, help="largest body")] = 16 * 2**20,
+    too_long: Annotated[
+        Literal["refuse", "score"],
+        typer.Option(help="rows beyond the limits of training; score: as `score` does, marked"),
+    ] = "refuse",
+) -> None:
+    """Serve the rewards of a saved model until Ctrl-C or SIGTERM (docs/serving.md)."""
+    from westofn.preflight.inputs import require_saved
+    from westofn.serving.start import key_of, listening_socket, require_packages
+
+    require_packages()
+    key = key_of(key_variable)
+    require_saved("reward_model", model)
+    with listening_socket(host, port) as listener:
+        from westofn.serving.batching import BatchLimits
+        from westofn.serving.run import Settings, serve_model
+
+        limits = BatchLimits(tokens, wait_ms / 1000, max_open)
+        settings = Settings(model, name or str(model), limits, max_rows, max_bytes, too_long)
+        serve_model(settings, listener, key, _say)
+
+
+def _say(line: str) -> None:
+    """Print a line at once, also where stdout is a pipe."""
+    typer.echo(line)
+    sys.stdout.flush()
 
 
 @app.command()
@@ -503,15 +782,21 @@ def export_pairs(
         Literal["synthetic", "mixed"], typer.Option(help="mixed: also the human pairs (D_L)")
     ] = "synthetic",
     data: Annotated[Path, typer.Option(help="the pipeline's outputs")] = Path("data"),
+    license: License = None,  # noqa: A002 (the name of the option)
+    push: Push = None,
+    public: Public = False,
 ) -> None:
     """Write an iteration's preference pairs for TRL, with a dataset card.
 
     explicit has columns prompt, chosen and rejected; implicit has chosen and rejected, both with
     the prompt; conversational has lists of messages.
     """
+    target = _target(push, "dataset", public)
     from westofn.exporting.pairs import export_pairs
 
-    exported = export_pairs(out, data=data, iteration=iteration, form=form, include=include)
+    exported = export_pairs(
+        out, data=data, iteration=iteration, form=form, include=include, license=license
+    )
     counts = ", ".join(f"{count:,} {source}" for source, count in exported.counts.items())
     typer.echo(f"written: {out} ({counts}), {exported.card}", err=True)
     if exported.split_elsewhere is not None:
@@ -521,6 +806,7 @@ def export_pairs(
             "explicit and conversational are exact",
             err=True,
         )
+    _push(target, {path.name: path for path in (out, exported.card)}, out)
 
 
 @export.command("rm")
@@ -530,15 +816,72 @@ def export_rm(
     metrics: Annotated[
         Path | None, typer.Option(help="metrics.json of eval; default: looked up in dvc.lock")
     ] = None,
+    license: License = None,  # noqa: A002 (the name of the option)
+    push: Push = None,
+    public: Public = False,
 ) -> None:
     """Export a reward model with a model card."""
+    from westofn.exporting.cards import check_folder
     from westofn.preflight.inputs import require_saved
 
     require_saved("reward_model", model)
+    check_folder(out, [model])
+    target = _target(push, "model", public)
     from westofn.exporting.reward_model import export_reward_model
 
-    export_reward_model(out, model=model, metrics=metrics)
+    export_reward_model(out, model=model, metrics=metrics, license=license)
     typer.echo(f"written: {out}", err=True)
+    _push_folder(target, out)
+
+
+@export.command("policy")
+def export_policy(
+    out: Annotated[Path, typer.Argument(help="folder; an earlier export in it is replaced")],
+    model: Annotated[Path, typer.Option(help="folder of a policy")] = Path("data/loop/k1/policy"),
+    license: License = None,  # noqa: A002 (the name of the option)
+    push: Push = None,
+    public: Public = False,
+) -> None:
+    """Export a policy as a folder that plain transformers loads, with a model card."""
+    from westofn.exporting.cards import check_folder
+    from westofn.preflight.inputs import require_saved
+
+    require_saved("policy", model)
+    check_folder(out, [model])
+    target = _target(push, "model", public)
+    from westofn.exporting.policy import export_policy
+
+    export_policy(out, model=model, license=license)
+    typer.echo(f"written: {out}", err=True)
+    _push_folder(target, out)
+
+
+def _target(name: str | None, kind: Literal["model", "dataset"], public: bool) -> Target | None:
+    """Return the repository of --push, before anything is exported; None: there is no --push."""
+    if name is None:
+        if public:
+            raise ParameterError("--public needs --push, a name on the hub; leave out --public")
+        return None
+    from westofn.exporting.push import target_of
+
+    return target_of(name, kind, public=public)
+
+
+def _push_folder(target: Target | None, out: Path) -> None:
+    files = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    _push(target, files, out)
+
+
+def _push(target: Target | None, files: Mapping[str, Path], place: Path) -> None:
+    """Push an export to the repository of --push, if there is one."""
+    if target is None:
+        return
+    from westofn.exporting.push import push
+
+    pushed = push(target, files, place)
+    for remark in pushed.remarks:
+        typer.echo(f"the hub remarks: {remark}", err=True)
+    typer.echo(f"pushed: {pushed.address} ({target.visibility})", err=True)
 
 
 @export.command("questions")
@@ -555,11 +898,13 @@ def export_questions(
     Writes questions.jsonl and label.html, an offline page. Give the file that the page downloads
     to `prepare` as prepare.answers_path.
     """
+    from westofn.exporting.cards import check_folder
     from westofn.params.whole import load_params
     from westofn.preflight.inputs import require_saved
 
     params = load_params()
     require_saved("policy", data / "loop" / "k0" / "policy")
+    check_folder(out, [data])
     from westofn.exporting.questions import PAGE, export_questions
 
     questions = export_questions(

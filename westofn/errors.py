@@ -61,6 +61,10 @@ class JudgeError(WestofnError):
     """A preference judge cannot be asked, or its answers cannot be used."""
 
 
+class SamplingError(WestofnError):
+    """A server cannot be asked for samples, or its replies cannot be used."""
+
+
 class RoundError(WestofnError):
     """The pools of a later round are outside the domain of the round's reward model."""
 

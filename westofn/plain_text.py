@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 
 # C0 without tab and line feed, DEL, C1, separators of lines, overrides and isolates of direction,
 # and half a surrogate pair, which no encoding has.
@@ -19,6 +20,10 @@ _USER_IN_URL = re.compile(r"(\w:/{1,2})[^/?#\s'\"]+@")
 _SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 HIDDEN = "(hidden)"
+WIDTH = 80
+_GLUE = "\x00"
+# What a line break would spoil: a number and its %, a command that a reader copies.
+_WHOLE = re.compile(r"\S+ %|`[^`\n]{1,50}`")
 
 
 def visible(text: str) -> str:
@@ -53,3 +58,18 @@ def without_secrets(text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return _USER_IN_URL.sub(rf"\1{HIDDEN}@", text)
+
+
+def wrapped(line: str, width: int = WIDTH) -> str:
+    """Wrap a line at words; paths, commands in backticks, and numbers with their % stay whole.
+
+    >>> print(wrapped("more than 50.0 % is cut: run `dvc repro`", 16))
+    more than 50.0 %
+      is cut: run
+      `dvc repro`
+    """
+    glued = _WHOLE.sub(lambda whole: whole[0].replace(" ", _GLUE), line)
+    text = textwrap.fill(
+        glued, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+    return text.replace(_GLUE, " ")

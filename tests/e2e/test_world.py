@@ -123,10 +123,12 @@ def test_cards_of_exports_know_the_parameters_and_measures_of_the_run(clone: Clo
     for text in (pairs, student):
         assert "As dvc.lock records them for this content" in text
         assert "n_candidates: 8" in text
+        assert "license: apache-2.0" in text  # all of it is of the embedded world
         assert "algorithm: ppo" not in text  # of rlhf, which made neither
     assert "synthetic_fraction: 0.5" in student
     accuracy = json.loads((clone.root / "data/eval/k1/metrics.json").read_text())["accuracy"]
     assert f"| held-out preferences, accuracy | {accuracy:.4f} (" in student
+    assert f"value: {accuracy}\n" in student
 
 
 def test_the_study_is_left_out_and_goes_on_from_what_is_there(clone: Clone) -> None:

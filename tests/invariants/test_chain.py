@@ -30,7 +30,9 @@ from westofn.params.comparator import ComparatorName
 from westofn.params.filter import FilterParams
 from westofn.runtime import Runtime
 from westofn.training.arms import preferences_from
-from westofn.training.preference import Head, Preferences, Recipe, TrainingPairs, train_reward_model
+from westofn.training.pairs import Preferences, TrainingPairs
+from westofn.training.preference import train_reward_model
+from westofn.training.recipe import Head, Recipe
 from westofn.training.sft import Examples, train_sft
 
 CPU = Runtime(device="cpu")
@@ -81,12 +83,12 @@ def _chain(root: Path) -> dict[str, bytes]:
     CANDIDATES.write(candidates, root / "candidates.parquet")
     pools = Pools.from_frames(candidates, UNLABELED, 6)
     selection = select(Ensemble.of(base), pools, method="exact", selector="west", seed=0)
-    pairs = pairs_frame(pools, selection)
+    pairs = pairs_frame(selection)
     PAIRS.write(pairs, root / "pairs.parquet")
     params = FilterParams(
         quantile=0.2, likelihood_quantile=0.05, likelihood_normalisation="per_token"
     )
-    filtered = filter_frames(pairs, pools, params)
+    filtered = filter_frames(pairs, [pools.as_rows()], params)
     PREFERENCES.write(filtered.preferences("k1"), root / "preferences.parquet")
     train("student", Head("pointwise"), preferences_from(filtered.preferences("k1")))
     written = [root / name for name in ("policy", "base_rm", "student")]

@@ -32,11 +32,12 @@ from westofn.study.parts import INPUTS, Part
 NINE = (
     "prepare", "sft", "base_rm", "sample", "won_select", "filter", "student_rm", "eval", "rlhf",
 )  # fmt: skip
-# They measure; `rlhf` draws the gold curve beside its training, which never reads it. The parts of
+# They measure; `rlhf` draws the gold curve beside its training, which never reads it, and `report`
+# shows the gold order of pools beside the teacher's. The parts of
 # the study train too, on labels of models, people and the judge: tests/study/test_gold.py. The
 # judge of `study_judge` labels by gold where it is the simulated one, and nobody else does.
 MAY_SEE_THE_WORLD = {
-    "eval", "eval_reference", "rlhf", "study_judge", *(part.stage for part in Part),
+    "eval", "eval_reference", "rlhf", "report", "study_judge", *(part.stage for part in Part),
 }  # fmt: skip
 MAX_TRACKED_BYTES = 2**20
 DATA_PATH = re.compile(r"data/[\w/.{},*]*[\w}*]|metrics\.json|headlines\.json|study\.json")
@@ -371,7 +372,8 @@ def sources_of(key: str) -> set[str]:
 def test_what_a_section_takes_from_others_is_found() -> None:
     assert sources_of("rlhf") == {"optimiser", "lora"}
     assert sources_of("student_rm.readout") == {"reward.readout"}
-    assert sources_of("student_rm.learner") == set()
+    assert sources_of("student_rm.learner") == {"reward.learner"}
+    assert sources_of("student_rm.covariance_power") == set()
     assert sources_of("sft.lora.rank") == {"lora.rank"}
 
 

@@ -117,17 +117,19 @@ def test_a_hostile_report_is_text_and_its_search_pages_and_tips_work(tmp_path: P
         const at = { bubbles: true, clientX: x + 1, clientY: y + 1 };
         mark.dispatchEvent(new PointerEvent("pointermove", at));
         const shown = of("vg-tooltip-element");
-        const cell = document.querySelector("#pair-rows tr").children[0].textContent;
+        const cell = document.querySelector("#pair-rows .body").textContent;
+        document.querySelector("#pair-rows .unfold").click();
+        const pool = document.querySelector("#pair-rows .pool .whole-text").textContent;
         of("query").value = "<script>WINDOW.owned";
         of("query").dispatchEvent(new Event("input"));
-        tell({ ...look(), cell, found: of("found").textContent,
+        tell({ ...look(), cell, pool, found: of("found").textContent,
                tip: shown && getComputedStyle(shown).visibility });
         """,
         tmp_path,
     )
     assert console == []
     assert {key: seen[key] for key in SAFE} == SAFE
-    assert seen["cell"] == HOSTILE + "0"
+    assert seen["cell"] == seen["pool"] == HOSTILE + "0"
     assert seen["found"] == "12 of 12 pairs"
     assert seen["figures"] >= 10
     assert (seen["tip"], seen["ground"]) == ("visible", LIGHT)

@@ -21,7 +21,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown section": ({"sfft": 1}, ("sfft is not a parameter", "did you mean sft?")),
     "nothing like it": (
         {"sample": {"zzz": 1}},
-        ("sample.zzz", "known keys: engine, path, n_candidates"),
+        ("sample.zzz", "known keys: engine, path, model, api, n_candidates"),
     ),
     "too large": ({"filter": {"quantile": 1.5}}, ("filter.quantile is 1.5, needs", "less than 1")),
     "too small": ({"sample": {"n_candidates": 1}}, ("sample.n_candidates is 1", "equal to 2")),
@@ -65,6 +65,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an example for pools": (
         {"sample": {"engine": "file"}},
         ("sample", "engine is file", "docs/examples/pools.jsonl", "of your own pools"),
+    ),
+    "a server without a model": (
+        {"sample": {"engine": "openai"}},
+        ("sample", "engine is openai, and model is none", "by which the server knows"),
     ),
     "a world from files": (
         {"prepare": {"sft": "file", "sft_path": "x"}},

@@ -132,14 +132,14 @@ def test_a_second_process_is_sent_away(tiny: Tiny, monkeypatch: pytest.MonkeyPat
     from westofn.generation import sample_pools
 
     second: list[Outcome] = []
-    sample_pool = sample_pools.sample_pool
+    sample_shards = sample_pools.sample_shards
 
     def meanwhile(*args: object) -> object:
         if not second:
             second.append(tiny.call("sample@k1"))
-        return sample_pool(*args)  # type: ignore[arg-type]
+        return sample_shards(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sample_pools, "sample_pool", meanwhile)
+    monkeypatch.setattr(sample_pools, "sample_shards", meanwhile)
     before = tiny.files()
     assert tiny.call("sample@k1").code == 0
     assert second[0].code == 2

@@ -43,7 +43,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     monkeypatch.setattr(machine, "_ACCELERATORS", ())
     monkeypatch.setattr(machine, "memory", lambda: 32 * 2**30)
     monkeypatch.setattr("westofn.preflight.foresee.memory", lambda: 32 * 2**30)
-    for name in ("WESTOFN_DEVICE", "WESTOFN_JUDGE_URL"):
+    for name in ("WESTOFN_DEVICE", "WESTOFN_JUDGE_URL", "WESTOFN_SAMPLE_URL"):
         monkeypatch.delenv(name, raising=False)
     return Tiny.make(tmp_path / "root")
 
@@ -463,6 +463,18 @@ def test_a_device_that_is_not_here_is_foreseen(
     fresh_line(fresh, f"device is {device!r}, needs cpu", "runtime.toml")
 
 
+def test_a_missing_package_of_the_executor_is_foreseen(
+    fresh: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WESTOFN_EXECUTOR", "ray")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fresh_line(
+        fresh,
+        "executor is 'ray', and the package ray is not installed; install it by "
+        "`pip install -c constraints.txt -e '.[ray]'`, or set executor to local",
+    )
+
+
 WARNED: dict[str, tuple[Make, Changes, str]] = {
     "bf16 on a plain CPU": (nothing, {"sft": {"precision": "bf16"}}, "this CPU has no bf16 units"),
     "a student that no classifier can be": (
@@ -474,6 +486,11 @@ WARNED: dict[str, tuple[Make, Changes, str]] = {
         nothing,
         {"study": {"judge": {"kind": "openai"}}},
         "study.judge.kind is openai, and no address is set",
+    ),
+    "no address of a server that samples": (
+        nothing,
+        {"sample": {"engine": "openai", "model": "m"}},
+        "sample.engine is openai, and no address is set; set WESTOFN_SAMPLE_URL",
     ),
 }
 

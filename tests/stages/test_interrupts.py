@@ -26,14 +26,18 @@ TRIES = 9
 LONG = {"sft": {"steps": 20_000, "evaluations": 1_000}}
 
 
-def start(tiny: Tiny, *command: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "DVC_NO_ANALYTICS": "1",
-    }
+def start(tiny: Tiny, *command: str, **variables: str) -> subprocess.Popen[str]:
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "DVC_NO_ANALYTICS": "1",
+        }
+    )
     return subprocess.Popen(
         command,
         cwd=tiny.root,

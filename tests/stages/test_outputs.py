@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
+from tests.judging.stub_server import Reply, serve
 from tests.resealed import reseal
 from tests.stages.pipeline import ROOT, Tiny
+from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.catalogue import TABLES, table_for
 from westofn.artifacts.pair_scores import PAIR_SCORES
 from westofn.execution.code_digest import digests_of_stages
@@ -65,7 +67,12 @@ WRITES: dict[str, dict[str, tuple[str, ...]]] = {
     "eval_pool": {"data/eval_pool": ("candidates.parquet",)},
     "sample@k1": {"data/loop/k1": ("candidates.parquet", "counts.json")},
     "won_select@k1": {
-        "data/loop/k1/pairs": ("pairs.parquet", "nested_pairs.parquet", "summary.json")
+        "data/loop/k1/pairs": (
+            "pairs.parquet",
+            "nested_pairs.parquet",
+            "pool_margins.parquet",
+            "summary.json",
+        )
     },
     "filter@k1": {
         "data/loop/k1/synthetic": ("preferences.parquet", "decisions.parquet", "summary.json")
@@ -296,11 +303,13 @@ def test_a_filter_drops_for_its_reason_and_counts(
 def test_a_tournament_selects_pairs_that_the_rest_of_the_loop_takes(tiny: Tiny) -> None:
     exact = summary(tiny, "data/loop/k1/pairs/summary.json")
     tiny.change({"won_select": {"method": "tournament"}})
-    tiny.succeed("won_select@k1", "filter@k1", "eval@k1")
+    tiny.succeed("won_select@k1", "filter@k1", "eval@k1", "report")
     found = summary(tiny, "data/loop/k1/pairs/summary.json")
     assert (exact["method"], found["method"]) == ("exact", "tournament")
     assert found["pairs_selected"] == exact["pairs_selected"]
     assert pl.read_parquet(tiny / "data/loop/k1/pairs/pairs.parquet")["pool_std"].is_null().all()
+    page = (tiny / "data/report/report.html").read_text(encoding="utf-8")
+    assert "a tournament compares too few candidates to order them" in page
 
 
 @pytest.mark.parametrize(
@@ -471,6 +480,26 @@ def test_pools_from_a_file_take_the_place_of_samples(made: Tiny, tiny: Tiny) -> 
     tiny.fail("sample@k1", "pools.jsonl:1", "has 8 responses", "needs 9", "sample.n_candidates")
 
 
+def test_a_server_samples_the_policy_of_the_round(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(_: int, body: dict[str, Any]) -> Reply:
+        choices = [{"text": f" yes {i} ", "finish_reason": "stop"} for i in range(body["n"])]
+        return Reply(body={"choices": choices})
+
+    tiny.change({"sample": {"engine": "openai", "model": "policy-{round}"}})
+    with serve(script) as stub:
+        monkeypatch.setenv("WESTOFN_SAMPLE_URL", stub.url)
+        tiny.succeed("sample@k1", "won_select@k1")
+    assert {body["model"] for body in stub.bodies} == {"policy-k0"}
+    read = CANDIDATES.read(tiny / "data/loop/k1/candidates.parquet")
+    assert set(read["response"]) == {f"yes {i}" for i in range(8)}
+    assert summary(tiny, "data/loop/k1/counts.json")["candidates"] == 240
+    tiny.change({"sample": {"temperature": 0.5}})  # other samples, so no shard of the first run
+    monkeypatch.delenv("WESTOFN_SAMPLE_URL")
+    tiny.fail("sample@k1", "sample: the server's address is ''", "WESTOFN_SAMPLE_URL")
+
+
 def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
     made: Tiny, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,7 +547,7 @@ def test_the_first_round_knows_neither_anchor_nor_stop(made: Tiny, tiny: Tiny) -
     beyond = {"agreement": 1.0, "spread": 100.0, "distinct": 1.0, "length": 1.0}
     tiny.change({"won_select": {"anchor": 1.0, "stop": beyond}})
     tiny.succeed("won_select@k1")
-    for name in ("pairs.parquet", "nested_pairs.parquet", "summary.json"):
+    for name in ("pairs.parquet", "nested_pairs.parquet", "pool_margins.parquet", "summary.json"):
         path = f"data/loop/k1/pairs/{name}"
         assert (tiny / path).read_bytes() == (made / path).read_bytes()
 

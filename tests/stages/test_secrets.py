@@ -88,10 +88,11 @@ def test_a_run_with_keys_writes_and_prints_none(
         "summary",
         "export pairs exports/pairs.jsonl",
         "export rm exports/rm",
+        "export policy exports/policy --model data/loop/k0/policy",
         "export questions exports/questions --count 2",
     )
     outcomes += [called(*arguments.split()) for arguments in commands]
-    assert [outcome.code for outcome in outcomes] == [0] * 10
+    assert [outcome.code for outcome in outcomes] == [0] * 11
     outcomes.append(called("doctor"))
     assert [line for outcome in outcomes for line in told(outcome)] == []
     assert holders(secret) == []

@@ -38,12 +38,18 @@ for name in sys.argv[1:]:
 """
 
 
-def python(tiny: Tiny, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
+def python(
+    tiny: Tiny, *arguments: str, given: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+    )
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tiny.root,
@@ -104,6 +110,34 @@ def test_a_stage_refuses_before_it_imports_torch(fault: str, tiny: Tiny) -> None
     assert done.stdout.splitlines() == [f"{stage.module} False" for stage in heavy]
     needed = {"parameters": "seed is 'abc'", "inputs": "data/prepared", "runtime": "'many'"}
     assert done.stderr.count(needed[fault]) == len(heavy) == len(done.stderr.splitlines())
+
+
+REFUSED_COMMANDS = """
+import contextlib, sys
+from westofn.__main__ import main
+for line in sys.stdin:
+    sys.argv = ["westofn", *line.split()]
+    with contextlib.suppress(SystemExit):
+        main()
+    print("torch" in sys.modules)
+"""
+
+
+def test_a_command_refuses_its_target_before_it_imports_torch(made: Tiny) -> None:
+    rm = "data/loop/k1/rm"
+    lines = [
+        f"score dvc.yaml --model {rm} --out data/rows.jsonl",
+        f"score dvc.yaml --model {rm} --out rows.txt",
+        f"export rm {rm}/sub --model {rm}",
+        "export questions data/questions",
+    ]
+    before = made.files()
+    done = python(made, "-c", REFUSED_COMMANDS, given="\n".join(lines))
+    assert done.stdout.splitlines() == ["False"] * len(lines)
+    needed = ["lies in data", "needs a name that ends with", f"lies in {rm}", "lies in data"]
+    for line, text in zip(done.stderr.splitlines(), needed, strict=True):
+        assert text in line
+    assert made.files() == before
 
 
 def test_start_up_does_not_walk_over_all_that_is_imported(made: Tiny, tiny: Tiny) -> None:
