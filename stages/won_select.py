@@ -9,6 +9,8 @@ stage ends with a reason where the pools are beyond what the two can judge.
 
 from __future__ import annotations
 
+import polars as pl
+
 from stages.common import In, Out, run
 from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.json_file import write_json
@@ -30,37 +32,54 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
     """Let the previous iteration's reward model pick the best and the worst."""
     require_saved("reward_model", rm, base_rm)
     seed, params, runtime = load_seed(), load_section(WonSelectParams), load_runtime()
-    prompts = PROMPTS.read(prepared / "prompts.parquet")
+    source = prepared / "prompts.parquet"
+    prompts = PROMPTS.read(source)
     size = load_section(SampleParams).n_candidates
     pools = PoolFile(candidates, prompts, size)
 
+    from westofn.execution.scratch import scratch
     from westofn.models.ensemble import load_anchor, load_reward_models
     from westofn.pairing.frames import margins_frame, nested_frame, pairs_frame, summarise
     from westofn.pairing.rounds import check_round, measure_round, record
-    from westofn.pairing.select import select
+    from westofn.pairing.select import select, select_in_shards
+    from westofn.pairing.teacher import SavedTeacher
 
     device = set_up_torch(runtime)
-    base = load_reward_models(rm, device)
-    health = None
+    health, weight = None, 0.0
     if rm != base_rm:
         first = PoolFile(first_candidates, prompts, size)
         health = measure_round(
-            base,
+            load_reward_models(rm, device),
             load_reward_models(base_rm, device),
             (pools.read(), first.read()),
             seed,
         )
         check_round(health, params.stop, out.parent.name)
-    selection = select(
-        base,
-        pools,
-        method=params.method,
-        selector=params.selector,
-        seed=seed,
-        pessimism=params.pessimism,
-        anchor=load_anchor(base_rm, params.anchor, device) if health else None,
-    )
-    summary = summarise(selection, base) | {
+        weight = params.anchor
+    if params.method == "tournament":
+        selection = select(
+            load_reward_models(rm, device),
+            pools,
+            method=params.method,
+            selector=params.selector,
+            seed=seed,
+            pessimism=params.pessimism,
+            anchor=load_anchor(base_rm, weight, device),
+        )
+    else:
+        teacher = SavedTeacher.of(rm, base_rm, weight)
+        name, inputs = f"won_select-{out.parent.name}", [source, candidates, rm, base_rm]
+        with scratch(name, [size, weight], inputs) as folder:
+            selection = select_in_shards(
+                teacher,
+                pools,
+                folder,
+                selector=params.selector,
+                seed=seed,
+                pessimism=params.pessimism,
+                total=prompts.filter(pl.col("split") == "unlabeled").height,
+            )
+    summary = summarise(selection) | {
         "method": params.method,
         "selector": params.selector,
         "pessimism": params.pessimism,

@@ -109,16 +109,17 @@ def _sealed_tables(folder: Path) -> Target:
 def _shards(folder: Path) -> Target:
     from tests.artifacts.test_schemas import VALID
     from westofn.artifacts.prompts import PROMPTS
-    from westofn.execution.shards import run_shards
+    from westofn.execution.shards import shard_files
 
     frame = PROMPTS.frame(VALID["prompts"])
 
     def read(content: bytes) -> object:
         if content:
             (folder / "00000000.parquet").write_bytes(content)
-        run = run_shards(
+        [shard] = shard_files(
             [1, 2], lambda _: frame, table=PROMPTS, folder=folder, size=2, description=""
         )
+        run = PROMPTS.read(shard)
         assert run.equals(frame), "a damaged shard is used"
         return run
 

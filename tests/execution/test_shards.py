@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +15,7 @@ from tests.damages import DAMAGES, warnings
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.job import Job
-from westofn.execution.shards import run_shards
+from westofn.execution.shards import group_files, shard_files
 
 NAMES = [f"p{row:02d}" for row in range(10)]
 # Works on two prompts a shard and notes each down; dies by kill −9 where it is told to.
@@ -25,7 +25,7 @@ from pathlib import Path
 import polars as pl
 from westofn.artifacts import atomic
 from westofn.artifacts.prompts import PROMPTS
-from westofn.execution.shards import run_shards
+from westofn.execution.shards import shard_files
 
 folder, log, where = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
@@ -50,9 +50,9 @@ def dying_replace(source, target):
         die("after the rename")
 atomic.os.replace = dying_replace
 
-frame = run_shards([f"p{row:02d}" for row in range(10)], work, table=PROMPTS, folder=folder,
-                   size=2, description="test")
-print(frame.height)
+files = shard_files([f"p{row:02d}" for row in range(10)], work, table=PROMPTS, folder=folder,
+                    size=2, description="test")
+print(len(files))
 """
 
 
@@ -67,7 +67,7 @@ def _work(names: Sequence[str]) -> pl.DataFrame:
 
 
 def _run(folder: Path, work: object = _work, size: int = 2) -> pl.DataFrame:
-    return run_shards(
+    files = shard_files(
         NAMES,
         work,  # type: ignore[arg-type]
         table=PROMPTS,
@@ -75,6 +75,7 @@ def _run(folder: Path, work: object = _work, size: int = 2) -> pl.DataFrame:
         size=size,
         description="test",
     )
+    return pl.concat(map(PROMPTS.read, files))
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -103,7 +104,7 @@ def test_after_kill_9_only_what_is_missing_runs_and_the_bytes_are_the_same(
     assert log.read_text().split() == ["p00", "p02", "p04", "p06"]
     log.unlink()
     done = start("nowhere")
-    assert (done.returncode, done.stdout.strip()) == (0, "10"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
     assert log.read_text().split() == again
     assert _bytes(folder) == _bytes(tmp_path / "whole")
     assert pl.concat([PROMPTS.read(path) for path in sorted(folder.glob("*.parquet"))]).equals(
@@ -116,6 +117,32 @@ def test_shards_end_to_end_are_the_work_on_all_items(tmp_path: Path) -> None:
         folder = tmp_path / str(size)
         assert _run(folder, size=size).equals(_work(NAMES))
         assert len(_bytes(folder)) == -(-10 // size)
+
+
+def test_a_group_is_read_when_its_turn_comes(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def groups() -> Iterator[list[str]]:
+        for start in range(0, 10, 2):
+            events.append(f"read {NAMES[start]}")
+            yield NAMES[start : start + 2]
+
+    def work(names: Sequence[str]) -> pl.DataFrame:
+        events.append(f"work {names[0]}")
+        return _work(names)
+
+    def run() -> list[Path]:
+        return group_files(
+            groups(), work, table=PROMPTS, folder=tmp_path, total=None, description="test"
+        )
+
+    files = run()
+    assert events == [f"{what} {name}" for name in NAMES[::2] for what in ("read", "work")]
+    assert pl.concat(map(PROMPTS.read, files)).equals(_work(NAMES))
+    events.clear()
+    files[1].unlink()
+    assert run() == files
+    assert [event for event in events if event.startswith("work")] == ["work p02"]
 
 
 def test_a_failure_keeps_the_shards_before_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.job import Job
-from westofn.execution.shards import run_shards
+from westofn.execution.shards import shard_files
 
 NAMES = [f"p{row:02d}" for row in range(10)]
 
@@ -47,4 +47,5 @@ def work(notes: Path, names: Sequence[str]) -> pl.DataFrame:
 
 def run(folder: Path, notes: Path) -> pl.DataFrame:
     job = Job(partial(load, notes.absolute()), work)
-    return run_shards(NAMES, job, table=PROMPTS, folder=folder, size=2, description="names")
+    files = shard_files(NAMES, job, table=PROMPTS, folder=folder, size=2, description="names")
+    return pl.concat(map(PROMPTS.read, files))

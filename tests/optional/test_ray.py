@@ -20,6 +20,7 @@ from tests.judging.stub_server import Reply, serve
 from tests.judging.test_build import params
 from tests.judging.test_llm import tiny
 from tests.optional.ray_jobs import NAMES, run
+from tests.pairing.files import pool_file
 from tests.small_models import PROMPTS, RESPONSES
 from westofn.artifacts.pools import Pools
 from westofn.errors import DataError, ParameterError, WestofnError
@@ -31,6 +32,8 @@ from westofn.generation.server import ServerSampler, sampling_server
 from westofn.judging.build import judge_of_shards
 from westofn.judging.shards import judge_in_shards
 from westofn.models.policy import Policy, SavedPolicy, save_policy
+from westofn.pairing import select
+from westofn.pairing.teacher import SavedTeacher
 from westofn.runtime import Runtime
 from westofn.text.tokenizer import save_tokenizer
 
@@ -319,6 +322,22 @@ def test_likelihoods_of_workers_have_the_bytes_of_local_ones(
     )
     assert over_ray == local
     assert len(local) == 2
+
+
+def test_pairs_that_workers_judged_are_those_of_local_judges(
+    saved_models: Path, two_nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "TOKENS_A_SHARD", 1)
+    rows = [(name, text, RESPONSES) for name, text in FRAME.select("prompt_id", "prompt").rows()]
+    pools = pool_file(Pools.of_rows(rows), tmp_path)
+    teacher = SavedTeacher.of(saved_models / "ensemble", saved_models / "joint", 0.5)
+    local, over_ray = shards_of_both(
+        lambda folder: select.select_in_shards(teacher, pools, folder, selector="west", seed=0),
+        tmp_path,
+        monkeypatch,
+    )
+    assert over_ray == local
+    assert len(local) == 4
 
 
 def test_workers_ask_the_server_that_samples(

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from tests.pairing.files import pool_file
 from tests.small_models import COMPARATORS, PROMPTS, VOCABULARY, tiny_backbone, tiny_scorer
-from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pool_margins import POOL_MARGINS
-from westofn.artifacts.pools import PoolFile, Pools
+from westofn.artifacts.pools import Pools
 from westofn.core.selection import SELECTORS
 from westofn.errors import ModelError
 from westofn.models import scoring
@@ -441,7 +441,7 @@ def test_the_summary_counts_what_was_selected(scorers: Scorers) -> None:
     selection = select(
         Ensemble.of(scorers("embedding")), pools, method="exact", selector="west", seed=0
     )
-    summary = summarise(selection, Ensemble.of(scorers("embedding")))
+    summary = summarise(selection)
     assert (summary["comparator"], summary["members"]) == ("embedding", 1)
     counts = {"prompts": 4, "pairs_selected": 4, "n_candidates": 5, "forward_passes": 20}
     assert counts.items() <= summary.items()
@@ -480,7 +480,7 @@ def test_candidates_that_were_cut_form_no_pair(
     frame = PAIRS.validate(pairs_frame(selection), "pairs")
     assert frame["fault"].to_list() == [None, None, None, "cut"]
     NESTED_PAIRS.validate(nested_frame(selection), "nested")
-    summary = summarise(selection, base)
+    summary = summarise(selection)
     assert summary["candidates"] == 16
     assert (summary["candidates_cut"], summary["pools_without_two"]) == (6, 1)
 
@@ -523,30 +523,15 @@ def test_pools_of_a_file_are_read_in_blocks_and_give_the_same_pairs(
     comparator: ComparatorName, scorers: Scorers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools, base = _pools(prompts=9), Ensemble.of(scorers(comparator))
-    names, _, responses = pools.flat()
-    CANDIDATES.write(
-        CANDIDATES.frame(
-            {
-                "prompt_id": names,
-                "candidate_index": list(range(SIZE)) * 9,
-                "response": responses,
-                "logprob": [-1.0] * len(names),
-                "n_tokens": [1] * len(names),
-                "finish_reason": ["length" if row % 4 == 1 else "stop" for row in range(45)],
-            }
-        ),
-        tmp_path / "candidates.parquet",
-    )
-    prompts = pl.DataFrame({"prompt_id": pools.prompt_ids, "prompt": pools.prompts})
-    file = PoolFile(tmp_path / "candidates.parquet", prompts, SIZE)
+    file = pool_file(pools, tmp_path)
     whole = select(base, file.read(), method="exact", selector="west", seed=0)
     monkeypatch.setattr(module, "MARGINS_AT_ONCE", 2 * SIZE**2)
     blocks = select(base, file, method="exact", selector="west", seed=0)
     _same(_rows(blocks.pairs), _rows(whole.pairs))
-    assert summarise(blocks, base).keys() == summarise(whole, base).keys()
-    for key, value in summarise(whole, base).items():
+    assert summarise(blocks).keys() == summarise(whole).keys()
+    for key, value in summarise(whole).items():
         if key != "p_chosen_quantiles":
-            assert summarise(blocks, base)[key] == value
+            assert summarise(blocks)[key] == value
     assert pairs_frame(blocks)["fault"].to_list() == pairs_frame(whole)["fault"].to_list()
     knockouts = [
         select(base, given, method="tournament", selector="west", seed=0)

@@ -176,6 +176,10 @@ class Pools:
             [responses for _, _, responses in listed],
         )
 
+    def __len__(self) -> int:
+        """P."""
+        return len(self.prompt_ids)
+
     def rows(self) -> Iterator[tuple[str, str, list[str]]]:
         """(prompt_id, prompt, responses) of each pool."""
         return zip(self.prompt_ids, self.prompts, self.responses, strict=True)

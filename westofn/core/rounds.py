@@ -33,6 +33,19 @@ class PoolHealth:
     length: float
 
 
+def anchored(student: Tensor, base: Tensor, weight: float) -> Tensor:
+    """Weight the margins of the first round's base model (the anchor) against the student's.
+
+    Both have calibrated margins, so their mean needs no scale.
+
+    Args:
+        student: Margins of the previous round's student, logits.
+        base: Margins of the same pairs by the base model, broadcastable against `student`.
+        weight: The share of the base model, in [0, 1].
+    """
+    return (1 - weight) * student + weight * base
+
+
 def agreement(first: Tensor, second: Tensor) -> float:
     """Share of pairs on which the margins of two models have the same sign; one 0 counts half.
 

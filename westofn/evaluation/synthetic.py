@@ -20,6 +20,7 @@ from westofn.artifacts.json_file import read_as
 from westofn.artifacts.pools import IndexArray, Pools
 from westofn.core.bound import Epsilon, epsilon, pair_bound
 from westofn.core.metrics import bootstrap_interval, correctness
+from westofn.core.rounds import anchored
 from westofn.core.seeds import derive_seed
 from westofn.errors import DataError
 from westofn.evaluation.candidate_rewards import (
@@ -200,7 +201,7 @@ def compare_pools(
     drawn = draw_pairs(pools, per_prompt, seed, "epsilon")
     margins = _margins(base, pools, drawn)
     if anchor:
-        margins = anchor.beside(margins, _margins(anchor.model, pools, drawn))
+        margins = anchored(margins, _margins(anchor.model, pools, drawn), anchor.weight)
     margin = margins.double().numpy()
     require_finite("base", "pool pairs", margin)
     return drawn, margin

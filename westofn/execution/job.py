@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import polars as pl
 
-Item = TypeVar("Item")
-Work: TypeAlias = Callable[[Sequence[Item]], pl.DataFrame]
+Group = TypeVar("Group", bound=Sized)
+Work: TypeAlias = Callable[[Group], pl.DataFrame]
 """From a group of items to a frame with a table's schema."""
 
 
 @dataclass(frozen=True)
-class Job(Generic[Item]):
+class Job(Generic[Group]):
     """Work that any process can do, after it has loaded a model; pickle copies it there.
 
     Attributes:
@@ -23,4 +23,4 @@ class Job(Generic[Item]):
     """
 
     load: Callable[[], Any]
-    work: Callable[[Any, Sequence[Item]], pl.DataFrame]
+    work: Callable[[Any, Group], pl.DataFrame]

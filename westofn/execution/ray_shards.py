@@ -12,11 +12,12 @@ import logging
 import os
 import signal
 import socket
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ import polars as pl
 
 from westofn.errors import DataError, ParameterError, WestofnError
 from westofn.execution.account import print_warnings
-from westofn.execution.job import Item, Job
+from westofn.execution.job import Group, Job
 from westofn.runtime import Runtime
 
 Key = TypeVar("Key")
@@ -78,7 +79,7 @@ class Worker:
         self.job, self.root = job, root
         self.loaded: Any = None
 
-    def work(self, items: Sequence[Any]) -> pl.DataFrame:
+    def work(self, items: Sized) -> pl.DataFrame:
         """Return the frame of a shard.
 
         Raises:
@@ -97,13 +98,13 @@ class Worker:
 
 
 def on_workers(
-    job: Job[Item], groups: Mapping[Key, Sequence[Item]], runtime: Runtime, description: str
+    job: Job[Group], groups: Iterable[tuple[Key, Group]], runtime: Runtime, description: str
 ) -> Generator[tuple[Key, pl.DataFrame], None, None]:
     """Compute groups of items on Ray's workers; yield the frames as they come, with their keys.
 
     Args:
         job: It is pickled; its work does not depend on other groups.
-        groups: At least one.
+        groups: Groups with keys; one is taken when a worker is free for it.
         runtime: Says where Ray runs and what a worker gets.
         description: Name of the work, for messages.
 
@@ -123,32 +124,30 @@ def on_workers(
             num_gpus=needs.gpus,
             runtime_env={"env_vars": needs.environment},
         )
-        waiting, losses = deque(groups), Counter[Key]()
-        running: dict[Future[pl.DataFrame], tuple[Key, Any]] = {}
+        waiting, losses = iter(groups), Counter[Key]()
+        running: dict[Future[pl.DataFrame], tuple[Key, Group, Any]] = {}
 
-        def give(worker: Any) -> None:
-            if waiting:
-                key = waiting.popleft()
-                running[worker.work.remote(groups[key]).future()] = key, worker
-            else:
-                ray.kill(worker)  # another one may wait for its place
+        def give(worker: Any, key: Key, group: Group) -> None:
+            running[worker.work.remote(group).future()] = key, group, worker
 
-        for _ in range(min(workers, len(groups))):
-            give(actor.remote(job, Path.cwd()))
+        for key, group in islice(waiting, workers):
+            give(actor.remote(job, Path.cwd()), key, group)
         while running:
             # Signals interrupt this wait in Python, which ray.wait does not allow.
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                key, worker = running.pop(future)
+                key, group, worker = running.pop(future)
                 if (loss := _loss(ray, future)) is None:
-                    give(worker)
+                    if following := next(waiting, None):
+                        give(worker, *following)
+                    else:
+                        ray.kill(worker)  # another one may wait for its place
                     yield key, future.result()
                     continue
                 losses[key] += 1
                 _tell_loss(description, losses[key], loss)
-                waiting.appendleft(key)
                 ray.kill(worker)
-                give(actor.remote(job, Path.cwd()))
+                give(actor.remote(job, Path.cwd()), key, group)
 
 
 def _loss(ray: Any, future: Future[pl.DataFrame]) -> Exception | None:

@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from westofn.artifacts.table import Table
 from westofn.errors import DataError
 from westofn.execution.damage import drop
-from westofn.execution.job import Item, Job, Work
+from westofn.execution.job import Group, Job, Work
 from westofn.progress import working
 from westofn.runtime import load_runtime
 
-
-def run_shards(
-    items: Sequence[Item],
-    work: Work[Item] | Job[Item],
-    *,
-    table: Table,
-    folder: Path,
-    size: int,
-    description: str,
-    unit: str = "prompts",
-) -> pl.DataFrame:
-    """Apply `work` to consecutive groups of items and concatenate the results.
-
-    The arguments are those of `shard_files`.
-    """
-    files = shard_files(
-        items,
-        work,
-        table=table,
-        folder=folder,
-        size=size,
-        description=description,
-        unit=unit,
-    )
-    return pl.concat(map(table.read, files))
+Item = TypeVar("Item")
 
 
 def shard_files(
     items: Sequence[Item],
-    work: Work[Item] | Job[Item],
+    work: Work[Sequence[Item]] | Job[Sequence[Item]],
     *,
     table: Table,
     folder: Path,
@@ -55,43 +33,81 @@ def shard_files(
 ) -> list[Path]:
     """Apply `work` to consecutive groups of items; return the files of the results, in order.
 
-    This process writes the shards, wherever they are computed. `Table.gather` makes one table of
-    them without holding it in memory.
-
     Args:
         items: Items to work on; their order and `size` determine the shards.
-        work: A function runs in this process, a job where `executor` of runtime.toml says.
-        table: Table that validates every shard. A shard of an earlier run that is damaged is
-            removed with one line on stderr, and computed again.
+        work: See `group_files`, as for what is not named here.
+        table: Table that validates every shard.
         folder: Scratch folder that belongs to exactly these items and this work.
         size: Number of items in a shard.
         description: Text next to the progress bar.
         unit: Plural name of the items.
     """
-    groups = {
-        folder / f"{start:08d}.parquet": items[start : start + size]
-        for start in range(0, len(items), size)
-    }
-    missing = {}
-    with working(description, len(items), unit) as progress:
-        for path, group in groups.items():
-            if _is_finished(path, table, description):
-                progress.skip(len(group))
-            else:
-                missing[path] = group
-        with closing(_computed(work, missing, description)) as results:
+    return group_files(
+        (items[start : start + size] for start in range(0, len(items), size)),
+        work,
+        table=table,
+        folder=folder,
+        total=len(items),
+        description=description,
+        unit=unit,
+    )
+
+
+def group_files(
+    groups: Iterable[Group],
+    work: Work[Group] | Job[Group],
+    *,
+    table: Table,
+    folder: Path,
+    total: int | None,
+    description: str,
+    unit: str = "prompts",
+) -> list[Path]:
+    """Apply `work` to groups of items; return the files of the results, in order.
+
+    A group is taken when its turn comes, so an iterator that reads them from a file holds few of
+    them in memory. This process writes the shards, wherever they are computed. `Table.gather` makes
+    one table of them without holding it in memory.
+
+    Args:
+        groups: Groups of items; a shard is named by the number of items before it.
+        work: A function runs in this process, a job where `executor` of runtime.toml says.
+        table: Table that validates every shard. A shard of an earlier run that is damaged is
+            removed with one line on stderr, and computed again.
+        folder: Scratch folder that belongs to exactly these groups and this work.
+        total: Number of items in all groups, if it is known.
+        description: Text next to the progress bar.
+        unit: Plural name of the items.
+    """
+    sizes: dict[Path, int] = {}
+    with working(description, total, unit) as progress:
+
+        def unfinished() -> Iterator[tuple[Path, Group]]:
+            start = 0
+            for group in groups:
+                path = folder / f"{start:08d}.parquet"
+                sizes[path] = len(group)
+                start += len(group)
+                if _is_finished(path, table, description):
+                    progress.skip(len(group))
+                else:
+                    yield path, group
+
+        with closing(_computed(work, unfinished(), description)) as results:
             for path, frame in results:
                 table.write(frame, path)
-                progress.advance(len(groups[path]))
-    return list(groups)
+                progress.advance(sizes[path])
+    return list(sizes)
 
 
 def _computed(
-    work: Work[Item] | Job[Item], groups: Mapping[Path, Sequence[Item]], description: str
+    work: Work[Group] | Job[Group], groups: Iterator[tuple[Path, Group]], description: str
 ) -> Generator[tuple[Path, pl.DataFrame], None, None]:
     """Yield the frames of groups with their paths, as soon as each is there."""
-    if not groups:
+    first = next(groups, None)
+    if first is None:  # so that nothing is loaded
         return
+    groups = chain([first], groups)
     if isinstance(work, Job):
         runtime = load_runtime()
         if runtime.executor == "ray":
@@ -100,7 +116,7 @@ def _computed(
             yield from on_workers(work, groups, runtime, description)
             return
         work = partial(work.work, work.load())
-    for path, group in groups.items():
+    for path, group in groups:
         yield path, work(group)
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.core.halving import in_halves
-from westofn.execution.job import Item, Job, Work
+from westofn.execution.job import Group, Job, Work
 from westofn.execution.shards import shard_files
 from westofn.generation.hf import decode, sample
 from westofn.models.policy import Policy, SavedPolicy, load_policy
@@ -79,8 +79,8 @@ def sample_shards(
 
 
 def with_policy(
-    policy: Policy | SavedPolicy, work: Callable[[Policy, Sequence[Item]], pl.DataFrame]
-) -> Work[Item] | Job[Item]:
+    policy: Policy | SavedPolicy, work: Callable[[Policy, Group], pl.DataFrame]
+) -> Work[Group] | Job[Group]:
     """The work of shards that a policy does: in this process, or where a saved one is loaded."""
     if isinstance(policy, SavedPolicy):
         return Job(partial(_loaded, policy.folder), work)

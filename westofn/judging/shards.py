@@ -13,7 +13,7 @@ import polars as pl
 from westofn.artifacts.verdicts import VERDICTS
 from westofn.errors import DataError
 from westofn.execution.job import Job
-from westofn.execution.shards import run_shards
+from westofn.execution.shards import shard_files
 from westofn.judging.protocol import PreferenceJudge, judge_pairs
 
 PAIRS_A_SHARD = 64
@@ -57,7 +57,7 @@ def judge_in_shards(
         WestofnError: Whatever the judge cannot do, see there.
     """
     rows = _checked(pairs)
-    frame = run_shards(
+    files = shard_files(
         rows.rows(),
         Job(judge.load, _shard) if isinstance(judge, SavedJudge) else partial(_shard, judge),
         table=VERDICTS,
@@ -66,6 +66,7 @@ def judge_in_shards(
         description=description,
         unit="pairs",
     )
+    frame = pl.concat(map(VERDICTS.read, files))
     if not frame.select(_KEY).equals(rows.select(_KEY)) or set(frame["judge"]) != {judge.name}:
         raise DataError(
             f"{folder} holds verdicts of other pairs or of another judge than {judge.name}; "

@@ -76,7 +76,7 @@ class Anchor:
     """The first round's base model, which judges beside the student that labels a later round.
 
     Reinforcement learning has optimised the policy against that student, and not against this
-    model. Both have calibrated margins, so their mean needs no scale.
+    model. `westofn.core.rounds.anchored` weights the margins of both.
 
     Attributes:
         model: The base model, with any comparator.
@@ -85,10 +85,6 @@ class Anchor:
 
     model: Ensemble
     weight: float
-
-    def beside(self, student: Tensor, base: Tensor) -> Tensor:
-        """The weighted mean of both models' margins of the same pairs."""
-        return (1 - self.weight) * student + self.weight * base
 
 
 def load_anchor(base: Path, weight: float, device: torch.device | str = "cpu") -> Anchor | None:

@@ -10,7 +10,6 @@ import torch
 
 from westofn.artifacts.pool_margins import MAX_POOLS, POOL_MARGINS, evenly
 from westofn.core.selection import BestWorst
-from westofn.models.ensemble import Ensemble
 from westofn.pairing.select import Selection
 from westofn.pairing.usable import Faults
 
@@ -72,7 +71,7 @@ def pair_indices(prompt_ids: Sequence[str], pair: BestWorst) -> pl.DataFrame:
     )
 
 
-def summarise(selection: Selection, base: Ensemble) -> dict[str, object]:
+def summarise(selection: Selection) -> dict[str, object]:
     """Counts, costs and the spread of the pairs' confidence."""
     p_chosen = selection.pairs.p_best
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -81,8 +80,8 @@ def summarise(selection: Selection, base: Ensemble) -> dict[str, object]:
         "prompts": len(selection.prompt_ids),
         "pairs_selected": len(p_chosen),
         "n_candidates": selection.faults.cut.shape[1],
-        "comparator": base.comparator.name,
-        "members": len(base.members),
+        "comparator": selection.base.comparator.name,
+        "members": selection.base.members,
         "forward_passes": selection.forward_passes,
         "candidates": selection.faults.cut.size,
         "candidates_cut": int(selection.faults.cut.sum()),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 from westofn.artifacts.pools import BoolArray, IndexArray, PoolFile, Pools
 from westofn.core import comparators
 from westofn.core.comparators import (
+    Comparator,
     Compare,
     is_finite,
     lower_confidence_margins,
     mean_margin,
 )
+from westofn.core.rounds import anchored
 from westofn.core.seeds import derive_seed, prompt_keys, uniforms
 from westofn.core.selection import (
     SELECTORS,
@@ -34,14 +37,23 @@ from westofn.core.selection import (
 from westofn.core.tournament import tournament_best_worst
 from westofn.errors import ModelError
 from westofn.models.ensemble import Anchor, Ensemble
-from westofn.models.scoring import TextPools, pool_margins
+from westofn.models.scoring import TextPools
 from westofn.pairing.selectors import selector_of
+from westofn.pairing.teacher import (
+    Panel,
+    SavedTeacher,
+    Teacher,
+    output_files,
+    read_outputs,
+)
 from westofn.pairing.usable import Faults, lengths_and_cuts
 from westofn.progress import working
 from westofn.text.encoding import Encoder
 
 # Bounds the (prompts, N, N) margins that stand in memory at once.
 MARGINS_AT_ONCE = 2**22
+TOKENS_A_SHARD = 2**22
+"""Tokens of responses in a shard, at most, unless one pool has more: what a kill may lose."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Selection:
 
     Attributes:
         prompt_ids: P names.
+        base: The models that chose, without the anchor.
         pairs: One ordered pair a prompt.
         faults: Candidates that may form no pair, unless their pool has fewer than two others.
         nested: The West-of-N pair among the first n candidates, by n; only n = N where the
@@ -64,6 +77,7 @@ class Selection:
     """
 
     prompt_ids: list[str]
+    base: Panel
     pairs: BestWorst
     faults: Faults
     nested: dict[int, BestWorst]
@@ -111,28 +125,60 @@ def select(
             raise ValueError(f"pessimism is {pessimism}, a tournament needs 0: use method exact")
         whole = pools if isinstance(pools, Pools) else pools.read()
         return _tournament(base, whole, seed, anchor)
-    count = pools.n_candidates
-    members = len(base.members) + (len(anchor.model.members) if anchor else 0)
-    step = max(1, MARGINS_AT_ONCE // (members * count**2))
-    choose, read, parts = selector_of(selector), _Read(base.encoder), []
-    total = len(pools.prompts) if isinstance(pools, Pools) else None
+    teacher, read = Teacher(base, anchor), _Read(base.encoder)
+    rule = _Rule(teacher.panels, anchor.weight if anchor else 0.0, selector, seed, pessimism)
+    total = len(pools) if isinstance(pools, Pools) else None
+    parts = []
     with working("comparing candidates", total, "prompts") as progress:
-        for block in pools.blocks(step):
+        for block in pools.blocks(rule.pools_at_once(pools.n_candidates)):
             usable = torch.from_numpy(read.add(block).usable)
-            parts.append(_select_block(base, anchor, block, choose, seed, pessimism, usable))
-            progress.advance(len(block.prompts))
-    passes = _passes(base, count, count * (count - 1) // 2, anchor)
-    return Selection(
-        prompt_ids=read.prompt_ids,
-        pairs=_concat([part.pairs for part in parts]),
-        faults=read.faults(),
-        nested={n: _concat([part.nested[n] for part in parts]) for n in default_sizes(count)},
-        mean_margins=torch.cat([part.mean_margins for part in parts]),
-        pool_std=torch.cat([part.spread for part in parts]),
-        forward_passes=len(read.prompt_ids) * passes,
-        prompts_trimmed=read.trimmed,
-        distinct_responses=read.distinct,
-    )
+            parts.append(rule.chosen(teacher.outputs(block), block.prompt_ids, usable))
+            progress.advance(len(block))
+    return _selection(rule, read, parts)
+
+
+def select_in_shards(
+    teacher: SavedTeacher,
+    pools: PoolFile,
+    folder: Path,
+    *,
+    selector: str,
+    seed: int,
+    pessimism: float = 0.0,
+    total: int | None = None,
+) -> Selection:
+    """Choose what `select` chooses by method exact; the models judge in shards.
+
+    `executor` of runtime.toml says where, and what a killed run has judged is not judged again.
+
+    Args:
+        teacher: The base and the anchor.
+        pools: The candidates.
+        folder: Scratch folder of exactly these pools and models.
+        selector: As for `select`, which also says what is raised.
+        seed: Seeds the random selectors.
+        pessimism: As for `select`.
+        total: Number of pools, if it is known.
+    """
+    read = _Read(teacher.encoder)
+    rule = _Rule(teacher.panels, teacher.weight, selector, seed, pessimism)
+    count = pools.n_candidates
+    tokens = count * teacher.encoder.template.max_response_tokens
+    step = max(1, min(rule.pools_at_once(count), TOKENS_A_SHARD // tokens))
+
+    def blocks() -> Iterator[Pools]:
+        for block in pools.blocks(step):
+            read.add(block)
+            yield block
+
+    files = output_files(teacher, blocks(), folder, total)
+    usable, start, parts = torch.from_numpy(read.faults().usable), 0, []
+    for path in files:
+        outputs = read_outputs(path, count)
+        rows = slice(start, start + len(outputs[0]))
+        start = rows.stop
+        parts.append(rule.chosen(outputs, read.prompt_ids[rows], usable[rows]))
+    return _selection(rule, read, parts)
 
 
 class _Read:
@@ -170,24 +216,67 @@ class _Chosen:
     spread: Tensor
 
 
-def _select_block(
-    base: Ensemble,
-    anchor: Anchor | None,
-    block: Pools,
-    choose: Selector,
-    seed: int,
-    pessimism: float,
-    usable: Tensor,
-) -> _Chosen:
-    rewards = _rewards(base, block) if anchor is None else None
-    if rewards is None:
-        members = _members_margins(base, block)
-        if anchor:
-            members = anchor.beside(members.mean(0), _members_margins(anchor.model, block))
-        return choose_by_margins(
-            lower_confidence_margins(members, pessimism), block.prompt_ids, choose, seed, usable
-        )
-    return choose_by_rewards(rewards, block.prompt_ids, choose, seed, usable)
+class _Rule:
+    """How pairs are chosen from what the models say of pools."""
+
+    def __init__(
+        self, panels: Sequence[Panel], weight: float, selector: str, seed: int, pessimism: float
+    ):
+        self.panels = panels
+        self._weight, self._choose = weight, selector_of(selector)
+        self._seed, self._pessimism = seed, pessimism
+
+    def pools_at_once(self, n_candidates: int) -> int:
+        """How many pools may have their margins in memory."""
+        members = sum(panel.members for panel in self.panels)
+        return max(1, MARGINS_AT_ONCE // (members * n_candidates**2))
+
+    def chosen(
+        self, outputs: Sequence[Tensor], prompt_ids: Sequence[str], usable: Tensor
+    ) -> _Chosen:
+        """The pairs of pools, by what `Teacher.outputs` says of them."""
+        rewards = self._rewards(outputs)
+        if rewards is not None:
+            return choose_by_rewards(rewards, prompt_ids, self._choose, self._seed, usable)
+        parts, start = [], 0
+        for panel in self.panels:
+            own = outputs[start : start + panel.members]
+            parts.append(torch.stack([_margins(panel.comparator, member) for member in own]))
+            start += panel.members
+        margins = parts[0]
+        if len(parts) > 1:
+            margins = anchored(margins.mean(0), parts[1], self._weight)
+        doubtful = lower_confidence_margins(margins, self._pessimism)
+        return choose_by_margins(doubtful, prompt_ids, self._choose, self._seed, usable)
+
+    def _rewards(self, outputs: Sequence[Tensor]) -> Tensor | None:
+        """Rewards (P, N) whose differences are the margins; None if margins are something else."""
+        if len(outputs) > 1 or self.panels[0].comparator.reads_pairs or outputs[0].shape[-1] > 1:
+            return None
+        return outputs[0][..., 0]
+
+
+def _margins(comparator: Comparator, outputs: Tensor) -> Tensor:
+    """(P, N, N) margins of every ordered pair, by what a model says of pools."""
+    return outputs if comparator.reads_pairs else comparators.margins(outputs)
+
+
+def _selection(rule: _Rule, read: _Read, parts: Sequence[_Chosen]) -> Selection:
+    faults = read.faults()
+    count = faults.cut.shape[1]
+    passes = _passes(rule.panels, count, count * (count - 1) // 2)
+    return Selection(
+        prompt_ids=read.prompt_ids,
+        base=rule.panels[0],
+        pairs=_concat([part.pairs for part in parts]),
+        faults=faults,
+        nested={n: _concat([part.nested[n] for part in parts]) for n in default_sizes(count)},
+        mean_margins=torch.cat([part.mean_margins for part in parts]),
+        pool_std=torch.cat([part.spread for part in parts]),
+        forward_passes=len(read.prompt_ids) * passes,
+        prompts_trimmed=read.trimmed,
+        distinct_responses=read.distinct,
+    )
 
 
 def choose_by_margins(
@@ -221,14 +310,6 @@ def choose_by_rewards(
     means = _mean_margins_of_rewards(rewards)
     spread = means.std(-1, correction=0)
     return _Chosen(pairs, nested, means.to(rewards.dtype), spread.to(rewards.dtype))
-
-
-def _rewards(base: Ensemble, block: Pools) -> Tensor | None:
-    """Rewards (P, N) whose differences are the margins; None if margins are something else."""
-    scorer = base.members[0]
-    if len(base.members) > 1 or scorer.comparator.reads_pairs or scorer.model.head.out_features > 1:
-        return None
-    return TextPools(scorer, block.prompts, block.responses).responses()[..., 0]
 
 
 def _mean_margins_of_rewards(rewards: Tensor) -> Tensor:
@@ -281,23 +362,14 @@ def choose_pairs(
     return choose_in_groups(usable_pools(usable), choose)
 
 
-def _members_margins(ensemble: Ensemble, pools: Pools) -> Tensor:
-    """(members, P, N, N) margins of every ordered pair of each pool."""
-    members = ensemble.members
-    return torch.stack([pool_margins(member, pools.prompts, pools.responses) for member in members])
-
-
-def _passes(base: Ensemble, candidates: int, comparisons: int, anchor: Anchor | None) -> int:
+def _passes(panels: Iterable[Panel], candidates: int, comparisons: int) -> int:
     """Forward passes of all models for a pool, of which so many pairs are compared."""
-    models = [base, anchor.model] if anchor else [base]
-    return sum(
-        len(model.members) * model.comparator.forward_passes(candidates, comparisons)
-        for model in models
-    )
+    return sum(panel.forward_passes(candidates, comparisons) for panel in panels)
 
 
 def _tournament(base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None) -> Selection:
     count, passes, read = pools.n_candidates, 0, _Read(base.encoder)
+    panels = Teacher(base, anchor).panels
     faults = read.add(pools)
     brackets = _draws(derive_seed(seed, "bracket"), pools.prompt_ids, count)
     compare = _compare_members(base, pools)
@@ -310,12 +382,13 @@ def _tournament(base: Ensemble, pools: Pools, seed: int, anchor: Anchor | None) 
         result = tournament_best_worst(
             _within(compare, group), prompts, size, brackets[group.rows, :size]
         )
-        passes += prompts * _passes(base, size, result.comparisons_per_prompt, anchor)
+        passes += prompts * _passes(panels, size, result.comparisons_per_prompt)
         return BestWorst(result.best, result.worst, result.p_best)
 
     pairs = choose_in_groups(usable_pools(torch.from_numpy(faults.usable)), choose)
     return Selection(
         prompt_ids=pools.prompt_ids,
+        base=panels[0],
         pairs=pairs,
         faults=faults,
         nested={count: pairs},
@@ -341,7 +414,7 @@ def _beside(anchor: Anchor, own: Compare, of_anchor: Compare) -> Compare:
     """Margins of a teacher and its anchor together."""
 
     def compare(prompt: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        return anchor.beside(own(prompt, a, b), of_anchor(prompt, a, b))
+        return anchored(own(prompt, a, b), of_anchor(prompt, a, b), anchor.weight)
 
     return compare
 
