@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, Clone
 from tests.e2e.test_code import STUBS, put_stubs, ran
+from westofn.study.records import Study, read_study, write_study
 
 # The tests go on from one another, in their order and in one clone.
 pytestmark = pytest.mark.e2e
@@ -68,7 +69,7 @@ def test_experiments_travel_by_a_git_remote(clone: Clone) -> None:
 
 
 def test_a_conflict_in_the_lock_is_settled_by_a_run(clone: Clone) -> None:
-    (block,) = blocks("When two branches")
+    block, _ = blocks("When two branches")
     clone.run("git", "checkout", "-q", "params.yaml", "dvc.lock")
     params = clone.root / "params.yaml"
     text = params.read_text("utf-8")
@@ -82,3 +83,22 @@ def test_a_conflict_in_the_lock_is_settled_by_a_run(clone: Clone) -> None:
     assert clone.run("git", "status", "--short") == ""
     assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
     assert Path(clone.root / "data/loop/k1/rm").exists()
+
+
+def test_a_conflict_in_the_study_is_settled_by_one_side(clone: Clone) -> None:
+    _, block = blocks("When two branches")
+    path = clone.root / "study.json"
+    study = read_study(path)
+
+    def commit(*runs: int) -> None:
+        seeds = [study.seeds[run] for run in runs]
+        write_study(Study(seeds, [study.runs[run] for run in runs], study.world), path)
+        clone.commit(f"seeds {seeds}")
+
+    clone.run("git", "checkout", "-q", "-b", "other-seeds")
+    commit(0, 1)
+    clone.run("git", "checkout", "-q", "-")
+    commit(2, 3)
+    assert "CONFLICT" in run(clone, block)
+    assert clone.run("git", "status", "--short") == ""
+    assert read_study(path).seeds == study.seeds[2:4]
