@@ -12,7 +12,7 @@ from westofn.artifacts.atomic import whole_folder
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.json_file import read_as, write_json
 from westofn.artifacts.pairs import PAIRS
-from westofn.artifacts.pools import pool_rows
+from westofn.artifacts.pools import PROMPTS_AT_ONCE, pool_rows
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.execution.account import tell
@@ -20,8 +20,6 @@ from westofn.execution.stage_accounts import filter_account, limit_of
 from westofn.pairing.filters import filter_frames
 from westofn.params.file import load_section
 from westofn.params.filter import FilterParams
-
-PROMPTS_AT_ONCE = 1024
 
 
 def main(prepared: In, candidates: In, pairs: In, out: Out) -> None:

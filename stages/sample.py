@@ -16,6 +16,7 @@ import polars as pl
 from stages.common import In, Out, run
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.json_file import write_json
+from westofn.artifacts.pools import PROMPTS_AT_ONCE
 from westofn.artifacts.prompts import PROMPTS
 from westofn.errors import DataError
 from westofn.execution.account import tell
@@ -30,8 +31,6 @@ from westofn.sources.reading import files_of
 
 if TYPE_CHECKING:
     from westofn.models.policy import SavedPolicy
-
-PROMPTS_AT_ONCE = 1024
 
 
 def main(prepared: In, policy: In, out: Out, counts: Out) -> None:

@@ -594,10 +594,11 @@ def serve(
     ] = "refuse",
 ) -> None:
     """Serve the rewards of a saved model until Ctrl-C or SIGTERM (docs/serving.md)."""
+    from westofn.packages import require_extra
     from westofn.preflight.inputs import require_saved
-    from westofn.serving.start import key_of, listening_socket, require_packages
+    from westofn.serving.start import key_of, listening_socket
 
-    require_packages()
+    require_extra("serve", "serve")
     key = key_of(key_variable)
     require_saved("reward_model", model)
     with listening_socket(host, port) as listener:

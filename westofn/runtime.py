@@ -181,9 +181,18 @@ def _choice(key: str, names: Sequence[str], raw: dict[str, object], path: Path) 
     )
 
 
+def is_variable_name(text: str) -> bool:
+    """Whether a text can be the name of an environment variable that holds a key.
+
+    >>> is_variable_name("OPENAI_API_KEY"), is_variable_name("sk-1a2b")
+    (True, False)
+    """
+    return re.fullmatch("[A-Z_][A-Z0-9_]*", text) is not None
+
+
 def _variable(key: str, raw: dict[str, object], path: Path) -> str:
     name = _text(key, raw, path)
-    if name and not re.fullmatch("[A-Z_][A-Z0-9_]*", name):  # it may be the key, so it stays hidden
+    if name and not is_variable_name(name):  # it may be the key, so it stays hidden
         raise ParameterError(
             f"{path} or the environment: {key} needs the name of an environment variable in "
             "capitals, such as OPENAI_API_KEY, and not the key itself"

@@ -24,13 +24,13 @@ import polars as pl
 import torch
 
 from benchmarks.speed.tables import FILTER, read_rewards
-from stages.sample import PROMPTS_AT_ONCE, counts_of
+from stages.sample import counts_of
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.artifacts.decisions import DECISIONS
 from westofn.artifacts.nested_pairs import NESTED_PAIRS
 from westofn.artifacts.pairs import PAIRS
 from westofn.artifacts.pool_margins import POOL_MARGINS
-from westofn.artifacts.pools import PoolFile, Pools, pool_rows
+from westofn.artifacts.pools import PROMPTS_AT_ONCE, PoolFile, Pools, pool_rows
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import COMPARATORS

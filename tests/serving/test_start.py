@@ -9,7 +9,7 @@ import pytest
 
 from westofn import __main__ as command
 from westofn.errors import ParameterError
-from westofn.serving import start
+from westofn.packages import EXTRAS
 from westofn.serving.start import key_of, listening_socket
 
 KEY = "rm-canary/9f3b+61d7"
@@ -18,20 +18,21 @@ KEY = "rm-canary/9f3b+61d7"
 def test_without_its_packages_serve_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(start, "PACKAGES", ("starlette_that_is_not", "json"))
+    monkeypatch.setitem(EXTRAS, "serve", ("starlette_that_is_not", "json"))
     monkeypatch.setattr(sys, "argv", ["westofn", "serve", str(tmp_path)])
     with pytest.raises(SystemExit) as end:
         command.main()
     assert end.value.code == 2
     assert capsys.readouterr().err == (
-        "westofn: serve needs starlette_that_is_not; install them by `pip install -e '.[serve]'`\n"
+        "westofn: serve needs starlette_that_is_not, which is not installed: "
+        "pip install -c constraints.txt -e '.[serve]'\n"
     )
 
 
 def test_a_port_in_use_is_one_line(
     saved_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(start, "PACKAGES", ())
+    monkeypatch.setitem(EXTRAS, "serve", ())
     with listening_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         arguments = ["westofn", "serve", str(saved_models / "pointwise"), "--port", str(port)]

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from westofn.errors import DataError
+from westofn.errors import ParameterError
 from westofn.sources import near_duplicates
 from westofn.sources.minhash import MISSED, PERMUTATIONS, band_rows, bucket_keys
 from westofn.sources.near_duplicates import DisjointSets, join_near_duplicates
@@ -67,6 +67,8 @@ def test_without_the_package_the_line_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "rensa", None)
-    with pytest.raises(DataError, match=r"package rensa, which is not installed: pip install") as e:
+    with pytest.raises(
+        ParameterError, match=r"needs rensa, which is not installed: pip install"
+    ) as e:
         join_near_duplicates(TEXTS, range(30), DisjointSets(30), 0.8, exact_texts=0)
     assert str(e.value).endswith("set prepare.files.near_duplicates to off")

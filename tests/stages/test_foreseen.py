@@ -467,11 +467,11 @@ def test_a_missing_package_of_the_executor_is_foreseen(
     fresh: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WESTOFN_EXECUTOR", "ray")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("westofn.packages.find_spec", lambda name: None)
     fresh_line(
         fresh,
-        "executor is 'ray', and the package ray is not installed; install it by "
-        "`pip install -c constraints.txt -e '.[ray]'`, or set executor to local",
+        "executor 'ray' needs ray, which is not installed: "
+        "pip install -c constraints.txt -e '.[ray]', or set executor to local in runtime.toml",
     )
 
 

@@ -17,6 +17,9 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+PROMPTS_AT_ONCE = 1024
+"""Prompts in a part of a table that is read for counts or for a decision on each pair."""
+
 
 @dataclass(frozen=True)
 class PoolRows:

@@ -7,7 +7,6 @@ folder at one path and the same packages; results need no shared folder.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ import polars as pl
 from westofn.errors import DataError, ParameterError, WestofnError
 from westofn.execution.account import print_warnings
 from westofn.execution.job import Group, Job
+from westofn.packages import require_extra
 from westofn.runtime import Runtime
 
 Key = TypeVar("Key")
@@ -65,11 +65,7 @@ def require_ray() -> None:
     Raises:
         ParameterError: It is.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ParameterError(
-            "executor is 'ray', and the package ray is not installed; install it by "
-            "`pip install -c constraints.txt -e '.[ray]'`, or set executor to local in runtime.toml"
-        )
+    require_extra("ray", "executor 'ray'", "set executor to local in runtime.toml")
 
 
 class Worker:

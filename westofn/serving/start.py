@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-from importlib.util import find_spec
 
 from westofn.errors import ParameterError
-
-PACKAGES = ("starlette", "uvicorn")
-
-
-def require_packages() -> None:
-    """Refuse to start without the packages of the extra `serve`.
-
-    Raises:
-        ParameterError: One is not installed.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ParameterError(
-            f"serve needs {' and '.join(missing)}; install them by `pip install -e '.[serve]'`"
-        )
+from westofn.runtime import is_variable_name
 
 
 def key_of(variable: str) -> str:
@@ -34,7 +18,7 @@ def key_of(variable: str) -> str:
     """
     if not variable:
         return ""
-    if not re.fullmatch("[A-Z_][A-Z0-9_]*", variable):
+    if not is_variable_name(variable):
         raise ParameterError(
             "--key-variable needs the name of an environment variable in capitals, such as "
             "REWARD_KEY, and not the key itself"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from westofn.errors import DataError
+from westofn.packages import require_extra
 from westofn.progress import working
 from westofn.sources.shingles import Ragged
 
@@ -52,7 +52,7 @@ def bucket_keys(sets: Ragged, jaccard: float) -> Ragged:
         For each text the keys of its buckets that hold other texts too.
 
     Raises:
-        DataError: the package rensa is not installed.
+        ParameterError: the package rensa is not installed.
     """
     filled = np.flatnonzero(sets.sizes)
     hashes = _band_hashes(sets.take(filled), band_rows(jaccard))
@@ -90,16 +90,14 @@ def _signatures() -> Any:
     """Return the function from sets to their signatures (texts, PERMUTATIONS).
 
     Raises:
-        DataError: the package rensa is not installed.
+        ParameterError: the package rensa is not installed.
     """
-    try:
-        from rensa import RMinHash
-    except ModuleNotFoundError:
-        raise DataError(
-            "near duplicates among so many prompts are searched with the package rensa, which is "
-            "not installed: pip install -c constraints.txt -e '.[large]', or set "
-            "prepare.files.near_duplicates to off"
-        ) from None
+    require_extra(
+        "large",
+        "the search for near duplicates among so many prompts",
+        "set prepare.files.near_duplicates to off",
+    )
+    from rensa import RMinHash
 
     def signatures(sets: Ragged) -> NDArray[np.uint32]:
         # Ranks are neighbouring numbers, which a product spreads over all bits.

@@ -102,7 +102,7 @@ def join_near_duplicates(
             duplicates is found; among more, MinHash misses few of them, see `minhash.MISSED`.
 
     Raises:
-        DataError: there are more texts, and the package that they need is not installed.
+        ParameterError: there are more texts, and the package that they need is not installed.
     """
     if not texts:
         return NearDuplicates([], [])
