@@ -16,9 +16,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import polars as pl
 import torch
@@ -34,10 +34,10 @@ from westofn.artifacts.pools import PROMPTS_AT_ONCE, PoolFile, Pools, pool_rows
 from westofn.artifacts.preferences import PREFERENCES
 from westofn.artifacts.prompts import PROMPTS
 from westofn.core.comparators import COMPARATORS
-from westofn.models.ensemble import Ensemble
-from westofn.pairing import select
 from westofn.pairing.filters import filter_frames
 from westofn.pairing.frames import margins_frame, nested_frame, pairs_frame
+from westofn.pairing.select import select_in_shards
+from westofn.pairing.teacher import Panel
 
 
 def measure(folder: Path, steps: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -74,14 +74,21 @@ def _sample(folder: Path) -> None:
 def _won_select(folder: Path) -> None:
     rewards, done = torch.from_numpy(read_rewards(folder)), 0
 
-    def given(_: Ensemble, block: Pools) -> torch.Tensor:
+    def outputs(block: Pools) -> list[torch.Tensor]:
         nonlocal done
-        done += len(block.prompts)
-        return rewards[done - len(block.prompts) : done]
+        done += len(block)
+        return [rewards[done - len(block) : done, :, None]]
 
     pools = PoolFile(_candidates(folder), _prompts(folder), rewards.shape[1])
-    with patch.object(select, "_rewards", given):
-        chosen = select.select(_words(), pools, method="exact", selector="west", seed=0)
+    given = SimpleNamespace(outputs=outputs)
+    teacher: Any = SimpleNamespace(
+        encoder=_words().encoder,
+        panels=[Panel(COMPARATORS["pointwise"], 1)],
+        weight=0.0,
+        load=lambda: given,
+    )
+    with TemporaryDirectory(dir=folder) as shards:
+        chosen = select_in_shards(teacher, pools, Path(shards), selector="west", seed=0)
     PAIRS.write(pairs_frame(chosen), folder / "pairs.parquet")
     NESTED_PAIRS.write(nested_frame(chosen), folder / "nested_pairs.parquet")
     POOL_MARGINS.write(margins_frame(chosen), folder / "pool_margins.parquet")
@@ -123,14 +130,14 @@ def _prompts(folder: Path) -> pl.DataFrame:
 
 
 def _words() -> Any:
-    """An ensemble of one pointwise model, or a policy, with an encoder of words and no network."""
+    """A policy with an encoder of words and no network."""
     encoder = SimpleNamespace(
         template=SimpleNamespace(max_response_tokens=32),
         response_lengths=lambda pool: [text.count(" ") + 1 for text in pool],
         responses=lambda pool: [text.split(" ") for text in pool],
         trims=lambda prompts: [False] * len(prompts),
     )
-    return SimpleNamespace(members=(None,), comparator=COMPARATORS["pointwise"], encoder=encoder)
+    return SimpleNamespace(encoder=encoder)
 
 
 if __name__ == "__main__":
