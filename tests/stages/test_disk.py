@@ -29,16 +29,24 @@ def files_up_to(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("stage", ["prepare", "won_select@k1", "filter@k1", "eval_reference@hf50"])
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        ("prepare", "data/"),
+        ("won_select@k1", ".scratch/"),
+        ("filter@k1", "data/"),
+        ("eval_reference@hf50", "data/"),
+    ],
+)
 def test_a_full_disk_leaves_the_earlier_tables(
-    stage: str, call: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    stage: str, place: str, call: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise FULL
 
     monkeypatch.setattr(os, call, refuse)
     tiny.change({"seed": 1})
-    tiny.fail(stage, "data/", "cannot be written: the disk is full; free some space and rerun")
+    tiny.fail(stage, place, "cannot be written: the disk is full; free some space and rerun")
 
 
 def test_a_disk_that_fills_up_midway_leaves_every_file_as_it_was(
