@@ -68,8 +68,8 @@ def main(prepared: In, candidates: In, rm: In, base_rm: In, first_candidates: In
         )
     else:
         teacher = SavedTeacher.of(rm, base_rm, weight)
-        name, inputs = f"won_select-{out.parent.name}", [source, candidates, rm, base_rm]
-        with scratch(name, [size, weight], inputs) as folder:
+        inputs = [source, candidates, rm, *([base_rm] if weight else [])]
+        with scratch(f"won_select-{out.parent.name}", [size, weight], inputs) as folder:
             selection = select_in_shards(
                 teacher,
                 pools,
