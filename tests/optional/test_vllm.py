@@ -30,6 +30,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from tests.generation.test_file import FRAME
 from tests.small_families import tiny_model
 from tests.small_models import PROMPTS, RESPONSES
+from tests.stages.conftest import SMALL
+from tests.stages.pipeline import Tiny
+from tests.tiny import merged
 from westofn.artifacts.candidates import CANDIDATES
 from westofn.errors import SamplingError
 from westofn.execution.vllm_engine import ENVIRONMENT, Engine, require_vllm
@@ -55,7 +58,7 @@ pytestmark = pytest.mark.skipif(
 RUNTIME = Runtime(vllm_python=PYTHON)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
 # What vLLM's build for CPUs needs on a small machine.
-SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+LITTLE = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 LIMIT = 12
 CANARIES = list(zip(PROMPTS[:2], RESPONSES[:2], strict=True))
 WAIT = 300
@@ -63,7 +66,7 @@ WAIT = 300
 
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**SMALL, "no_proxy": "127.0.0.1"}.items():
+    for name, value in {**LITTLE, "no_proxy": "127.0.0.1"}.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
 
 
@@ -178,6 +181,19 @@ def test_a_model_that_vllm_cannot_load_ends_in_one_line(encoder: Encoder, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+def test_the_stage_samples_the_embedded_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WESTOFN_VLLM_PYTHON", PYTHON)
+    llama = {"family": "causal", "width": 64, "heads": 2}
+    changes = {"sft": {"scratch": llama}, "sample": {"engine": "vllm"}}
+    tiny = Tiny.make(tmp_path / "root", merged(SMALL, changes))
+    tiny.succeed("check", "prepare", "sft", "sample@k1")
+    frame = CANDIDATES.read(tiny / "data/loop/k1/candidates.parquet")
+    assert frame.height == 8 * frame["prompt_id"].n_unique() == 8 * 30
+    assert not list((tiny / ".scratch").rglob("vllm.log"))
+
+
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[str]:
     """The address of a server; `vllm serve` starts the same module."""
@@ -191,7 +207,7 @@ def served(folder: Path, *options: str) -> Iterator[str]:
         log.open("w") as file,
         subprocess.Popen(
             [*command, "--model", str(folder), "--host", "127.0.0.1", *options],
-            env=ENVIRONMENT | os.environ | SMALL,
+            env=ENVIRONMENT | os.environ | LITTLE,
             stdout=file,
             stderr=file,
             process_group=0,
