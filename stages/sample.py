@@ -43,8 +43,7 @@ def main(prepared: In, policy: In, out: Out, counts: Out) -> None:
     if engine == "file":
         numbers = read_split(name, "unlabeled", prepared, policy, out, counts)
     else:
-        served = engine == "openai"
-        numbers = sample_split(name, "unlabeled", prepared, policy, out, counts, served=served)
+        numbers = sample_split(name, "unlabeled", prepared, policy, out, counts, engine=engine)
     tell(sample_account("sample", numbers))
     tell_readings(sample_readings(name.replace("-", " "), numbers))
 
@@ -57,11 +56,12 @@ def sample_split(
     out: Path,
     counts: Path | None = None,
     *,
-    served: bool = False,
+    engine: str = "local",
 ) -> Mapping[str, float | int]:
     """Sample a policy on the prompts of a split; `name` keys the seed and the scratch folder.
 
-    If it is served, a server draws the samples, and the policy here scores them.
+    With engine `vllm` or `openai`, vLLM or a server draws the samples, and the policy here scores
+    them.
 
     Returns:
         Counts of the candidates, see `counts_of`; written to `counts` too, after the candidates.
@@ -78,18 +78,26 @@ def sample_split(
 
     draw = Draw(params.n_candidates, params.temperature, derive_seed(seed, name))
     key: list[object] = [draw.__dict__, split]
-    if served:  # imported here, since the client takes a second
+    if engine == "openai":  # imported here, since the client takes a second
         from westofn.generation.server import ServerSampler, sampling_server
 
         server = sampling_server(runtime)
         served_name = params.model.replace("{round}", policy.parent.name)
         key += [served_name, params.api]
+    elif engine == "vllm":
+        from westofn.execution.vllm_engine import require_vllm
+        from westofn.generation.vllm import VllmSampler
+
+        require_vllm(runtime)
+        key.append(engine)
     set_up_torch(runtime)
     with scratch(name, key, [source, policy]) as folder:
         model = SavedPolicy.of(policy)
-        if served:
+        if engine == "openai":
             sampler = ServerSampler(server, served_name, params.api, model, draw)
             files = sampler.shards(prompts, folder, name)
+        elif engine == "vllm":
+            files = VllmSampler(model, draw, runtime).shards(prompts, folder, name)
         else:
             files = sample_shards(model, prompts, draw, folder, name)
         CANDIDATES.gather(files, out)

@@ -78,6 +78,15 @@ def test_ray_is_a_setting_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_runtime(path) == Runtime(ray_address="b:1", ray_workers=8, ray_gpus_per_worker=2)
 
 
+def test_vllm_is_a_setting_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runtime.toml"
+    path.write_text('vllm_python = "a/python"\nvllm_memory = 60\nvllm_gpus = 2\n')
+    assert load_runtime(path) == Runtime(vllm_python="a/python", vllm_memory=60, vllm_gpus=2)
+    for name, value in {"PYTHON": "b/python", "MEMORY": "50", "GPUS": "4"}.items():
+        monkeypatch.setenv(f"WESTOFN_VLLM_{name}", value)
+    assert load_runtime(path) == Runtime(vllm_python="b/python", vllm_memory=50, vllm_gpus=4)
+
+
 def test_reports_are_a_setting_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ class JudgeError(WestofnError):
 
 
 class SamplingError(WestofnError):
-    """A server cannot be asked for samples, or its replies cannot be used."""
+    """A server or vLLM cannot be asked for samples, or its replies cannot be used."""
 
 
 class RoundError(WestofnError):

@@ -22,6 +22,9 @@ that moving to another machine does not invalidate a cache:
 | sample_key_variable | WESTOFN_SAMPLE_KEY_VARIABLE | variable that holds its key | OPENAI_API_KEY |
 | sample_workers | WESTOFN_SAMPLE_WORKERS | requests to it at once | 8 |
 | sample_timeout | WESTOFN_SAMPLE_TIMEOUT | seconds that one request may take | 600 |
+| vllm_python | WESTOFN_VLLM_PYTHON | Python that has vLLM, such as .vllm/bin/python | this one |
+| vllm_memory | WESTOFN_VLLM_MEMORY | percent of a GPU's memory that vLLM takes | 75 |
+| vllm_gpus | WESTOFN_VLLM_GPUS | GPUs that share its model | 1 |
 | report_to | WESTOFN_REPORT_TO | see docs/training.md, such as ["tensorboard"] | none |
 | executor | WESTOFN_EXECUTOR | what computes shards: local or ray, see docs/scaling.md | local |
 | ray_address | WESTOFN_RAY_ADDRESS | a Ray cluster, such as node1:6379 | one on this machine |
@@ -72,6 +75,9 @@ KEYS = (
     "sample_key_variable",
     "sample_workers",
     "sample_timeout",
+    "vllm_python",
+    "vllm_memory",
+    "vllm_gpus",
     "executor",
     "ray_address",
     "ray_workers",
@@ -110,6 +116,9 @@ class Runtime:
     ray_address: str = ""
     ray_workers: int = 0
     ray_gpus_per_worker: int = 0
+    vllm_python: str = ""
+    vllm_memory: int = 0
+    vllm_gpus: int = 0
 
 
 def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
@@ -157,6 +166,9 @@ def load_runtime(path: Path = RUNTIME_FILE) -> Runtime:
         sample_key_variable=_variable("sample_key_variable", raw, path),
         sample_workers=whole("sample_workers"),
         sample_timeout=whole("sample_timeout"),
+        vllm_python=text("vllm_python"),
+        vllm_memory=whole("vllm_memory"),
+        vllm_gpus=whole("vllm_gpus"),
         executor=_choice("executor", EXECUTORS, raw, path),
         ray_address=text("ray_address"),
         ray_workers=whole("ray_workers"),

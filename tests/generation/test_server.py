@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -156,6 +157,46 @@ def test_a_server_that_refuses_ids_gets_the_text(
         sampler(small_policy, stub.url).shards(FRAME, tmp_path, "sample")
     texts = {body["prompt"] for body in stub.bodies if isinstance(body["prompt"], str)}
     assert texts == set(FRAME["prompt"])
+
+
+def listed(max_model_len: object, name: str = "policy-k0") -> bytes:
+    return json.dumps({"data": [{"id": name, "max_model_len": max_model_len}]}).encode()
+
+
+def test_a_server_with_too_little_room_is_refused_before_it_cuts(
+    small_policy: Policy, tmp_path: Path
+) -> None:
+    """Prompts have up to 9 tokens, responses up to 8."""
+    longest = max(map(len, small_policy.encoder.prompts(FRAME["prompt"].to_list())))
+    needed = longest + small_policy.encoder.template.max_response_tokens
+    with serve(lambda *_: completion(list(WORDS)), listed(needed - 1)) as stub:
+        with pytest.raises(SamplingError) as caught:
+            sampler(small_policy, stub.url).shards(FRAME, tmp_path / "small", "sample")
+        assert f"reads at most {needed - 1} tokens, and prompt" in str(caught.value)
+        assert f"may have {needed}; start the server with room for 18 (vLLM" in str(caught.value)
+    for answer in (listed(needed), listed(None), listed(1, name="other"), b"[3]"):
+        with serve(lambda *_: completion(list(WORDS)), answer) as stub:
+            sampler(small_policy, stub.url).shards(FRAME, tmp_path / str(hash(answer)), "sample")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens=32 cannot be greater than max_model_len=16.",
+        "This model's maximum context length is 16 tokens. However, your prompt contains 30 input "
+        "tokens.",
+    ],
+)
+def test_a_refusal_of_a_long_text_is_no_unknown_field(
+    message: str, small_policy: Policy, tmp_path: Path
+) -> None:
+    with (
+        serve(lambda *_: refused(400, message)) as stub,
+        pytest.raises(SamplingError, match="start the server with room for longer texts"),
+    ):
+        sampler(small_policy, stub.url).shards(FRAME, tmp_path, "sample")
+    assert all(isinstance(body["prompt"], list) for body in stub.bodies)
+    assert all("max_tokens" in body for body in stub.bodies)
 
 
 def test_what_the_limit_cut_has_no_end_token(small_policy: Policy, tmp_path: Path) -> None:

@@ -52,17 +52,19 @@ def refused(status: int, message: str, **headers: str) -> Reply:
 
 
 @contextmanager
-def serve(script: Script) -> Iterator[Stub]:
-    """Run a server whose n-th request (from 0) is answered by `script(n, body)`."""
+def serve(script: Script, models: bytes = b"<html>") -> Iterator[Stub]:
+    """Run a server whose n-th request (from 0) is answered by `script(n, body)`.
+
+    Asked for its models, it sends `models`, an answer all the same if it is none.
+    """
     lock, busy = threading.Lock(), [0]
 
     class Handler(QuietHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """The list of models, which is none: an answer all the same."""
             self.send_response(200)
-            self.send_header("Content-Length", "6")
+            self.send_header("Content-Length", str(len(models)))
             self.end_headers()
-            self.wfile.write(b"<html>")
+            self.wfile.write(models)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

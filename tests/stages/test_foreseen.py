@@ -475,6 +475,24 @@ def test_a_missing_package_of_the_executor_is_foreseen(
     )
 
 
+def test_a_machine_or_policy_that_vllm_cannot_use_is_foreseen(
+    fresh: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delenv("WESTOFN_VLLM_PYTHON", raising=False)
+    fresh.change({"sample": {"engine": "vllm"}})
+    fresh_line(
+        fresh, "sample.engine is vllm, and the package vllm is not installed", "vllm_python in"
+    )
+    monkeypatch.setattr("westofn.preflight.foresee.require_vllm", lambda runtime: None)
+    fresh_line(
+        fresh, "sft.model: sample.engine is vllm, which runs causal", "family is encoder_decoder"
+    )
+    fresh.change({"sft": {"model": "m"}})
+    model({"model_type": "t5"})(fresh.root)
+    fresh_line(fresh, "sft.model: sample.engine is vllm", "family is encoder_decoder")
+
+
 WARNED: dict[str, tuple[Make, Changes, str]] = {
     "bf16 on a plain CPU": (nothing, {"sft": {"precision": "bf16"}}, "this CPU has no bf16 units"),
     "a student that no classifier can be": (

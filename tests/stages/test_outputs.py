@@ -500,6 +500,16 @@ def test_a_server_samples_the_policy_of_the_round(
     tiny.fail("sample@k1", "sample: the server's address is ''", "WESTOFN_SAMPLE_URL")
 
 
+def test_vllm_is_asked_of_the_machine_and_then_of_the_policy(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.change({"sample": {"engine": "vllm"}})
+    monkeypatch.setenv("WESTOFN_VLLM_PYTHON", "none/python")
+    tiny.fail("sample@k1", "vllm_python is 'none/python'", "cannot be run", ".vllm/bin/python")
+    monkeypatch.setattr("westofn.execution.vllm_engine.require_vllm", lambda runtime: None)
+    tiny.fail("sample@k1", "data/loop/k0/policy: sample.engine is vllm", "encoder_decoder", "local")
+
+
 def test_every_stage_runs_with_adapters_in_bf16_and_recomputed_activations(
     made: Tiny, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 _groups: set[int] = set()
 
@@ -31,26 +32,58 @@ def run_group(
         folder: Working folder; None for that of this process.
     """
     lines = []
-    with subprocess.Popen(
+    with _group(
         command,
         env=environment,
         cwd=folder,
         stdin=subprocess.DEVNULL,  # a group in the background would be stopped by reading
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        process_group=0,
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            say(line.rstrip("\n"))
+        process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
+
+
+@contextlib.contextmanager
+def beside(
+    command: Sequence[str], environment: Mapping[str, str], log: TextIO
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process group of its own beside the block, which talks to it by pipes.
+
+    The group is killed where the block ends.
+
+    Args:
+        command: Program and arguments.
+        environment: All of its environment variables.
+        log: Takes its stderr.
+    """
+    with _group(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(BrokenPipeError):  # what the group has not read
+                if process.stdin:
+                    process.stdin.close()
+
+
+@contextlib.contextmanager
+def _group(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a process group that `end` reaches, and wait for it."""
+    with subprocess.Popen(
+        command, text=True, errors="replace", process_group=0, **options
     ) as process:
         _groups.add(process.pid)
         try:
-            for line in process.stdout or ():
-                lines.append(line)
-                say(line.rstrip("\n"))
-            process.wait()
+            yield process
         finally:
             _groups.discard(process.pid)
-    return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
 
 def end(*, at_once: bool) -> None:

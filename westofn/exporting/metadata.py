@@ -27,7 +27,7 @@ _OWN = (
     ("prepare", "unlabeled", ("half",)),
     ("sft", "model", ("scratch",)),
     ("reward_start", "model", OF_PIPELINE),
-    ("sample", "engine", ("local",)),
+    ("sample", "engine", ("local", "vllm")),
 )
 """Section, key and values of a run that uses no data and no model from elsewhere."""
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")

@@ -131,6 +131,7 @@ class ServerSampler:
     def _drawn(self, client: Client, connection: openai.OpenAI, row: tuple[str, str]) -> Drawn:
         """Ask until a prompt has N responses."""
         name, prompt = row
+        self._require_room(client, row)
         drawn = Drawn([], [])
         while (missing := self.draw.n_candidates - len(drawn.responses)) > 0:
             seed = derive_seed(self.draw.seed, name, len(drawn.responses)) % 2**31
@@ -144,6 +145,23 @@ class ServerSampler:
                 drawn.responses.append(text.strip())
                 drawn.reasons.append(reason)
         return drawn
+
+    def _require_room(self, client: Client, row: tuple[str, str]) -> None:
+        """Refuse a prompt of which vLLM would cut the responses short without a word.
+
+        Raises:
+            SamplingError: Prompt and limit are longer than the longest text that the server states.
+        """
+        name, prompt = row
+        encoder, stated = self.policy.encoder, client.contact.max_tokens
+        needed = len(encoder.prompts([prompt])[0]) + encoder.template.max_response_tokens
+        if stated is not None and needed > stated:
+            limits = encoder.template
+            most = limits.max_prompt_tokens + limits.max_response_tokens
+            raise SamplingError(
+                f"{client.where} reads at most {stated} tokens, and prompt {name} with a response "
+                f"may have {needed}; start the server with room for {most} (vLLM: --max-model-len)"
+            )
 
     def _reply(
         self, client: Client, connection: openai.OpenAI, prompt: str, count: int, seed: int

@@ -10,11 +10,11 @@ from westofn.params.base import EXAMPLES, DataPath, Positive, Section
 
 
 class SampleParams(Section):
-    """Candidates from the policy, here or on a server, or from a file of pools for D_U."""
+    """Candidates from the policy, here, by vLLM or on a server, or from a file of pools for D_U."""
 
     key: ClassVar[str] = "sample"
 
-    engine: Literal["local", "file", "openai"]
+    engine: Literal["local", "vllm", "openai", "file"]
     path: DataPath
     model: Annotated[str, Field(min_length=1)]
     api: Literal["completions", "chat"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from westofn.execution.ray_shards import require_ray
+from westofn.execution.vllm_engine import require_vllm
 from westofn.params.whole import Params
 from westofn.preflight.machine import memory, require_device, require_memory, slow_precision
 from westofn.preflight.models import Pretrained, require_models
@@ -20,6 +21,8 @@ def foresee(params: Params, runtime: Runtime) -> list[str]:
     require_device(runtime)
     if runtime.executor == "ray":
         require_ray()
+    if params.sample.engine == "vllm":
+        require_vllm(runtime)
     require_memory(params, runtime, memory())
     require_files(params)
     start = require_models(params)

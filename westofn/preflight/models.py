@@ -26,6 +26,7 @@ from westofn.text.model_files import (
     no_chat_template,
     no_tokenizer,
     no_weights,
+    require_causal,
     require_positions,
     require_writer_type,
     shards_of,
@@ -83,6 +84,9 @@ def require_models(params: Params) -> Pretrained | None:
             require_writer_type(policy.name, str(policy.config["model_type"]), policy.key)
             if params.sft.chat_template == "model":
                 _require_chat_template(policy)
+    if params.sample.engine == "vllm":
+        family = params.sft.scratch.family if params.sft.model == "scratch" else None
+        require_causal(policy.family if policy else family, "sft.model")
     if params.reward_start.model not in OF_PIPELINE:
         start = _pretrained(params.reward_start.model, "reward_start.model")
     if start and start.family == "encoder" and params.rlhf.algorithm == "ppo":

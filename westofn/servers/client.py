@@ -21,6 +21,8 @@ WORKERS = 8
 _SHOWN_CHARACTERS = 200
 _REFUSED = frozenset({400, 422})
 _PASSING = (408, 409, 429)
+_TOO_LONG = re.compile(r"context (length|size|window)|max_model_len")
+"""How refusals name what the server has no room for; they name fields that are known too."""
 CHAT, TEXT = "chat/completions", "completions"
 
 
@@ -97,9 +99,12 @@ class Contact:
     Attributes:
         reached: Whether it has answered.
         refused: Optional fields that it does not know.
+        max_tokens: Tokens of the longest text that its list of models states for this one (vLLM and
+            SGLang do); None: it states none.
     """
 
     reached: bool = False
+    max_tokens: int | None = None
     refused: frozenset[str] = frozenset()
 
 
@@ -230,9 +235,10 @@ class Client:
         if self.contact.reached:
             return
         try:
-            connection.with_options(max_retries=0).models.with_raw_response.list(
+            listed = connection.with_options(max_retries=0).models.with_raw_response.list(
                 extra_headers=self._headers
             )
+            self.contact.max_tokens = _longest(listed.text, self.model)
         except openai.APIStatusError:
             pass  # whatever it says, the server answers
         except openai.APIConnectionError as error:
@@ -266,10 +272,26 @@ class Client:
                 f"{self.where} answers {status} after {self.server.retries + 1} attempts: {shown}; "
                 f"rerun later, or lower {role.name}_workers in runtime.toml"
             )
+        if _TOO_LONG.search(shown):
+            return (
+                f"{self.where} answers {status}: {shown}; start the server with room for longer "
+                "texts (vLLM: --max-model-len)"
+            )
         return (
             f"{self.where} answers {status}: {shown}; mend the parameters of {role.section} that "
             "it names"
         )
+
+
+def _longest(listed: str, model: str) -> int | None:
+    """Return `max_model_len` of a model in a reply that lists models; None: it is not stated."""
+    try:
+        stated = [
+            entry["max_model_len"] for entry in json.loads(listed)["data"] if entry["id"] == model
+        ]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return stated[0] if stated and isinstance(stated[0], int) else None
 
 
 def _unknown_field(
@@ -278,6 +300,8 @@ def _unknown_field(
     """The optional field that a refusal names, if it was not left out already."""
     # llama-cpp-python answers 500 to a field that it cannot read.
     if status not in _REFUSED and not (status == 500 and "validation error" in text):
+        return None
+    if _TOO_LONG.search(text):
         return None
     named = (name for name, sign in names.items() if re.search(sign, text))
     return next((name for name in named if name not in refused), None)

@@ -87,6 +87,23 @@ def require_writer_type(name: str, model_type: str, key: str) -> None:
         )
 
 
+def require_causal(family: Family | None, name: str) -> None:
+    """Refuse a policy that vLLM does not run.
+
+    Args:
+        family: Family of the policy; None: not known yet.
+        name: Name of the model in error messages.
+
+    Raises:
+        ModelError: It is of another family than causal.
+    """
+    if family not in (None, "causal"):
+        raise ModelError(
+            f"{name}: sample.engine is vllm, which runs causal models, and the policy's family is "
+            f"{family}; set sample.engine to local, or give sft.model a causal model"
+        )
+
+
 def needs_code(name: str, key: str, where: str = "auto_map") -> ModelError:
     """Return the error for a model that brings its own code, or names code of the hub."""
     return ModelError(
