@@ -24,9 +24,11 @@ from benchmarks.speed import exact_pair, memory, pairs, sampling, training
 from benchmarks.speed.record import Record, machine, read_record, write_page
 from benchmarks.speed.tables import make_shards, make_tables
 from westofn.artifacts.atomic import write_bytes
+from westofn.commands.run import run_app
 
 RECORD = Path("benchmarks/speed.json")
 PAGE = Path("docs/performance.md")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Rows(StrEnum):
@@ -38,6 +40,7 @@ class Rows(StrEnum):
     MEMORY = "memory"
 
 
+@app.command()
 def main(
     rounds: Annotated[int, typer.Option(min=5, help="of ours and each peer in turn")] = 5,
     prompts: Annotated[int, typer.Option(help="of the tables that are timed")] = 10**4,
@@ -70,4 +73,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_app(app, "benchmarks.speed")

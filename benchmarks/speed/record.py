@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.page import replace_between
 from benchmarks.speed.rounds import Timed
+from westofn.errors import DataError
 
 PACKAGES = ("datasets", "numpy", "pandas", "polars", "pyarrow", "torch", "transformers")
 OPTIONAL = ("trl",)
@@ -66,16 +67,16 @@ def read_record(path: Path, rounds: int) -> Record:
         rounds: Number of rounds of the new rows.
 
     Raises:
-        ValueError: It is of another machine, of other versions or of another number of rounds.
+        DataError: It is of another machine, of other versions or of another number of rounds.
     """
     data = json.loads(path.read_text("utf-8"))
     here = machine()
     packages = data["machine"].pop("packages")
     same = all(here["packages"].get(name) == number for name, number in packages.items())
     if data["rounds"] != rounds or not same or not data["machine"].items() <= here.items():
-        raise ValueError(
+        raise DataError(
             f"{path} has rows of another machine, of other versions or of {data['rounds']} rounds; "
-            "measure all rows"
+            "measure all rows (without --rows), or install the packages that it names"
         )
     timed = [Timed(**{key: row[key] for key in row if key != "ratio"}) for row in data["timed"]]
     return Record(rounds, here, timed, data["memory"])

@@ -14,6 +14,7 @@ from benchmarks.speed.models import FAMILIES, SIZES, Size, case_of
 from benchmarks.speed.record import Record, machine, read_record, write_page
 from benchmarks.speed.rounds import Part, Timed, compare
 from benchmarks.speed.tables import make_shards, make_tables
+from westofn.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -111,5 +112,5 @@ def test_rows_that_are_measured_again_take_their_own_places(tmp_path: Path) -> N
     assert record == old
     record.add(Timed("a", "p", 1.0, 4.0, [4.0]), Timed("c", "p", 1.0, 1.0, [1.0]))
     assert [(row.loop, row.ratio) for row in record.timed] == [("a", 4.0), ("b", 2.0), ("c", 1.0)]
-    with pytest.raises(ValueError, match="of 5 rounds; measure all rows"):
+    with pytest.raises(DataError, match="of 5 rounds; measure all rows"):
         read_record(path, 6)
