@@ -530,6 +530,38 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         note="A prompt gives a pair if it has a response of each label.",
     ),
     KnownSet(
+        "ms-swift preferences",
+        "",
+        ("messages", "rejected_response"),
+        Columns(
+            prompt="messages",
+            system="system",
+            chosen="messages.-1.content",
+            rejected="rejected_response",
+        ),
+        fits=_has_no("chosen", "chosen_response", "prompt", "response"),
+        note="The last of `messages` is the better response.",
+    ),
+    KnownSet(
+        "ms-swift preferences, two dialogues",
+        "",
+        ("messages", "rejected_messages"),
+        Columns(chosen="messages", rejected="rejected_messages"),
+        fits=_has_no("chosen", "chosen_messages", "prompt"),
+    ),
+    KnownSet(
+        "ms-swift preferences, query and response",
+        "",
+        ("query", "response", "rejected_response"),
+        Columns(
+            prompt="query",
+            system="system",
+            history="history",
+            chosen="response",
+            rejected="rejected_response",
+        ),
+    ),
+    KnownSet(
         "Preference Collection",
         "prometheus-eval/Preference-Collection",
         ("orig_instruction", "orig_response_A", "orig_response_B", "orig_preference"),
