@@ -29,7 +29,7 @@ _LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "bet
 _RESPONSE = ("response", "completion", "answer", "output", "generation", "candidate", "reply",
              "text", "content", "summary", "summarie", "translation")  # fmt: skip
 _SCORE = ("score", "rating", "rank", "reward", "helpfulness", "quality", "overall", "grade",
-          "upvotes", "votes", "label", "cost")  # fmt: skip
+          "upvotes", "votes", "label", "cost", "loss", "star")  # fmt: skip
 _SYSTEM = ("system",)
 _TWINS = (("a", "b"), ("0", "1"), ("1", "2"), ("j", "k"), ("left", "right"), ("first", "second"))
 
@@ -66,9 +66,13 @@ def _pairs(
     cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
 ) -> Suggestion | None:
     chosen, rejected = _named(texts, _CHOSEN), _named(texts, _REJECTED)
+    check: tuple[str, ...] = ()
+    if rejected and not chosen:
+        chosen = _named([path for path in texts if path != rejected], _RESPONSE)
+        check = (f"check that {chosen} is the better response",)
     if not chosen or not rejected or chosen == rejected:
         return None
-    return Suggestion(Columns(chosen=chosen, rejected=rejected))
+    return Suggestion(Columns(chosen=chosen, rejected=rejected), check)
 
 
 def _labelled(

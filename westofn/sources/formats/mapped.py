@@ -167,7 +167,8 @@ class Mapped:
     def _listed_sides(self, row: Row, names: tuple[str, str]) -> Pair | str:
         """Pair one of several chosen responses with one of several rejected ones."""
         cells = [value_of(row, name) for name in filter(None, (self.columns.prompt, *names))]
-        if len(cells) == 3 and all(map(is_list_of_texts, cells)):
+        lengths = {len(cell) if is_list_of_texts(cell) else 0 for cell in cells}
+        if len(cells) == 3 and len(lengths) == 1 and max(lengths) > 1:
             raise DataError(
                 f"{row.where}: columns {self.columns.prompt}, {names[0]} and {names[1]} are lists "
                 f"of texts, as of many rows in one; needs one prompt a row: write one row for each"

@@ -30,7 +30,17 @@ _LIKELY_WORDS = {
     "system": {"system", "sys", "persona", "preprompt", "preamble"},
     "history": {"history", "dialog", "dialogue", "turns", "transcript"},
     "context": {
-        *("context", "contexts", "document", "documents", "passage", "passages", "article"),
+        *(
+            "context",
+            "contexts",
+            "ctx",
+            "ctxs",
+            "document",
+            "documents",
+            "passage",
+            "passages",
+            "article",
+        ),
         *("paragraph", "paragraphs", "background", "knowledge", "evidence", "scenario", "premise"),
         *("schema", "table", "snippet", "starter", "facts"),
     },
@@ -52,7 +62,7 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
     Args:
         row: row to check.
         columns: mapping that reads the row.
-        is_known: whether the row is of a known set, whose other columns have known meanings.
+        is_known: whether the row is of a published set, whose other columns have known meanings.
 
     Raises:
         DataError: a such a column has a value; the message says how to read it or leave it out.
