@@ -360,6 +360,18 @@ def test_a_tie_beyond_the_first_rows_is_a_tie(tmp_path: Path) -> None:
     assert "needs a for a" in refusal([*rows, {**LABELLED, "label": "not sure"}], tmp_path)
 
 
+def test_a_later_label_that_contradicts_the_first_is_refused(tmp_path: Path) -> None:
+    rows = [{**LABELLED, "prompt": f"{BIRD} {number}"} for number in range(70)]
+    assert collect([*rows, {**LABELLED, "choice": "b"}], tmp_path).counts["rows_out"] == 71
+    needed = "columns label and choice prefer different responses"
+    assert needed in refusal([*rows, {**LABELLED, "choice": "a"}], tmp_path)
+
+
+def test_unread_columns_beside_the_usual_names_of_a_set_are_checked(tmp_path: Path) -> None:
+    row = {"system": SYSTEM, "question": BIRD, **SIDES, "passage": "Penguins swim."}
+    assert "set prepare.columns.context=passage" in refusal([row], tmp_path)
+
+
 def test_ratings_within_a_json_answer_are_no_ratings_of_the_sides(tmp_path: Path) -> None:
     sides = {"chosen": '{"score": 3}', "rejected": '{"score": 5}'}
     assert only({"prompt": BIRD, **sides}, tmp_path)[1:] == (sides["chosen"], sides["rejected"])
@@ -714,7 +726,8 @@ def test_degrees_of_a_preference_name_a_response(label: str, tmp_path: Path) -> 
                                    "b is better", "answer_b", "B > A"])  # fmt: skip
 @pytest.mark.parametrize("tie", ["both bad", "bothbad", "No preference", "tie(bothbad)", "even",
                                  "equally good", "A=B", "None", "Neither is better",
-                                 "both are equally bad", "no difference", "about equal",
+                                 "both are equally bad", "no difference", "It's a tie",
+                                 "no strong preference",
                                  "="])  # fmt: skip
 def test_labels_and_ties_are_read_in_any_spelling(label: str, tie: str, tmp_path: Path) -> None:
     rows = [

@@ -49,6 +49,8 @@ class KnownSet:
         confidence: the labeller's probability of a row's label.
         also_reads: optional columns that `expand` and `confidence` read.
         note: what a user should know, such as the columns that are not read.
+        is_usual: whether other people's files have such columns, so that their unread columns are
+            checked as those of unknown files; so it is for a form without a name on the hub.
     """
 
     name: str
@@ -62,6 +64,7 @@ class KnownSet:
     confidence: Callable[[Row], float | None] | None = None
     also_reads: tuple[str, ...] = ()
     note: str = ""
+    is_usual: bool = False
 
     def fits_row(self, values: Mapping[str, object]) -> bool:
         """Return whether a row has the set's columns and fulfils its condition."""
@@ -409,6 +412,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         "ai_judge",
         fits=_has_no("context", "history", "input", "prompt"),
         note="chosen is by GPT-4 or GPT-3.5, rejected by Llama-2-13B; nobody compared them.",
+        is_usual=True,
     ),
     KnownSet(
         "Math preferences of distilabel",
@@ -512,6 +516,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         Columns(prompt="prompt", response="completion", score="label"),
         fits=_all(_is_flag("label"), _has_no("context", "history", "input", "system")),
         note="A prompt gives a pair if it has a completion of each label.",
+        is_usual=True,
     ),
     KnownSet(
         "KTO, whole dialogues",
@@ -641,6 +646,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ),
         fits=_has_no("context", "instruction", "prompt", "question", "system"),
         note="A test set: do not train on it.",
+        is_usual=True,
     ),
     KnownSet(
         "AlpacaFarm",
@@ -657,6 +663,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ),
         note="The configuration is alpaca_human_preference; those by GPT-4 have the same columns. "
         "A preference of 0, which is a tie in some files and `output_1` in others, is refused.",
+        is_usual=True,
     ),
     KnownSet(
         "PandaLM",

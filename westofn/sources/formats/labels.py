@@ -17,7 +17,20 @@ _OF_NONE = {"preference", "difference", "winner"}
 """Words that mean a tie after `no`."""
 _BESIDE_TIE = {
     *("a", "b", "the", "about", "roughly", "almost", "are", "is", "and", "good", "bad", "better"),
-    *("quality", "response", "responses", "answers", "inconsistent", "clear", "no", *_OF_NONE),
+    *(
+        "it",
+        "s",
+        "they",
+        "strong",
+        "quality",
+        "response",
+        "responses",
+        "answers",
+        "inconsistent",
+        "clear",
+        "no",
+        *_OF_NONE,
+    ),
 }
 """Words that may stand beside those of a tie."""
 _EQUAL = re.compile(r"\w?(?:=|==|~|≈)\w?")
@@ -87,7 +100,8 @@ def is_tie(label: str) -> bool:
     if label in ("none", "even") or _EQUAL.fullmatch(label):
         return True
     says_so = bool(words & _OF_NONE) if "no" in words else bool(words & _TIE_WORDS)
-    return says_so and words <= _TIE_WORDS | _BESIDE_TIE
+    names_one = len(words & {"a", "b"}) == 1 and "better" in words
+    return says_so and words <= _TIE_WORDS | _BESIDE_TIE and not names_one
 
 
 def meanings(seen: Set[str], suffixes: tuple[str, str]) -> dict[str, str] | None:

@@ -121,7 +121,9 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
             known.expand,
             known.warn,
             known.confidence,
-            check=partial(check_unread, columns=columns, is_known=bool(known.hub)),
+            check=partial(
+                check_unread, columns=columns, is_known=bool(known.hub) and not known.is_usual
+            ),
             also_read=known.reads,
         )
     for form, columns in _mappings_by_names(head):

@@ -9,13 +9,16 @@ from dataclasses import replace
 from westofn.core.dialogue import dialogue_of, is_dialogue
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, cell, snake_case, words_of
+from westofn.sources.formats.labels import matches
 from westofn.sources.formats.names import (
     CONTEXTS,
     HISTORIES,
+    LABELS,
     METADATA_WORDS,
     PROMPTS,
     SHORT_WORDS,
     SYSTEMS,
+    columns_named,
 )
 from westofn.sources.formats.ratings import margins, ratings_of_sides, ratings_of_twins
 from westofn.sources.formats.turns import has_messages, is_blank
@@ -81,7 +84,8 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
         read = " ".join(_read_texts(row, columns, with_responses=field in ("prompt", "history")))
         if all(_holds(read, text) for text in texts_in(value)):
             continue
-        field = "history" if field == "context" and has_messages(value) else field
+        if has_messages(value) and columns.prompt and field in ("prompt", "context"):
+            field = "history"
         raise DataError(_refusal(row.where, {field: name}, columns))
     given = {name: value for name, value in row.values.items() if not is_blank(value)}
     ratings, names = None, ("score_a", "score_b")
@@ -91,6 +95,8 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
         ratings = ratings_of_twins(given, columns.response_a, columns.response_b)
     if ratings:
         raise DataError(_refusal(row.where, dict(zip(names, ratings, strict=True)), columns))
+    if columns.form == "labelled pairs" and columns.label and not is_known:
+        _check_labels(row, columns)
     if columns.form == "pairs":
         for name, margin in margins(given):
             if margin < 0:
@@ -99,6 +105,21 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
                     f"needs the better response as chosen: mend or remove the row, or set "
                     f"{', '.join(columns.settings())} to leave {name} out"
                 )
+
+
+def _check_labels(row: Row, columns: Columns) -> None:
+    """Refuse a label that contradicts the one that is read, in the same words."""
+    spec = f"{columns.label_a},{columns.label_b}"
+    label = cell(row.values, columns.label)
+    for name in columns_named(row.values, LABELS):
+        other = row.values[name]
+        if not matches(other, spec) or not matches(label, spec):
+            continue
+        if matches(other, columns.label_a) != matches(label, columns.label_a):
+            raise DataError(
+                f"{row.where}: columns {columns.label} and {name} prefer different responses; mend "
+                f"or remove the row, or set {', '.join(columns.settings())} to leave {name} out"
+            )
 
 
 def _refusal(where: str, fields: Mapping[str, str], columns: Columns) -> str:
