@@ -284,6 +284,8 @@ def test_equal_ratings_are_ties_in_every_spelling(
         ({"preference_strength": 0}, None),
         ({"preference_strength": "both are equally bad"}, None),
         ({"ratings": "[4, 4]"}, {"ratings": "[3, 4]"}),
+        ({"meta": '{"score_chosen": 4, "score_rejected": 4}'},
+         {"meta": '{"score_chosen": 1, "score_rejected": 4}'}),
         ({"scores": '{"chosen": 4, "rejected": 4}'}, {"scores": '{"chosen": 3, "rejected": 4}'}),
     ],
 )  # fmt: skip
@@ -417,6 +419,8 @@ def test_what_the_prompt_holds_already_is_read_once(tmp_path: Path) -> None:
 def test_whole_dialogues_in_a_rated_list_need_no_prompt(tmp_path: Path) -> None:
     row = {"responses": [WHOLE["rejected"], WHOLE["chosen"]], "scores": [1, 2]}
     assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    whole = {"responses": [f"{HH} {REJECTED}", f"{HH} {CHOSEN}"], "scores": [1, 2]}
+    assert only(whole, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
     texts = {"responses": [REJECTED, CHOSEN], "scores": [1, 2]}
     assert "column prompt is missing" in refusal([texts], tmp_path)
 
@@ -779,6 +783,7 @@ def test_objects_with_a_text_and_a_rating_are_sides(tmp_path: Path) -> None:
         ({"choices": ["penguin", "robin"]}, "columns.input=choices"),
         ({"persona": "You are a pirate."}, "columns.system=persona"),
         ({"text": "Penguins swim, robins fly."}, "columns.input=text"),
+        ({"source": "Der Pinguin schwimmt."}, "columns.input=source"),
         ({"contexts": ["Penguins swim.", "Robins fly."]}, "columns.context=contexts"),
     ],
 )
@@ -806,7 +811,7 @@ def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> N
     row = {"prompt": f"Question: {BIRD}", "question": BIRD, **SIDES}
     assert collect([row], tmp_path).unread == ("question",)
     texts = {"text": f"<s>{BIRD} {CHOSEN}", "dialog": [user(BIRD), assistant(CHOSEN)],
-             "document_id": "a b c d", "system_fingerprint": "fp_1", "turns": 2}  # fmt: skip
+             "document_id": "a b c d", "source": "a b c d e f", "turns": 2}  # fmt: skip
     assert collect([{"prompt": BIRD, **SIDES, **texts}], tmp_path).unread == tuple(sorted(texts))
     whole = {"prompt": BIRD, **WHOLE, "messages": WHOLE["chosen"], "conversations": json.dumps(
         [{"from": "human", "value": BIRD}])}  # fmt: skip
@@ -822,6 +827,7 @@ def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> N
         ({"turns_so_far": [user(BIRD)], **SIDES}, "set prepare.columns.prompt=turns_so_far"),
         ({"title": "Birds", "post": BIRD, **SIDES}, "column title is not read"),
         ({"title": "T", "post": BIRD, **SIDES}, "column title is not read"),
+        ({"messages": [user(BIRD)], "rejected_response": REJECTED}, "ends with role 'user'"),
         ({"instruction": BIRD, "input": "", "passage": "A text.", **SIDES}, "passage is not read"),
         ({"prompt": BIRD, "history": ["Hi.", "Hello!", "Bye."], **SIDES}, "has 3 texts before"),
         ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "result": "b"},
@@ -945,6 +951,9 @@ def test_ratings_of_prompts_that_only_look_alike_are_not_mixed(tmp_path: Path) -
         ([{"instruction": BIRD, "output": [CHOSEN, REJECTED]}],
          "prepare.columns.chosen=output.0, prepare.columns.rejected=output.1"),
         ([{"prompt": BIRD, "response": CHOSEN, "costs": 1}], "prepare.columns.order=lower"),
+        ([{"question": BIRD, "answers": [{"text": CHOSEN, "accepted": True},
+                                         {"text": REJECTED, "accepted": False}]}],
+         "prepare.columns.scores=answers.*.accepted"),
         ([{"instruction": BIRD, "output": CHOSEN, "rejected": REJECTED}],
          "prepare.columns.chosen=output, prepare.columns.rejected=rejected"),
         ([{"prompt": BIRD, "response": CHOSEN, "thumbs_up": True}], "columns.score=thumbs_up"),

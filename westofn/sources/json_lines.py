@@ -114,7 +114,7 @@ def _may_be_table(value: object) -> bool:
     if not isinstance(value, Mapping):
         return True
     columns = list(value.values())
-    is_table = len(columns) > 1 and all(column and _is_column(column) for column in columns)
+    is_table = len(columns) > 1 and all(map(_is_column_of_texts, columns))
     numbered = any(map(_is_numbered, [value, *columns[:1]]))
     return is_table or numbered or any(name in value for name in _TABLES)
 
@@ -233,6 +233,11 @@ def _table_rows(value: Mapping[str, Any]) -> list[Any] | None:
 def _is_column(value: object) -> bool:
     """Return whether a value is a list without lists and objects, so no list of messages."""
     return isinstance(value, list) and not any(isinstance(cell, dict | list) for cell in value)
+
+
+def _is_column_of_texts(value: object) -> bool:
+    """Return whether a value is a list of texts; ratings belong to a row with several responses."""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
 def json_lines(

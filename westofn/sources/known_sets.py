@@ -15,6 +15,7 @@ from westofn.sources.expanding import (
     compared_predictions,
     ranked_replies_of_messages,
     ranked_replies_of_trees,
+    with_rejected_dialogue,
 )
 from westofn.sources.formats import tldr
 from westofn.sources.formats.rows import as_number, is_flag
@@ -538,12 +539,9 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         "ms-swift preferences",
         "",
         ("messages", "rejected_response"),
-        Columns(
-            prompt="messages",
-            system="system",
-            chosen="messages.-1.content",
-            rejected="rejected_response",
-        ),
+        Columns(system="system", chosen="messages", rejected="rejected_response"),
+        expand=with_rejected_dialogue,
+        also_reads=("system",),
         fits=_has_no("chosen", "chosen_response", "prompt", "response"),
         note="The last of `messages` is the better response.",
     ),

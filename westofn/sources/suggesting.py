@@ -23,8 +23,8 @@ _CHOSEN = ("chosen", "preferred", "accepted", "better", "best", "winning", "winn
            "good", "w")  # fmt: skip
 _REJECTED = ("rejected", "reject", "dispreferred", "worse", "worst", "losing", "loser", "negative",
              "bad", "l")  # fmt: skip
-_LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "better", "verdict",
-          "vote", "overall", "annotation", "result", "outcome", "judgment", "judgement",
+_LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "better", "best",
+          "verdict", "vote", "overall", "annotation", "result", "outcome", "judgment", "judgement",
           "decision")  # fmt: skip
 _RESPONSE = ("response", "completion", "answer", "output", "generation", "candidate", "reply",
              "text", "content", "summary", "summarie", "translation")  # fmt: skip
@@ -130,7 +130,11 @@ def _lists(
 ) -> Suggestion | None:
     lists = {path: value for path, value in cells.items() if isinstance(value, list) and value}
     of_texts = [path for path, value in lists.items() if all(isinstance(v, str) for v in value)]
-    of_numbers = [path for path, value in lists.items() if all(map(_is_number, value))]
+    of_numbers = [
+        path
+        for path, value in lists.items()
+        if all(map(_is_number, value)) or all(isinstance(v, bool) for v in value)
+    ]
     responses = _named(of_texts, _RESPONSE) or next(iter(of_texts), "")
     scores = _named(of_numbers, _SCORE) or next(iter(of_numbers), "")
     if not responses or not scores:

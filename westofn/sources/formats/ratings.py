@@ -23,6 +23,8 @@ _MARGIN_WORDS = {"margin", "diff", "difference", "gap"}
 """Words for the rating of the better side minus that of the worse side."""
 _STRENGTHS = ("preference_strength", "strength", "strength_of_preference")
 """Names of columns that say how much better a response is, with any sign."""
+_HOLDERS = {"meta", "metadata", "info", "extra", "annotation", "annotations"}
+"""Words of columns that may hold ratings as JSON text."""
 _VERDICTS = (*LABELS, *_STRENGTHS, "status", "result", "outcome", "judgment", "judgement", "vote",
              "decision", "comparison", "human_preference", "preference_label")  # fmt: skip
 _TIE_FLAGS = ("tie", "is_tie", "tied", "is_tied", "draw", "is_draw")
@@ -123,9 +125,10 @@ def margins(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
 
 
 def _cells(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the paths of the values that are no objects; JSON text counts if it is of ratings."""
+    """Yield the paths of the values that are no objects; JSON text of a response is a text."""
     for name, value in values.items():
-        if isinstance(inner := parsed(value) if is_rating(name) else value, Mapping):
+        is_read = is_rating(name) or set(words_of(name)) & _HOLDERS
+        if isinstance(inner := parsed(value) if is_read else value, Mapping):
             yield from _cells(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

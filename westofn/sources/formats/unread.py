@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ _BEFORE_PROMPT["context"] = "context"
 _PROMPT_FIELDS = {**dict.fromkeys(PROMPTS, "prompt"), "input": "input", **_BEFORE_PROMPT}
 _PROMPT_FIELDS |= {**dict.fromkeys(CONTEXTS, "context"), "instructions": "system"}
 _LIKELY_WORDS = {
-    "system": {"system", "sys", "persona", "preprompt", "preamble"},
+    "system": {"system", "sys", "persona", "character", "preprompt", "preamble"},
     "history": {"history", "dialog", "dialogue", "turns", "transcript"},
     "context": {
         *(
@@ -50,7 +49,7 @@ _LIKELY_WORDS = {
     "input": {"choices", "options"},
 }
 """Words in the names of columns that are likely to belong to the prompt."""
-_TEXTS = ("text", "source_text")
+_TEXTS = ("text", "source_text", "source")
 """Names of columns with what the prompt is about, or with the whole pair."""
 _SHORTEST, _LONG = 3, 5
 """Words of the shortest text in such a column that is not a mere name, and in a column whose name
@@ -167,9 +166,15 @@ def texts_in(value: object) -> Iterator[str]:
 
 def _holds(text: str, part: str) -> bool:
     """Return whether a text holds another one, as whole words; white space does not count."""
-    whole, words = (" ".join(value.split()) for value in (text, part))
-    before, after = (r"\b" if end.isalnum() else "" for end in (words[:1], words[-1:]))
-    return re.search(f"{before}{re.escape(words)}{after}", whole) is not None
+    words = " ".join(part.split())
+    whole = f" {' '.join(text.split())} "
+    start = whole.find(words)
+    while start >= 0:
+        edges = (whole[start - 1], words[:1]), (words[-1:], whole[start + len(words)])
+        if not any(left.isalnum() and right.isalnum() for left, right in edges):
+            return True
+        start = whole.find(words, start + 1)
+    return False
 
 
 def _likely_field(name: str, value: object, prompt: object) -> str:
@@ -186,5 +191,6 @@ def _likely_field(name: str, value: object, prompt: object) -> str:
     if isinstance(entries, str) and len(entries.split()) < shortest and entries[-1] not in ".?!:":
         return ""
     if snake_case(name) in _TEXTS and isinstance(value, str) and isinstance(prompt, str):
-        return "" if _holds(value, prompt) else "input"
+        is_name = "source" in words and value.rstrip()[-1] not in ".?!"
+        return "" if is_name or _holds(value, prompt) else "input"
     return next((field for field, of_field in _LIKELY_WORDS.items() if words & of_field), "")
