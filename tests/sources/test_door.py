@@ -87,6 +87,7 @@ LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
         {"prompt": BIRD, "preferred_response": CHOSEN, "dispreferred_response": REJECTED},
         {"prompt": HH, **SIDES},
         {"prompt": HH.strip(), **SIDES},
+        {"prompt": BIRD, "history": "\n\nAssistant:", **SIDES},
         {"prompt": f"{HH} ", **SIDES},
         {"prompt": HH, "chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}"},
         {"chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}\n"},

@@ -384,7 +384,7 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
         if is_list_of_texts(extra):
             extra = separator.join(map(clean, extra))
         content = text(extra, name, row.where)
-        if before and (turns_before := dialogue_in(content)):
+        if before and (turns_before := dialogue_in(content)) is not None:
             earlier = turns_before
         else:
             turns = _with_text(turns, content, before, separator)

@@ -330,8 +330,9 @@ def with_prompt_columns(columns: Columns, values: Mapping[str, object]) -> Colum
     for name in filled_columns(free, HISTORIES):
         history = free[name]
         if prompt and name != prompt:
-            is_text = isinstance(history, str) and history[:1] != "[" and not dialogue_in(history)
-            extras["context" if is_text else "history"] = name
+            is_text = isinstance(history, str) and history[:1] != "["
+            is_turns = not is_text or dialogue_in(str(history)) is not None
+            extras["history" if is_turns else "context"] = name
     return replace(columns, **extras)
 
 

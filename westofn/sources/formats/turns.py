@@ -143,7 +143,8 @@ def history_of(value: object, name: str, where: str) -> list[Message]:
         return _alternating(texts, name, where)
     turns = turns_of(value, name, where)
     if isinstance(turns, str):
-        turns = dialogue_in(turns) or turns
+        in_text = dialogue_in(turns)
+        turns = turns if in_text is None else in_text
     if isinstance(turns, str):
         raise DataError(
             f"{where}: column {name} is a text, needs earlier turns: messages, a dialogue, or a "
