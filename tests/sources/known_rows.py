@@ -582,6 +582,20 @@ def _kto_dialogues(q: Question) -> list[Values]:
     ]
 
 
+def _swift(q: Question) -> list[Values]:
+    return [{"messages": dialogue(q.text, q.good), "rejected_response": q.bad}]
+
+
+def _swift_dialogues(q: Question) -> list[Values]:
+    sides = dialogue(q.text, q.good), dialogue(q.text, q.bad)
+    return [dict(zip(("messages", "rejected_messages"), sides, strict=True))]
+
+
+def _swift_query(q: Question) -> list[Values]:
+    sides = {"response": q.good, "rejected_response": q.bad}
+    return [{"query": q.text, **sides, "system": "Be brief.", "history": []}]
+
+
 def _kto_sharegpt(q: Question) -> list[Values]:
     return [
         {
@@ -836,6 +850,11 @@ SAMPLES: dict[str, Sample] = {
     "KTO": Sample(_kto),
     "KTO, whole dialogues": Sample(_kto_dialogues),
     "LLaMA-Factory KTO, sharegpt form": Sample(_kto_sharegpt, turns=_with_system),
+    "ms-swift preferences": Sample(_swift, ties=False),
+    "ms-swift preferences, two dialogues": Sample(_swift_dialogues, ties=False),
+    "ms-swift preferences, query and response": Sample(
+        _swift_query, ties=False, turns=_with_system
+    ),
     "Preference Collection": Sample(_preference_collection, ties=False),
     "Feedback Collection": Sample(_feedback_collection),
     "RewardBench": Sample(_rewardbench, ties=False),

@@ -87,6 +87,7 @@ LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
         {"prompt": BIRD, "preferred_response": CHOSEN, "dispreferred_response": REJECTED},
         {"prompt": HH, **SIDES},
         {"prompt": HH.strip(), **SIDES},
+        {"prompt": BIRD, "history": "\n\nAssistant:", **SIDES},
         {"prompt": f"{HH} ", **SIDES},
         {"prompt": HH, "chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}"},
         {"chosen": f"{HH} {CHOSEN}", "rejected": f"{HH} {REJECTED}\n"},
@@ -112,7 +113,22 @@ LATE = [{"prompt": f"{BIRD} {number}", **SIDES} for number in range(70)]
             "answers": [{"answer": REJECTED, "rank": 2}, {"answer": CHOSEN, "rank": 1}],
         },
         {"prompt": BIRD, "chosen": [CHOSEN], "rejected": [REJECTED]},
+        {"prompt": [BIRD], "chosen": [CHOSEN], "rejected": [REJECTED]},
+        {"prompt": BIRD, "chosen": f"{BIRD}{CHOSEN}", "rejected": f"{BIRD}{REJECTED}"},
         {"prompt": {"role": "user", "content": [{"type": "text", "text": BIRD}]}, **LISTS},
+        {"messages": WHOLE["chosen"], "rejected_response": REJECTED},
+        {"query": BIRD, "response": CHOSEN, "rejected_response": REJECTED},
+        {"prompt": f"Human: {BIRD}\nAssistant:", **SIDES},
+        {name: f"Human: {BIRD}\nAssistant: {text}" for name, text in SIDES.items()},
+        {
+            "prompt": BIRD,
+            "response_a": {"text": REJECTED, "score": 1},
+            "response_b": {"text": CHOSEN, "score": 2},
+        },
+        {
+            "prompt": BIRD,
+            "answers": json.dumps([{"text": REJECTED, "score": 1}, {"text": CHOSEN, "score": 2}]),
+        },
     ],
 )
 def test_every_form_of_the_pair_is_the_same_pair(row: dict[str, object], tmp_path: Path) -> None:
@@ -156,6 +172,11 @@ def test_a_system_message_is_kept(row: dict[str, object], tmp_path: Path) -> Non
             "chosen": f" Hello!{HH} {CHOSEN}",
             "rejected": f" Hello!{HH} {REJECTED}",
         },
+        {"prompt": BIRD, "context": [user("Hi."), assistant("Hello!")], **SIDES},
+        {"prompt": BIRD, "context": json.dumps([user("Hi."), assistant("Hello!")]), **SIDES},
+        {"prompt": BIRD, "context": "Human: Hi.\nAssistant: Hello!", **SIDES},
+        {"prompt": BIRD, "history": "User: Hi.\nBot: Hello!", **SIDES},
+        {"prompt": BIRD, "history": f"USER: Hi.\nASSISTANT: Hello!\nUSER: {BIRD}", **SIDES},
     ],
 )
 def test_earlier_turns_are_kept(row: dict[str, object], tmp_path: Path) -> None:
@@ -258,6 +279,15 @@ def test_equal_ratings_are_ties_in_every_spelling(
         ({"winner": "tie (bothbad)"}, None),
         ({"choice": "no preference"}, None),
         ({"is_tie": True}, None),
+        ({"is_tie": "yes"}, None),
+        ({"outcome": "about equal"}, None),
+        ({"verdict": "A=B"}, None),
+        ({"preference_strength": 0}, None),
+        ({"preference_strength": "both are equally bad"}, None),
+        ({"ratings": "[4, 4]"}, {"ratings": "[3, 4]"}),
+        ({"meta": '{"score_chosen": 4, "score_rejected": 4}'},
+         {"meta": '{"score_chosen": 1, "score_rejected": 4}'}),
+        ({"scores": '{"chosen": 4, "rejected": 4}'}, {"scores": '{"chosen": 3, "rejected": 4}'}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("late", [False, True])
@@ -313,6 +343,43 @@ def test_ratings_beside_a_label_have_to_agree_with_it(
     assert "is not read" in refusal([*late, {**LABELLED, **agrees}], tmp_path)
 
 
+@pytest.mark.parametrize(
+    "tie", [{"is_tie": 1}, {"margin": 0}, {"winner": "tie"}, {"preference_strength": "equal"}]
+)
+def test_what_says_tie_beside_a_label_is_read(tie: dict[str, object], tmp_path: Path) -> None:
+    counts = collect([LABELLED, {**LABELLED, "prompt": "Which?", **tie}], tmp_path).counts
+    assert (counts["dropped_tie"], counts["rows_out"]) == (1, 1)
+    columns = Columns(
+        prompt="prompt", response_a="response_a", response_b="response_b", label="label",
+        label_a="a", label_b="b",
+    )  # fmt: skip
+    assert collect([{**LABELLED, **tie}], tmp_path, columns=columns).counts["rows_out"] == 1
+
+
+def test_a_tie_beyond_the_first_rows_is_a_tie(tmp_path: Path) -> None:
+    rows = [{**LABELLED, "prompt": f"{BIRD} {number}"} for number in range(70)]
+    counts = collect([*rows, {**LABELLED, "label": "Both are bad"}], tmp_path).counts
+    assert (counts["dropped_tie"], counts["rows_out"]) == (1, 70)
+    assert "needs a for a" in refusal([*rows, {**LABELLED, "label": "not sure"}], tmp_path)
+
+
+def test_a_later_label_that_contradicts_the_first_is_refused(tmp_path: Path) -> None:
+    rows = [{**LABELLED, "prompt": f"{BIRD} {number}"} for number in range(70)]
+    assert collect([*rows, {**LABELLED, "choice": "b"}], tmp_path).counts["rows_out"] == 71
+    needed = "columns label and choice prefer different responses"
+    assert needed in refusal([*rows, {**LABELLED, "choice": "a"}], tmp_path)
+
+
+def test_unread_columns_beside_the_usual_names_of_a_set_are_checked(tmp_path: Path) -> None:
+    row = {"system": SYSTEM, "question": BIRD, **SIDES, "passage": "Penguins swim."}
+    assert "set prepare.columns.context=passage" in refusal([row], tmp_path)
+
+
+def test_ratings_within_a_json_answer_are_no_ratings_of_the_sides(tmp_path: Path) -> None:
+    sides = {"chosen": '{"score": 3}', "rejected": '{"score": 5}'}
+    assert only({"prompt": BIRD, **sides}, tmp_path)[1:] == (sides["chosen"], sides["rejected"])
+
+
 def test_a_label_of_zero_is_no_tie_of_names_that_count_from_one(tmp_path: Path) -> None:
     rows = [{"instruction": BIRD, "input": "", "output_1": CHOSEN, "output_2": REJECTED,
              "preference": label} for label in (1, 0)]  # fmt: skip
@@ -353,6 +420,8 @@ def test_what_the_prompt_holds_already_is_read_once(tmp_path: Path) -> None:
 def test_whole_dialogues_in_a_rated_list_need_no_prompt(tmp_path: Path) -> None:
     row = {"responses": [WHOLE["rejected"], WHOLE["chosen"]], "scores": [1, 2]}
     assert only(row, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+    whole = {"responses": [f"{HH} {REJECTED}", f"{HH} {CHOSEN}"], "scores": [1, 2]}
+    assert only(whole, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
     texts = {"responses": [REJECTED, CHOSEN], "scores": [1, 2]}
     assert "column prompt is missing" in refusal([texts], tmp_path)
 
@@ -395,12 +464,14 @@ def test_odd_texts_and_contradictions_are_counted(tmp_path: Path) -> None:
         {"prompt": "NaN", "chosen": "b b", "rejected": "c c"},
         {"prompt": [user("None")], "chosen": "b b", "rejected": "c c"},
         {"prompt": "<image>\nten", "chosen": "b b", "rejected": "c c"},
+        {"prompt": "User: a\nAssistant: b\nUser: c", "chosen": "b b", "rejected": "c c"},
         {"prompt": "<html> [a|b] x<|y", "chosen": "b b", "rejected": "c c"},
     ]
     collected = collect(rows, tmp_path)
     assert {k: n for k, n in collected.counts.items() if k.startswith(("warned", "contra"))} == {
         "warned_template_tokens": 5,
         "warned_media": 1,
+        "warned_turns_in_text": 1,
         "warned_missing_texts": 3,
         "warned_indices": 1,
         "warned_json_texts": 1,
@@ -647,10 +718,22 @@ def test_a_system_message_has_many_names(name: str, tmp_path: Path) -> None:
     assert only(row, tmp_path) == ([("system", SYSTEM), ("user", BIRD)], CHOSEN, REJECTED)
 
 
+@pytest.mark.parametrize(
+    "label", ["B is slightly better", "B much better", "strongly prefer B", "A>>>B"]
+)
+def test_degrees_of_a_preference_name_a_response(label: str, tmp_path: Path) -> None:
+    sides = (REJECTED, CHOSEN) if label != "A>>>B" else (CHOSEN, REJECTED)
+    row = {"prompt": BIRD, **dict(zip(("response_a", "response_b"), sides, strict=True))}
+    assert only({**row, "label": label}, tmp_path) == ([("user", BIRD)], CHOSEN, REJECTED)
+
+
 @pytest.mark.parametrize("label", ["[[B]]", "Response B", "Model B", "(B)", "B.", "B wins",
                                    "b is better", "answer_b", "B > A"])  # fmt: skip
 @pytest.mark.parametrize("tie", ["both bad", "bothbad", "No preference", "tie(bothbad)", "even",
-                                 "equally good", "A=B", "None", "Neither is better"])  # fmt: skip
+                                 "equally good", "A=B", "None", "Neither is better",
+                                 "both are equally bad", "no difference", "It's a tie",
+                                 "no strong preference",
+                                 "="])  # fmt: skip
 def test_labels_and_ties_are_read_in_any_spelling(label: str, tie: str, tmp_path: Path) -> None:
     rows = [
         {"prompt": BIRD, "response_a": REJECTED, "response_b": CHOSEN, "winner": label},
@@ -694,6 +777,15 @@ def test_objects_with_a_text_and_a_rating_are_sides(tmp_path: Path) -> None:
         ({"Image URL": "a.png"}, "column Image URL has"),
         ({"prompt_image_1": "a.png"}, "column prompt_image_1 has"),
         ({"video_file": "a.mp4"}, "column video_file has"),
+        ({"previous_turns": [user("Hi."), assistant("Hello!")]}, "history=previous_turns"),
+        ({"dialog": json.dumps([user("Hi."), assistant("Hello!")])}, "columns.history=dialog"),
+        ({"source_document": "Penguins swim in the sea."}, "columns.context=source_document"),
+        ({"schema": "CREATE TABLE birds"}, "columns.context=schema"),
+        ({"choices": ["penguin", "robin"]}, "columns.input=choices"),
+        ({"persona": "You are a pirate."}, "columns.system=persona"),
+        ({"text": "Penguins swim, robins fly."}, "columns.input=text"),
+        ({"source": "Der Pinguin schwimmt."}, "columns.input=source"),
+        ({"contexts": ["Penguins swim.", "Robins fly."]}, "columns.context=contexts"),
     ],
 )
 def test_a_column_that_appears_late_is_not_left_out(
@@ -719,6 +811,9 @@ def test_a_column_that_is_null_at_first_is_read(tmp_path: Path) -> None:
 def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> None:
     row = {"prompt": f"Question: {BIRD}", "question": BIRD, **SIDES}
     assert collect([row], tmp_path).unread == ("question",)
+    texts = {"text": f"<s>{BIRD} {CHOSEN}", "dialog": [user(BIRD), assistant(CHOSEN)],
+             "document_id": "a b c d", "source": "a b c d e f", "turns": 2}  # fmt: skip
+    assert collect([{"prompt": BIRD, **SIDES, **texts}], tmp_path).unread == tuple(sorted(texts))
     whole = {"prompt": BIRD, **WHOLE, "messages": WHOLE["chosen"], "conversations": json.dumps(
         [{"from": "human", "value": BIRD}])}  # fmt: skip
     assert collect([whole], tmp_path).unread == ("conversations", "messages")
@@ -732,6 +827,14 @@ def test_what_the_pair_holds_may_stand_in_other_columns_too(tmp_path: Path) -> N
         ({"source_text": BIRD, **SIDES}, "set prepare.columns.prompt=source_text"),
         ({"turns_so_far": [user(BIRD)], **SIDES}, "set prepare.columns.prompt=turns_so_far"),
         ({"title": "Birds", "post": BIRD, **SIDES}, "column title is not read"),
+        ({"title": "T", "post": BIRD, **SIDES}, "column title is not read"),
+        ({"messages": [user(BIRD)], "rejected_response": REJECTED}, "ends with role 'user'"),
+        ({"instruction": BIRD, "input": "", "passage": "A text.", **SIDES}, "passage is not read"),
+        ({"prompt": BIRD, "history": ["Hi.", "Hello!", "Bye."], **SIDES}, "has 3 texts before"),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "result": "b"},
+         "prepare.columns.label=result, prepare.columns.label_a=a, prepare.columns.label_b=b"),
+        ({"prompt": BIRD, "response_a": CHOSEN, "response_b": REJECTED, "label": "unsure"},
+         "set prepare.columns.prompt=prompt, prepare.columns.response_a=response_a"),
         ({"word": "Bird", **SIDES}, "set prepare.columns.prompt=word"),
         ({"system": "Other.", "prompt": [{"role": "system", "content": SYSTEM}, user(BIRD)],
           **LISTS}, "has another system message"),
@@ -810,6 +913,12 @@ def test_responses_that_all_begin_with_the_prompt_lose_it(tmp_path: Path) -> Non
     assert collect([within], tmp_path).counts["warned_prompt_in_sides"] == 1
 
 
+def test_a_row_of_lists_is_a_table_alone_and_refused_among_others(tmp_path: Path) -> None:
+    row = {"prompt": [BIRD, "x", "y"], "chosen": [CHOSEN] * 3, "rejected": [REJECTED] * 3}
+    assert [pair.prompt for pair in collect([row], tmp_path).pairs] == [BIRD, "x", "y"]
+    assert "are lists of texts, as of many rows in one" in refusal([row, row], tmp_path)
+
+
 def test_flags_may_be_texts(tmp_path: Path) -> None:
     rows = [
         {"prompt": BIRD, "completion": REJECTED, "label": "FALSE"},
@@ -837,6 +946,18 @@ def test_ratings_of_prompts_that_only_look_alike_are_not_mixed(tmp_path: Path) -
          "prepare.columns.score=toxicity_score, prepare.columns.order=lower if"),
         ([{"row": {"prompt": BIRD, **SIDES}}], "prepare.columns.chosen=row.chosen"),
         ([{"messages": WHOLE["chosen"], "score": 1}], "prepare.columns.response=messages"),
+        ([{"prompt": BIRD, "responses": [CHOSEN, REJECTED], "winner": 1}],
+         "response_a=responses.0, prepare.columns.response_b=responses.1, "
+         "prepare.columns.label=winner"),
+        ([{"instruction": BIRD, "output": [CHOSEN, REJECTED]}],
+         "prepare.columns.chosen=output.0, prepare.columns.rejected=output.1"),
+        ([{"prompt": BIRD, "response": CHOSEN, "costs": 1}], "prepare.columns.order=lower"),
+        ([{"question": BIRD, "answers": [{"text": CHOSEN, "accepted": True},
+                                         {"text": REJECTED, "accepted": False}]}],
+         "prepare.columns.scores=answers.*.accepted"),
+        ([{"instruction": BIRD, "output": CHOSEN, "rejected": REJECTED}],
+         "prepare.columns.chosen=output, prepare.columns.rejected=rejected"),
+        ([{"prompt": BIRD, "response": CHOSEN, "thumbs_up": True}], "columns.score=thumbs_up"),
     ],
 )  # fmt: skip
 def test_a_file_of_no_form_is_refused_with_the_mapping_that_may_fit(

@@ -66,6 +66,8 @@ def labelled(*labels: object) -> list[dict[str, object]]:
         ((-2, 0, 1), "<0", ">0", "0"),
         ((True, False), "false", "true", ""),
         (("a", "a"), "a", "b", ""),
+        (("b",), "a", "b", ""),
+        (("right", "unsure"), "left", "right", "unsure"),
         (("A", "B", "both bad", "draw"), "a", "b", "both bad,draw"),
     ],
 )

@@ -26,8 +26,9 @@ from westofn.sources.formats.rows import (
     SIDES_DIFFER,
     TIE,
     Pair,
-    json_in,
 )
+from westofn.sources.formats.turns import dialogue_in
+from westofn.sources.json_lines import json_in
 from westofn.sources.known_sets import WARNINGS
 from westofn.sources.reading import Row, files_of, folder_of, rows_of
 
@@ -278,6 +279,8 @@ _ODDITIES = {
     "spelt out in their texts: the model would read them twice",
     "warned_media": "have a place for an image, sound or video such as <image> in their texts, but "
     "only text is read",
+    "warned_turns_in_text": "have a prompt with turns marked User: and Assistant:, which is read "
+    "as one user turn: mark the turns as HH does, or give messages",
     "warned_missing_texts": "have a prompt or a side that is NaN, None or null as a text",
     "warned_indices": "have two bare numbers or labels as sides: are they indices of responses in "
     "other columns?",
@@ -303,9 +306,9 @@ def odd_texts(pairs: Iterable[Pair]) -> dict[str, int]:
             _TEMPLATE.search(text) for text in (pair.prompt, *sides)
         )
         counts["warned_media"] += any(_MEDIA.search(text) for text in (pair.prompt, *sides))
-        counts["warned_missing_texts"] += any(
-            text.lower() in _MISSING for text in (*sides, to_messages(pair.prompt)[-1].content)
-        )
+        last = to_messages(pair.prompt)[-1].content
+        counts["warned_turns_in_text"] += dialogue_in(last) is not None
+        counts["warned_missing_texts"] += any(text.lower() in _MISSING for text in (*sides, last))
         counts["warned_indices"] += all(_INDEX.fullmatch(side) for side in sides)
         counts["warned_prompt_in_sides"] += len(pair.prompt.split()) > _ECHO and all(
             pair.prompt in side for side in sides

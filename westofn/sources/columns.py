@@ -2,7 +2,8 @@
 
 A column is named by a path: names of keys and indices of lists with dots between, such as
 `question.full_text` or `chosen.0.content`. A `*` stands for every entry of a list:
-`completions.*.response`. If a column has the whole path as its name, that column is read.
+`completions.*.response`. If a column has the whole path as its name, that column is read. A path
+leads into JSON text as into the list or object that it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 from westofn.errors import ParameterError
+from westofn.sources.json_lines import parsed
 
 Form = Literal["pairs", "labelled pairs", "rated rows", "rated lists"]
 
@@ -195,6 +197,7 @@ def _walk(value: object, path: str) -> Iterator[object]:
         yield value[path]
         return
     head, _, rest = path.partition(".")
+    value = parsed(value)
     inner: Sequence[object]
     if isinstance(value, Mapping):
         inner = [value[head]] if head in value else []

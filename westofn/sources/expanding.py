@@ -15,7 +15,7 @@ from itertools import combinations
 from westofn.artifacts.table import show
 from westofn.errors import DataError
 from westofn.sources.formats.labels import normal_label
-from westofn.sources.formats.rows import listed
+from westofn.sources.formats.rows import listed, text
 from westofn.sources.json_lines import kind
 from westofn.sources.reading import Row
 
@@ -176,6 +176,26 @@ def arena_turns(row: Row) -> Iterator[Row]:
             f"the row"
         )
     yield Row(where, {**sides, "winner": winners[0]})
+
+
+@_row_by_row
+def with_rejected_dialogue(row: Row) -> Iterator[Row]:
+    """Yield rows whose rejected response follows the same turns as the last of `messages`.
+
+    Yields:
+        Rows with two dialogues: messages and rejected_response (messages).
+    """
+    messages = listed(row.values.get("messages"), "messages", row.where)
+    last = messages[-1] if messages else None
+    role = last.get("role") if isinstance(last, Mapping) else None
+    if not isinstance(last, Mapping) or role != "assistant":
+        raise DataError(
+            f"{row.where}: column messages ends with role {show(role)}, needs the assistant's "
+            f"message, which is the better response: mend or remove the row"
+        )
+    response = text(row.values.get("rejected_response"), "rejected_response", row.where)
+    rejected = {"role": role, "content": response}
+    yield row._replace(values={**row.values, "rejected_response": [*messages[:-1], rejected]})
 
 
 @_row_by_row

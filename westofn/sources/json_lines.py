@@ -114,7 +114,9 @@ def _may_be_table(value: object) -> bool:
     if not isinstance(value, Mapping):
         return True
     columns = list(value.values())
-    return any(name in value for name in _TABLES) or any(map(_is_numbered, [value, *columns[:1]]))
+    is_table = len(columns) > 1 and all(map(_is_column_of_texts, columns))
+    numbered = any(map(_is_numbered, [value, *columns[:1]]))
+    return is_table or numbered or any(name in value for name in _TABLES)
 
 
 def _value_of_file(content: bytes, first: object) -> object:
@@ -233,6 +235,11 @@ def _is_column(value: object) -> bool:
     return isinstance(value, list) and not any(isinstance(cell, dict | list) for cell in value)
 
 
+def _is_column_of_texts(value: object) -> bool:
+    """Return whether a value is a list of texts; ratings belong to a row with several responses."""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+
+
 def json_lines(
     lines: Iterable[bytes], name: str, *, keep_faulty: bool = False
 ) -> Iterator[JsonLine]:
@@ -333,6 +340,24 @@ def _entries(value: object) -> list[Any]:
     if isinstance(value, dict):
         return [*value, *value.values()]
     return value if isinstance(value, list) else []
+
+
+def json_in(value: str) -> list[Any] | dict[str, Any] | None:
+    """Return the list or object that a text is the JSON of; None for any other text."""
+    stripped = value.strip()
+    if not stripped.startswith(("[", "{")):
+        return None
+    try:
+        inner: list[Any] | dict[str, Any] = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return None
+    return inner
+
+
+def parsed(value: object) -> object:
+    """Return the list or object that a text is the JSON of, or the value itself."""
+    inner = json_in(value) if isinstance(value, str) else None
+    return value if inner is None else inner
 
 
 def unreadable(where: str, error: OSError) -> DataError:

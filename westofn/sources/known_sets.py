@@ -15,6 +15,7 @@ from westofn.sources.expanding import (
     compared_predictions,
     ranked_replies_of_messages,
     ranked_replies_of_trees,
+    with_rejected_dialogue,
 )
 from westofn.sources.formats import tldr
 from westofn.sources.formats.rows import as_number, is_flag
@@ -49,6 +50,8 @@ class KnownSet:
         confidence: the labeller's probability of a row's label.
         also_reads: optional columns that `expand` and `confidence` read.
         note: what a user should know, such as the columns that are not read.
+        is_usual: whether other people's files have such columns, so that their unread columns are
+            checked as those of unknown files; so it is for a form without a name on the hub.
     """
 
     name: str
@@ -62,6 +65,7 @@ class KnownSet:
     confidence: Callable[[Row], float | None] | None = None
     also_reads: tuple[str, ...] = ()
     note: str = ""
+    is_usual: bool = False
 
     def fits_row(self, values: Mapping[str, object]) -> bool:
         """Return whether a row has the set's columns and fulfils its condition."""
@@ -409,6 +413,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         "ai_judge",
         fits=_has_no("context", "history", "input", "prompt"),
         note="chosen is by GPT-4 or GPT-3.5, rejected by Llama-2-13B; nobody compared them.",
+        is_usual=True,
     ),
     KnownSet(
         "Math preferences of distilabel",
@@ -512,6 +517,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         Columns(prompt="prompt", response="completion", score="label"),
         fits=_all(_is_flag("label"), _has_no("context", "history", "input", "system")),
         note="A prompt gives a pair if it has a completion of each label.",
+        is_usual=True,
     ),
     KnownSet(
         "KTO, whole dialogues",
@@ -528,6 +534,35 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         Columns(response="conversations", system="system", score="kto_tag"),
         fits=_is_flag("kto_tag"),
         note="A prompt gives a pair if it has a response of each label.",
+    ),
+    KnownSet(
+        "ms-swift preferences",
+        "",
+        ("messages", "rejected_response"),
+        Columns(system="system", chosen="messages", rejected="rejected_response"),
+        expand=with_rejected_dialogue,
+        also_reads=("system",),
+        fits=_has_no("chosen", "chosen_response", "prompt", "response"),
+        note="The last of `messages` is the better response.",
+    ),
+    KnownSet(
+        "ms-swift preferences, two dialogues",
+        "",
+        ("messages", "rejected_messages"),
+        Columns(chosen="messages", rejected="rejected_messages"),
+        fits=_has_no("chosen", "chosen_messages", "prompt"),
+    ),
+    KnownSet(
+        "ms-swift preferences, query and response",
+        "",
+        ("query", "response", "rejected_response"),
+        Columns(
+            prompt="query",
+            system="system",
+            history="history",
+            chosen="response",
+            rejected="rejected_response",
+        ),
     ),
     KnownSet(
         "Preference Collection",
@@ -609,6 +644,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ),
         fits=_has_no("context", "instruction", "prompt", "question", "system"),
         note="A test set: do not train on it.",
+        is_usual=True,
     ),
     KnownSet(
         "AlpacaFarm",
@@ -625,6 +661,7 @@ KNOWN_SETS: tuple[KnownSet, ...] = (
         ),
         note="The configuration is alpaca_human_preference; those by GPT-4 have the same columns. "
         "A preference of 0, which is a tie in some files and `output_1` in others, is refused.",
+        is_usual=True,
     ),
     KnownSet(
         "PandaLM",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from westofn.sources.columns import Columns, cell, words_of
-from westofn.sources.formats.labels import LONGEST_LABEL
+from westofn.sources.formats.labels import LONGEST_LABEL, is_tie, meanings, normal_label
 from westofn.sources.formats.names import DIALOGUES, order_of
-from westofn.sources.formats.rows import as_number
+from westofn.sources.formats.rows import as_number, is_list_of_texts
 from westofn.sources.formats.turns import is_message
 
 _PROMPT = ("prompt", "instruction", "question", "query", "problem", "request", "conversation",
@@ -23,15 +23,15 @@ _CHOSEN = ("chosen", "preferred", "accepted", "better", "best", "winning", "winn
            "good", "w")  # fmt: skip
 _REJECTED = ("rejected", "reject", "dispreferred", "worse", "worst", "losing", "loser", "negative",
              "bad", "l")  # fmt: skip
-_LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "better", "verdict",
-          "vote", "overall", "annotation")  # fmt: skip
+_LABEL = ("label", "winner", "preference", "preferred", "choice", "chosen", "better", "best",
+          "verdict", "vote", "overall", "annotation", "result", "outcome", "judgment", "judgement",
+          "decision")  # fmt: skip
 _RESPONSE = ("response", "completion", "answer", "output", "generation", "candidate", "reply",
-             "text", "content")  # fmt: skip
+             "text", "content", "summary", "summarie", "translation")  # fmt: skip
 _SCORE = ("score", "rating", "rank", "reward", "helpfulness", "quality", "overall", "grade",
-          "upvotes", "votes", "label")  # fmt: skip
+          "upvotes", "votes", "label", "cost", "loss", "star")  # fmt: skip
 _SYSTEM = ("system",)
 _TWINS = (("a", "b"), ("0", "1"), ("1", "2"), ("j", "k"), ("left", "right"), ("first", "second"))
-_TIES = ("tie", "tied", "draw", "both", "neither", "equal", "same", "bothbad", "none")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def suggest(rows: Sequence[Mapping[str, object]]) -> Suggestion | None:
     """
     cells = dict(_cells(rows[0]))
     texts = [path for path, value in cells.items() if _is_text(value)]
-    for find in (_pairs, _labelled, _lists, _rated):
+    for find in (_pairs, _labelled, _lists, _two_in_a_list, _rated):
         if (suggestion := find(cells, texts, rows)) is not None:
             return _with_prompt(suggestion, texts)
     return None
@@ -66,9 +66,13 @@ def _pairs(
     cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
 ) -> Suggestion | None:
     chosen, rejected = _named(texts, _CHOSEN), _named(texts, _REJECTED)
+    check: tuple[str, ...] = ()
+    if rejected and not chosen:
+        chosen = _named([path for path in texts if path != rejected], _RESPONSE)
+        check = (f"check that {chosen} is the better response",)
     if not chosen or not rejected or chosen == rejected:
         return None
-    return Suggestion(Columns(chosen=chosen, rejected=rejected))
+    return Suggestion(Columns(chosen=chosen, rejected=rejected), check)
 
 
 def _labelled(
@@ -80,7 +84,7 @@ def _labelled(
     columns = Columns(response_a=sides[0], response_b=sides[1])
     short = [path for path, value in cells.items() if _is_label(value)]
     if label := _named([path for path in short if path not in sides], _LABEL):
-        return _with_values(replace(columns, label=label), rows)
+        return with_values(replace(columns, label=label), rows)
     numbers = [path for path, value in cells.items() if _is_number(value)]
     scores = _twins([path for path in numbers if _named([path], _SCORE)]) or _twins(numbers)
     if scores is None:
@@ -88,9 +92,15 @@ def _labelled(
     return Suggestion(replace(columns, score_a=scores[0], score_b=scores[1]))
 
 
-def _with_values(columns: Columns, rows: Sequence[Mapping[str, object]]) -> Suggestion:
-    """Divide the values of a label into those that mean a, b and a tie."""
-    seen = Counter(str(cell(row, columns.label)).lower() for row in rows)
+def with_values(columns: Columns, rows: Sequence[Mapping[str, object]]) -> Suggestion:
+    """Divide the values of a label into those that mean a, b and a tie.
+
+    Args:
+        columns: mapping with the label.
+        rows: values of the first rows of a file.
+    """
+    labels = [cell(row, columns.label) for row in rows]
+    seen = Counter(str(label).lower() for label in labels if label is not None)
     values = sorted(seen)
     numbers = [float(value) for value in values if _is_number(value)]
     shown = ", ".join(f"{value} ({count:,})" for value, count in seen.most_common(8))
@@ -101,9 +111,15 @@ def _with_values(columns: Columns, rows: Sequence[Mapping[str, object]]) -> Sugg
     if len(numbers) == len(values) and any(number < 0 for number in numbers):
         signed = replace(columns, label_a="<0", label_b=">0", label_tie="0")
         return Suggestion(signed, (check,))
-    ties = [value for value in values if set(words_of(value)) & set(_TIES)]
-    sides = [value for value in values if value not in ties][:2]
+    ties = [value for value in values if is_tie(normal_label(value))]
+    sides = [value for value in values if value not in ties]
+    known = [{v for v in sides if meanings({normal_label(v)}, twins)} for twins in _TWINS]
+    sure, twins = max(zip(known, _TWINS, strict=True), key=lambda pair: len(pair[0]))
+    read = meanings(set(map(normal_label, sure)), twins)
     first, second = (sides + ["a", "b"][len(sides) :])[:2]
+    if read and (len(sure) == len(sides) or len(numbers) < len(sides)):
+        first, second = read["label_a"], read["label_b"]
+        ties = [value for value in values if value not in sure]
     return Suggestion(
         replace(columns, label_a=first, label_b=second, label_tie=",".join(ties)), (check,)
     )
@@ -114,12 +130,37 @@ def _lists(
 ) -> Suggestion | None:
     lists = {path: value for path, value in cells.items() if isinstance(value, list) and value}
     of_texts = [path for path, value in lists.items() if all(isinstance(v, str) for v in value)]
-    of_numbers = [path for path, value in lists.items() if all(map(_is_number, value))]
+    of_numbers = [
+        path
+        for path, value in lists.items()
+        if all(map(_is_number, value)) or all(isinstance(v, bool) for v in value)
+    ]
     responses = _named(of_texts, _RESPONSE) or next(iter(of_texts), "")
     scores = _named(of_numbers, _SCORE) or next(iter(of_numbers), "")
     if not responses or not scores:
         return None
     return Suggestion(Columns(responses=responses, scores=scores, order=order_of(scores)))
+
+
+def _two_in_a_list(
+    cells: Mapping[str, object], texts: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> Suggestion | None:
+    """Suggest what reads a list of two responses: a label, or else the first as the better one."""
+    of_two = [path for path in cells if all(_is_two_texts(cell(row, path)) for row in rows)]
+    responses = _named(of_two, _RESPONSE)
+    if not responses:
+        return None
+    first, second = (responses.replace(".*", f".{n}") for n in (0, 1))
+    if responses == first:
+        first, second = f"{responses}.0", f"{responses}.1"
+    if label := _named([path for path, value in cells.items() if _is_label(value)], _LABEL):
+        return with_values(Columns(response_a=first, response_b=second, label=label), rows)
+    check = f"check that the first of {responses} is the better one"
+    return Suggestion(Columns(chosen=first, rejected=second), (check,))
+
+
+def _is_two_texts(value: object) -> bool:
+    return is_list_of_texts(value) and len(value) == 2
 
 
 def _rated(
@@ -128,7 +169,7 @@ def _rated(
     response = _named(texts, _RESPONSE) or _named(texts, DIALOGUES)
     numbers = [path for path, value in cells.items() if _is_number(value)]
     flags = [path for path, value in cells.items() if isinstance(value, bool)]
-    score = _named([*numbers, *flags], _SCORE)
+    score = _named([*numbers, *flags], _SCORE) or (flags[0] if len(flags) == 1 else "")
     if not response or not score:
         return None
     columns = Columns(response=response, score=score, order=order_of(score))

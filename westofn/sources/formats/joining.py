@@ -155,7 +155,7 @@ def without_repeated_prompt(prompt: Turns, responses: list[str]) -> list[str]:
         return responses
     rests = [response.removeprefix(prompt) for response in responses]
     begins = all(response.startswith(prompt) for response in responses)
-    if not begins or any(rest and rest[0].isalnum() for rest in rests):
+    if not begins or any(rest[:1].isalnum() and prompt[-1].isalnum() for rest in rests):
         return responses
     return [rest.strip() for rest in rests]
 

@@ -9,18 +9,44 @@ from collections.abc import Set
 from westofn.sources.columns import words_of
 from westofn.sources.formats.rows import as_number
 
-TIES = {
-    *("tie", "ties", "tied", "draw", "even", "equal", "equally_good", "same", "about_the_same"),
-    *("both", "both_good", "both_bad", "bothbad", "tie_bothbad", "tie_both_bad"),
-    *("tie_bothgood", "tie_both_good", "tie_inconsistent"),
-    *("neither", "neither_is_better", "none", "no_preference"),
+_TIE_WORDS = {
+    *("tie", "ties", "tied", "draw", "equal", "equally", "same", "similar", "both", "bothgood"),
+    *("bothbad", "neither", "neutral", "indifferent", "undecided"),
 }
-"""Values that prefer neither response, as `normal_label` returns them."""
+_OF_NONE = {"preference", "difference", "winner"}
+"""Words that mean a tie after `no`."""
+_BESIDE_TIE = {
+    *("a", "b", "the", "about", "roughly", "almost", "are", "is", "and", "good", "bad", "better"),
+    *(
+        "it",
+        "s",
+        "they",
+        "strong",
+        "quality",
+        "response",
+        "responses",
+        "answers",
+        "inconsistent",
+        "clear",
+        "no",
+        *_OF_NONE,
+    ),
+}
+"""Words that may stand beside those of a tie."""
+_EQUAL = re.compile(r"\w?(?:=|==|~|≈)\w?")
 LONGEST_LABEL = 24
 """Characters; a longer value is a text."""
-_BEFORE = ("", "response_", "answer_", "output_", "completion_", "model_", "assistant_", "option_",
-           "candidate_", "choice_", "summary_")  # fmt: skip
-_AFTER = ("", "_wins", "_win", "_better", "_is_better")
+_DEGREES = ("", "slightly_", "somewhat_", "marginally_", "moderately_", "much_", "far_", "clearly_",
+            "significantly_", "strongly_")  # fmt: skip
+_BEFORE = (
+    *("", "response_", "answer_", "output_", "completion_", "model_", "assistant_", "option_"),
+    *("candidate_", "choice_", "summary_"),
+    *(f"{degree}{word}_" for degree in _DEGREES for word in ("prefer", "prefers")),
+)
+_AFTER = (
+    *("", "_wins", "_win"),
+    *(f"{word}{degree}better" for degree in _DEGREES for word in ("_", "_is_")),
+)
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _PLAIN = re.compile(r"(?!-)[\w\s\[\]().:'\"*-]+")
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*(-?[\d.]+)")
@@ -62,6 +88,22 @@ def matches(value: object, spec: str) -> bool:
     return False
 
 
+def is_tie(label: str) -> bool:
+    """Return whether a label, as `normal_label` returns it, prefers neither response.
+
+    >>> [is_tie(normal_label(v)) for v in ("Tie (both bad)", "no preference", "A=B", "about equal")]
+    [True, True, True, True]
+    >>> [is_tie(normal_label(v)) for v in ("a is even better", "no tie", "not the same", "good")]
+    [False, False, False, False]
+    """
+    words = set(label.split("_"))
+    if label in ("none", "even") or _EQUAL.fullmatch(label):
+        return True
+    says_so = bool(words & _OF_NONE) if "no" in words else bool(words & _TIE_WORDS)
+    names_one = len(words & {"a", "b"}) == 1 and "better" in words
+    return says_so and words <= _TIE_WORDS | _BESIDE_TIE and not names_one
+
+
 def meanings(seen: Set[str], suffixes: tuple[str, str]) -> dict[str, str] | None:
     """Return label_a, label_b and label_tie of a mapping; None if the values do not determine them.
 
@@ -75,13 +117,13 @@ def meanings(seen: Set[str], suffixes: tuple[str, str]) -> dict[str, str] | None
     a, b = suffixes
     pairs = [(f"{x}{a}{y}", f"{x}{b}{y}") for x in _BEFORE for y in _AFTER]
     pairs += [(f"{a}{x}", f"{b}{x}") for x in ("_response", "_answer")]
-    pairs += [(f"{a}{x}{b}", f"{b}{x}{a}") for x in (">", ">>")]
-    ties = TIES | {f"{a}{x}{b}" for x in ("=", "==", "~")}
+    pairs += [(f"{a}{x}{b}", f"{b}{x}{a}") for x in (">", ">>", ">>>")]
+    ties = set(filter(is_tie, seen))
     used = [pair for pair in pairs if seen & set(pair)]
     if not used or not seen <= ties.union(*used):
         return None
     return {
         "label_a": ",".join(pair[0] for pair in used),
         "label_b": ",".join(pair[1] for pair in used),
-        "label_tie": ",".join(sorted(seen & ties)) or "tie",
+        "label_tie": ",".join(sorted(ties)) or "tie",
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from westofn.artifacts.table import did_you_mean, show
-from westofn.core.dialogue import Message, canonical, clean, dialogue_of, is_dialogue, to_text
+from westofn.core.dialogue import Message, canonical, clean, to_text
 from westofn.errors import DataError
 from westofn.sources.columns import Columns, cell, has
 from westofn.sources.formats.joining import (
@@ -16,7 +16,7 @@ from westofn.sources.formats.joining import (
     join_sides,
     without_repeated_prompt,
 )
-from westofn.sources.formats.labels import matches
+from westofn.sources.formats.labels import is_tie, matches, normal_label
 from westofn.sources.formats.ratings import says_tie
 from westofn.sources.formats.rows import (
     EMPTY_PROMPT,
@@ -38,6 +38,7 @@ from westofn.sources.formats.turns import (
     Turns,
     check_no_media,
     check_no_tools,
+    dialogue_in,
     history_of,
     is_blank,
     messages_of,
@@ -134,7 +135,7 @@ class Mapped:
 
     def _labelled_pair(self, row: Row) -> Pair | str:
         better = self._better(row)
-        if better == "tie":
+        if better == "tie" or (not self.is_given and says_tie(row.values, self.columns.keys)):
             return TIE
         sides = self.columns.response_a, self.columns.response_b
         return self._two_sided(row, sides if better == "a" else sides[::-1], self.confidence)
@@ -165,6 +166,13 @@ class Mapped:
 
     def _listed_sides(self, row: Row, names: tuple[str, str]) -> Pair | str:
         """Pair one of several chosen responses with one of several rejected ones."""
+        cells = [value_of(row, name) for name in filter(None, (self.columns.prompt, *names))]
+        lengths = {len(cell) if is_list_of_texts(cell) else 0 for cell in cells}
+        if len(cells) == 3 and len(lengths) == 1 and max(lengths) > 1:
+            raise DataError(
+                f"{row.where}: columns {self.columns.prompt}, {names[0]} and {names[1]} are lists "
+                f"of texts, as of many rows in one; needs one prompt a row: write one row for each"
+            )
         rated = [
             (response, float(score))
             for score, name in zip((1, 0), names, strict=True)
@@ -260,6 +268,8 @@ class Mapped:
         for name in names_of_labels:
             value = value_of(row, name)
             meant = [side for side, spec in meanings.items() if matches(value, spec)]
+            if not (meant or self.is_given) and isinstance(value, str):
+                meant = ["tie"] * is_tie(normal_label(value))  # beyond the first rows
             if len(meant) != 1:
                 raise DataError(
                     f"{row.where}: column {name} is {show(value)}, needs {columns.label_a} for a, "
@@ -371,9 +381,11 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
         extra = cell(values, name) if name else None
         if is_blank(extra):
             continue
+        if is_list_of_texts(extra):
+            extra = separator.join(map(clean, extra))
         content = text(extra, name, row.where)
-        if before and is_dialogue(content):
-            earlier = dialogue_of(content)
+        if before and (turns_before := dialogue_in(content)) is not None:
+            earlier = turns_before
         else:
             turns = _with_text(turns, content, before, separator)
     messages: list[Message] = []
@@ -396,6 +408,12 @@ def read_prompt(columns: Columns, row: Row) -> Turns | None:
         return turns if turns or has(row.values, columns.prompt) else None
     last = turns if isinstance(turns, list) else _as_messages(turns)
     is_repeated = bool(last) and messages[-1] == last[0]  # the history holds the prompt already
+    texts = cell(values, columns.history) if columns.history else None
+    if is_list_of_texts(texts) and len(texts) % 2 and last and not is_repeated:
+        raise DataError(
+            f"{row.where}: column {columns.history} has {len(texts)} texts before the prompt, "
+            f"needs pairs of a user's and an assistant's: mend or remove the row"
+        )
     return [*messages[:-1], *last] if is_repeated else [*messages, *last]
 
 

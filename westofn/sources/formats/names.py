@@ -64,7 +64,17 @@ RATING_WORDS = {
     *("score", "scores", "rating", "ratings", "grade", "votes", "upvotes", "rank", "ranking"),
     *("reward", "rewards", "points"),
 }
-COST_WORDS = {"cost", "error", "errors", "loss", "penalty", "toxicity", "perplexity", "harm"}
+COST_WORDS = {
+    "cost",
+    "error",
+    "errors",
+    "loss",
+    "losses",
+    "penalty",
+    "toxicity",
+    "perplexity",
+    "harm",
+}
 """Words for numbers of which the lower is better."""
 SHORT_WORDS = {
     *("source", "origin", "subset", "dataset", "split", "category", "categories", "task", "type"),
@@ -113,5 +123,5 @@ def partner(columns: Iterable[str], name: str, word: str, other: str) -> str | N
 
 def order_of(name: str) -> str:
     """Return whether higher or lower values of a rating are better."""
-    is_lower = ({"rank", "ranks", "ranking"} | COST_WORDS) & set(words_of(name))
-    return "lower" if is_lower else "higher"
+    words = {form for word in words_of(name) for form in (word, word.removesuffix("s"))}
+    return "lower" if words & ({"rank", "ranking"} | COST_WORDS) else "higher"

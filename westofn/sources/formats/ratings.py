@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from westofn.sources.columns import words_of
-from westofn.sources.formats.labels import TIES, normal_label
+from westofn.sources.formats.labels import is_tie, normal_label
 from westofn.sources.formats.names import (
     COST_WORDS,
     LABELS,
@@ -15,13 +15,20 @@ from westofn.sources.formats.names import (
     partner,
 )
 from westofn.sources.formats.rows import as_number, is_list_of_texts
+from westofn.sources.json_lines import parsed
 
 _QUALITY_WORDS = {"quality", "overall", "helpfulness", "stars", "marks", "likes", "karma", "elo"}
 """Words for ratings, if only one column of each side has such a word."""
 _MARGIN_WORDS = {"margin", "diff", "difference", "gap"}
 """Words for the rating of the better side minus that of the worse side."""
-_VERDICTS = (*LABELS, "status")
+_STRENGTHS = ("preference_strength", "strength", "strength_of_preference")
+"""Names of columns that say how much better a response is, with any sign."""
+_HOLDERS = {"meta", "metadata", "info", "extra", "annotation", "annotations"}
+"""Words of columns that may hold ratings as JSON text."""
+_VERDICTS = (*LABELS, *_STRENGTHS, "status", "result", "outcome", "judgment", "judgement", "vote",
+             "decision", "comparison", "human_preference", "preference_label")  # fmt: skip
 _TIE_FLAGS = ("tie", "is_tie", "tied", "is_tied", "draw", "is_draw")
+_TRUE = ("true", "1", "1.0", "yes", "y")
 _NOT_GIVEN = "none"
 """The tie that is also what Python writes for a missing value."""
 
@@ -50,7 +57,7 @@ def ratings_of_sides(values: Mapping[str, object]) -> tuple[str, str] | None:
         pairs = [
             (f"{name}.0", f"{name}.1")
             for name, value in values.items()
-            if is_rating(name) and isinstance(value, list) and _is_pair_of_numbers(value)
+            if is_rating(name) and _is_pair_of_numbers(parsed(value))
         ]
     return pairs[0] if pairs else None
 
@@ -83,7 +90,8 @@ def is_rating(name: str) -> bool:
 def says_tie(values: Mapping[str, object], read: Set[str]) -> bool:
     """Return whether a column says that two responses are tied.
 
-    Such a column is a verdict with a tie as its text, a flag, or a difference of ratings of 0.
+    Such a column is a verdict with a tie as its text, a flag, or a difference of ratings or a
+    strength of preference of 0.
 
     Args:
         values: columns of a row.
@@ -94,13 +102,16 @@ def says_tie(values: Mapping[str, object], read: Set[str]) -> bool:
     >>> says_tie({"margin": 0.0}, set()), says_tie({"margin": 1.5, "winner": "a"}, set())
     (True, False)
     """
-    free = [name for name in values if name not in read]
-    verdicts = (values[name] for name in columns_named(free, _VERDICTS))
-    flags = (values[name] for name in columns_named(free, _TIE_FLAGS))
+    free = {name: value for name, value in values.items() if name not in read}
+    labels = (
+        normal_label(v) for n in columns_named(free, _VERDICTS) if isinstance(v := free[n], str)
+    )
+    flags = (str(free[name]).strip().lower() for name in columns_named(free, _TIE_FLAGS))
+    strengths = ((name, as_number(free[name])) for name in columns_named(free, _STRENGTHS))
     return (
-        any(normal_label(v) in TIES - {_NOT_GIVEN} for v in verdicts if isinstance(v, str))
-        or any(str(flag).lower() in ("true", "1", "1.0") for flag in flags)
-        or any(margin == 0 for _, margin in margins(values))
+        any(label != _NOT_GIVEN and is_tie(label) for label in labels)
+        or any(flag in _TRUE for flag in flags)
+        or any(number == 0 for _, number in (*strengths, *margins(free)))
     )
 
 
@@ -114,10 +125,11 @@ def margins(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
 
 
 def _cells(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the paths of the values that are no objects."""
+    """Yield the paths of the values that are no objects; JSON text of a response is a text."""
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _cells(value, f"{prefix}{name}.")
+        is_read = is_rating(name) or set(words_of(name)) & _HOLDERS
+        if isinstance(inner := parsed(value) if is_read else value, Mapping):
+            yield from _cells(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -131,5 +143,7 @@ def _partners(paths: Iterable[str], words: Sequence[tuple[str, str]]) -> Iterato
                 yield path, twin
 
 
-def _is_pair_of_numbers(values: Sequence[object]) -> bool:
-    return len(values) == 2 and all(as_number(value) is not None for value in values)
+def _is_pair_of_numbers(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return all(as_number(entry) is not None for entry in value)

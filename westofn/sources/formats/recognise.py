@@ -40,11 +40,12 @@ from westofn.sources.formats.names import (
 )
 from westofn.sources.formats.ratings import ratings_of_sides, ratings_of_twins
 from westofn.sources.formats.rows import as_number, is_flag
+from westofn.sources.formats.turns import dialogue_in, has_messages
 from westofn.sources.formats.unread import check_unread, texts_in
-from westofn.sources.json_lines import kind
+from westofn.sources.json_lines import kind, parsed
 from westofn.sources.known_sets import recognise_set
 from westofn.sources.reading import Row
-from westofn.sources.suggesting import suggest
+from westofn.sources.suggesting import suggest, with_values
 
 _SUFFIXES = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"))
 _THIRD = {"b": "c", "1": "2", "2": "3", "second": "third"}
@@ -120,7 +121,9 @@ def recognise(rows: Sequence[Row], source: str = "files", given: Columns | None 
             known.expand,
             known.warn,
             known.confidence,
-            check=partial(check_unread, columns=columns, is_known=True),
+            check=partial(
+                check_unread, columns=columns, is_known=bool(known.hub) and not known.is_usual
+            ),
             also_read=known.reads,
         )
     for form, columns in _mappings_by_names(head):
@@ -143,10 +146,10 @@ def _mappings_by_names(head: Head) -> Iterator[tuple[str, Columns]]:
     for first, second, suffixes in _response_pairs(values):
         yield "labelled pairs", _labelled_columns(first, second, suffixes, head)
     for name in filled_columns(values, RESPONSE_LISTS):
-        value = _first_entry(values[name])
+        value = _first_entry(parsed(values[name]))
         if isinstance(value, Mapping):
             texts = filled_columns(value, (*RESPONSES, "content"))
-            scores = filled_columns(value, SCORES)
+            scores = [s for s in filled_columns(value, SCORES) if not isinstance(value[s], Mapping)]
             if texts and scores:
                 yield (
                     "rated lists",
@@ -228,8 +231,9 @@ def _response_pairs(values: Mapping[str, object]) -> Iterator[tuple[str, str, tu
 
 
 def _labelled_columns(first: str, second: str, suffixes: tuple[str, str], head: Head) -> Columns:
-    columns = Columns(response_a=first, response_b=second)
-    sides = f"set prepare.columns.response_a={first}, response_b={second}"
+    key = _text_key(head.values[first], head.values[second])
+    columns = Columns(response_a=f"{first}{key}", response_b=f"{second}{key}")
+    sides = f"set prepare.columns.response_a={first}{key}, response_b={second}{key}"
     third = partner(head.values, second, suffixes[1], _THIRD.get(suffixes[1], ""))
     if third is not None:
         raise DataError(
@@ -239,11 +243,13 @@ def _labelled_columns(first: str, second: str, suffixes: tuple[str, str], head: 
     if labels := filled_columns(head.values, LABELS):
         readings = [meanings(_label_values(label, head), suffixes) for label in labels]
         if readings[0] is None:
+            known = with_prompt_columns(replace(columns, label=labels[0]), head.values)
+            settings = with_values(known, head.rows).columns.settings()
             raise DataError(
                 f"{head.where}: column {labels[0]} has the values "
                 f"{show(', '.join(sorted(_label_values(labels[0], head))[:5]))}, which do not say "
-                f"whether {first} or {second} is better; {sides}, label={labels[0]}, and the "
-                f"values in label_a, label_b and label_tie"
+                f"whether {first} or {second} is better; set {', '.join(settings)}, with the right "
+                f"values (or comparisons) in label_a, label_b and label_tie"
             )
         both = zip(labels, readings, strict=True)
         mapped = [replace(columns, label=label, **read) for label, read in both if read]
@@ -251,9 +257,12 @@ def _labelled_columns(first: str, second: str, suffixes: tuple[str, str], head: 
         return mapped[0]
     if (rated := with_ratings(columns, head)).score_a:
         return rated
+    suggestion = suggest(head.rows)
+    guess = suggestion.columns if suggestion else columns
+    likely = f", such as {', '.join(guess.settings())}" if guess.label or guess.score_a else ""
     raise DataError(
         f"{head.where}: {first} and {second} have no label that is known by its name; {sides}, and "
-        f"label with label_a and label_b, or score_a and score_b"
+        f"label with label_a and label_b, or score_a and score_b{likely}"
     )
 
 
@@ -314,12 +323,15 @@ def with_prompt_columns(columns: Columns, values: Mapping[str, object]) -> Colum
         extras["system"] = systems[0]
     for field in ("input", "context") if snake_case(prompt) == "instruction" else ("context",):
         for name in columns_named(free, [field]):
-            if prompt and name != prompt and isinstance(free[name], str | None):
+            if prompt and name != prompt and has_messages(free[name]):
+                extras["history"] = name
+            elif prompt and name != prompt and isinstance(free[name], str | None):
                 extras[field] = name
     for name in filled_columns(free, HISTORIES):
         history = free[name]
         if prompt and name != prompt:
-            is_turns = not isinstance(history, str) or is_dialogue(history) or history[:1] == "["
+            is_text = isinstance(history, str) and history[:1] != "["
+            is_turns = not is_text or dialogue_in(str(history)) is not None
             extras["history" if is_turns else "context"] = name
     return replace(columns, **extras)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from westofn.artifacts.table import did_you_mean, show
 from westofn.errors import DataError
@@ -183,18 +183,6 @@ def listed(value: object, name: str, where: str) -> list[object]:
             f"mend or remove the row"
         )
     return value
-
-
-def json_in(value: str) -> list[Any] | dict[str, Any] | None:
-    """Return the list or object that a text is the JSON of; None for any other text."""
-    stripped = value.strip()
-    if not stripped.startswith(("[", "{")):
-        return None
-    try:
-        parsed: list[Any] | dict[str, Any] = json.loads(stripped)
-    except (ValueError, RecursionError):
-        return None
-    return parsed
 
 
 def is_list_of_texts(value: object) -> TypeGuard[list[str]]:

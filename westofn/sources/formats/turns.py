@@ -11,12 +11,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 from westofn.artifacts.table import show
-from westofn.core.dialogue import Message, Role, clean, dialogue_of, is_dialogue, normalised
+from westofn.core.dialogue import (
+    ASSISTANT,
+    Message,
+    Role,
+    clean,
+    dialogue_of,
+    is_dialogue,
+    normalised,
+)
 from westofn.errors import DataError
 from westofn.sources.columns import words_of
 from westofn.sources.formats.names import DIALOGUES
-from westofn.sources.formats.rows import json_in, listed, text
-from westofn.sources.json_lines import kind
+from westofn.sources.formats.rows import listed, text
+from westofn.sources.json_lines import json_in, kind, parsed
 
 Turns = str | list[Message]
 """A plain text, or the messages of a dialogue; without white space at the edges."""
@@ -31,6 +39,7 @@ _ROLES: dict[str, Role] = {
     "gpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
     "chatgpt": "assistant",
     "ai": "assistant",
     "bing": "assistant",
@@ -55,6 +64,7 @@ _OF_MEDIA = {"url", "urls", "path", "paths", "file", "files", "name", "bytes", "
              "input", "prompt", "user", "question", "chosen", "rejected"}  # fmt: skip
 """Words beside those of `_MEDIA` in the names of columns with media."""
 _KEYS = (("role", "content"), ("from", "value"))
+_MARKER = re.compile(r"^[ \t]*(\w+)[ \t]*:", re.MULTILINE)
 _PYTHON_MESSAGES = re.compile(r"""\s*\[?\s*\{\s*'(?:role|content|from|value)'""")
 _TEXT_ONLY = "only the texts of prompts and responses are read"
 
@@ -80,7 +90,8 @@ def turns_of(value: object, name: str, where: str) -> Turns:
                 f"list itself or JSON: write the data as JSONL or Parquet"
             )
         checked = text(value, name, where)
-        return dialogue_of(checked) if is_dialogue(checked) else clean(checked)
+        turns = dialogue_in(checked) if is_dialogue(checked) else None
+        return clean(checked) if turns is None else turns
     if isinstance(value, Mapping):
         if nested := [key for key in DIALOGUES if isinstance(value.get(key), list)]:
             check_no_tools(value, name, where)
@@ -132,12 +143,38 @@ def history_of(value: object, name: str, where: str) -> list[Message]:
         return _alternating(texts, name, where)
     turns = turns_of(value, name, where)
     if isinstance(turns, str):
+        in_text = dialogue_in(turns)
+        turns = turns if in_text is None else in_text
+    if isinstance(turns, str):
         raise DataError(
             f"{where}: column {name} is a text, needs earlier turns: messages, a dialogue, or a "
             f"list of [user, assistant]; for a text before the prompt, set "
             f"prepare.columns.context={name}"
         )
     return turns
+
+
+def dialogue_in(content: str) -> list[Message] | None:
+    r"""Return the turns of a text of turns; None if it is no dialogue.
+
+    It is a dialogue in HH's form, or begins with a role and a colon and has turns of a user and of
+    an assistant at the beginnings of lines.
+
+    >>> [message.content for message in dialogue_in("User: Hi.\nBot: Hello!\nNote: x") or []]
+    ['Hi.', 'Hello!\nNote: x']
+    """
+    in_hh = dialogue_of(content) if is_dialogue(content) else None
+    content = clean(content)
+    if in_hh is not None and ASSISTANT in f"\n\n{content}":
+        return in_hh
+    marks = [mark for mark in _MARKER.finditer(content) if mark[1].lower() in _ROLES]
+    roles = [_ROLES[mark[1].lower()] for mark in marks]
+    if not {"user", "assistant"} <= set(roles) or marks[0].start():
+        return in_hh
+    ends = [*(mark.start() for mark in marks[1:]), len(content)]
+    texts = [clean(content[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
+    turns = [Message(role, turn) for role, turn in zip(roles, texts, strict=True)]
+    return turns if texts[-1] else turns[:-1]
 
 
 def check_no_tools(values: Mapping[str, object], name: str, where: str) -> None:
@@ -173,6 +210,12 @@ def check_no_media(values: Mapping[str, object], name: str, where: str) -> None:
 def is_message(value: object) -> bool:
     """Return whether a value is an object with the keys of a message."""
     return isinstance(value, Mapping) and any(set(keys) <= set(value) for keys in _KEYS)
+
+
+def has_messages(value: object) -> bool:
+    """Return whether a value is a list of messages, or JSON text of one."""
+    entries = parsed(value)
+    return isinstance(entries, list) and bool(entries) and all(map(is_message, entries))
 
 
 def is_blank(value: object) -> bool:
