@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",  # the model is a folder
+    "PYTHONUNBUFFERED": "1",  # else the log lacks its end where the process is killed
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else the order of requests depends on time
 }
 """Variables of the process that are not set here."""
