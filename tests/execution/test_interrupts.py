@@ -28,8 +28,8 @@ from westofn.execution.ending import run_to_its_end
 
 def wait():
     # Touched here: a signal arrives inside the block that waits, never before it.
-    # Short steps: a signal between Python's last check and the system call does not end a sleep.
     Path("begun").touch()
+    # Short steps: a signal between Python's last check and the system call does not end a sleep.
     for _ in range(1200):
         time.sleep(0.05)
 {before}
@@ -90,7 +90,7 @@ CHILD = """
 from westofn.execution.children import run_group
 import os
 code = "import os, time; open('child', 'w').write(str(os.getpid()))"
-code += "; os.rename('child', 'pid'); time.sleep(60)"
+code += "; os.rename('child', 'pid'); [time.sleep(0.05) for _ in range(1200)]"
 Path("begun").touch()
 run_group(["sh", "-c", f'{sys.executable} -c "{code}"; true'], os.environ)
 """
@@ -106,7 +106,7 @@ import os
 def child():
     open("child", "w").write(str(os.getpid()))
     os.rename("child", "pid")
-    time.sleep(60)
+    wait()
 """
 
 
