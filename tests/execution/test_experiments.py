@@ -36,7 +36,7 @@ log = {"arguments": arguments, "threads": os.environ.get("OMP_NUM_THREADS"),
 with open("log.jsonl", "a") as handle:
     handle.write(json.dumps(log) + "\\n")
 if "quantile=1.5" in arguments:
-    print("\\n".join(f"line {number}" for number in range(100)))
+    print("\\n".join(f"line {number}" for number in range(100)), flush=True)
     print("check: quantile is 1.5", file=sys.stderr)
     sys.exit(255)
 head = git("rev-parse", "HEAD").strip()
