@@ -106,9 +106,9 @@ def test_linear_members_differ_in_their_bootstrap_sample_and_read_features_once(
     _fit(root, "k0/one", comparator, 1)
     _fit(root, "k0/three", comparator, 3)
     assert len(made) == 2
-    one = _bytes(root / "k0/one")
+    alone = _bytes(root / "k0/one")
     members = [_bytes(root / f"k0/three/member-{index}") for index in range(3)]
-    assert members[0] == one
+    assert members[0] == alone
     assert len({member["head.safetensors"] for member in members}) == 3
     # So that links in DVC's cache keep one copy of the network.
     assert len({member["model.safetensors"] for member in members}) == 1

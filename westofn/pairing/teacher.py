@@ -117,13 +117,13 @@ class SavedTeacher:
         Raises:
             ModelError: A folder is missing or incomplete, or differs from its card.
         """
-        folders = [base, anchor] if weight else [base]
+        members = [member_folders(folder) for folder in ([base, anchor] if weight else [base])]
+        cards = [read_card(first, "reward_model") for first, *_ in members]
         panels = [
-            Panel(_comparator(_first_card(folder)), len(member_folders(folder)))
-            for folder in folders
+            Panel(_comparator(card), len(folders))
+            for card, folders in zip(cards, members, strict=True)
         ]
-        encoder = load_encoder(member_folders(base)[0], _first_card(base))
-        return cls(base, anchor, weight, panels, encoder)
+        return cls(base, anchor, weight, panels, load_encoder(members[0][0], cards[0]))
 
     def load(self) -> Teacher:
         """The teacher on this machine's device.
@@ -184,10 +184,6 @@ def _frame(teacher: Teacher, pools: Pools) -> pl.DataFrame:
         )
         for place, outputs in enumerate(teacher.outputs(pools))
     )
-
-
-def _first_card(folder: Path) -> Card:
-    return read_card(member_folders(folder)[0], "reward_model")
 
 
 def _comparator(card: Card) -> Comparator:

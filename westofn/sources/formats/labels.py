@@ -17,20 +17,8 @@ _OF_NONE = {"preference", "difference", "winner"}
 """Words that mean a tie after `no`."""
 _BESIDE_TIE = {
     *("a", "b", "the", "about", "roughly", "almost", "are", "is", "and", "good", "bad", "better"),
-    *(
-        "it",
-        "s",
-        "they",
-        "strong",
-        "quality",
-        "response",
-        "responses",
-        "answers",
-        "inconsistent",
-        "clear",
-        "no",
-        *_OF_NONE,
-    ),
+    *("it", "s", "they", "strong", "quality", "response", "responses", "answers"),
+    *("inconsistent", "clear", "no", *_OF_NONE),
 }
 """Words that may stand beside those of a tie."""
 _EQUAL = re.compile(r"\w?(?:=|==|~|≈)\w?")

@@ -32,19 +32,9 @@ _LIKELY_WORDS = {
     "system": {"system", "sys", "persona", "character", "preprompt", "preamble"},
     "history": {"history", "dialog", "dialogue", "turns", "transcript"},
     "context": {
-        *(
-            "context",
-            "contexts",
-            "ctx",
-            "ctxs",
-            "document",
-            "documents",
-            "passage",
-            "passages",
-            "article",
-        ),
+        *("context", "contexts", "ctx", "ctxs", "document", "documents", "passage", "passages"),
+        *("article", "snippet", "starter", "facts", "schema", "table"),
         *("paragraph", "paragraphs", "background", "knowledge", "evidence", "scenario", "premise"),
-        *("schema", "table", "snippet", "starter", "facts"),
     },
     "input": {"choices", "options"},
 }
@@ -72,6 +62,7 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
     fields = _BEFORE_PROMPT if is_known else _PROMPT_FIELDS
     if snake_case(columns.prompt) == "post":
         fields = {**fields, "title": "context"}
+    read: dict[bool, str] = {}
     for name, value in row.values.items():
         if name in columns.keys or is_blank(value):
             continue
@@ -80,8 +71,11 @@ def check_unread(row: Row, columns: Columns, *, is_known: bool) -> None:
             field = _likely_field(name, value, cell(row.values, columns.prompt))
         if not field:
             continue
-        read = " ".join(_read_texts(row, columns, with_responses=field in ("prompt", "history")))
-        if all(_holds(read, text) for text in texts_in(value)):
+        with_responses = field in ("prompt", "history")
+        if with_responses not in read:
+            texts = _read_texts(row, columns, with_responses=with_responses)
+            read[with_responses] = _spaced(" ".join(texts))
+        if all(_holds(read[with_responses], text) for text in texts_in(value)):
             continue
         if has_messages(value) and columns.prompt and field in ("prompt", "context"):
             field = "history"
@@ -164,10 +158,14 @@ def texts_in(value: object) -> Iterator[str]:
                 yield from texts_in(entry)
 
 
-def _holds(text: str, part: str) -> bool:
-    """Return whether a text holds another one, as whole words; white space does not count."""
-    words = " ".join(part.split())
-    whole = f" {' '.join(text.split())} "
+def _spaced(text: str) -> str:
+    """Return a text with single spaces between its words and around it."""
+    return f" {' '.join(text.split())} "
+
+
+def _holds(whole: str, part: str) -> bool:
+    """Return whether a text of `_spaced` holds another text, as whole words."""
+    words = _spaced(part)[1:-1]
     start = whole.find(words)
     while start >= 0:
         edges = (whole[start - 1], words[:1]), (words[-1:], whole[start + len(words)])
@@ -192,5 +190,5 @@ def _likely_field(name: str, value: object, prompt: object) -> str:
         return ""
     if snake_case(name) in _TEXTS and isinstance(value, str) and isinstance(prompt, str):
         is_name = "source" in words and value.rstrip()[-1] not in ".?!"
-        return "" if is_name or _holds(value, prompt) else "input"
+        return "" if is_name or _holds(_spaced(value), prompt) else "input"
     return next((field for field, of_field in _LIKELY_WORDS.items() if words & of_field), "")
